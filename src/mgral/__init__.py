@@ -1,0 +1,1 @@
+"""mgral: which images should we annotate next?"""

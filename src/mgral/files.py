@@ -1,0 +1,66 @@
+"""Files between steps: JSON in, JSON out, and outputs that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mgral.errors import MgralError
+
+
+@contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it takes the place of ``path`` only if the block succeeds.
+
+    The temporary name keeps the suffix (some writers choose a format by it) and starts with a dot.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented JSON with a final newline; NaN is refused, since JSON has none."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    with whole(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MgralError: the file is missing, not UTF-8 or not JSON; names the line and column.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MgralError(f"{path}: no such file; give the path of an existing JSON file") from None
+    except IsADirectoryError:
+        raise MgralError(f"{path}: is a folder; give the path of a JSON file") from None
+    except UnicodeDecodeError:
+        raise MgralError(f"{path}: not UTF-8 text; save it as UTF-8 JSON") from None
+    except json.JSONDecodeError as error:
+        raise MgralError(
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); mend or replace it"
+        ) from None

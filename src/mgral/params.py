@@ -1,0 +1,228 @@
+"""The parameters of an experiment: what params/base.yaml explains, checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from mgral import plugins
+from mgral.errors import MgralError
+from mgral.settings import Settings
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+
+
+class Strategy(Settings):
+    """A strategy in a comparison: a label, the plug-in that does it, and that plug-in's options."""
+
+    name: Name
+    plugin: str
+    options: dict[str, Any] = {}
+
+
+class Budget(Settings):
+    initial: Positive
+    batch: Positive
+
+
+class Splits(Settings):
+    val: Fraction
+    test: Fraction
+    seed: Count
+
+    @model_validator(mode="after")
+    def _leave_a_pool(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError("val + test must stay below 1, or no image is left for the pool")
+        return self
+
+
+class DatasetParams(Settings):
+    format: str
+    root: str | None
+    options: dict[str, Any]
+    on_invalid: Literal["fail", "drop"]
+    splits: Splits
+
+
+class DetectorParams(Settings):
+    name: str
+    options: dict[str, Any]
+
+
+class Training(Settings):
+    steps: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Count
+    checkpoint_every: Count
+    augment: bool
+
+
+class Evaluation(Settings):
+    score_threshold: Fraction
+    nms_iou: Fraction
+    max_detections: Positive
+
+
+class Proxy(Settings):
+    records: Annotated[int, Field(ge=2)]
+    semi: str
+    options: dict[str, Any]
+    start: Literal["scratch", "detector"]
+    steps: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Rate
+    generators: dict[Literal["random", "uncertain", "cluster", "class"], Annotated[float, Field(ge=0)]]
+    per_job: Positive
+
+    @field_validator("generators")
+    @classmethod
+    def _some_share(cls, value: dict[str, float]) -> dict[str, float]:
+        if sum(value.values()) <= 0:
+            raise ValueError("the shares must not all be zero")
+        return value
+
+
+class Table(Settings):
+    representation: Literal["embedding", "index"]
+    neighbours: Positive
+    threshold_deviations: float
+
+
+class Agent(Settings):
+    hidden: Positive
+
+
+class Search(Settings):
+    iterations: Positive
+    subsets: Positive
+    learning_rate: Rate
+    baseline_decay: Fraction
+    fallback: Count
+    checkpoint_every: Count
+
+
+class Machine(Settings):
+    threads: Positive
+    precision: Literal["auto", "fp32", "bf16"]
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class Params(Settings):
+    """One experiment. Meanings, units and defaults: params/base.yaml."""
+
+    experiment: Name
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    cycles: Positive
+    strategies: Annotated[list[Strategy], Field(min_length=1)]
+    budget: Budget
+    dataset: DatasetParams
+    image_size: Annotated[int, Field(ge=32, le=2048)]
+    detector: DetectorParams
+    training: Training
+    evaluation: Evaluation
+    proxy: Proxy
+    table: Table
+    agent: Agent
+    search: Search
+    machine: Machine
+
+    @field_validator("strategies", mode="before")
+    @classmethod
+    def _names_are_strategies(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [_strategy(item) for item in value]
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Self:
+        for key, values in (("seeds", self.seeds), ("strategies", [s.name for s in self.strategies])):
+            repeated = sorted({str(v) for v in values if values.count(v) > 1})
+            if repeated:
+                raise ValueError(f"{key}: '{repeated[0]}' stands twice; give each a label of its own")
+        return self
+
+    def strategy(self, label: str) -> Strategy:
+        """The strategy of a label. Raises KeyError."""
+        return {strategy.name: strategy for strategy in self.strategies}[label]
+
+
+def _strategy(item: Any) -> Any:
+    if isinstance(item, str):
+        return {"name": item, "plugin": item}
+    if isinstance(item, dict) and "name" in item:
+        return {"plugin": item["name"], **item}
+    return item
+
+
+def check(given: Any, where: str) -> Params:
+    """Check a whole experiment, its plug-ins' names and options included.
+
+    Args:
+        given: base.yaml merged with the experiment's file.
+        where: the file(s), for messages.
+
+    Raises:
+        MgralError: one line with the key and the remedy.
+    """
+    if not isinstance(given, dict):
+        raise MgralError(f"{where}: must hold keys and values; see params/base.yaml")
+    params = Params.parse(given, f"{where}:")
+    chosen = [
+        ("formats", params.dataset.format, params.dataset.options, "dataset", "format"),
+        ("detectors", params.detector.name, params.detector.options, "detector", "name"),
+        ("semi", params.proxy.semi, params.proxy.options, "proxy", "semi"),
+    ]
+    for i, strategy in enumerate(params.strategies):
+        chosen.append(("strategies", strategy.plugin, strategy.options, f"strategies[{i}]", "plugin"))
+    for kind, name, options, group, key in chosen:
+        try:
+            plugin = plugins.load(kind, name)
+        except MgralError as error:
+            raise MgralError(f"{where}: {group}.{key}: {error}") from None
+        plugin.Options.parse(options, f"{where}: {group}.options")
+    if params.dataset.root is None and params.dataset.format != "synthetic":
+        raise MgralError(f"{where}: dataset.root: missing; give the folder of the data set")
+    return params
+
+
+def merge(base: Any, override: Any) -> Any:
+    """Groups are merged key by key, everything else is replaced: as Snakemake merges configuration files."""
+    if isinstance(base, dict) and isinstance(override, dict):
+        return {**base, **{key: merge(base.get(key), value) for key, value in override.items()}}
+    return override
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read one parameter file (YAML or JSON).
+
+    Raises:
+        MgralError: missing, or not valid YAML; names the line.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MgralError(f"{path}: no such file; give an existing parameter file") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise MgralError(f"{path}: not a text file; give a YAML parameter file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise MgralError(f"{path}: not valid YAML{at}; mend the syntax") from None
+
+
+def read(paths: list[str | Path]) -> Params:
+    """Read an experiment: the first file, overridden by each next one."""
+    merged: Any = {}
+    for path in paths:
+        merged = merge(merged, read_yaml(path) or {})
+    return check(merged, ", ".join(str(path) for path in paths))

@@ -1,0 +1,89 @@
+"""The pool: which images are labelled, since when, and which are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral import seeds
+from mgral.errors import MgralError
+from mgral.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Pool:
+    """State of the pool at the start of a cycle.
+
+    Attributes:
+        cycle: the cycle that trains on ``labelled``.
+        labelled: image id → cycle for which it was labelled (0: initial pool).
+        unlabelled: ids, ascending; disjoint from ``labelled``.
+    """
+
+    cycle: int
+    labelled: dict[int, int]
+    unlabelled: tuple[int, ...]
+
+    @property
+    def labelled_ids(self) -> list[int]:
+        """Labelled ids, ascending."""
+        return sorted(self.labelled)
+
+
+def initial(ids: Iterable[int], size: int, seed: int) -> Pool:
+    """Draw the pool of cycle 0: ``size`` images uniformly, without replacement.
+
+    Raises:
+        MgralError: fewer images than ``size``.
+    """
+    everything = sorted(ids)
+    if size > len(everything):
+        raise MgralError(
+            f"pool exhausted: {len(everything)} images in the train split, budget.initial asks for {size}; lower it"
+        )
+    drawn = seeds.generator(seed, "initial pool").choice(everything, size=size, replace=False)
+    chosen = {int(i) for i in drawn}
+    return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(i for i in everything if i not in chosen))
+
+
+def annotate(pool: Pool, ids: Iterable[int]) -> Pool:
+    """The pool of the next cycle: ``ids`` move from unlabelled to labelled.
+
+    Raises:
+        MgralError: an id is unknown, labelled already, or stands twice.
+    """
+    ids = list(ids)
+    unlabelled = set(pool.unlabelled)
+    for i in ids:
+        if i not in unlabelled:
+            state = "is labelled already" if i in pool.labelled else "is not in the pool"
+            raise MgralError(f"image {i} {state}; a batch holds each unlabelled image once")
+        unlabelled.remove(i)
+    cycle = pool.cycle + 1
+    labelled = {**pool.labelled, **dict.fromkeys(ids, cycle)}
+    return Pool(cycle, dict(sorted(labelled.items())), tuple(sorted(unlabelled)))
+
+
+def write(pool: Pool, path: str | Path) -> None:
+    """Write ``pool.json``."""
+    labelled = [{"id": i, "cycle": cycle} for i, cycle in sorted(pool.labelled.items())]
+    write_json(path, {"cycle": pool.cycle, "labelled": labelled, "unlabelled": list(pool.unlabelled)})
+
+
+def read(path: str | Path) -> Pool:
+    """Read ``pool.json``.
+
+    Raises:
+        MgralError: not a pool, or an id both labelled and unlabelled.
+    """
+    data = read_json(path)
+    try:
+        labelled = {int(entry["id"]): int(entry["cycle"]) for entry in data["labelled"]}
+        pool = Pool(int(data["cycle"]), labelled, tuple(sorted(int(i) for i in data["unlabelled"])))
+    except (KeyError, TypeError, ValueError):
+        raise MgralError(f"{path}: not a pool (cycle, labelled, unlabelled); make it with `mgral pool`") from None
+    both = sorted(set(pool.labelled) & set(pool.unlabelled))
+    if both:
+        raise MgralError(f"{path}: image {both[0]} is both labelled and unlabelled; remove it from one list")
+    return pool

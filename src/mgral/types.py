@@ -1,0 +1,155 @@
+"""The things that pass between the rooms of the house, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Activation = Literal["softmax", "sigmoid"]
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a data set.
+
+    Attributes:
+        id: unique in the data set; a positive whole number.
+        file_name: path below the image root, with forward slashes.
+        width, height: pixels, as in the file.
+        split: ``train`` is the pool, ``val`` gives rewards, ``test`` is reported.
+    """
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    split: Split
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Ground truth of one image.
+
+    Attributes:
+        xyxy: [n, 4] float32, pixels of the original image, 0 <= x1 < x2 <= width, 0 <= y1 < y2 <= height.
+        labels: [n] int64, index into the data set's classes, 0 … C-1.
+        ignore: [n] bool; crowd regions and VOC's ``difficult`` objects: neither trained on nor counted.
+    """
+
+    xyxy: Floats
+    labels: Ints
+    ignore: Bools
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @staticmethod
+    def empty() -> Boxes:
+        return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in canonical form (on disk: COCO JSON and an image root).
+
+    Attributes:
+        classes: names; a class's index is its position.
+        images: by id, in ascending order of id.
+        boxes: ground truth by image id; an image without entry has no annotation (an unlabelled folder).
+        root: the image root.
+    """
+
+    classes: tuple[str, ...]
+    images: Mapping[int, Image]
+    boxes: Mapping[int, Boxes]
+    root: Path
+
+    def ids(self, split: Split) -> list[int]:
+        """Ids of a split, ascending."""
+        return [image.id for image in self.images.values() if image.split == split]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector says of one image, best score first.
+
+    Attributes:
+        xyxy: [n, 4] float32, pixels of the original image.
+        scores: [n] float32 in 0..1, probability of ``labels``.
+        labels: [n] int64, 0 … C-1.
+        probs: [n, K] float32. ``softmax``: K = C + 1, background first, rows sum to 1. ``sigmoid``: K = C,
+            each entry a probability of its own.
+    """
+
+    xyxy: Floats
+    scores: Floats
+    labels: Ints
+    probs: Floats
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Image embeddings.
+
+    Attributes:
+        ids: [N] int64, ascending.
+        vectors: [N, 256] float32, row i belongs to ids[i].
+    """
+
+    ids: Ints
+    vectors: Floats
+
+    def rows(self, ids: list[int]) -> Floats:
+        """[len(ids), 256], in the order asked for. Raises KeyError for an id that has no embedding."""
+        at = np.searchsorted(self.ids, ids)
+        at = np.minimum(at, len(self.ids) - 1)
+        missing = np.asarray(ids)[self.ids[at] != np.asarray(ids)] if len(ids) else []
+        if len(missing):
+            raise KeyError(int(missing[0]))
+        return self.vectors[at]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One priced batch of the lookup table.
+
+    Attributes:
+        ids: the batch, ascending.
+        generator: what drew it: random, uncertain, cluster, …, search.
+        mAP: of the proxy trained on the labelled pool and this batch, on val, 0..1.
+        seconds: wall time of the proxy run.
+    """
+
+    ids: tuple[int, ...]
+    generator: str
+    mAP: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One selected image.
+
+    Attributes:
+        id: the image.
+        score: the larger, the earlier it was wanted; what it means depends on the strategy.
+        reason: the terms that made the score, e.g. ``{"entropy": 3.2, "detections": 7}``.
+    """
+
+    id: int
+    score: float
+    reason: Mapping[str, float | int | str] = field(default_factory=dict)
