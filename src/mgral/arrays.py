@@ -1,0 +1,75 @@
+"""Arrays between steps: embeddings.npz and detections.npz (NumPy archives, no pickles)."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgral.errors import MgralError
+from mgral.files import whole
+from mgral.types import Activation, Detections, Embeddings
+
+
+def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
+    """Write ids [N] int64 and vectors [N, D] float32."""
+    _write(path, {"ids": embeddings.ids, "vectors": embeddings.vectors})
+
+
+def read_embeddings(path: str | Path) -> Embeddings:
+    """Read ``embeddings.npz``. Raises MgralError if it is missing or no such archive."""
+    data = _read(path, "ids", "vectors")
+    return Embeddings(data["ids"], data["vectors"])
+
+
+def write_detections(detections: Mapping[int, Detections], activation: Activation, path: str | Path) -> None:
+    """Write the detections of many images end to end; ``offsets`` [N + 1] marks where each image begins."""
+    ids = sorted(detections)
+    parts = [detections[i] for i in ids]
+    width = parts[0].probs.shape[1] if parts else 0
+    empty = Detections(
+        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros((0, width), np.float32)
+    )
+    parts = [empty, *parts]
+    arrays = {
+        "ids": np.asarray(ids, np.int64),
+        "offsets": np.cumsum([0] + [len(part) for part in parts[1:]]),
+        "activation": np.asarray(activation),
+        "xyxy": np.concatenate([part.xyxy for part in parts]),
+        "scores": np.concatenate([part.scores for part in parts]),
+        "labels": np.concatenate([part.labels for part in parts]),
+        "probs": np.concatenate([part.probs for part in parts]),
+    }
+    _write(path, arrays)
+
+
+def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation]:
+    """Read ``detections.npz``. Raises MgralError if it is missing or no such archive."""
+    data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs")
+    spans = zip(data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True)
+    detections = {
+        i: Detections(data["xyxy"][a:z], data["scores"][a:z], data["labels"][a:z], data["probs"][a:z])
+        for i, a, z in spans
+    }
+    return detections, data["activation"].item()
+
+
+def _write(path: str | Path, arrays: dict[str, Any]) -> None:
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read(path: str | Path, *names: str) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in archive]
+            if missing:
+                raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral embed`")
+            return {name: archive[name] for name in names}
+    except FileNotFoundError:
+        raise MgralError(f"{path}: no such file; make it with `mgral embed`") from None
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError):
+        raise MgralError(f"{path}: not a NumPy archive; make it anew with `mgral embed`") from None
