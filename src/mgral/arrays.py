@@ -31,7 +31,10 @@ def write_detections(detections: Mapping[int, Detections], activation: Activatio
     parts = [detections[i] for i in ids]
     width = parts[0].probs.shape[1] if parts else 0
     empty = Detections(
-        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros((0, width), np.float32)
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.float32),
+        np.zeros(0, np.int64),
+        np.zeros((0, width), np.float32),
     )
     parts = [empty, *parts]
     arrays = {
@@ -49,7 +52,9 @@ def write_detections(detections: Mapping[int, Detections], activation: Activatio
 def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation]:
     """Read ``detections.npz``. Raises MgralError if it is missing or no such archive."""
     data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs")
-    spans = zip(data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True)
+    spans = zip(
+        data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True
+    )
     detections = {
         i: Detections(data["xyxy"][a:z], data["scores"][a:z], data["labels"][a:z], data["probs"][a:z])
         for i, a, z in spans

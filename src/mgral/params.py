@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -25,6 +25,15 @@ class Strategy(Settings):
     name: Name
     plugin: str
     options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_is_enough(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value, "plugin": value}
+        if isinstance(value, dict) and "name" in value:
+            return {"plugin": value["name"], **value}
+        return value
 
 
 class Budget(Settings):
@@ -73,14 +82,21 @@ class Evaluation(Settings):
     max_detections: Positive
 
 
-class Proxy(Settings):
-    records: Annotated[int, Field(ge=2)]
+class ProxyRun(Settings):
+    """How one proxy is trained."""
+
     semi: str
     options: dict[str, Any]
     start: Literal["scratch", "detector"]
     steps: Positive
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Rate
+
+
+class Proxy(ProxyRun):
+    """Which proxies are trained, and how."""
+
+    records: Annotated[int, Field(ge=2)]
     generators: dict[Literal["random", "uncertain", "cluster", "class"], Annotated[float, Field(ge=0)]]
     per_job: Positive
 
@@ -136,13 +152,6 @@ class Params(Settings):
     search: Search
     machine: Machine
 
-    @field_validator("strategies", mode="before")
-    @classmethod
-    def _names_are_strategies(cls, value: Any) -> Any:
-        if not isinstance(value, list):
-            return value
-        return [_strategy(item) for item in value]
-
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
         for key, values in (("seeds", self.seeds), ("strategies", [s.name for s in self.strategies])):
@@ -154,14 +163,6 @@ class Params(Settings):
     def strategy(self, label: str) -> Strategy:
         """The strategy of a label. Raises KeyError."""
         return {strategy.name: strategy for strategy in self.strategies}[label]
-
-
-def _strategy(item: Any) -> Any:
-    if isinstance(item, str):
-        return {"name": item, "plugin": item}
-    if isinstance(item, dict) and "name" in item:
-        return {"plugin": item["name"], **item}
-    return item
 
 
 def check(given: Any, where: str) -> Params:
@@ -193,6 +194,45 @@ def check(given: Any, where: str) -> Params:
     if params.dataset.root is None and params.dataset.format != "synthetic":
         raise MgralError(f"{where}: dataset.root: missing; give the folder of the data set")
     return params
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def sections(cls: type[S], given: Any, where: str) -> S:
+    """The groups that one step reads, from a file that holds these or the whole experiment.
+
+    Keys that belong to an experiment but not to the step are left out; keys that belong to neither are refused.
+
+    Args:
+        cls: the step's own schema; its fields are some of those of :class:`Params`, or of its groups.
+        given: what the file holds.
+        where: the file, for messages.
+
+    Raises:
+        MgralError: unknown key, missing key or unfit value.
+    """
+    if not isinstance(given, dict):
+        raise MgralError(f"{where}: must hold keys and values; see params/base.yaml")
+    return cls.parse(_needed(cls, Params, given), f"{where}:")
+
+
+def _needed(step: type[Settings], whole: type[Settings], given: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for key, value in given.items():
+        wanted, known = step.model_fields.get(key), whole.model_fields.get(key)
+        if wanted is None and known is not None:
+            continue
+        inner = wanted.annotation if wanted else None
+        outer = known.annotation if known else None
+        if isinstance(value, dict) and _is_group(inner) and _is_group(outer):
+            value = _needed(inner, outer, value)  # type: ignore[arg-type]
+        kept[key] = value
+    return kept
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Settings)
 
 
 def merge(base: Any, override: Any) -> Any:

@@ -44,4 +44,3 @@ def load(kind: str, name: str) -> ModuleType:
     if name not in available:
         raise MgralError(f"unknown name '{name}' in {kind}; {nearest(name, available)}")
     return importlib.import_module(f"{KINDS[kind]}.{name}")
-

@@ -1,1 +1,78 @@
-"""."""
+"""The command line: a verb reads files, makes one call, writes files."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mgral.errors import MgralError, nearest
+
+# verb: what it does. Its module is mgral.cli.<verb>, with a trailing underscore where Python owns the word.
+VERBS = {
+    "generate": "make the generated data set",
+    "import": "bring a data set into canonical form, checking everything",
+    "cache": "decode and resize every image once",
+    "pool": "draw the initial labelled pool",
+    "annotate": "label a selected batch: the pool of the next cycle",
+    "train": "train and evaluate the detector of a cycle",
+    "embed": "embed the pool and detect objects in it",
+    "draw": "draw the batches that fill the lookup table",
+    "proxy": "train proxies for batches",
+    "table": "index the records of proxies and audit them",
+    "search": "train the agent against the lookup table",
+    "select": "select the next batch",
+    "curve": "collect the metrics of a run",
+    "report": "write the report of a run",
+    "list": "print the names of plug-ins",
+    "check": "check the parameters of an experiment",
+    "show": "print what a step made",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise MgralError(f"{message}; see `{self.prog} --help`")
+
+
+def module(verb: str) -> str:
+    """The module of a verb."""
+    return f"mgral.cli.{verb}_" if verb == "import" else f"mgral.cli.{verb}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Returns 0, or 2 after one line on standard error."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(arguments)
+    except MgralError as error:
+        print("mgral: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(_overview())
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise MgralError(f"unknown verb '{verb}'; {nearest(verb, VERBS)}")
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    implementation = importlib.import_module(module(verb))
+    parser = _Parser(prog=f"mgral {verb}", description=implementation.__doc__, allow_abbrev=False)
+    implementation.add_arguments(parser)
+    implementation.run(parser.parse_args(rest))
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    return "\n".join(["usage: mgral <verb> [options]    (mgral <verb> --help for its options)", "", *lines])

@@ -1,1 +1,245 @@
-"""."""
+"""Detectors behind one contract: raw outputs with full class probabilities, losses, predictions, embedding.
+
+A detector is a module of this package with ``Options`` (its parameters) and
+``build(classes, image_size, options)``, which returns a :class:`Detector`. Initial weights come from the
+options or from torch's generator, which :func:`build` here seeds and restores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import batched_nms, clip_boxes_to_image
+
+from mgral import plugins, seeds
+from mgral.errors import MgralError
+from mgral.files import whole
+from mgral.types import Activation
+
+EMBEDDING_DIM = 256
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What the network says of a batch, before any threshold.
+
+    Attributes:
+        logits: [B, P, K] for P priors. ``softmax``: K = C + 1, background first. ``sigmoid``: K = C.
+        offsets: [B, P, 4] box offsets (dx, dy, dw, dh) relative to the priors, in the coder's weights.
+        features: the maps the head looks at, finest first, each [B, C_l, H_l, W_l].
+    """
+
+    logits: Tensor
+    offsets: Tensor
+    features: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Ground truth of one image for training.
+
+    Attributes:
+        xyxy: [n, 4] float32, pixels of the input, 0 <= x1 < x2 <= size.
+        labels: [n] int64, 0 … C-1.
+    """
+
+    xyxy: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Detections of one image in pixels of the input, best score first; fields as in mgral.types.Detections."""
+
+    xyxy: Tensor
+    scores: Tensor
+    labels: Tensor
+    probs: Tensor
+
+
+class Detector(nn.Module):
+    """The part that anchor-based one-stage detectors share.
+
+    A subclass implements :meth:`forward` and :meth:`losses`.
+
+    Attributes:
+        activation: how logits become probabilities.
+        num_classes: C, without background.
+        image_size: side of the square input, pixels.
+        priors: [P, 4] xyxy, pixels of the input.
+        mirror: [P] index of the prior that a horizontal flip turns each prior into.
+    """
+
+    activation: Activation
+    priors: Tensor
+    mirror: Tensor
+    projection: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int,
+        priors: Tensor,
+        maps: Sequence[Tensor],
+        anchors: Sequence[int],
+        coder: BoxCoder,
+    ) -> None:
+        """Take the priors [P, 4] and their layout: the maps of one image and the anchors per cell of each map."""
+        super().__init__()
+        self.num_classes = num_classes
+        self.image_size = image_size
+        self.coder = coder
+        self.register_buffer("priors", priors, persistent=False)
+        self.register_buffer("mirror", _mirror(maps, anchors), persistent=False)
+        self.register_buffer("projection", _projection(sum(m.shape[1] for m in maps)), persistent=False)
+
+    def forward(self, images: Tensor) -> Raw:
+        """Images [B, 3, size, size], RGB in 0..1, to raw outputs."""
+        raise NotImplementedError
+
+    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """``classification`` and ``localisation``, scalars."""
+        raise NotImplementedError
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """[…, K] logits to probabilities, float32."""
+        logits = logits.float()
+        return logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()
+
+    def foreground(self, probs: Tensor) -> Tensor:
+        """[…, K] probabilities to those of the C classes, [..., C]."""
+        return probs[..., 1:] if self.activation == "softmax" else probs
+
+    def decode(self, offsets: Tensor) -> Tensor:
+        """[P, 4] offsets of one image to boxes, xyxy in pixels of the input, clipped to it."""
+        boxes = self.coder.decode_single(offsets.float(), self.priors)
+        return clip_boxes_to_image(boxes, (self.image_size, self.image_size))
+
+    def embed(self, raw: Raw) -> Tensor:
+        """[B, 256] image embedding.
+
+        Global average of every feature map the head looks at, end to end, then a fixed Gaussian projection to
+        256 dimensions, which keeps distances (Johnson and Lindenstrauss 1984). The paper states the width
+        (256) but not how it is reached: [R].
+        """
+        pooled = torch.cat([features.float().mean((2, 3)) for features in raw.features], 1)
+        return pooled @ self.projection
+
+    def predict(
+        self, raw: Raw, score_threshold: float, nms_iou: float, max_detections: int, candidates: int = 400
+    ) -> list[Prediction]:
+        """Per-class non-maximum suppression, keeping each detection's full class probabilities.
+
+        Args:
+            raw: outputs of a batch.
+            score_threshold: detections below are dropped, 0..1.
+            nms_iou: of two boxes of a class that overlap more than this, the lower score goes.
+            max_detections: kept per image.
+            candidates: per image, the best (prior, class) pairs that enter the suppression.
+        """
+        return [
+            self._predict_one(probs, offsets, score_threshold, nms_iou, max_detections, candidates)
+            for probs, offsets in zip(self.probabilities(raw.logits), raw.offsets, strict=True)
+        ]
+
+    def _predict_one(
+        self, probs: Tensor, offsets: Tensor, threshold: float, nms_iou: float, limit: int, candidates: int
+    ) -> Prediction:
+        scores = self.foreground(probs).flatten()  # [P * C]
+        index = torch.nonzero(scores > threshold).squeeze(1)
+        order = torch.sort(scores[index], descending=True, stable=True).indices[:candidates]
+        index = index[order]
+        scores, prior, labels = scores[index], index // self.num_classes, index % self.num_classes
+        boxes = self.coder.decode_single(offsets[prior].float(), self.priors[prior])
+        boxes = clip_boxes_to_image(boxes, (self.image_size, self.image_size))
+        sound = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+        boxes, scores, prior, labels = boxes[sound], scores[sound], prior[sound], labels[sound]
+        keep = batched_nms(boxes, scores, labels, nms_iou)[:limit]
+        return Prediction(boxes[keep], scores[keep], labels[keep], probs[prior[keep]])
+
+
+def build(name: str, classes: Sequence[str], image_size: int, options: dict[str, Any], seed: int) -> Detector:
+    """A detector with fresh weights drawn from ``seed``; torch's own generator is left as it was.
+
+    Raises:
+        MgralError: unknown detector or option, or weights that cannot be loaded.
+    """
+    plugin = plugins.load("detectors", name)
+    parsed = plugin.Options.parse(options, "detector.options")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.stream(seed, "initial weights"))
+        detector: Detector = plugin.build(classes, image_size, parsed)
+    return detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def save(detector: Detector, path: str | Path) -> None:
+    """Write the weights as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    with whole(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load(detector: Detector, path: str | Path) -> None:
+    """Read weights written by :func:`save` into a detector of the same build.
+
+    Raises:
+        MgralError: missing, damaged, or of another detector.
+    """
+    try:
+        detector.load_state_dict(read_weights(path))
+    except RuntimeError:
+        raise MgralError(
+            f"{path}: weights of another detector or another number of classes; train it anew"
+        ) from None
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """A state dictionary from ``.safetensors``, or from torch's own format without running code.
+
+    Raises:
+        MgralError: missing or damaged.
+    """
+    if not Path(path).is_file():
+        raise MgralError(f"{path}: no such file; give a local weights file or none")
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError):
+        raise MgralError(
+            f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it"
+        ) from None
+    except Exception as error:  # torch raises pickle.UnpicklingError for code in a weights file
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise MgralError(f"{path}: holds code, not only tensors; convert it to .safetensors") from None
+    return dict(state)
+
+
+def _mirror(maps: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:
+    """[P] For each prior, the index of the one at the mirrored cell of its map.
+
+    Priors run by row, column and anchor. Where a stride does not divide the image (SSD300's first map: 38 cells
+    of 8 pixels) the mirrored prior is off by a part of the stride, as in the public code of CSD and ISD.
+    """
+    start, parts = 0, []
+    for features, count in zip(maps, anchors, strict=True):
+        height, width = features.shape[-2:]
+        cells = torch.arange(start, start + height * width * count).view(height, width, count)
+        parts.append(cells.flip(1).flatten())
+        start += cells.numel()
+    return torch.cat(parts)
+
+
+def _projection(width: int) -> Tensor:
+    """[width, 256] Gaussian, the same for every run and seed."""
+    values = seeds.generator("embedding projection", width).standard_normal((width, EMBEDDING_DIM))
+    return torch.from_numpy(values).float() / EMBEDDING_DIM**0.5

@@ -1,0 +1,184 @@
+"""The policy: one LSTM scans the pool and gives each image a score; a batch is drawn by Plackett–Luce.
+
+METHODS.md, section 1 (Agent, Action). The state that matters is a file: weights, seed and widths.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mgral import seeds
+from mgral.errors import MgralError
+from mgral.files import whole
+from mgral.types import Embeddings
+
+
+class Policy(nn.Module):
+    """Scores images one after the other, each score an input of the next step.
+
+    Step i reads [f_i ; s_{i-1}], the image's embedding and the score before (s_0 = 0); a linear decoder gives
+    s_i = w·h_i + β.
+    """
+
+    def __init__(self, dims: int, hidden: int, seed: int) -> None:
+        """Make an untrained policy.
+
+        Args:
+            dims: width of the embeddings (paper: 256).
+            hidden: width of the LSTM's state (paper: 257).
+            seed: decides the initial weights and the order of the scan; torch's global generator is untouched.
+        """
+        super().__init__()
+        self.dims, self.hidden, self.seed = dims, hidden, seed
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seeds.stream(seed, "policy weights"))
+            self.lstm = nn.LSTM(dims + 1, hidden)
+            self.decoder = nn.Linear(hidden, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores of a sequence of images.
+
+        The loop over steps is folded into one call of the LSTM kernel, with exact gradients. With w_s the column
+        of W_ih that meets the score, the score's part of step i > 1 is
+
+            w_s · s_{i-1} = w_s · (w·h_{i-1} + β) = (w_s wᵀ) h_{i-1} + w_s β.
+
+        So W_hh + w_s wᵀ takes the place of W_hh, and the constant β that of the score in the input. At the first
+        step both vanish: h_0 = 0, and the input is 0.
+
+        Args:
+            features: [N, dims], see :func:`sequence`.
+
+        Returns:
+            [N], s_1 … s_N.
+        """
+        w, beta = self.decoder.weight, self.decoder.bias  # [1, hidden], [1]
+        w_s = self.lstm.weight_ih_l0[:, -1:]  # [4 hidden, 1]
+        recurrent = self.lstm.weight_hh_l0 + w_s @ w  # [4 hidden, hidden]
+        later = torch.ones(len(features), 1, dtype=features.dtype, device=features.device)
+        later[0] = 0
+        inputs = torch.cat([features, later * beta], dim=1).unsqueeze(1)  # [N, 1 sequence, dims + 1]
+        start = torch.zeros(1, 1, self.hidden, dtype=features.dtype, device=features.device)
+        weights = [self.lstm.weight_ih_l0, recurrent, self.lstm.bias_ih_l0, self.lstm.bias_hh_l0]
+        states, _, _ = torch.lstm(inputs, (start, start), weights, True, 1, 0.0, self.training, False, False)
+        scores: Tensor = self.decoder(states).view(-1)
+        return scores
+
+    def save(self, path: str | Path) -> None:
+        """Write ``agent.safetensors``."""
+        # One entry only: safetensors does not keep the order of several, and the same policy is the same bytes.
+        about = {"policy": json.dumps({"dims": self.dims, "hidden": self.hidden, "seed": self.seed})}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        with whole(path) as temporary:
+            save_file(tensors, temporary, about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Read ``agent.safetensors``.
+
+        Raises:
+            MgralError: the file is missing, damaged or holds something else.
+        """
+        if not Path(path).is_file():
+            raise MgralError(f"{path}: no such file; train an agent with `mgral search`")
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["policy"])
+                policy = cls(about["dims"], about["hidden"], about["seed"])
+                policy.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
+            raise MgralError(f"{path}: not the weights of an agent; make it anew with `mgral search`") from None
+        return policy
+
+
+def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tuple[list[int], Tensor]:
+    """What the policy scans: the images in an order that its seed and the set of ids decide.
+
+    Embeddings are standardised per dimension over the whole pool (mean 0, standard deviation 1; a constant
+    dimension becomes 0), so that the LSTM's gates are not saturated by the detector's scale.
+
+    Args:
+        ids: images to scan, in any order.
+        embeddings: of the whole pool.
+        policy: gives the seed and the width.
+
+    Returns:
+        Ids in the order of the scan, and their features [N, dims] float32.
+
+    Raises:
+        MgralError: no ids, an id without embedding or with one that is not finite, or embeddings of another width
+            than the policy's.
+    """
+    if embeddings.vectors.shape[1] != policy.dims:
+        raise MgralError(
+            f"embeddings are {embeddings.vectors.shape[1]} wide, the agent reads {policy.dims}; "
+            "use the embeddings it was trained with"
+        )
+    ordered = sorted(ids)
+    if not ordered:
+        raise MgralError("no unlabelled image is left to scan; end the experiment here or add images")
+    ordered = [ordered[k] for k in seeds.generator(policy.seed, "scan order").permutation(len(ordered))]
+    mean = embeddings.vectors.mean(axis=0, dtype=np.float64)
+    scale = embeddings.vectors.std(axis=0, dtype=np.float64)
+    constant = scale <= 1e-6 * np.abs(mean)
+    try:
+        rows = embeddings.rows(ordered)
+    except KeyError as error:
+        raise MgralError(f"image {error.args[0]} has no embedding; run `mgral embed` for this pool") from None
+    unfit = ~np.isfinite(rows).all(axis=1)
+    if unfit.any():
+        raise MgralError(f"image {ordered[int(unfit.argmax())]} has an embedding that is not finite; run `mgral embed`")
+    features = np.where(constant, 0, (rows - mean) / np.where(constant, 1, scale))
+    return ordered, torch.from_numpy(features.astype(np.float32))
+
+
+def sample(scores: Tensor, size: int, subsets: int, generator: torch.Generator) -> Tensor:
+    """Draw ordered subsets by Plackett–Luce: one image after the other, each by softmax over those left.
+
+    Gumbel-top-k (Kool et al. 2019): the ``size`` largest of s_i + Gumbel noise, in descending order.
+
+    Args:
+        scores: [N].
+        size: images in a subset, 1..N.
+        subsets: number of independent subsets.
+        generator: source of the noise, on the CPU.
+
+    Returns:
+        [subsets, size] int64, positions in ``scores`` in the order drawn.
+    """
+    noise = torch.empty(subsets, len(scores), dtype=torch.float64).exponential_(generator=generator)
+    keys = scores.detach().double() - noise.log().to(scores.device)  # -log of an exponential is a Gumbel
+    return keys.topk(size, dim=1).indices
+
+
+def log_probability(scores: Tensor, subsets: Tensor) -> Tensor:
+    """Log-probability of ordered subsets, exact: Σ_k (s_(k) − logsumexp of the scores not yet taken).
+
+    The scores never taken enter by one logsumexp, those taken by a running one from the last to the first:
+    O(N) memory a subset. Computed in float64, since a batch of 1,000 sums to about −10⁴.
+
+    Args:
+        scores: [N]; gradients flow to them.
+        subsets: [K, b] int64, positions in the order drawn, as from :func:`sample`.
+
+    Returns:
+        [K] float64.
+    """
+    scores = scores.double()
+    last_first = scores[subsets].flip(1)  # [K, b]
+    if subsets.shape[1] == len(scores):
+        remaining = last_first.logcumsumexp(1)
+    else:
+        every = scores.expand(len(subsets), -1)  # [K, N]
+        taken = torch.zeros_like(every, dtype=torch.bool).scatter_(1, subsets, True)
+        rest = every.masked_fill(taken, -torch.inf).logsumexp(1, keepdim=True)  # [K, 1]
+        remaining = torch.cat([rest, last_first], dim=1).logcumsumexp(1)[:, 1:]
+    return (last_first - remaining).sum(1)

@@ -1,0 +1,253 @@
+"""The search: REINFORCE trains the policy against the lookup table (METHODS.md, section 1; Williams 1992).
+
+One iteration: scan the pool once, sample a few batches from the scores, price them by the table, and raise the
+probability of those that beat the moving average of the reward.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import hashlib
+import logging
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from mgral import seeds
+from mgral.agent.policy import Policy, log_probability, sample, sequence
+from mgral.errors import MgralError
+from mgral.files import whole
+from mgral.lookup import Batches, Doubles, Price, record_from_json, record_to_json
+from mgral.params import Search
+from mgral.types import Embeddings, Record
+
+log = logging.getLogger(__name__)
+
+TrainProxy = Callable[[tuple[int, ...]], Record]
+
+
+class Prices(Protocol):
+    """What the search asks of :class:`mgral.lookup.LookupTable`."""
+
+    @property
+    def records(self) -> Sequence[Record]: ...
+
+    def price(self, batches: Batches) -> Price: ...
+
+    def add(self, record: Record) -> None: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One iteration: a line of ``search.csv``.
+
+    Attributes:
+        iteration: 0 … iterations - 1.
+        reward: mean over the sampled batches of R = mAP(proxy) - mAP(M_c).
+        baseline: the moving average that this iteration's rewards were held against, in the unit of R.
+        loss: mean over the batches of -(mAP - mAP_ref) · log π(S).
+        estimated, trained: batches priced by the table, and by a proxy trained for them.
+        distance: mean distance to the nearest record of the table.
+    """
+
+    iteration: int
+    reward: float
+    baseline: float
+    loss: float
+    estimated: int
+    trained: int
+    distance: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search: the trained policy, its log, and the records that the fallback trained, in order."""
+
+    policy: Policy
+    rows: tuple[Row, ...]
+    added: tuple[Record, ...]
+
+
+def run(
+    policy: Policy,
+    embeddings: Embeddings,
+    unlabelled: Sequence[int],
+    table: Prices,
+    start_map: float,
+    batch: int,
+    params: Search,
+    seed: int,
+    train_proxy: TrainProxy | None = None,
+    checkpoint: Path | None = None,
+) -> Result:
+    """Train a policy to pick the batch that the table values highest.
+
+    The published update is kept as it is. Adam divides a gradient by its own running size, so neither the small
+    differences of mAP (about 0.01) nor the length of a batch (log π is a sum over it) shrinks or grows the steps.
+
+    Args:
+        policy: the initial weights; left unchanged.
+        embeddings: of the whole pool.
+        unlabelled: ids the agent may choose from, in any order; only these are scanned.
+        table: prices batches; receives the records that the fallback trains.
+        start_map: mAP(M_c) on val, of the cycle's own detector, 0..1.
+        batch: images in a batch; all of them where fewer are left.
+        params: the section ``search`` of the parameters.
+        seed: names the random streams; iteration t has one of its own.
+        train_proxy: trains the proxy of a batch (ids ascending) and returns its record. None: far batches keep
+            their estimate.
+        checkpoint: file for the state between iterations; a search that was killed goes on from there to the
+            same result. Removed at the end. None: keep no state.
+
+    Raises:
+        MgralError: the pool and the embeddings do not fit, or the checkpoint is damaged.
+    """
+    policy = copy.deepcopy(policy)
+    ids, features = sequence(unlabelled, embeddings, policy)
+    features = features.to(policy.decoder.weight.device)
+    optimiser = torch.optim.Adam(policy.parameters(), lr=params.learning_rate)
+    reference: float | None = None  # mAP_ref
+    rows: list[Row] = []
+    added: list[Record] = []
+
+    name = _fingerprint(policy, ids, features, table.records, start_map, batch, params, seed)
+    state = _read_checkpoint(checkpoint, name)
+    if state is not None:
+        policy.load_state_dict(state["policy"])
+        optimiser.load_state_dict(state["optimiser"])
+        reference = state["reference"]
+        rows = [Row(**row) for row in state["rows"]]
+        added = [record_from_json(record, str(checkpoint)) for record in state["added"]]
+        for record in added:
+            table.add(record)
+
+    for t in trange(len(rows), params.iterations, initial=len(rows), total=params.iterations, desc="search", disable=None):
+        scores = policy(features)  # [N]
+        noise = torch.Generator().manual_seed(seeds.stream(seed, "search", t))
+        subsets = sample(scores, min(batch, len(ids)), params.subsets, noise)  # [K, b]
+        batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
+        price = table.price(batches)
+        maps = price.value.copy()
+        trained = _train_far(price, maps, batches, table, added, params.fallback, train_proxy)
+
+        mean = float(maps.mean())
+        if reference is None:
+            reference = mean  # the paper does not say how mAP_ref starts; from 0, the first steps would all be praise
+        loss = reinforce_loss(scores, subsets, maps - reference)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        rows.append(
+            Row(
+                iteration=t,
+                reward=mean - start_map,
+                baseline=reference - start_map,
+                loss=loss.item(),
+                estimated=len(batches) - trained,
+                trained=trained,
+                distance=float(price.distance.mean()),
+            )
+        )
+        reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
+
+        due = params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained)
+        if checkpoint is not None and due and t + 1 < params.iterations:
+            state = {
+                "name": name,
+                "policy": policy.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "reference": reference,
+                "rows": [asdict(row) for row in rows],
+                "added": [record_to_json(record) for record in added],
+            }
+            with whole(checkpoint) as temporary:
+                torch.save(state, temporary)
+        _report(rows, params.iterations)
+
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return Result(policy, tuple(rows), tuple(added))
+
+
+def reinforce_loss(scores: Tensor, subsets: Tensor, advantages: Doubles) -> Tensor:
+    """Mean over subsets of −(mAP − mAP_ref) · log π(S).
+
+    Args:
+        scores: [N]; gradients flow to them.
+        subsets: [K, b] positions in the order drawn.
+        advantages: [K], mAP − mAP_ref.
+    """
+    weights = torch.from_numpy(advantages).to(scores.device)
+    return -(weights * log_probability(scores, subsets)).mean()
+
+
+def _train_far(
+    price: Price,
+    maps: Doubles,
+    batches: list[tuple[int, ...]],
+    table: Prices,
+    added: list[Record],
+    limit: int,
+    train_proxy: TrainProxy | None,
+) -> int:
+    """Train proxies of far batches, in the order sampled, until ``added`` holds ``limit`` records.
+
+    Their mAP replaces the estimate in ``maps``; table and ``added`` receive the records. The other batches keep
+    the price they have and see the new records from the next iteration on. Returns how many were trained.
+    """
+    before = len(added)
+    for k in price.far.nonzero()[0].tolist():
+        if train_proxy is None or len(added) >= limit:
+            break
+        log.info("search: batch at distance %.4g from the nearest record: training its proxy", price.distance[k])
+        record = train_proxy(batches[k])
+        table.add(record)
+        added.append(record)
+        maps[k] = record.mAP
+    return len(added) - before
+
+
+def write_rows(rows: Sequence[Row], path: str | Path) -> None:
+    """Write ``search.csv``; numbers in full, so that reading gives them back exactly."""
+    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def _report(rows: list[Row], iterations: int) -> None:
+    """A plain line for the log at every tenth of the way."""
+    done = len(rows)
+    if done * 10 // iterations > (done - 1) * 10 // iterations:
+        row = rows[-1]
+        log.info("search: %d of %d, reward %+.4f, baseline %+.4f", done, iterations, row.reward, row.baseline)
+
+
+def _fingerprint(policy: Policy, ids: list[int], features: Tensor, *settings: Any) -> str:
+    """Names everything a search depends on, so that no checkpoint of another one is taken up."""
+    digest = hashlib.sha256(repr((policy.seed, ids, settings)).encode())
+    for tensor in (features, *policy.state_dict().values()):
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_checkpoint(path: Path | None, name: str) -> dict[str, Any] | None:
+    """The state in a checkpoint of this very search; None where there is none, or it is of another one."""
+    if path is None or not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        if state["name"] == name:
+            log.info("search: going on from iteration %d (%s)", len(state["rows"]), path)
+            return state
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError):
+        raise MgralError(f"{path}: damaged checkpoint; remove it to start the search over") from None
+    log.info("search: %s belongs to a search with other inputs; starting over", path)
+    return None

@@ -1,0 +1,7 @@
+"""python -m mgral.cli"""
+
+import sys
+
+from mgral.cli import main
+
+sys.exit(main())

@@ -1,0 +1,76 @@
+"""Arguments that several verbs share, and how a parameter file is read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from mgral import params
+from mgral.errors import MgralError
+from mgral.settings import Settings
+
+S = TypeVar("S", bound=Settings)
+
+_HELP = {
+    "params": "parameter file (YAML or JSON) of the whole experiment or of what this step reads; - for standard input",
+    "dataset": "dataset.json of the run",
+    "images": "images.npy of the run: the decoded-image cache",
+    "pool": "pool.json of the cycle",
+    "detector": "detector.safetensors of the cycle",
+    "embeddings": "embeddings.npz of the cycle",
+    "detections": "detections.npz of the cycle",
+    "batches": "batches.json of the cycle",
+    "metrics": "metrics.json of the cycle",
+    "selected": "selected.json of the cycle",
+    "agent": "agent.safetensors of the cycle",
+    "table": "folder of the lookup table",
+    "run": "folder of the run: data/runs/<experiment>",
+}
+
+
+def add(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add required path arguments by name."""
+    for name in names:
+        parser.add_argument(
+            f"--{name}", required=True, type=str if name == "params" else Path, help=_HELP[name]
+        )
+
+
+def add_out(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--out``."""
+    parser.add_argument("--out", required=True, type=Path, help=what)
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add ``--seed``."""
+    parser.add_argument("--seed", required=True, type=_seed, help="seed of the experiment, 0 or more")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is negative; give 0 or more")
+    return value
+
+
+def read_params(cls: type[S], source: str) -> S:
+    """What a step reads of a parameter file. Raises MgralError."""
+    return params.sections(cls, _load(source), "standard input" if source == "-" else source)
+
+
+def read_experiment(source: str) -> params.Params:
+    """A whole experiment. Raises MgralError."""
+    return params.check(_load(source), "standard input" if source == "-" else source)
+
+
+def _load(source: str) -> Any:
+    if source != "-":
+        return params.read_yaml(source)
+    try:
+        return yaml.safe_load(sys.stdin.read())
+    except yaml.YAMLError:
+        raise MgralError("standard input: not valid YAML or JSON; pipe a parameter file") from None

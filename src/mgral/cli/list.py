@@ -1,0 +1,25 @@
+"""Print the names of plug-ins, one a line; with --options also what can be set."""
+
+from __future__ import annotations
+
+import argparse
+
+from mgral import plugins
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", help=", ".join(plugins.KINDS))
+    parser.add_argument(
+        "--options", action="store_true", help="print each plug-in's options with their defaults"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    for name in plugins.names(arguments.kind):
+        print(name)
+        if arguments.options:
+            for key, field in plugins.load(arguments.kind, name).Options.model_fields.items():
+                default = (
+                    "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+                )
+                print(f"  {key}: {default}  # {field.description}")

@@ -1,0 +1,28 @@
+"""Draw the initial labelled pool of a seed."""
+
+from __future__ import annotations
+
+import argparse
+
+from mgral import datasets, pools
+from mgral.cli import _arguments
+from mgral.params import Budget
+from mgral.settings import Settings
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    budget: Budget
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset")
+    _arguments.add_seed(parser)
+    _arguments.add_out(parser, "pool.json to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    params = _arguments.read_params(Params, arguments.params)
+    ids = datasets.read(arguments.dataset).ids("train")
+    pools.write(pools.initial(ids, params.budget.initial, arguments.seed), arguments.out)

@@ -1,0 +1,59 @@
+"""Train proxies for some of a cycle's batches; one record each."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from mgral.cli import _arguments
+from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
+from mgral.settings import Settings
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    detector: DetectorParams
+    proxy: ProxyRun
+    evaluation: Evaluation
+    machine: Machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "batches")
+    _arguments.add_seed(parser)
+    parser.add_argument(
+        "--index", required=True, type=int, nargs="+", help="which batches, by position from 0"
+    )
+    _arguments.add_out(parser, "folder for <index>.json")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral import compute, datasets, pools, records
+    from mgral.errors import MgralError
+    from mgral.files import read_json
+    from mgral.images import Cache
+    from mgral.training import proxy
+
+    params = _arguments.read_params(Params, arguments.params)
+    machine = compute.prepare(params.machine)
+    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
+    cache = Cache(dataset, arguments.images)
+    batches = read_json(arguments.batches)
+    for index in arguments.index:
+        if not 0 <= index < len(batches):
+            raise MgralError(f"{arguments.batches}: holds {len(batches)} batches, --index asks for {index}")
+    for index in arguments.index:
+        record = proxy.run(
+            batches[index]["ids"],
+            batches[index]["generator"],
+            dataset,
+            cache,
+            pool,
+            arguments.detector,
+            (params.detector, params.proxy, params.evaluation),
+            machine,
+            arguments.seed,
+        )
+        records.write(record, arguments.out / f"{index}.json")
+        logging.info("batch %d (%s): mAP %.4f in %.1f s", index, record.generator, record.mAP, record.seconds)

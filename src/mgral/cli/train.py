@@ -1,0 +1,77 @@
+"""Train the detector of a cycle on its labelled pool and evaluate it on val and test."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from typing import Any
+
+from mgral.cli import _arguments
+from mgral.params import DetectorParams, Evaluation, Machine, Training
+from mgral.pools import Pool
+from mgral.settings import Settings
+from mgral.types import Boxes, Dataset
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    detector: DetectorParams
+    training: Training
+    evaluation: Evaluation
+    machine: Machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset", "images", "pool")
+    _arguments.add_seed(parser)
+    _arguments.add_out(parser, "folder for detector.safetensors, metrics.json and train.csv")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from mgral import compute, datasets, detectors, pools, seeds
+    from mgral.files import whole, write_json
+    from mgral.images import Cache
+    from mgral.training.loop import Plan, fit
+
+    params = _arguments.read_params(Params, arguments.params)
+    machine = compute.prepare(params.machine)
+    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
+    cache = Cache(dataset, arguments.images)
+    seed = seeds.stream(arguments.seed, "train", pool.cycle)
+    detector = detectors.build(
+        params.detector.name, dataset.classes, cache.size, params.detector.options, seed
+    )
+    out = arguments.out
+    plan = Plan(**params.training.model_dump())
+    rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=out / "detector.ckpt")
+    detectors.save(detector, out / "detector.safetensors")
+    with whole(out / "train.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
+    results = _evaluate(detector, cache, dataset, params.evaluation, machine)
+    write_json(out / "metrics.json", {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
+
+
+def _evaluate(
+    detector: Any, cache: Any, dataset: Dataset, params: Evaluation, machine: Any
+) -> dict[str, Any]:
+    from mgral.evaluation import evaluate
+    from mgral.inference import look
+
+    results = {}
+    for split in ("val", "test"):
+        ids = dataset.ids(split)
+        views = look(detector, cache, ids, params, machine)
+        results[split] = evaluate(dataset, views.detections, ids, params.max_detections)
+    return results
+
+
+def _labelled(dataset: Dataset, pool: Pool) -> dict[str, Any]:
+    """What the labels of the pool cost, in images and in boxes."""
+    counts: Counter[int] = Counter()
+    for i in pool.labelled_ids:
+        counts.update(dataset.boxes.get(i, Boxes.empty()).labels.tolist())
+    classes = {name: counts[k] for k, name in enumerate(dataset.classes)}
+    return {"images": len(pool.labelled), "boxes": sum(counts.values()), "classes": classes}

@@ -1,0 +1,100 @@
+"""retinanet: RetinaNet with ResNet-50 and FPN (Lin et al. 2017), torchvision's trunk, head and anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.models.detection import retinanet_resnet50_fpn
+from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
+from torchvision.ops import box_iou, sigmoid_focal_loss
+
+from mgral.detectors import Detector, Raw, Target, read_weights
+from mgral.errors import MgralError
+from mgral.settings import Settings
+from mgral.types import Activation
+
+
+class Options(Settings):
+    """Options of retinanet."""
+
+    weights: str | None = Field(
+        None,
+        description="local .safetensors or .pth of torchvision's retinanet_resnet50_fpn; none: from scratch",
+    )
+
+
+class RetinaNet(Detector):
+    """RetinaNet; one sigmoid per class, focal loss."""
+
+    activation: Activation = "sigmoid"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, num_classes: int, image_size: int, model: TorchvisionRetinaNet) -> None:
+        image = torch.zeros(1, 3, image_size, image_size)
+        with torch.no_grad():
+            maps = list(model.backbone.eval()(image).values())
+        priors = model.anchor_generator(ImageList(image, [(image_size, image_size)]), maps)[0]
+        anchors = model.anchor_generator.num_anchors_per_location()
+        super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((1.0, 1.0, 1.0, 1.0)))
+        self.backbone = model.backbone.train()
+        self.head = model.head
+        self._matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Raw:
+        features = list(self.backbone((images - self.mean) / self.std).values())
+        out = self.head(features)
+        return Raw(out["cls_logits"], out["bbox_regression"], features)
+
+    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Focal loss (gamma 2, alpha 0.25) and L1, each over an image's positives, averaged over images."""
+        classification, localisation = [], []
+        for logits, offsets, target in zip(raw.logits.float(), raw.offsets.float(), targets, strict=True):
+            if len(target.labels):
+                matched = self._matcher(box_iou(target.xyxy, self.priors))
+            else:
+                matched = torch.full((len(self.priors),), Matcher.BELOW_LOW_THRESHOLD, device=logits.device)
+            positive = matched >= 0
+            wanted = torch.zeros_like(logits)
+            wanted[positive, target.labels[matched[positive]]] = 1.0
+            used = matched != Matcher.BETWEEN_THRESHOLDS
+            count = positive.sum().clamp(min=1)
+            classification.append(sigmoid_focal_loss(logits[used], wanted[used], reduction="sum") / count)
+            boxes = self.coder.encode_single(target.xyxy[matched[positive]], self.priors[positive])
+            localisation.append(F.l1_loss(offsets[positive], boxes, reduction="sum") / count)
+        return {
+            "classification": torch.stack(classification).mean(),
+            "localisation": torch.stack(localisation).mean(),
+        }
+
+
+def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNet:
+    """RetinaNet R50-FPN.
+
+    Raises:
+        MgralError: weights that do not fit.
+    """
+    model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=len(classes))
+    if options.weights is not None:
+        wanted = model.state_dict()
+        state = read_weights(options.weights)
+        fits = {
+            name: value
+            for name, value in state.items()
+            if name in wanted and wanted[name].shape == value.shape
+        }
+        if len(fits) < len(wanted) / 2:
+            raise MgralError(
+                f"{options.weights}: fits {len(fits)} of {len(wanted)} tensors of RetinaNet; "
+                "give torchvision's retinanet_resnet50_fpn weights"
+            )
+        model.load_state_dict(fits, strict=False)
+    return RetinaNet(len(classes), image_size, model)

@@ -1,0 +1,67 @@
+"""ssd300: SSD300 with VGG16 (Liu et al. 2016), torchvision's trunk and priors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torchvision.models.detection import ssd300_vgg16
+
+from mgral.detectors import read_weights
+from mgral.detectors._ssd import SSD
+from mgral.errors import MgralError
+from mgral.settings import Settings
+
+
+class Options(Settings):
+    """Options of ssd300."""
+
+    weights: str | None = Field(
+        None,
+        description="local .safetensors or .pth of torchvision's ssd300_vgg16 or of its backbone; none: from scratch",
+    )
+
+
+class _Trunk(nn.Module):
+    """torchvision's VGG16 with SSD's extra layers; six maps at strides 8 to 300."""
+
+    mean: Tensor
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer(
+            "mean", torch.tensor([0.48235, 0.45882, 0.40784]).view(1, 3, 1, 1), persistent=False
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return list(self.backbone((images - self.mean) * 255).values())  # Caffe's VGG: mean removed, 0..255
+
+
+def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
+    """SSD300.
+
+    Raises:
+        MgralError: image_size is not 300, or weights that do not fit.
+    """
+    if image_size != 300:
+        raise MgralError(f"image_size: ssd300 takes 300 pixels, not {image_size}; set image_size: 300")
+    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
+    if options.weights is not None:
+        state = read_weights(options.weights)
+        wanted = model.backbone.state_dict()
+        trunk = {name.removeprefix("backbone."): value for name, value in state.items()}
+        fits = {
+            name: value
+            for name, value in trunk.items()
+            if name in wanted and wanted[name].shape == value.shape
+        }
+        if len(fits) < len(wanted) / 2:
+            raise MgralError(
+                f"{options.weights}: fits {len(fits)} of {len(wanted)} tensors of SSD300's trunk; "
+                "give torchvision's ssd300_vgg16 weights"
+            )
+        model.backbone.load_state_dict(fits, strict=False)
+    return SSD(len(classes), image_size, _Trunk(model.backbone), model.anchor_generator)

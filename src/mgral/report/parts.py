@@ -1,0 +1,224 @@
+"""The parts of the page: each takes the run and gives what its section of ``page.html`` shows."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mgral import curves, datasets
+from mgral.errors import MgralError
+from mgral.files import read_json, whole
+from mgral.params import Params
+from mgral.report import figures as draw
+from mgral.report import gallery, sources, tables, words
+from mgral.report.sources import Cell
+from mgral.types import Dataset
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all parts of the page share.
+
+    Attributes:
+        reference: label of the random strategy, None if the run has none.
+        frame: the curves, see :func:`mgral.curves.collect`.
+        order: indices of the classes, most boxes in the pool first.
+        pool: boxes of each class in the train split.
+    """
+
+    folder: Path
+    params: Params
+    reference: str | None
+    frame: pd.DataFrame
+    dataset: Dataset
+    order: list[int]
+    pool: list[int]
+    looks: dict[str, draw.Look]
+
+    @property
+    def strategies(self) -> list[str]:
+        return list(self.looks)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in :attr:`order`."""
+        return [self.dataset.classes[k] for k in self.order]
+
+    @property
+    def cells(self) -> tuple[Path, list[str], list[int], int]:
+        """Where files of single cycles are looked for."""
+        return self.folder, self.strategies, self.params.seeds, self.params.cycles
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure on the page: PNG as data URI, and a caption that says what it shows."""
+
+    data: str
+    caption: str
+
+
+class Plates:
+    """Writes each figure into a folder and hands it back for the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, name: str, figure: Figure, caption: str) -> Plate:
+        """Write ``<name>.png``."""
+        data = draw.png(figure)
+        with whole(self.folder / f"{name}.png") as temporary:
+            temporary.write_bytes(data)
+        return Plate("data:image/png;base64," + base64.b64encode(data).decode(), caption)
+
+
+def read(run: Path, params: Params) -> Run:
+    """Read what all parts share."""
+    names = [strategy.name for strategy in params.strategies]
+    reference = next((strategy.name for strategy in params.strategies if strategy.plugin == "random"), None)
+    frame = curves.collect(run, names, params.seeds, params.cycles)
+    dataset = datasets.read(run / "dataset" / "dataset.json")
+    pool = sources.box_counts(dataset, dataset.ids("train"))
+    order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
+    return Run(run, params, reference, frame, dataset, order, pool, draw.looks(names, reference))
+
+
+def outcome(run: Run, plates: Plates) -> dict[str, Any]:
+    """Headline, curves, results and per-class AP."""
+    scores = curves.scores(run.frame)
+    totals = curves.summary(scores)
+    gains: pd.DataFrame | None = None
+    if run.reference is not None and len(run.looks) > 1:
+        gains = curves.differences(scores, run.reference)
+    headline, remark = words.headline(
+        totals,
+        curves.summary(gains) if gains is not None else {},
+        run.reference,
+        int(run.frame["images"].max()),
+    )
+    shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
+    shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
+    plots = [
+        plates.add(
+            name, draw.curve(run.frame, run.looks, x, y), f"{y} on the test split against labelled {x}."
+        )
+        for x, y, name in shown
+    ]
+    measures = [("Final mAP", "mAP"), ("Area by images", "auc_images"), ("Area by boxes", "auc_boxes")]
+    return {
+        "headline": headline,
+        "remark": remark,
+        "curves": plots,
+        "results": tables.results(totals),
+        "reference": run.reference,
+        "gains": [(title, tables.gains(gains, run.params.seeds, key)) for title, key in measures]
+        if gains is not None
+        else [],
+        "per_class": _per_class(run, plates),
+    }
+
+
+def _per_class(run: Run, plates: Plates) -> Plate:
+    last = run.params.cycles - 1
+    values: dict[str, list[list[float | None]]] = {}
+    for name in run.strategies:
+        seeds = []
+        for seed in run.params.seeds:
+            path = curves.cycle_folder(run.folder, name, seed, last) / "metrics.json"
+            found = curves.read_metrics(path)["test"].get("per_class")
+            if not isinstance(found, dict) or set(found) != set(run.classes):
+                raise MgralError(f"{path}: test.per_class must name the classes of the data set; train anew")
+            seeds.append([found[label] for label in run.classes])
+        values[name] = [list(column) for column in zip(*seeds, strict=True)]
+    figure = draw.per_class(values, run.classes, run.looks)
+    return plates.add(
+        "per_class", figure, "AP of each class at the last cycle; the class with most boxes first."
+    )
+
+
+def picks(run: Run, plates: Plates) -> dict[str, Any]:
+    """Class balance and gallery; both empty for a run without a selection (a single cycle)."""
+    selections = sources.selections(*run.cells)
+    first = [cell for cell in selections if cell.seed == run.params.seeds[0]]
+    colours = gallery.class_colours(len(run.dataset.classes))
+    found: dict[str, Any] = {
+        "gallery": gallery.rows(first, run.dataset),
+        "class_colours": [(run.dataset.classes[k], colours[k]) for k in run.order],
+        "balance": None,
+        "balance_table": None,
+    }
+    if not selections or not sum(run.pool):
+        return found
+    counts = {
+        name: [_picked(run, selections, name, seed) for seed in run.params.seeds] for name in run.strategies
+    }
+    pool = [run.pool[k] for k in run.order]
+    ratios = {name: [_ratios(seed, pool) for seed in seeds] for name, seeds in counts.items()}
+    by_class = {name: [list(column) for column in zip(*seeds, strict=True)] for name, seeds in ratios.items()}
+    caption = "How much more often than in the pool each class stands in the picked images (1: as often)."
+    figure = draw.class_balance(by_class, run.classes, run.looks)
+    found["balance"] = plates.add("class_balance", figure, caption)
+    found["balance_table"] = tables.balance(counts, pool, run.classes)
+    return found
+
+
+def _picked(run: Run, selections: Sequence[Cell], strategy: str, seed: int) -> list[int]:
+    own = [cell for cell in selections if (cell.strategy, cell.seed) == (strategy, seed)]
+    counts = sources.box_counts(run.dataset, [pick.id for cell in own for pick in cell.value])
+    return [counts[k] for k in run.order]
+
+
+def _ratios(picked: Sequence[int], pool: Sequence[int]) -> list[float]:
+    """Share among picked boxes over share in the pool, by class; NaN where a share is undefined."""
+    share = sum(picked) / sum(pool)
+    return [float("nan") if not (b and share) else a / b / share for a, b in zip(picked, pool, strict=True)]
+
+
+def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
+    """For each strategy with a lookup table or a search: verdict, figures and tables."""
+    audits, searches = sources.audits(*run.cells), sources.searches(*run.cells)
+    found = []
+    for name, look in run.looks.items():
+        own_audits = [cell for cell in audits if cell.strategy == name]
+        own_searches = [cell for cell in searches if cell.strategy == name]
+        part: dict[str, Any] = {"strategy": name, "table": None, "search": None}
+        if own_audits:
+            caption = "Held-out records: exact on the solid line, without information on the dashed one."
+            plate = plates.add(f"table_{name}", draw.table_error(own_audits, look), caption)
+            verdict, detail = words.signal([cell.value for cell in own_audits])
+            part["table"] = (verdict, detail, plate, tables.audits(own_audits))
+        if own_searches:
+            caption = (
+                "Reward of each iteration (dots) and its moving average, the baseline (lines, one a seed)."
+            )
+            plate = plates.add(f"search_{name}", draw.search(own_searches, look), caption)
+            part["search"] = (plate, tables.searches(own_searches))
+        if own_audits or own_searches:
+            found.append(part)
+    return found
+
+
+def costs(run: Run, plates: Plates) -> dict[str, Any]:
+    seconds = sources.timings(run.folder)
+    if not seconds:
+        return {"timings": None, "timings_table": None}
+    plate = plates.add("timings", draw.timings(seconds), "Wall time of each step.")
+    return {"timings": plate, "timings_table": tables.timings(seconds)}
+
+
+def dropped(run: Path) -> list[str]:
+    """What the import left out, as lines."""
+    info = read_json(run / "dataset" / "dataset.json").get("info") or {}
+    return [_line(item) for item in info.get("dropped") or []]
+
+
+def _line(item: Any) -> str:
+    return (
+        ", ".join(f"{key}: {value}" for key, value in item.items() if value) if isinstance(item, dict) else str(item)
+    )

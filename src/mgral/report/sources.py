@@ -1,0 +1,132 @@
+"""What a report reads of a run, beyond its metrics: selections, audits of the table, searches, wall times."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mgral.curves import cycle_folder
+from mgral.errors import MgralError
+from mgral.files import read_json
+from mgral.types import Dataset, Pick
+
+AUDIT = ["records", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread", "far"]
+SEARCH = ["iteration", "reward", "baseline", "estimated", "trained"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cycle of one strategy and seed; the file that was read there is ``value``."""
+
+    strategy: str
+    seed: int
+    cycle: int
+    value: Any
+
+
+def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
+    """The picks of every cycle, best first: ``value`` is a list of :class:`Pick`.
+
+    A selection stands between two cycles; the last cycle's is read where it exists.
+
+    Raises:
+        MgralError: a selection is missing before the last cycle, or damaged.
+    """
+    found = []
+    for strategy, seed, cycle in _cells(strategies, seeds, cycles):
+        path = cycle_folder(run, strategy, seed, cycle) / "selected.json"
+        if cycle == cycles - 1 and not path.exists():
+            continue
+        data = read_json(path)
+        try:
+            picks = [
+                Pick(int(pick["id"]), float(pick["score"]), dict(pick.get("reason") or {}))
+                for pick in data["picks"]
+            ]
+        except (KeyError, TypeError, ValueError):
+            raise MgralError(
+                f"{path}: not a selection (picks of id, score, reason); see `mgral select`"
+            ) from None
+        found.append(Cell(strategy, seed, cycle, picks))
+    return found
+
+
+def audits(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
+    """The audits of the lookup tables that exist: ``value`` is the content of ``audit.json``.
+
+    Raises:
+        MgralError: an audit is damaged.
+    """
+    found = []
+    for strategy, seed, cycle in _cells(strategies, seeds, cycles):
+        path = cycle_folder(run, strategy, seed, cycle) / "table" / "audit.json"
+        if not path.exists():
+            continue
+        audit = read_json(path)
+        missing = [key for key in [*AUDIT, "points"] if not isinstance(audit, dict) or key not in audit]
+        if missing:
+            raise MgralError(f"{path}: has no key '{missing[0]}'; make it anew with `mgral table`")
+        found.append(Cell(strategy, seed, cycle, audit))
+    return found
+
+
+def searches(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
+    """The searches that exist: ``value`` is the data frame of ``search.csv``.
+
+    Raises:
+        MgralError: a search file is damaged.
+    """
+    found = []
+    for strategy, seed, cycle in _cells(strategies, seeds, cycles):
+        path = cycle_folder(run, strategy, seed, cycle) / "search.csv"
+        if not path.exists():
+            continue
+        try:
+            frame = pd.read_csv(path)[SEARCH].astype(float)
+        except (KeyError, ValueError):
+            raise MgralError(
+                f"{path}: not a search (columns {', '.join(SEARCH)}); make it anew with `mgral search`"
+            ) from None
+        found.append(Cell(strategy, seed, cycle, frame))
+    return found
+
+
+def timings(run: Path) -> dict[str, list[float]]:
+    """Seconds of each job by step, from Snakemake's benchmark files ``RUN/benchmarks/<rule>/….tsv``.
+
+    Empty where no step was timed. Steps stand in order of their total time, longest first.
+
+    Raises:
+        MgralError: a benchmark file is damaged.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    for path in sorted((run / "benchmarks").rglob("*.tsv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            try:
+                seconds = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
+            except (KeyError, TypeError, ValueError):
+                raise MgralError(
+                    f"{path}: not a benchmark (column s); delete it or run the step again"
+                ) from None
+        found[path.relative_to(run / "benchmarks").parts[0].removesuffix(".tsv")] += seconds
+    return dict(sorted(found.items(), key=lambda item: (-sum(item[1]), item[0])))
+
+
+def box_counts(dataset: Dataset, ids: Iterable[int]) -> list[int]:
+    """Ground-truth boxes of each class over some images, ``ignore`` boxes left out; one count a class."""
+    counts: Counter[int] = Counter()
+    for i in ids:
+        if i in dataset.boxes:
+            boxes = dataset.boxes[i]
+            counts.update(boxes.labels[~boxes.ignore].tolist())
+    return [counts[label] for label in range(len(dataset.classes))]
+
+
+def _cells(strategies: Iterable[str], seeds: Sequence[int], cycles: int) -> Iterable[tuple[str, int, int]]:
+    return ((strategy, seed, cycle) for strategy in strategies for seed in seeds for cycle in range(cycles))

@@ -1,0 +1,117 @@
+"""The tables of a report: numbers in, texts out, in the order in which they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mgral.curves import spread
+from mgral.report.sources import Cell, box_counts
+from mgral.report.words import Summary, duration, number, plus_minus, signed
+from mgral.types import SPLITS, Dataset
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text; the first cell of each row names it."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def results(totals: Summary) -> Table:
+    """Final mAP and AP50 and both areas by strategy: mean ± standard deviation over seeds."""
+    header = ["strategy", "mAP", "AP50", "area by images", "area by boxes", "seeds"]
+    measures = ["mAP", "AP50", "auc_images", "auc_boxes"]
+    rows = [
+        [name, *(plus_minus(values[measure]) for measure in measures), str(values["mAP"][2])]
+        for name, values in totals.items()
+    ]
+    return Table(header, rows)
+
+
+def gains(differences: pd.DataFrame, seeds: Sequence[int], measure: str) -> Table:
+    """Differences to the reference in one measure: by seed, and mean ± standard deviation.
+
+    Args:
+        differences: as :func:`mgral.curves.differences` gives it.
+    """
+    header = ["strategy", *(f"seed {seed}" for seed in seeds), "mean ± s.d."]
+    rows = []
+    for name, group in differences.groupby("strategy", sort=False):
+        by_seed = group.set_index("seed")[measure].to_dict()
+        values = [by_seed[seed] for seed in seeds]
+        rows.append([str(name), *(signed(value) for value in values), plus_minus(spread(values), sign=True)])
+    return Table(header, rows)
+
+
+def balance(
+    counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], classes: Sequence[str]
+) -> Table:
+    """Boxes of each class among the picked images, mean over seeds, and its share of them.
+
+    Args:
+        counts: strategy → seed → boxes of each class.
+        pool: boxes of each class in the train split.
+    """
+    header = ["class", "pool", *counts]
+    means = {
+        name: [sum(column) / len(seeds) for column in zip(*seeds, strict=True)]
+        for name, seeds in counts.items()
+    }
+    columns = [[float(count) for count in pool], *means.values()]
+    rows = [[name, *(_share(column[k], sum(column)) for column in columns)] for k, name in enumerate(classes)]
+    return Table(header, [*rows, ["all", *(f"{sum(column):.0f}" for column in columns)]])
+
+
+def audits(cells: Sequence[Cell]) -> Table:
+    """The audit of each lookup table."""
+    header = ["cycle", "seed", "records", "MAE", "MAE of the mean", "Spearman", "Kendall", "spread", "far"]
+    rows = []
+    for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
+        audit = cell.value
+        errors = [number(audit[key], 4) for key in ("mae", "mae_mean")]
+        ranks = [signed(audit[key], 2) for key in ("spearman", "kendall")]
+        far = "–" if audit["far"] is None else f"{audit['far']:.0%}"
+        counts = [str(cell.cycle), str(cell.seed), str(audit["records"])]
+        rows.append([*counts, *errors, *ranks, number(audit["spread"], 4), far])
+    return Table(header, rows)
+
+
+def searches(cells: Sequence[Cell]) -> Table:
+    """What each search gained: mean reward of its first and of its last tenth, and who priced the subsets."""
+    header = ["cycle", "seed", "first tenth", "last tenth", "change", "by the table", "by a proxy run"]
+    rows = []
+    for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
+        reward = cell.value["reward"]
+        tenth = max(1, len(reward) // 10)
+        first, last = reward.iloc[:tenth].mean(), reward.iloc[-tenth:].mean()
+        priced = [f"{cell.value[key].sum():.0f}" for key in ("estimated", "trained")]
+        means = [number(first, 4), number(last, 4), signed(last - first, 4)]
+        rows.append([str(cell.cycle), str(cell.seed), *means, *priced])
+    return Table(header, rows)
+
+
+def timings(seconds: Mapping[str, Sequence[float]]) -> Table:
+    """Jobs, mean and total wall time of each step."""
+    rows = [
+        [step, str(len(jobs)), duration(sum(jobs) / len(jobs)), duration(sum(jobs))]
+        for step, jobs in seconds.items()
+    ]
+    return Table(["step", "jobs", "mean", "total"], rows)
+
+
+def contents(dataset: Dataset) -> Table:
+    """Images and boxes (``ignore`` boxes left out) by split, and the boxes of each class."""
+    ids = {split: dataset.ids(split) for split in SPLITS}
+    counts = {split: box_counts(dataset, ids[split]) for split in SPLITS}
+    rows = [["images", *(f"{len(ids[split])}" for split in SPLITS)]]
+    rows.append(["boxes", *(f"{sum(counts[split])}" for split in SPLITS)])
+    rows += [[name, *(f"{counts[split][k]}" for split in SPLITS)] for k, name in enumerate(dataset.classes)]
+    return Table(["", *SPLITS], rows)
+
+
+def _share(count: float, total: float) -> str:
+    return f"{count:.0f} ({count / total:.0%})" if total else "0"

@@ -1,0 +1,135 @@
+"""The sentences and numbers of a report: what the figures show, said once and no louder than they allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mgral.curves import spread
+
+Summary = Mapping[str, Mapping[str, tuple[float, float, int]]]
+FEW_SEEDS = 5
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """``0.412``; an en dash where the value is undefined."""
+    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else "–"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """``+0.021`` or ``−0.004``, with a true minus."""
+    text = number(value, digits)
+    if text == "–" or value is None:
+        return text
+    return text.replace("-", "−") if value < 0 else f"+{text}"
+
+
+def plus_minus(value: tuple[float, float, int], sign: bool = False) -> str:
+    """Mean ± standard deviation; the mean alone where there is one seed."""
+    mean, deviation, _ = value
+    text = signed(mean) if sign else number(mean)
+    return f"{text} ± {number(deviation)}" if math.isfinite(deviation) else text
+
+
+def duration(seconds: float) -> str:
+    """``4.2 s``, ``3 min 10 s``, ``2 h 05 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def reason(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A pick's reason for people: keys without underscores, numbers to three significant digits."""
+    shown = []
+    for key, value in terms.items():
+        text = f"{value:.3g}" if isinstance(value, float) else str(value)
+        shown.append((key.replace("_", " "), text))
+    return shown
+
+
+def headline(totals: Summary, gains: Summary, reference: str | None, images: int) -> tuple[str, str]:
+    """What won, by how much, and whether that is beyond the spread between seeds.
+
+    Args:
+        totals: summary of the scores of all strategies.
+        gains: summary of the paired differences to ``reference``.
+        reference: label of the random strategy, if the run has one.
+        images: labelled at the last cycle.
+
+    Returns:
+        The sentence, and what has to be said with it.
+    """
+    best = max(totals, key=lambda name: (totals[name]["mAP"][0], name == reference))
+    mean, deviation, seeds = totals[best]["mAP"]
+    level = f"{number(mean)} test mAP with {images} labelled images"
+    if reference is None or len(totals) == 1:
+        noise = f" ± {number(deviation)} over {seeds} seeds" if seeds > 1 else ", one seed"
+        return (
+            f"{best} ends highest: {level}{noise}.",
+            "The run has no other strategy to compare with at random.",
+        )
+    rival = best if best != reference else max(gains, key=lambda name: gains[name]["mAP"][0])
+    gain, noise_of_gain, pairs = gains[rival]["mAP"]
+    if best == reference:
+        first = f"Nothing beats {reference}: it ends at {level}; {rival} comes nearest with {signed(gain)}."
+    else:
+        first = f"{best} ends highest: {level}, {signed(gain)} against {reference}."
+    return first, f"{_noise(gain, noise_of_gain, pairs)} {_whole_curve(rival, gains[rival])}"
+
+
+def _noise(gain: float, deviation: float, pairs: int) -> str:
+    if pairs < 2:
+        return "One seed only: whether the difference is more than chance cannot be said."
+    size = f"the seeds spread by ± {number(deviation)}"
+    few = f", though {pairs} seeds are few" if pairs < FEW_SEEDS else ""
+    if abs(gain) > deviation:
+        return f"That is beyond the spread of the paired differences ({size}{few})."
+    return f"That is within the spread of the paired differences ({size}): no difference is shown."
+
+
+def _whole_curve(name: str, gain: Mapping[str, tuple[float, float, int]]) -> str:
+    by_images, by_boxes = gain["auc_images"], gain["auc_boxes"]
+    if not math.isfinite(by_images[0]):
+        return ""
+    text = f"Averaged over the whole curve, {name} differs by {plus_minus(by_images, sign=True)} at equal images"
+    return f"{text} and by {plus_minus(by_boxes, sign=True)} at equal boxes." if by_boxes[2] else f"{text}."
+
+
+def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Whether the lookup table tells good batches from bad ones, over all its audits.
+
+    It does if its estimates rank held-out records better than chance and miss by less than predicting the
+    mean. Under chance the rank correlation of n records has standard deviation 1/√(n − 1), that of the mean
+    over k tables √(Σ 1/(n − 1)) / k; beyond two of these counts as better than chance.
+
+    Args:
+        audits: contents of ``audit.json``.
+
+    Returns:
+        A verdict of a few words, and the numbers behind it.
+    """
+    usable = [audit for audit in audits if audit["spearman"] is not None and audit["records"] > 2]
+    if not usable:
+        return "cannot be judged", "Too few records, or all of equal mAP: no rank correlation is defined."
+    rank, _, tables = spread(audit["spearman"] for audit in usable)
+    chance = math.sqrt(sum(1 / (audit["records"] - 1) for audit in usable)) / tables
+    error = spread(audit["mae"] for audit in usable)[0]
+    error_of_mean = spread(audit["mae_mean"] for audit in usable)[0]
+    if error < error_of_mean and rank > 2 * chance:
+        verdict = "carries signal"
+    elif error < error_of_mean and rank > 0:
+        verdict = "may carry a weak signal, not told apart from chance"
+    else:
+        verdict = "does not carry signal"
+    sizes = sorted({audit["records"] for audit in usable})
+    records = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    detail = (
+        f"Held-out records ({tables} {'table' if tables == 1 else 'tables'} of {records}): "
+        f"mean rank correlation {signed(rank, 2)}, chance alone gives up to about ± {number(2 * chance, 2)}; "
+        f"mean absolute error {number(error, 4)} mAP, predicting the mean {number(error_of_mean, 4)}."
+    )
+    return verdict, detail

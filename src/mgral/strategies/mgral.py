@@ -1,0 +1,40 @@
+"""MGRAL: the batch that the agent scores highest (arXiv 2310.08387; METHODS.md, section 1)."""
+
+from __future__ import annotations
+
+from mgral.errors import MgralError
+from mgral.settings import Settings
+from mgral.strategies import Evidence
+from mgral.types import Pick
+
+NEEDS = frozenset({"embeddings", "agent"})
+
+
+class Options(Settings):
+    """None: what shapes the agent stands in the sections ``table``, ``agent`` and ``search``."""
+
+
+def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
+    """The ``budget`` unlabelled images of the highest score in one scan of the pool.
+
+    Nothing is random: the order of the scan comes with the agent. Reasons: ``rank`` (1 is best) and ``odds``, how
+    many times likelier than by chance the policy would draw this image first (softmax of the scores × N).
+
+    Raises:
+        MgralError: no agent or no embeddings, or they do not fit each other or the pool.
+    """
+    import torch
+
+    from mgral.agent.policy import Policy, sequence
+
+    if evidence.agent is None or evidence.embeddings is None:
+        raise MgralError("strategy mgral: needs the pool's embeddings and a trained agent; give both files")
+    if not evidence.pool.unlabelled:
+        return []
+    policy = Policy.load(evidence.agent)
+    ids, features = sequence(evidence.pool.unlabelled, evidence.embeddings, policy)
+    with torch.no_grad():
+        scores = policy(features).double()
+    odds = dict(zip(ids, (scores.softmax(0) * len(ids)).tolist(), strict=True))
+    best = sorted(zip(ids, scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))[:budget]
+    return [Pick(i, score, {"rank": rank, "odds": odds[i]}) for rank, (i, score) in enumerate(best, start=1)]

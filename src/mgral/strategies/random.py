@@ -1,0 +1,32 @@
+"""random: uniform without replacement, the baseline of every comparison."""
+
+from __future__ import annotations
+
+from mgral import seeds
+from mgral.settings import Settings
+from mgral.strategies import Evidence
+from mgral.types import Pick
+
+NEEDS: frozenset[str] = frozenset()
+
+
+class Options(Settings):
+    """random has none."""
+
+
+def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
+    """Every image draws a number in 0..1, its score; the largest are picked.
+
+    Numbers are dealt in order of id, so the same pool and seed give the same batch, and a smaller budget gives
+    the beginning of a larger one's.
+
+    Args:
+        evidence: the pool is all that is looked at.
+        budget: images wanted.
+        seed: decides the draw.
+        options: none.
+    """
+    ids = sorted(evidence.pool.unlabelled)
+    numbers = seeds.generator(seed, "random", evidence.pool.cycle).random(len(ids)).tolist()
+    best = sorted(zip(ids, numbers, strict=True), key=lambda drawn: (-drawn[1], drawn[0]))
+    return [Pick(i, number, {"draw": number}) for i, number in best[:budget]]

@@ -1,0 +1,170 @@
+"""The training loop: one for the cycle's detectors and for the proxies."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mgral import seeds
+from mgral.augment import augment
+from mgral.compute import Compute
+from mgral.detectors import Detector, Target
+from mgral.errors import MgralError
+from mgral.files import whole
+from mgral.images import Cache
+from mgral.types import Boxes
+
+log = logging.getLogger(__name__)
+
+CLIP = 10.0  # largest norm of the gradient
+
+Row = dict[str, float]
+Term = Callable[[Detector, int], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train; units as in params/base.yaml, group ``training``."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: int
+    augment: bool
+    checkpoint_every: int = 0
+
+
+def fit(
+    detector: Detector,
+    cache: Cache,
+    labelled: Sequence[int],
+    plan: Plan,
+    compute: Compute,
+    seed: int,
+    term: Term | None = None,
+    checkpoint: Path | None = None,
+) -> list[Row]:
+    """Train in place on the labelled images; the weights depend on the arguments alone.
+
+    Every draw is named by (seed, purpose, step), so a run that resumes from its checkpoint takes the very steps
+    it would have taken.
+
+    Args:
+        detector: on any device; is moved to ``compute.device``.
+        cache: images and boxes at the detector's input size.
+        labelled: ids, at least one.
+        plan: steps, batch, learning rate.
+        compute: device and precision.
+        seed: of order and augmentation.
+        term: further losses of a step, already weighted; the unlabelled images enter here.
+        checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
+
+    Returns:
+        One row per step: ``step``, ``loss``, each of its parts, ``learning_rate``.
+
+    Raises:
+        MgralError: no labelled image, or a loss that is not finite.
+    """
+    if not labelled:
+        raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
+    labelled = sorted(labelled)
+    detector.to(compute.device).train()
+    weights = [weight for weight in detector.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
+    start, rows = _resume(checkpoint, detector, optimizer)
+    for step in tqdm(
+        range(start, plan.steps), "training", initial=start, total=plan.steps, disable=None, leave=False
+    ):
+        rate = learning_rate(step, plan)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        images, targets = batch(cache, labelled, plan, compute, seed, step)
+        with compute.autocast():
+            raw = detector(images)
+        losses = detector.losses(raw, targets)
+        if term is not None:
+            losses |= term(detector, step)
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise MgralError(f"training: the loss is {loss.item()} at step {step}; lower the learning rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        optimizer.step()
+        parts = {name: value.item() for name, value in losses.items()}
+        rows.append({"step": step, "loss": loss.item(), **parts, "learning_rate": rate})
+        if (step + 1) % max(plan.steps // 10, 1) == 0:
+            log.info("step %d of %d: loss %.3f", step + 1, plan.steps, loss.item())
+        if checkpoint is not None and plan.checkpoint_every and (step + 1) % plan.checkpoint_every == 0:
+            _save(checkpoint, detector, optimizer, step + 1, rows)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return rows
+
+
+def learning_rate(step: int, plan: Plan) -> float:
+    """Linear warm-up to the peak, then half a cosine down to 1 % of it."""
+    if step < plan.warmup:
+        return plan.learning_rate * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(plan.steps - plan.warmup, 1)
+    return plan.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def draw(ids: Sequence[int], size: int, step: int, seed: int, purpose: str) -> list[int]:
+    """The ids of one step's batch: slice ``step`` of one endless run of shuffled epochs."""
+    chosen: list[int] = []
+    for position in range(step * size, (step + 1) * size):
+        epoch, place = divmod(position, len(ids))
+        if place == 0 or not chosen:
+            order = seeds.generator(seed, purpose, epoch).permutation(len(ids))
+        chosen.append(ids[order[place]])
+    return chosen
+
+
+def batch(
+    cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int
+) -> tuple[Tensor, list[Target]]:
+    """Images [B, 3, S, S] and targets of one step, augmented if the plan says so; ignored boxes are left out."""
+    chosen = draw(ids, plan.batch_size, step, seed, "order")
+    images = compute.images(torch.from_numpy(cache.pixels(chosen)))
+    boxes = [cache.boxes(i) for i in chosen]
+    if plan.augment:
+        images, boxes = augment(images, boxes, seeds.generator(seed, "augment", step))
+    return images.contiguous(memory_format=torch.channels_last), [target(b, compute) for b in boxes]
+
+
+def target(boxes: Boxes, compute: Compute) -> Target:
+    """Ground truth as tensors, without ignored boxes."""
+    kept = ~boxes.ignore
+    xyxy, labels = (
+        torch.from_numpy(boxes.xyxy[kept]),
+        torch.from_numpy(np.ascontiguousarray(boxes.labels[kept])),
+    )
+    return Target(xyxy.to(compute.device), labels.to(compute.device))
+
+
+def _save(
+    path: Path, detector: Detector, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]
+) -> None:
+    state = {"model": detector.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rows": rows}
+    with whole(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(path: Path | None, detector: Detector, optimizer: torch.optim.Optimizer) -> tuple[int, list[Row]]:
+    if path is None or not path.exists():
+        return 0, []
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    detector.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    log.info("resuming at step %d from %s", state["step"], path)
+    return state["step"], state["rows"]

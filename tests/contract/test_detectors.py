@@ -1,0 +1,137 @@
+"""What every detector promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mgral import detectors, plugins
+from mgral.detectors import Target
+from mgral.errors import MgralError
+
+SIZES = {"ssd300": 300}  # pixels; others take any
+CLASSES = ("a", "b", "c")
+NAMES = plugins.names("detectors")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def built(request):
+    size = SIZES.get(request.param, 128)
+    detector = detectors.build(request.param, CLASSES, size, {}, seed=1)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, size, size, generator=generator)
+    with torch.no_grad():
+        raw = detector.eval()(images)
+    return detector, images, raw
+
+
+def test_shapes_and_the_statement_softmax_or_sigmoid(built):
+    detector, _, raw = built
+    width = {"softmax": len(CLASSES) + 1, "sigmoid": len(CLASSES)}[detector.activation]
+    assert raw.logits.shape == (2, len(detector.priors), width)
+    assert raw.offsets.shape == (2, len(detector.priors), 4)
+    probs = detector.probabilities(raw.logits)
+    assert probs.min() >= 0 and probs.max() <= 1
+    if detector.activation == "softmax":
+        torch.testing.assert_close(probs.sum(-1), torch.ones(2, len(detector.priors)))
+    assert detector.foreground(probs).shape[-1] == len(CLASSES)
+
+
+def test_embedding_has_256_dimensions_and_tells_images_apart(built):
+    detector, _, raw = built
+    embedding = detector.embed(raw)
+    assert embedding.shape == (2, 256) and embedding.dtype == torch.float32
+    assert not torch.equal(embedding[0], embedding[1])
+
+
+def test_predictions_keep_full_probabilities(built):
+    detector, _, raw = built
+    for one in detector.predict(raw, score_threshold=0.0, nms_iou=0.5, max_detections=20):
+        assert 0 < len(one.scores) <= 20
+        assert (one.scores.diff() <= 0).all()
+        picked = detector.foreground(one.probs).gather(1, one.labels[:, None])[:, 0]
+        torch.testing.assert_close(picked, one.scores)
+        assert (one.xyxy[:, 2:] > one.xyxy[:, :2]).all()
+        assert one.xyxy.min() >= 0 and one.xyxy.max() <= detector.image_size
+    nothing = detector.predict(raw, score_threshold=1.0, nms_iou=0.5, max_detections=20)
+    assert all(one.xyxy.shape == (0, 4) and one.probs.shape == (0, raw.logits.shape[2]) for one in nothing)
+
+
+def test_single_equals_batched(built):
+    detector, images, raw = built
+    with torch.no_grad():
+        alone = detector.eval()(images[1:])
+    torch.testing.assert_close(alone.logits[0], raw.logits[1], rtol=1e-3, atol=1e-3)
+
+
+def test_losses_are_finite_without_any_box_and_teach_with_one(built):
+    detector, images, _ = built
+    side = detector.image_size / 4
+    box = Target(torch.tensor([[side, side, 2 * side, 2 * side]]), torch.tensor([2]))
+    none = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    detector.train()
+    for targets in ([box, none], [none, none]):
+        losses = detector.losses(detector(images), targets)
+        assert set(losses) == {"classification", "localisation"}
+        total = sum(losses.values())
+        assert torch.isfinite(total)
+        detector.zero_grad()
+        total.backward()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in detector.parameters())
+    assert losses["localisation"] == 0  # no box, nothing to locate
+    detector.zero_grad(set_to_none=True)
+
+
+def test_decoding_undoes_encoding(built):
+    detector, _, _ = built
+    size = detector.image_size
+    boxes = torch.tensor([[0.1, 0.2, 0.6, 0.9]]).mul(size).expand(len(detector.priors), 4)
+    offsets = detector.coder.encode_single(boxes, detector.priors)
+    torch.testing.assert_close(detector.decode(offsets), boxes, rtol=1e-3, atol=1e-2)
+
+
+def test_mirrored_priors_undo_each_other_and_keep_size(built):
+    detector, _, _ = built
+    mirror = detector.mirror
+    assert torch.equal(mirror[mirror], torch.arange(len(mirror)))
+    here, there = detector.priors, detector.priors[mirror]
+    torch.testing.assert_close(here[:, 2:] - here[:, :2], there[:, 2:] - there[:, :2], rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(here[:, 1], there[:, 1])
+
+
+def test_weights_depend_on_the_seed_alone(built, tmp_path):
+    detector, _, _ = built
+    name = type(detector).__module__.rpartition(".")[2]
+    name = name if name in NAMES else "tiny_ssd"
+    size = SIZES.get(name, 128)
+    state = torch.random.get_rng_state()
+    first, second, other = (detectors.build(name, CLASSES, size, {}, seed) for seed in (5, 5, 6))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+    detectors.save(other, tmp_path / "weights.safetensors")
+    detectors.load(first, tmp_path / "weights.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+
+
+def test_weights_that_are_none_are_refused(tmp_path):
+    detector = detectors.build("tiny_ssd", CLASSES, 64, {}, 0)
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(MgralError, match="no such file"):
+        detectors.load(detector, path)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(MgralError, match="not a weights file"):
+        detectors.load(detector, path)
+    detectors.save(detectors.build("tiny_ssd", ("only",), 64, {}, 0), path)
+    with pytest.raises(MgralError, match="another detector or another number of classes"):
+        detectors.load(detector, path)
+
+
+def test_weights_that_run_code_are_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("code ran",))
+
+    torch.save({"x": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(MgralError, match=r"evil\.pth: holds code"):
+        detectors.read_weights(tmp_path / "evil.pth")

@@ -1,0 +1,146 @@
+"""The loop: it learns, it resumes to the same bytes, and a proxy sees no label of its batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mgral import compute, detectors, images
+from mgral.errors import MgralError
+from mgral.params import Machine
+from mgral.training import loop
+from mgral.training.loop import Plan
+from mgral.training.semi import isd
+from mgral.types import Boxes, Dataset, Image
+
+SIZE = 64
+PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=2, augment=True)
+
+
+@pytest.fixture
+def machine():
+    return compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Ten images of noise, each with one bright square."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 80, (10, SIZE, SIZE, 3), dtype=np.uint8)
+    listed, boxes = {}, {}
+    for i in range(10):
+        x, y = generator.integers(0, SIZE - 24, 2)
+        pixels[i, y : y + 24, x : x + 24] = 230
+        listed[i + 1] = Image(i + 1, f"{i}.png", SIZE, SIZE, "train")
+        boxes[i + 1] = Boxes(np.array([[x, y, x + 24, y + 24]], np.float32), np.array([0]), np.array([False]))
+    dataset = Dataset(("square",), listed, boxes, tmp_path)
+    np.save(tmp_path / "images.npy", pixels)
+    return dataset, images.Cache(dataset, tmp_path / "images.npy")
+
+
+def detector():
+    return detectors.build("tiny_ssd", ("square",), SIZE, {}, 0)
+
+
+def same(a, b):
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+def test_the_loss_falls(world, machine):
+    plan = Plan(steps=40, batch_size=4, learning_rate=3e-3, weight_decay=0.0, warmup=5, augment=False)
+    rows = loop.fit(detector(), world[1], [1, 2, 3, 4], plan, machine, 0)
+    assert rows[-1]["loss"] < 0.4 * rows[0]["loss"]
+    assert [row["step"] for row in rows] == list(range(40))
+
+
+def test_same_seed_same_weights_in_any_order_of_the_pool(world, machine):
+    runs = {}
+    for name, ids, seed in [("a", [1, 2, 3], 0), ("b", [3, 1, 2], 0), ("c", [1, 2, 3], 1)]:
+        runs[name] = detector()
+        loop.fit(runs[name], world[1], ids, PLAN, machine, seed)
+    assert same(runs["a"], runs["b"])
+    assert not same(runs["a"], runs["c"])
+
+
+def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
+    plan = Plan(**{**PLAN.__dict__, "checkpoint_every": 2})
+    through = detector()
+    rows = loop.fit(through, world[1], [1, 2, 3], plan, machine, 0)
+
+    class Killed(Exception):
+        pass
+
+    def kill_at_5(_, step):
+        if step == 5:
+            raise Killed
+        return {}
+
+    checkpoint = tmp_path / "detector.ckpt"
+    with pytest.raises(Killed):
+        loop.fit(detector(), world[1], [1, 2, 3], plan, machine, 0, kill_at_5, checkpoint)
+    assert checkpoint.exists()
+    seen = []
+    resumed = detector()
+    again = loop.fit(
+        resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step: seen.append(step) or {}, checkpoint
+    )
+    assert seen == [4, 5]
+    assert same(through, resumed)
+    assert again == rows
+    assert not checkpoint.exists()
+
+
+def test_every_image_once_an_epoch():
+    drawn = [i for step in range(5) for i in loop.draw([1, 2, 3, 4, 5], 3, step, 0, "order")]
+    assert sorted(drawn[:5]) == sorted(drawn[5:10]) == sorted(drawn[10:]) == [1, 2, 3, 4, 5]
+    assert drawn[:5] != drawn[5:10]
+
+
+def test_learning_rate_warms_up_and_decays():
+    plan = Plan(steps=110, batch_size=1, learning_rate=1.0, weight_decay=0.0, warmup=10, augment=False)
+    assert loop.learning_rate(0, plan) == pytest.approx(0.1)
+    assert loop.learning_rate(10, plan) == pytest.approx(1.0)
+    assert loop.learning_rate(60, plan) == pytest.approx(0.01 + 0.99 / 2)  # half of the cosine
+
+
+def test_no_label_is_no_training(world, machine):
+    with pytest.raises(MgralError, match="labelled pool is empty"):
+        loop.fit(detector(), world[1], [], PLAN, machine, 0)
+
+
+def test_a_proxy_depends_on_the_batch_and_never_on_its_labels(world, machine):
+    dataset, cache = world
+    options = isd.Options(ramp_up=0.0, ramp_down=0.0, flip=10.0)
+    plan = Plan(**{**PLAN.__dict__, "steps": 8})
+
+    def trained(batch, options=options):
+        fresh = detector()
+        loop.fit(
+            fresh,
+            cache,
+            [1, 2, 3],
+            plan,
+            machine,
+            0,
+            isd.build(options, cache, batch, [1, 2, 3], plan, machine, 0),
+        )
+        return fresh
+
+    plain = trained([4, 5, 6])
+    assert not same(plain, trained([7, 8, 9]))
+    for i in (4, 5, 6):
+        dataset.boxes[i].xyxy[:] = [[0, 0, 5, 5]]
+    assert same(plain, trained([4, 5, 6]))
+    control = trained([4, 5, 6], isd.Options(weight=0.0))
+    assert not same(plain, control)
+
+
+def test_isd_refuses_a_sigmoid_detector(world, machine):
+    network = detector()
+    network.activation = "sigmoid"
+    term = isd.build(isd.Options(), world[1], [4, 5], [1], PLAN, machine, 0)
+    with pytest.raises(MgralError, match="needs a softmax detector"):
+        term(network, 0)
