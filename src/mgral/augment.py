@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,8 @@ def augment(
         generator: all randomness of the batch.
     """
     count, size = len(images), images.shape[-1]
-    zoom = np.where(generator.random(count) < 0.5, np.exp(generator.uniform(*np.log(SCALE), count)), 1.0)
+    zoom = np.exp(generator.uniform(math.log(SCALE[0]), math.log(SCALE[1]), count))
+    zoom = np.where(generator.random(count) < 0.5, zoom, 1.0)
     room = np.abs(1 - zoom)  # how far the image may shift, in half image sides
     shift = generator.uniform(-1, 1, (count, 2)) * room[:, None]
     slope = np.stack([zoom * np.where(generator.random(count) < 0.5, -1, 1), zoom], 1)  # [B, 2] for x, y

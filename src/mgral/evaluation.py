@@ -3,8 +3,8 @@
 Both rank all detections of a class by score over all images, match them greedily to ground truth, and average
 the precision over recall. They differ in the matching. COCO gives a detection the best ground truth *that is
 still free*, at ten IoU thresholds; VOC gives it the best ground truth there is, and a second detection of the
-same object is a false positive. Objects marked ``ignore`` are not to be found, and what falls on them is neither
-right nor wrong.
+same object is a false positive. Objects marked ``ignore`` are not to be found, and what falls on them is
+neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def evaluate(
 ) -> Metrics:
     """mAP after COCO (Lin et al. 2014; cocodataset.org/#detection-eval), computed by pycocotools.
 
-    Precision is interpolated at the recalls 0, 0.01, …, 1. ``ignore`` boxes enter as crowd regions: any number of
-    detections may lie on one, and what counts is the covered share of the detection.
+    Precision is interpolated at the recalls 0, 0.01, …, 1. ``ignore`` boxes enter as crowd regions: any
+    number of detections may lie on one, and the overlap that counts is the share of the detection inside it.
 
     Args:
         dataset: ground truth.
@@ -63,8 +63,8 @@ def evaluate(
         max_detections: per image and class, best first (evaluation.max_detections; COCO: 100).
 
     Raises:
-        MgralError: an image is unknown, not annotated or has no detections entry; a detection is not finite; or
-            there is no ground truth at all.
+        MgralError: an image is unknown, not annotated or has no detections entry; a detection is not finite;
+            or there is no ground truth at all.
     """
     ids = _check(dataset, detections, ids)
     truth, found = _coco_annotations(dataset, detections, ids)
@@ -94,13 +94,13 @@ def voc_ap(
     """AP as the PASCAL VOC development kit computes it (Everingham et al. 2010; VOCevaldet.m, VOCap.m).
 
     In order of score, each detection looks up the object of its class and image that it overlaps most. Below
-    ``iou`` it is a false positive; on an ``ignore`` (``difficult``) object it is left out; else it is right if it
-    is the first on that object, and a false positive if not. Equal scores keep the order of image id, then the
-    order within the image.
+    ``iou`` it is a false positive; on an ``ignore`` (``difficult``) object it is left out; else it is right
+    if it is the first on that object, and a false positive if not. Equal scores keep the order of image id,
+    then the order within the image.
 
-    Widths are x2 - x1, without the kit's ``+ 1``: that belongs to 1-based whole pixels, both ends included, where
-    xmin … xmax cover the continuous span xmin - 1 … xmax. Boxes here are that span already, so the IoU is the
-    kit's; adding 1 again would raise the IoU of small boxes.
+    Widths are x2 - x1, without the kit's ``+ 1``: that belongs to 1-based whole pixels, both ends included,
+    where xmin … xmax cover the continuous span xmin - 1 … xmax. Boxes here are that span already, so the IoU
+    is the kit's; adding 1 again would raise the IoU of small boxes.
 
     Args:
         dataset: ground truth.
@@ -134,9 +134,7 @@ def _check(dataset: Dataset, detections: Mapping[int, Detections], ids: Iterable
         if i not in dataset.boxes:
             raise MgralError(f"image {i} is not annotated; evaluate on annotated images only")
         if i not in detections:
-            raise MgralError(
-                f"image {i} has no detections entry; run the detector on it, an empty result is one too"
-            )
+            raise MgralError(f"image {i} has no detections entry; run the detector on it, an empty result is one too")
         finite = np.isfinite(detections[i].scores) & np.isfinite(detections[i].xyxy).all(axis=1)
         if not finite.all():
             raise MgralError(
@@ -144,9 +142,7 @@ def _check(dataset: Dataset, detections: Mapping[int, Detections], ids: Iterable
                 "lower training.learning_rate"
             )
     if not _objects_per_class(dataset, ids).any():
-        raise MgralError(
-            f"no ground truth in the {len(ids)} images to evaluate on; annotate some, or mend the split"
-        )
+        raise MgralError(f"no ground truth in the {len(ids)} images to evaluate on; annotate some, or mend the split")
     return ids
 
 
@@ -164,14 +160,15 @@ def _by_name(dataset: Dataset, by_class: npt.NDArray[np.float64], present: Bools
 def _coco_annotations(
     dataset: Dataset, detections: Mapping[int, Detections], ids: list[int]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Ground truth and detections as COCO annotations; category = class index. Ids start at 1: 0 reads as no match."""
+    """Ground truth and detections as COCO annotations, category = class index.
+
+    Their ids start at 1, since pycocotools reads a match with id 0 as no match.
+    """
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     for i in ids:
         objects, seen = dataset.boxes[i], detections[i]
-        for row, crowd in zip(
-            _coco_rows(i, objects.xyxy, objects.labels), objects.ignore.tolist(), strict=True
-        ):
+        for row, crowd in zip(_coco_rows(i, objects.xyxy, objects.labels), objects.ignore.tolist(), strict=True):
             truth.append({"id": len(truth) + 1, "iscrowd": int(crowd), **row})
         for row, score in zip(_coco_rows(i, seen.xyxy, seen.labels), seen.scores.tolist(), strict=True):
             found.append({"id": len(found) + 1, "score": score, **row})
@@ -180,9 +177,7 @@ def _coco_annotations(
 
 def _coco_rows(image_id: int, xyxy: npt.NDArray[np.float32], labels: Ints) -> list[dict[str, Any]]:
     exact = xyxy.astype(np.float64)
-    columns = zip(
-        boxes.xyxy_to_xywh(exact).tolist(), boxes.area(exact).tolist(), labels.tolist(), strict=True
-    )
+    columns = zip(boxes.xyxy_to_xywh(exact).tolist(), boxes.area(exact).tolist(), labels.tolist(), strict=True)
     return [{"image_id": image_id, "category_id": k, "bbox": xywh, "area": area} for xywh, area, k in columns]
 
 
@@ -201,8 +196,12 @@ def _coco(dataset: Dataset, ids: list[int], annotations: list[dict[str, Any]]) -
 def _best_objects(
     dataset: Dataset, detections: Mapping[int, Detections], ids: list[int], threshold: float
 ) -> tuple[npt.NDArray[np.float32], Ints, Ints, Bools]:
-    """Of all detections end to end: score, label, number of the object each falls on (-1: none), and whether that
-    object is ignored. Objects are numbered through over all images."""
+    """What each detection falls on, the images' detections end to end.
+
+    Returns:
+        Scores [n], labels [n], number of the object [n] (-1: none; objects count on from image to image), and
+        whether that object is ignored [n].
+    """
     scores, labels, targets, ignored = [], [], [], []
     before = 0
     for i in ids:
@@ -230,22 +229,21 @@ def _first_on_object(targets: Ints) -> Bools:
     return right & (targets >= 0)
 
 
-def _precision(right: Bools) -> tuple[Ints, npt.NDArray[np.float64]]:
-    """After each detection, best first: objects found so far, and the precision's envelope (its maximum from
-    there on)."""
-    found = np.cumsum(right)
-    precision = found / np.arange(1, len(right) + 1)
-    return found, np.maximum.accumulate(precision[::-1])[::-1]
+def _envelope(right: Bools) -> npt.NDArray[np.float64]:
+    """[n] the highest precision after each detection, best first, or any later one."""
+    precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+    return np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def _area(right: Bools, objects: int) -> float:
     """Area under the envelope: every right detection adds a step of recall 1 / objects (VOCap.m)."""
-    _, envelope = _precision(right)
-    return float(envelope[right].sum() / objects)
+    return float(_envelope(right)[right].sum() / objects)
 
 
 def _eleven_points(right: Bools, objects: int) -> float:
-    """Mean of the envelope at recall 0, 0.1, …, 1; recalls are compared as whole numbers, found · 10 >= k · objects."""
-    found, envelope = _precision(right)
-    at = np.searchsorted(found * 10, np.arange(11) * objects)  # first detection that reaches each recall
-    return float(np.append(envelope, 0.0)[at].sum() / 11)
+    """Mean of the envelope at the recalls k / 10, k = 0 … 10; 0 where one is never reached (VOCap.m, 2007).
+
+    Whole numbers are compared, 10 · found >= k · objects: 3 of 10 objects do reach the recall 0.3.
+    """
+    first = np.searchsorted(10 * np.cumsum(right), np.arange(11) * objects)
+    return float(np.append(_envelope(right), 0.0)[first].sum() / 11)

@@ -54,7 +54,7 @@ def look(
         )
         for image_id, one in zip(chosen, found, strict=True):
             detections[image_id] = Detections(
-                one.xyxy.cpu().numpy() / cache.scale(image_id),
+                (one.xyxy.cpu().numpy() / cache.scale(image_id)).astype(np.float32),
                 one.scores.cpu().numpy(),
                 one.labels.cpu().numpy(),
                 one.probs.cpu().numpy(),

@@ -28,8 +28,8 @@ EXACT = 1e-6
 and a distance of exactly 0; the tolerance covers an embedding that went through another machine."""
 
 QUERIES = 16
-"""Queries handed to FAISS at once. From 20 on it expands |x - y|² into inner products, whose rounding hides exact
-hits and depends on the other queries; below, it sums squared differences of each pair."""
+"""Queries handed to FAISS at once. From 20 on it expands |x - y|² into inner products, whose rounding hides
+exact hits and depends on the other queries; below, it sums squared differences of each pair."""
 
 
 def represent(batches: Batches, embeddings: Embeddings, kind: str) -> Floats:
@@ -48,8 +48,8 @@ def represent(batches: Batches, embeddings: Embeddings, kind: str) -> Floats:
         [len(batches), d]; d is the width of the embeddings, or the size of the pool.
 
     Raises:
-        MgralError: unknown kind; no batch; a batch that is empty, repeats an id, or holds one that is not in the
-            pool or has an embedding that is not finite.
+        MgralError: unknown kind; no batch; a batch that is empty, repeats an id, or holds one that is not in
+            the pool or has an embedding that is not finite.
     """
     if kind not in REPRESENTATIONS:
         raise MgralError(f"table.representation: unknown '{kind}'; {nearest(kind, REPRESENTATIONS)}")
@@ -60,9 +60,7 @@ def represent(batches: Batches, embeddings: Embeddings, kind: str) -> Floats:
     vectors = np.stack([REPRESENTATIONS[kind](sorted(batch), embeddings) for batch in batches])
     unfit = ~np.isfinite(vectors).all(axis=1)
     if unfit.any():
-        raise MgralError(
-            f"batch {unfit.argmax()}: has an embedding that is not finite; run `mgral embed` anew"
-        )
+        raise MgralError(f"batch {unfit.argmax()}: has an embedding that is not finite; run `mgral embed` anew")
     return vectors
 
 
@@ -102,8 +100,8 @@ class LookupTable:
         records: in ascending order of (ids, generator, mAP, seconds), whatever order they came in.
         params: representation, neighbours M, deviations of the threshold.
         threshold: mean - deviations * standard deviation of the distances between all pairs of records (the
-            paper's "mean distance - 1 standard deviation"; of which distances, it does not say). The deviation
-            is that of the pairs themselves (division by their number).
+            paper's "mean distance - 1 standard deviation"; of which distances, it does not say). The variance
+            is divided by the number of pairs.
     """
 
     def __init__(self, records: Iterable[Record], embeddings: Embeddings, params: Table) -> None:
@@ -115,8 +113,8 @@ class LookupTable:
             params: the section ``table`` of the parameters.
 
         Raises:
-            MgralError: fewer than two records, or an unfit one: its ids are not in the pool or repeat, its mAP
-                lies outside 0..1.
+            MgralError: fewer than two records, or an unfit one: its ids are not in the pool or repeat, or its
+                mAP lies outside 0..1.
         """
         self.params = params
         self._embeddings = embeddings
@@ -128,9 +126,7 @@ class LookupTable:
 
         ordered = sorted(records, key=lambda r: (r.ids, r.generator, r.mAP, r.seconds))
         if len(ordered) < 2:
-            raise MgralError(
-                f"a lookup table needs at least 2 records, not {len(ordered)}; raise proxy.records"
-            )
+            raise MgralError(f"a lookup table needs at least 2 records, not {len(ordered)}; raise proxy.records")
         for record in ordered:
             _check(record, self._embeddings)
         vectors = represent([r.ids for r in ordered], self._embeddings, self.params.representation)
@@ -174,15 +170,15 @@ class LookupTable:
     def audit(self) -> dict[str, Any]:
         """How far the table can be trusted: each record priced by the others (leave one out).
 
-        Correlations of a table without any signal are below 0 rather than at 0, since the mean of the others is
-        lower, the higher the record left out; ``mae`` against ``mae_mean`` does not have that flaw.
+        Correlations of a table without any signal are below 0 rather than at 0, since the mean of the others
+        is lower, the higher the record left out; ``mae`` against ``mae_mean`` does not have that flaw.
 
         Returns:
             The content of ``audit.json``: ``records`` and ``neighbours`` (counts), ``representation``,
-            ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of the others is
-            predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated mAP; None where
-            either is constant), ``spread`` (standard deviation of mAP over the records), ``far`` (share of
-            records whose nearest other lies beyond the table's threshold) and ``points``.
+            ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of the others
+            is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated mAP; None
+            where either is constant), ``spread`` (standard deviation of mAP over the records), ``far`` (share
+            of records whose nearest other lies beyond the table's threshold) and ``points``.
         """
         from scipy.stats import kendalltau, spearmanr
 
@@ -249,9 +245,7 @@ class LookupTable:
             table = cls(records, embeddings, params)
         except MgralError as error:
             raise MgralError(f"{records_file}: {error}") from None
-        if saved.shape != table._vectors.shape or not np.allclose(
-            saved, table._vectors, rtol=1e-5, atol=EXACT
-        ):
+        if saved.shape != table._vectors.shape or not np.allclose(saved, table._vectors, rtol=1e-5, atol=EXACT):
             raise MgralError(
                 f"{index_file}: is not the index of these records, embeddings and parameters; "
                 "make it anew with `mgral table`"
@@ -337,9 +331,7 @@ def _read_vectors(path: Path) -> Floats:
             raise TypeError
         vectors: Floats = index.reconstruct_n(0, index.ntotal)
     except (RuntimeError, TypeError):
-        raise MgralError(
-            f"{path}: not a flat FAISS index of L2 distance; make it anew with `mgral table`"
-        ) from None
+        raise MgralError(f"{path}: not a flat FAISS index of L2 distance; make it anew with `mgral table`") from None
     return vectors
 
 
@@ -358,9 +350,7 @@ def _check_batch(batch: Sequence[int], embeddings: Embeddings, name: str) -> Non
     ids = np.asarray(batch)
     absent = ids[~np.isin(ids, embeddings.ids)]
     if len(absent):
-        raise MgralError(
-            f"{name}: image {absent[0]} is not in the pool; draw batches from the pool's own ids"
-        )
+        raise MgralError(f"{name}: image {absent[0]} is not in the pool; draw batches from the pool's own ids")
     if len(np.unique(ids)) < len(ids):
         raise MgralError(f"{name}: holds an image twice; name each id once")
 

@@ -24,7 +24,7 @@ class Strategy(Settings):
 
     name: Name
     plugin: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -93,12 +93,11 @@ class ProxyRun(Settings):
     learning_rate: Rate
 
 
-class Proxy(ProxyRun):
-    """Which proxies are trained, and how."""
+class Generators(Settings):
+    """Which batches proxies are trained for."""
 
     records: Annotated[int, Field(ge=2)]
     generators: dict[Literal["random", "uncertain", "cluster", "class"], Annotated[float, Field(ge=0)]]
-    per_job: Positive
 
     @field_validator("generators")
     @classmethod
@@ -106,6 +105,12 @@ class Proxy(ProxyRun):
         if sum(value.values()) <= 0:
             raise ValueError("the shares must not all be zero")
         return value
+
+
+class Proxy(ProxyRun, Generators):
+    """Everything about proxies."""
+
+    per_job: Positive
 
 
 class Table(Settings):
@@ -154,8 +159,9 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        for key, values in (("seeds", self.seeds), ("strategies", [s.name for s in self.strategies])):
-            repeated = sorted({str(v) for v in values if values.count(v) > 1})
+        lists = {"seeds": [str(seed) for seed in self.seeds], "strategies": [s.name for s in self.strategies]}
+        for key, values in lists.items():
+            repeated = sorted({v for v in values if values.count(v) > 1})
             if repeated:
                 raise ValueError(f"{key}: '{repeated[0]}' stands twice; give each a label of its own")
         return self

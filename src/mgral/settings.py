@@ -28,7 +28,8 @@ class Settings(BaseModel):
         try:
             return cls.model_validate({} if given is None else given)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
+            errors = error.errors(include_url=False)
+            first = min(errors, key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key is also a missing one
             raise MgralError(_message(cls, first, where)) from None
 
 

@@ -50,7 +50,7 @@ def test_streams_depend_on_every_name_and_its_type():
     }
     assert len(drawn) == 5
     assert seeds.stream(0, "a") == seeds.stream(0, "a")
-    assert 0 <= min(drawn) and max(drawn) < 2**63
+    assert min(drawn) >= 0 and max(drawn) < 2**63
 
 
 def test_nearest_name():
@@ -64,7 +64,7 @@ class Inner(Settings):
 
 class Outer(Settings):
     inner: Inner
-    names: list[Inner] = []
+    names: list[Inner] = Field(default_factory=list)
 
 
 @pytest.mark.parametrize(

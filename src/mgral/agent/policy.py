@@ -34,7 +34,7 @@ class Policy(nn.Module):
         Args:
             dims: width of the embeddings (paper: 256).
             hidden: width of the LSTM's state (paper: 257).
-            seed: decides the initial weights and the order of the scan; torch's global generator is untouched.
+            seed: decides the initial weights and the order of the scan; the global generator is untouched.
         """
         super().__init__()
         self.dims, self.hidden, self.seed = dims, hidden, seed
@@ -46,13 +46,13 @@ class Policy(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Scores of a sequence of images.
 
-        The loop over steps is folded into one call of the LSTM kernel, with exact gradients. With w_s the column
-        of W_ih that meets the score, the score's part of step i > 1 is
+        The loop over steps is folded into one call of the LSTM kernel, with exact gradients. With w_s the
+        column of W_ih that meets the score, the score's part of step i > 1 is
 
             w_s · s_{i-1} = w_s · (w·h_{i-1} + β) = (w_s wᵀ) h_{i-1} + w_s β.
 
-        So W_hh + w_s wᵀ takes the place of W_hh, and the constant β that of the score in the input. At the first
-        step both vanish: h_0 = 0, and the input is 0.
+        So W_hh + w_s wᵀ takes the place of W_hh, and the constant β that of the score in the input. At the
+        first step both vanish: h_0 = 0, and the input is 0.
 
         Args:
             features: [N, dims], see :func:`sequence`.
@@ -61,20 +61,21 @@ class Policy(nn.Module):
             [N], s_1 … s_N.
         """
         w, beta = self.decoder.weight, self.decoder.bias  # [1, hidden], [1]
-        w_s = self.lstm.weight_ih_l0[:, -1:]  # [4 hidden, 1]
-        recurrent = self.lstm.weight_hh_l0 + w_s @ w  # [4 hidden, hidden]
+        w_ih, w_hh, b_ih, b_hh = self.lstm.all_weights[0]
+        w_s = w_ih[:, -1:]  # [4 hidden, 1]
+        recurrent = w_hh + w_s @ w  # [4 hidden, hidden]
         later = torch.ones(len(features), 1, dtype=features.dtype, device=features.device)
         later[0] = 0
         inputs = torch.cat([features, later * beta], dim=1).unsqueeze(1)  # [N, 1 sequence, dims + 1]
         start = torch.zeros(1, 1, self.hidden, dtype=features.dtype, device=features.device)
-        weights = [self.lstm.weight_ih_l0, recurrent, self.lstm.bias_ih_l0, self.lstm.bias_hh_l0]
+        weights = [w_ih, recurrent, b_ih, b_hh]
         states, _, _ = torch.lstm(inputs, (start, start), weights, True, 1, 0.0, self.training, False, False)
         scores: Tensor = self.decoder(states).view(-1)
         return scores
 
     def save(self, path: str | Path) -> None:
         """Write ``agent.safetensors``."""
-        # One entry only: safetensors does not keep the order of several, and the same policy is the same bytes.
+        # One entry only: safetensors does not keep the order of several, and the bytes should repeat.
         about = {"policy": json.dumps({"dims": self.dims, "hidden": self.hidden, "seed": self.seed})}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with whole(path) as temporary:
@@ -114,8 +115,8 @@ def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tupl
         Ids in the order of the scan, and their features [N, dims] float32.
 
     Raises:
-        MgralError: no ids, an id without embedding or with one that is not finite, or embeddings of another width
-            than the policy's.
+        MgralError: no ids, an id without embedding or with one that is not finite, or embeddings of another
+            width than the policy's.
     """
     if embeddings.vectors.shape[1] != policy.dims:
         raise MgralError(

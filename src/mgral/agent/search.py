@@ -1,7 +1,7 @@
 """The search: REINFORCE trains the policy against the lookup table (METHODS.md, section 1; Williams 1992).
 
-One iteration: scan the pool once, sample a few batches from the scores, price them by the table, and raise the
-probability of those that beat the moving average of the reward.
+One iteration: scan the pool once, sample a few batches from the scores, price them by the table, and raise
+the probability of those that beat the moving average of the reward.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ def run(
 ) -> Result:
     """Train a policy to pick the batch that the table values highest.
 
-    The published update is kept as it is. Adam divides a gradient by its own running size, so neither the small
-    differences of mAP (about 0.01) nor the length of a batch (log π is a sum over it) shrinks or grows the steps.
+    The published update is kept as it is. Adam divides a gradient by its own running size, so neither the
+    small differences of mAP (about 0.01) nor the length of a batch (log π is a sum over it) changes the size of
+    the steps.
 
     Args:
         policy: the initial weights; left unchanged.
@@ -101,8 +102,8 @@ def run(
         batch: images in a batch; all of them where fewer are left.
         params: the section ``search`` of the parameters.
         seed: names the random streams; iteration t has one of its own.
-        train_proxy: trains the proxy of a batch (ids ascending) and returns its record. None: far batches keep
-            their estimate.
+        train_proxy: trains the proxy of a batch (ids ascending) and returns its record. None: far batches
+            keep their estimate.
         checkpoint: file for the state between iterations; a search that was killed goes on from there to the
             same result. Removed at the end. None: keep no state.
 
@@ -128,7 +129,9 @@ def run(
         for record in added:
             table.add(record)
 
-    for t in trange(len(rows), params.iterations, initial=len(rows), total=params.iterations, desc="search", disable=None):
+    for t in trange(
+        len(rows), params.iterations, initial=len(rows), total=params.iterations, desc="search", disable=None
+    ):
         scores = policy(features)  # [N]
         noise = torch.Generator().manual_seed(seeds.stream(seed, "search", t))
         subsets = sample(scores, min(batch, len(ids)), params.subsets, noise)  # [K, b]
@@ -199,8 +202,8 @@ def _train_far(
 ) -> int:
     """Train proxies of far batches, in the order sampled, until ``added`` holds ``limit`` records.
 
-    Their mAP replaces the estimate in ``maps``; table and ``added`` receive the records. The other batches keep
-    the price they have and see the new records from the next iteration on. Returns how many were trained.
+    Their mAP replaces the estimate in ``maps``; table and ``added`` receive the records. The other batches
+    keep the price they have and see the new records from the next iteration on. Returns how many were trained.
     """
     before = len(added)
     for k in price.far.nonzero()[0].tolist():

@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
 def module(verb: str) -> str:
     """The module of a verb."""
-    return f"mgral.cli.{verb}_" if verb == "import" else f"mgral.cli.{verb}"
+    return f"mgral.cli.{verb}_" if verb in {"import", "list"} else f"mgral.cli.{verb}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,36 +1,38 @@
-"""From a source to a data set: the one place that decides what is a fault, the same for all formats."""
+"""From a source to a data set: with ``_objects``, the one place that decides what is a fault in any format."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from mgral import boxes
-from mgral.datasets import _pictures, _splits
+from mgral.datasets import _objects, _pictures, _splits
 from mgral.datasets._findings import Findings, shown
-from mgral.datasets._source import Layout, RawImage, RawObject, Sheet, Source
+from mgral.datasets._source import RawImage, Sheet, Source
 from mgral.params import Splits
 from mgral.types import SPLITS, Boxes, Dataset, Image, Split
 
-TOLERANCE = 1.0
-"""Pixels that a box may exceed its image by, as rounding makes it: it is clipped and counted. More is a fault."""
+_LARGEST_ID = 2**53 - 1  # exact in JSON readers that know only doubles
 
-_LARGEST_ID = 2**53 - 1  # JSON readers that know only doubles keep it exact
+
+@dataclass(frozen=True)
+class _Named:
+    """An image whose name is sound: ``file_name`` in its plainest form and the ``path`` it leads to."""
+
+    raw: RawImage
+    file_name: str
+    path: Path
 
 
 @dataclass(frozen=True)
 class _Sound:
-    """An image that passed: its names, its size, its objects."""
+    """An image that passed. ``boxes`` is None for one that nobody has annotated."""
 
-    raw: RawImage
-    file_name: str
+    named: _Named
     size: tuple[int, int]
     boxes: Boxes | None
 
@@ -39,42 +41,42 @@ def assemble(source: Source, splits: Splits, report: Findings) -> tuple[Dataset,
     """Judge a source and put it into canonical form.
 
     Returns:
-        The data set, and what its ``info`` says about ids and splits.
+        The data set, and for its ``info`` where its ids come from and which splits were drawn.
 
     Raises:
-        MgralError: a fault, with ``on_invalid: fail``; whatever the mode, a file name that leaves the image
-            root, no classes, no images, or none left for the pool.
+        MgralError: a fault, with ``on_invalid: fail``; in either mode a file name that leaves the image root,
+            no classes, no images, or none left for the pool.
     """
-    classes = _classes(source, report)
     if not source.images:
         report.refuse(".", "", "no images", "check dataset.root and dataset.options")
+    classes = _classes(source, report)
     named = _named(source, report)
     ids, kept = _ids(named, source.keys_are_ids)
     sound = _sound(source, named, classes, report)
     if not sound:
         report.refuse(".", "", "no image is left", f"mend the {len(report.dropped)} faults found")
 
-    by_id = dict(sorted((ids[item.file_name], item) for item in sound))
+    by_id = dict(sorted((ids[item.named.file_name], item) for item in sound))
     split, drawn = _split(by_id, splits)
     if "train" not in split.values():
-        report.refuse(".", "", "no image for the pool (train split)", "check the split lists and dataset.splits")
+        report.refuse(".", "", "no image for the pool (train)", "check the split lists and dataset.splits")
     dataset = Dataset(
         classes=tuple(classes),
-        images={i: Image(i, item.file_name, *item.size, split[i]) for i, item in by_id.items()},
+        images={i: Image(i, item.named.file_name, *item.size, split[i]) for i, item in by_id.items()},
         boxes={i: item.boxes for i, item in by_id.items() if item.boxes is not None},
         root=source.image_root,
     )
-    return dataset, {"ids": "kept" if kept else "by file name", "splits_drawn": drawn}
+    return dataset, {"ids": "own" if kept else "by file name", "splits_drawn": drawn}
 
 
 def _classes(source: Source, report: Findings) -> list[str]:
     """Class names in order of index."""
-    found = {item.label for sheet in source.sheets.values() for item in sheet.objects}
     names = source.classes
     if names is None:
-        names = sorted(name for name in found if _pictures.is_name(name))
+        found = [item.label for sheet in source.sheets.values() for item in sheet.objects]
+        names = sorted({label for label in found if _pictures.is_name(label)})
     if not names:
-        report.refuse(".", "", "no classes", "check that annotations are found and name their classes")
+        report.refuse(".", "", "no classes", "check that the annotations are found and name their classes")
     for name in names:
         if not _pictures.is_name(name):
             report.refuse(".", f"class {shown(name)}", "not a class name", "give each class a name of one line")
@@ -83,106 +85,113 @@ def _classes(source: Source, report: Findings) -> list[str]:
     return names
 
 
-def _named(source: Source, report: Findings) -> list[tuple[RawImage, str, Path]]:
-    """Images with their plain file name and path; names that escape, repeats and leaks are found here."""
-    named: list[tuple[RawImage, str, Path]] = []
+def _named(source: Source, report: Findings) -> list[_Named]:
+    """Images whose names are sound, stand once and in one split."""
+    named: list[_Named] = []
     keys: set[Hashable] = set()
     splits: dict[Path, set[Any]] = {}
-    for image in source.images:
-        if not _pictures.is_name(image.file_name):
-            report.fault(image.file, _image(image), "no file name", "give file_name as text")
+    for raw in source.images:
+        item = _below(raw, source.image_root, report)
+        if item is None:
             continue
-        try:
-            name, path = _pictures.below(source.image_root, image.file_name)
-        except _pictures.OutsideError:
-            what = f"file name {shown(image.file_name)} leaves the image root"
-            report.refuse(image.file, _image(image), what, "put the image below the root and name it from there")
-        except ValueError as error:
-            what = f"unfit file name {shown(image.file_name)} ({error})"
-            report.fault(image.file, _image(image), what, "rename the file")
-            continue
-        if image.split not in (None, *SPLITS):
-            report.fault(image.file, _image(image), f"unknown split {shown(image.split)}", "use train, val or test")
-        elif source.keys_are_ids and not _is_id(image.key):
-            report.fault(image.file, _image(image), "id is not a whole number", "number the images")
-        elif path in splits:
-            if image.split in splits[path]:
-                report.fault(image.file, _image(image), f"file name '{name}' stands twice", "list each image once")
-            splits[path].add(image.split)
-        elif image.key in keys:
-            what = f"id stands twice, the second time for '{name}'"
-            report.fault(image.file, _image(image), what, "give each image an id of its own")
+        if raw.split not in (None, *SPLITS):
+            what = f"unknown split {shown(raw.split)}"
+            report.fault(raw.file, _image(raw), what, "use train, val or test")
+        elif source.keys_are_ids and not _is_id(raw.key):
+            report.fault(raw.file, _image(raw), "id is not a whole number from 0", "number the images")
+        elif item.path in splits:
+            if raw.split in splits[item.path]:
+                what = f"file name '{item.file_name}' stands twice"
+                report.fault(raw.file, _image(raw), what, "list each image once")
+            splits[item.path].add(raw.split)
+        elif raw.key in keys:
+            what = f"id stands twice, the second time for '{item.file_name}'"
+            report.fault(raw.file, _image(raw), what, "give each image an id of its own")
         else:
-            splits[path] = {image.split}
-            keys.add(image.key)
-            named.append((image, name, path))
-    for image, name, path in named:
-        if len(splits[path]) > 1:
-            both = " and ".join(str(split) for split in sorted(splits[path], key=str))
-            what = f"image '{name}' is in two splits ({both})"
-            report.fault(image.file, _image(image), what, "keep it in one, or scores are too good")
-    return [item for item in named if len(splits[item[2]]) == 1]
+            splits[item.path] = {raw.split}
+            keys.add(raw.key)
+            named.append(item)
+    for item in named:
+        if len(splits[item.path]) > 1:
+            both = " and ".join(sorted(str(split) for split in splits[item.path]))
+            what = f"image '{item.file_name}' is in two splits ({both})"
+            report.fault(item.raw.file, _image(item.raw), what, "keep it in one, or the scores are too good")
+    return [item for item in named if len(splits[item.path]) == 1]
 
 
-def _ids(named: list[tuple[RawImage, str, Path]], keys_are_ids: bool) -> tuple[dict[str, int], bool]:
+def _below(raw: RawImage, root: Path, report: Findings) -> _Named | None:
+    """The image with its path below the image root; None if it was left out for an unfit name."""
+    if not _pictures.is_name(raw.file_name):
+        what = f"unfit file name {shown(raw.file_name)}"
+        report.fault(raw.file, _image(raw), what, "give file_name as text of one line")
+        return None
+    try:
+        return _Named(raw, *_pictures.below(root, raw.file_name))
+    except _pictures.OutsideError:
+        what = f"file name {shown(raw.file_name)} leaves the image root"
+        report.refuse(raw.file, _image(raw), what, "put the image below the root and name it from there")
+
+
+def _ids(named: list[_Named], keys_are_ids: bool) -> tuple[dict[str, int], bool]:
     """Canonical ids by file name, and whether they are the data set's own numbers.
 
-    Own numbers are the ids of the format, or the digits that every stem ends in; they are kept if all are
-    unique and at least 1. Else images count from 1 in order of file name.
+    Own numbers are the ids of the format, or the digits that every stem ends in. They are kept if they differ
+    and begin at 1 or later; else images count from 1 in order of file name.
     """
-    names = sorted(name for _, name, _ in named)
+    names = sorted(item.file_name for item in named)
     if keys_are_ids:
-        numbers = {name: image.key[-1] for image, name, _ in named if isinstance(image.key, tuple)}
+        numbers = {item.file_name: _own_id(item.raw.key) for item in named}
     else:
-        ends = {name: re.search(r"[0-9]+$", Path(name).stem) for name in names}
-        numbers = {name: int(end.group()) for name, end in ends.items() if end and len(end.group()) <= 16}
-    fit = len(numbers) == len(set(numbers.values())) == len(names)
-    if fit and all(1 <= number <= _LARGEST_ID for number in numbers.values()):
+        ends = {name: re.search(r"[0-9]{1,15}$", Path(name).stem) for name in names}
+        numbers = {name: int(end.group()) for name, end in ends.items() if end}
+    if len(set(numbers.values())) == len(names) and min(numbers.values(), default=0) >= 1:
         return numbers, True
     return {name: number for number, name in enumerate(names, start=1)}, False
 
 
-def _sound(
-    source: Source, named: list[tuple[RawImage, str, Path]], classes: list[str], report: Findings
-) -> list[_Sound]:
+def _sound(source: Source, named: list[_Named], classes: list[str], report: Findings) -> list[_Sound]:
     """Decode every image and judge its annotation."""
-    index = {name: label for label, name in enumerate(classes)}
-    listed = {image.key for image in source.images}
+    known = {raw.key for raw in source.images}
     for key, sheet in source.sheets.items():
-        if key not in listed:
+        if key not in known:
             for id in [item.id for item in sheet.objects] or [""]:
                 report.fault(sheet.file, id, "annotation for an unknown image", "add the image or remove this")
+
+    index = {name: label for label, name in enumerate(classes)}
+    seen: set[tuple[str, str]] = set()
     sound = []
-    for image, name, path in tqdm(named, desc="images", unit="", disable=None):
-        sheet = source.sheets.get(image.key)
-        with_it = f" (with its {len(sheet.objects)} objects)" if sheet and sheet.objects else ""
+    for item in tqdm(named, desc="checking images", unit="", disable=None):
+        raw = item.raw
+        own = source.sheets.get(raw.key)
+        with_it = f" (with its {len(own.objects)} objects)" if own and own.objects else ""
         try:
-            size = _pictures.size(path)
+            size = _pictures.size(item.path)
         except ValueError as error:
-            report.fault(image.file, _image(image), f"'{name}': {error}{with_it}", "restore the file")
+            report.fault(raw.file, _image(raw), f"'{item.file_name}': {error}{with_it}", "restore the file")
             continue
-        if sheet is None and source.without_sheet == "fault":
-            report.fault(image.file, _image(image), f"'{name}' has no annotation file", "add it or unlist the image")
-        elif sheet is not None and sheet.size is not None and not _same(sheet.size, size):
-            said = " x ".join(str(side) for side in sheet.size)
+        if own is None:
+            if source.without_sheet == "fault":
+                report.fault(raw.file, _image(raw), "has no annotation file", "add one or unlist the image")
+            else:
+                empty = Boxes.empty() if source.without_sheet == "empty" else None
+                sound.append(_Sound(item, size, empty))
+        elif _disagrees(own, size):
+            said = " x ".join(str(side) for side in own.size or ())
             what = f"size {said} disagrees with the file's {size[0]} x {size[1]}{with_it}"
-            report.fault(sheet.file, _image(image), what, "correct the size, or rotate the pixels as EXIF says")
-        elif sheet is None and source.without_sheet == "unlabelled":
-            sound.append(_Sound(image, name, size, None))
+            report.fault(own.file, _image(raw), what, "correct the size, or turn the pixels as EXIF says")
         else:
-            found = _boxes(sheet, source.layout, size, index, report) if sheet else Boxes.empty()
-            sound.append(_Sound(image, name, size, found))
+            sound.append(_Sound(item, size, _objects.judge(own, source.layout, size, index, seen, report)))
     return sound
 
 
 def _split(sound: Mapping[int, _Sound], params: Splits) -> tuple[dict[int, Split], list[str]]:
     """The split of every id, and the names of the splits that had to be drawn.
 
-    Splits that the data set names stay as they are, and an image in none of them belongs to train. Those it
-    lacks are drawn from train; shares count against all images that have an annotation, since an unlabelled
-    image can only wait in the pool.
+    Splits that the data set brings stay as they are; an image in none of them belongs to train. Those it lacks
+    are drawn from the annotated images of train, as shares of all annotated images: one that nobody has
+    annotated can only wait in the pool.
     """
-    split: dict[int, Split] = {i: item.raw.split or "train" for i, item in sound.items()}
+    split: dict[int, Split] = {i: item.named.raw.split or "train" for i, item in sound.items()}
     labels = {i: set(item.boxes.labels.tolist()) for i, item in sound.items() if item.boxes is not None}
     shares: dict[Split, float] = {"val": params.val, "test": params.test}
     missing = [name for name, share in shares.items() if share > 0 and name not in split.values()]
@@ -193,15 +202,19 @@ def _split(sound: Mapping[int, _Sound], params: Splits) -> tuple[dict[int, Split
     return {**split, **_splits.draw(pool, wanted, params.seed)}, list(missing)
 
 
-def _image(image: RawImage) -> str:
-    key = image.key[-1] if isinstance(image.key, tuple) else image.key
-    return f"image {key}"
+def _image(raw: RawImage) -> str:
+    return f"image {_own_id(raw.key)}"
+
+
+def _own_id(key: Hashable) -> Any:
+    """The name within its file: keys of several files are pairs (file, id)."""
+    return key[-1] if isinstance(key, tuple) else key
 
 
 def _is_id(key: Hashable) -> bool:
-    number = key[-1] if isinstance(key, tuple) else key
+    number = _own_id(key)
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _LARGEST_ID
 
 
-def _same(said: tuple[Any, Any], size: tuple[int, int]) -> bool:
-    return all(_number(side) == pixels for side, pixels in zip(said, size, strict=True))
+def _disagrees(sheet: Sheet, size: tuple[int, int]) -> bool:
+    return sheet.size is not None and tuple(_objects.number(side) for side in sheet.size) != size

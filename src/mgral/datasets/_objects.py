@@ -21,7 +21,12 @@ _NOISE = 1e-6  # pixels; an excess below it comes from floating point and is not
 
 
 def judge(
-    sheet: Sheet, layout: Layout, size: tuple[int, int], index: Mapping[str, int], report: Findings
+    sheet: Sheet,
+    layout: Layout,
+    size: tuple[int, int],
+    index: Mapping[str, int],
+    seen: set[tuple[str, str]],
+    report: Findings,
 ) -> Boxes:
     """The objects of one image that pass.
 
@@ -30,10 +35,15 @@ def judge(
         layout: of its numbers.
         size: width and height of the image in pixels.
         index: position of each class name.
+        seen: file and id of the objects judged before; this sheet's are added.
         report: takes the faults and counts clipped boxes.
     """
     rows, labels, ignore = [], [], []
     for item in sheet.objects:
+        if (sheet.file, item.id) in seen:
+            report.fault(sheet.file, item.id, "id stands twice", "give each annotation an id of its own")
+            continue
+        seen.add((sheet.file, item.id))
         if not is_name(item.label) or item.label not in index:
             what = f"unknown class {shown(item.label)}"
             report.fault(sheet.file, item.id, what, f"use one of: {', '.join(list(index)[:20])}")
@@ -48,9 +58,7 @@ def judge(
     return Boxes(np.stack(rows), np.array(labels, np.int64), np.array(ignore, np.bool_))
 
 
-def _corners(
-    file: str, item: RawObject, layout: Layout, size: tuple[int, int], report: Findings
-) -> Floats | None:
+def _corners(file: str, item: RawObject, layout: Layout, size: tuple[int, int], report: Findings) -> Floats | None:
     """[4] float32 corners within the image, or None for a box that was left out."""
     width, height = size
     numbers = [number(value) for value in item.numbers] if isinstance(item.numbers, list | tuple) else []
@@ -66,12 +74,17 @@ def _corners(
     if (sides <= 0).any():
         report.fault(file, item.id, f"box ({said}) has no area", "correct or remove it")
         return None
-    xyxy = _to_xyxy(given, layout, width, height)
-    clipped = boxes.clip(xyxy, width, height)
-    excess = float(np.abs(xyxy - clipped).max())
+    with np.errstate(over="ignore"):
+        xyxy = _to_xyxy(given, layout, width, height)
+        clipped = boxes.clip(xyxy, width, height)
+        excess = float(np.abs(xyxy - clipped).max())
     corners = clipped.astype(np.float32)
-    if excess > TOLERANCE or boxes.area(corners) <= 0:
+    if excess > TOLERANCE:
         what = f"box ({said}) leaves the image ({width} x {height}) by {excess:.4g} px"
+        report.fault(file, item.id, what, "correct or remove it")
+        return None
+    if boxes.area(corners) <= 0:
+        what = f"box ({said}) has no area inside the image ({width} x {height})"
         report.fault(file, item.id, what, "correct or remove it")
         return None
     report.clipped += excess > _NOISE

@@ -12,7 +12,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 """Files that count as images when a folder is searched, in lower or upper case."""
 
 
-class OutsideError(ValueError):
+class OutsideError(Exception):
     """A file name that leaves the image root."""
 
 
@@ -21,24 +21,21 @@ def below(root: Path, name: str) -> tuple[str, Path]:
 
     Args:
         root: the image root.
-        name: as given; forward slashes part folders.
+        name: as given, on one line; forward slashes part folders.
 
     Returns:
         The name in its plainest form and the file it stands for, links resolved.
 
     Raises:
         OutsideError: the name is absolute, climbs with ``..`` or follows a link out of the root.
-        ValueError: no name of a file at all.
     """
-    if not name.strip() or not name.isprintable():
-        raise ValueError("no file name")
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if posix.is_absolute() or windows.drive or windows.root or ".." in posix.parts or ".." in windows.parts:
         raise OutsideError(name)
     try:
         path = (root / posix).resolve()
-    except (OSError, RuntimeError):  # a ring of links
-        raise ValueError("a link to itself") from None
+    except (OSError, RuntimeError):  # a ring of links, or a name no file system takes: decoding will say so
+        path = root.resolve() / posix
     if not path.is_relative_to(root.resolve()):
         raise OutsideError(name)
     return posix.as_posix(), path
@@ -49,8 +46,7 @@ def in_folder(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 

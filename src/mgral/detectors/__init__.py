@@ -177,7 +177,7 @@ def build(name: str, classes: Sequence[str], image_size: int, options: dict[str,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.stream(seed, "initial weights"))
         detector: Detector = plugin.build(classes, image_size, parsed)
-    return detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return detector.to(memory_format=torch.channels_last)
 
 
 def save(detector: Detector, path: str | Path) -> None:

@@ -50,9 +50,10 @@ class _Trunk(nn.Module):
 
     def __init__(self, options: Options) -> None:
         super().__init__()
-        self.backbone = _backbone(options)
-        strides = self.backbone.feature_info.reduction()
-        channels = self.backbone.feature_info.channels()
+        backbone = _backbone(options)
+        strides: list[int] = backbone.feature_info.reduction()
+        channels: list[int] = backbone.feature_info.channels()
+        self.backbone = backbone
         self._pick = [strides.index(8), strides.index(16)]
         self.freeze = options.freeze
         width = options.width

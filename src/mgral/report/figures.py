@@ -1,7 +1,8 @@
 """The plots of a report, one function each: data in, Figure out.
 
 Each figure is small (4.6 inches wide), so that its 10-point letters stay readable on a telephone. Colours are
-Okabe and Ito's (2008), safe for colour-blind readers; a strategy keeps its colour and marker in all plots.
+Okabe and Ito's (2008), then Tol's muted ones, safe for colour-blind readers; a strategy keeps its colour and
+marker in all plots.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from mgral.curves import spread
 from mgral.report.sources import Cell
 from mgral.report.words import signed
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+PALETTE = (*OKABE_ITO, "#882255", "#999933", "#332288", "#44AA99")
 GREY, INK, GRID = "#777777", "#222222", "#DDDDDD"
 MARKERS = "sD^vPX*"
 WIDTH, DPI = 4.6, 160
-FONTS: Any = {"font.size": 10, "font.family": "DejaVu Sans", "axes.titlesize": 10, "text.color": INK}
+FONTS: Any = {"font.size": 10, "font.family": "DejaVu Sans", "text.color": INK}
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,7 @@ class Look:
 def looks(strategies: Sequence[str], reference: str | None) -> dict[str, Look]:
     """A look for each strategy, in their order; the reference is grey."""
     others = [name for name in strategies if name != reference]
-    found = {
-        name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)
-    }
+    found = {name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
     return {name: found.get(name, Look(GREY, "o")) for name in strategies}
 
 
@@ -129,18 +129,21 @@ def table_error(audits: Sequence[Cell], look: Look) -> Figure:
     and pooled levels would correlate even where the table knows nothing.
     """
     cycles = sorted({cell.cycle for cell in audits})
-    figure, panels = _canvas(*_panels(len(cycles)), share=True)
-    for cycle, axes in zip(cycles, panels, strict=False):
+    figure, panels = _small(len(cycles), share=True)
+    limit = 0.0
+    for cycle, axes in zip(cycles, panels, strict=True):
         own = [cell.value for cell in audits if cell.cycle == cycle]
-        points = [_centred(audit["points"]) for audit in own]
-        trained, estimated = np.concatenate(points).T
+        points = np.concatenate([_centred(audit["points"]) for audit in own])
+        limit = max(limit, float(np.abs(points).max(initial=0)))
         axes.axline((0, 0), slope=1, color=INK, linewidth=1)
         axes.axhline(0, color=GREY, linewidth=1, linestyle=(0, (3, 3)))
-        axes.scatter(trained, estimated, s=16, color=look.colour, alpha=0.65, linewidth=0)
+        axes.scatter(points[:, 0], points[:, 1], s=16, color=look.colour, alpha=0.65, linewidth=0)
         rank = spread(audit["spearman"] for audit in own if audit["spearman"] is not None)[0]
-        axes.set_title(f"cycle {cycle}: ρ = {signed(rank, 2)}, n = {len(trained)}", loc="left")
+        axes.set_title(f"cycle {cycle}, ρ {signed(rank, 2)}", loc="left", fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(3))
+    reach = 1.08 * limit or 0.01
+    panels[0].set(xlim=(-reach, reach), ylim=(-reach, reach))
     figure.supxlabel("trained mAP − mean of the table", fontsize=10)
     figure.supylabel("estimated mAP − mean", fontsize=10)
     return figure
@@ -149,12 +152,12 @@ def table_error(audits: Sequence[Cell], look: Look) -> Figure:
 def search(searches: Sequence[Cell], look: Look) -> Figure:
     """Reward (dots) and its moving average, the baseline (lines), over the search; one panel a cycle."""
     cycles = sorted({cell.cycle for cell in searches})
-    figure, panels = _canvas(*_panels(len(cycles)))
-    for cycle, axes in zip(cycles, panels, strict=False):
+    figure, panels = _small(len(cycles))
+    for cycle, axes in zip(cycles, panels, strict=True):
         for frame in (cell.value for cell in searches if cell.cycle == cycle):
             axes.plot(frame["iteration"], frame["reward"], ".", markersize=1.6, color=GREY, alpha=0.5)
             axes.plot(frame["iteration"], frame["baseline"], color=look.colour, linewidth=1.1, alpha=0.85)
-        axes.set_title(f"cycle {cycle}", loc="left")
+        axes.set_title(f"cycle {cycle}", loc="left", fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("iteration", fontsize=10)
@@ -191,7 +194,7 @@ def _rows(
 
 
 def _canvas(height: float, rows: int = 1, columns: int = 1, share: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of ``height`` inches and its axes, row by row; panels beyond those used stay hidden."""
+    """A figure of ``height`` inches and its axes, row by row."""
     with rc_context(FONTS):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         FigureCanvasAgg(figure)
@@ -205,10 +208,16 @@ def _canvas(height: float, rows: int = 1, columns: int = 1, share: bool = False)
     return figure, panels
 
 
-def _panels(count: int) -> tuple[float, int, int]:
-    """Height in inches, rows and columns for small panels, two a row."""
+def _small(count: int, share: bool = False) -> tuple[Figure, list[Axes]]:
+    """Small panels, two a row; one alone is large."""
+    if count == 1:
+        return _canvas(3.4)
     rows = (count + 1) // 2
-    return (3.4, 1, 1) if count == 1 else (0.4 + 1.9 * rows, rows, 2)
+    figure, panels = _canvas(0.4 + 1.9 * rows, rows, 2, share)
+    for beyond in panels[count:]:
+        beyond.remove()
+        panels[count - 2].tick_params(labelbottom=True)
+    return figure, panels[:count]
 
 
 def _legend(figure: Figure, entries: int) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image as Picture
-from PIL import ImageDraw, UnidentifiedImageError
+from PIL import ImageDraw
 
 from mgral.errors import MgralError
 from mgral.report.figures import PALETTE
@@ -76,7 +76,9 @@ def _thumbnail(pick: Pick, dataset: Dataset, colours: Sequence[str], cell: Cell)
             "is not in the data set; run the selection again on this data set"
         )
     counts = zip(dataset.classes, box_counts(dataset, [pick.id]), strict=True)
-    content = ", ".join(f"{count} {name}" for name, count in counts if count) or "no box"
+    content = ", ".join(f"{count} {name}" for name, count in counts if count)
+    if not content:
+        content = "no box" if pick.id in dataset.boxes else "not annotated"
     data = _jpeg(dataset.root / image.file_name, image, dataset.boxes.get(pick.id, Boxes.empty()), colours)
     return Thumbnail(pick.id, image.file_name, data, content, reason(pick.reason))
 
@@ -87,14 +89,12 @@ def _jpeg(path: Path, image: Image, boxes: Boxes, colours: Sequence[str]) -> str
         with Picture.open(path) as file:
             file.draft("RGB", (2 * SIDE, 2 * SIDE))
             small = file.convert("RGB")
-    except (OSError, UnidentifiedImageError):
+    except (OSError, Picture.DecompressionBombError):
         return None
     small.thumbnail((SIDE, SIDE))
     draw = ImageDraw.Draw(small)
     scale = (small.width / image.width, small.height / image.height) * 2
-    for corners, label, ignore in zip(
-        boxes.xyxy.tolist(), boxes.labels.tolist(), boxes.ignore.tolist(), strict=True
-    ):
+    for corners, label, ignore in zip(boxes.xyxy.tolist(), boxes.labels.tolist(), boxes.ignore.tolist(), strict=True):
         if not ignore:
             at = [corner * factor for corner, factor in zip(corners, scale, strict=True)]
             draw.rectangle(at, outline=colours[label], width=2)

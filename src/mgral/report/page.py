@@ -41,7 +41,7 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
         searchers=parts.searchers(data, plates),
         **parts.costs(data, plates),
         dataset_table=tables.contents(data.dataset),
-        dropped=parts.dropped(run),
+        **parts.left_out(run),
         settings=yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     )
     with whole(out) as temporary:

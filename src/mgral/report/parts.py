@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
     shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
     shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
     plots = [
-        plates.add(
-            name, draw.curve(run.frame, run.looks, x, y), f"{y} on the test split against labelled {x}."
-        )
+        plates.add(name, draw.curve(run.frame, run.looks, x, y), f"{y} on the test split against labelled {x}.")
         for x, y, name in shown
     ]
     measures = [("Final mAP", "mAP"), ("Area by images", "auc_images"), ("Area by boxes", "auc_boxes")]
@@ -137,9 +135,7 @@ def _per_class(run: Run, plates: Plates) -> Plate:
             seeds.append([found[label] for label in run.classes])
         values[name] = [list(column) for column in zip(*seeds, strict=True)]
     figure = draw.per_class(values, run.classes, run.looks)
-    return plates.add(
-        "per_class", figure, "AP of each class at the last cycle; the class with most boxes first."
-    )
+    return plates.add("per_class", figure, "AP of each class at the last cycle; the class with most boxes first.")
 
 
 def picks(run: Run, plates: Plates) -> dict[str, Any]:
@@ -155,12 +151,12 @@ def picks(run: Run, plates: Plates) -> dict[str, Any]:
     }
     if not selections or not sum(run.pool):
         return found
-    counts = {
-        name: [_picked(run, selections, name, seed) for seed in run.params.seeds] for name in run.strategies
-    }
+    counts = {name: [_picked(run, selections, name, seed) for seed in run.params.seeds] for name in run.strategies}
     pool = [run.pool[k] for k in run.order]
-    ratios = {name: [_ratios(seed, pool) for seed in seeds] for name, seeds in counts.items()}
-    by_class = {name: [list(column) for column in zip(*seeds, strict=True)] for name, seeds in ratios.items()}
+    by_class = {
+        name: [list(column) for column in zip(*(ratios(seed, pool) for seed in seeds), strict=True)]
+        for name, seeds in counts.items()
+    }
     caption = "How much more often than in the pool each class stands in the picked images (1: as often)."
     figure = draw.class_balance(by_class, run.classes, run.looks)
     found["balance"] = plates.add("class_balance", figure, caption)
@@ -174,7 +170,7 @@ def _picked(run: Run, selections: Sequence[Cell], strategy: str, seed: int) -> l
     return [counts[k] for k in run.order]
 
 
-def _ratios(picked: Sequence[int], pool: Sequence[int]) -> list[float]:
+def ratios(picked: Sequence[int], pool: Sequence[int]) -> list[float]:
     """Share among picked boxes over share in the pool, by class; NaN where a share is undefined."""
     share = sum(picked) / sum(pool)
     return [float("nan") if not (b and share) else a / b / share for a, b in zip(picked, pool, strict=True)]
@@ -189,14 +185,12 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
         own_searches = [cell for cell in searches if cell.strategy == name]
         part: dict[str, Any] = {"strategy": name, "table": None, "search": None}
         if own_audits:
-            caption = "Held-out records: exact on the solid line, without information on the dashed one."
+            caption = "Held-out records, ρ: rank correlation. Solid: exact. Dashed: predicting the mean."
             plate = plates.add(f"table_{name}", draw.table_error(own_audits, look), caption)
             verdict, detail = words.signal([cell.value for cell in own_audits])
             part["table"] = (verdict, detail, plate, tables.audits(own_audits))
         if own_searches:
-            caption = (
-                "Reward of each iteration (dots) and its moving average, the baseline (lines, one a seed)."
-            )
+            caption = "Reward of each iteration (dots) and its moving average, the baseline (lines, one a seed)."
             plate = plates.add(f"search_{name}", draw.search(own_searches, look), caption)
             part["search"] = (plate, tables.searches(own_searches))
         if own_audits or own_searches:
@@ -212,13 +206,17 @@ def costs(run: Run, plates: Plates) -> dict[str, Any]:
     return {"timings": plate, "timings_table": tables.timings(seconds)}
 
 
-def dropped(run: Path) -> list[str]:
-    """What the import left out, as lines."""
-    info = read_json(run / "dataset" / "dataset.json").get("info") or {}
-    return [_line(item) for item in info.get("dropped") or []]
+def left_out(run: Path) -> dict[str, Any]:
+    """What the import dropped, one line an item, and how much it clipped or never saw."""
+    info = read_json(run / "dataset" / "dataset.json")["info"]
+    notes = [(info.get("clipped") or 0, "moved by at most one pixel to lie within their image", "box", "boxes")]
+    notes.append((len(info.get("unlisted") or []), "in the folder but in no list", "image", "images"))
+    return {
+        "dropped": [_line(item) for item in info.get("dropped") or []],
+        "notes": [f"{count} {one if count == 1 else many} {what}" for count, what, one, many in notes if count],
+    }
 
 
-def _line(item: Any) -> str:
-    return (
-        ", ".join(f"{key}: {value}" for key, value in item.items() if value) if isinstance(item, dict) else str(item)
-    )
+def _line(item: Mapping[str, str]) -> str:
+    """``file, id: what``."""
+    return f"{', '.join(item[key] for key in ('file', 'id') if item.get(key))}: {item.get('what', '')}"

@@ -46,13 +46,10 @@ def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycle
         data = read_json(path)
         try:
             picks = [
-                Pick(int(pick["id"]), float(pick["score"]), dict(pick.get("reason") or {}))
-                for pick in data["picks"]
+                Pick(int(pick["id"]), float(pick["score"]), dict(pick.get("reason") or {})) for pick in data["picks"]
             ]
         except (KeyError, TypeError, ValueError):
-            raise MgralError(
-                f"{path}: not a selection (picks of id, score, reason); see `mgral select`"
-            ) from None
+            raise MgralError(f"{path}: not a selection (picks of id, score, reason); see `mgral select`") from None
         found.append(Cell(strategy, seed, cycle, picks))
     return found
 
@@ -111,9 +108,7 @@ def timings(run: Path) -> dict[str, list[float]]:
             try:
                 seconds = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
             except (KeyError, TypeError, ValueError):
-                raise MgralError(
-                    f"{path}: not a benchmark (column s); delete it or run the step again"
-                ) from None
+                raise MgralError(f"{path}: not a benchmark (column s); delete it or run the step again") from None
         found[path.relative_to(run / "benchmarks").parts[0].removesuffix(".tsv")] += seconds
     return dict(sorted(found.items(), key=lambda item: (-sum(item[1]), item[0])))
 

@@ -47,9 +47,7 @@ def gains(differences: pd.DataFrame, seeds: Sequence[int], measure: str) -> Tabl
     return Table(header, rows)
 
 
-def balance(
-    counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], classes: Sequence[str]
-) -> Table:
+def balance(counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], classes: Sequence[str]) -> Table:
     """Boxes of each class among the picked images, mean over seeds, and its share of them.
 
     Args:
@@ -57,10 +55,7 @@ def balance(
         pool: boxes of each class in the train split.
     """
     header = ["class", "pool", *counts]
-    means = {
-        name: [sum(column) / len(seeds) for column in zip(*seeds, strict=True)]
-        for name, seeds in counts.items()
-    }
+    means = {name: [sum(column) / len(seeds) for column in zip(*seeds, strict=True)] for name, seeds in counts.items()}
     columns = [[float(count) for count in pool], *means.values()]
     rows = [[name, *(_share(column[k], sum(column)) for column in columns)] for k, name in enumerate(classes)]
     return Table(header, [*rows, ["all", *(f"{sum(column):.0f}" for column in columns)]])
@@ -97,8 +92,7 @@ def searches(cells: Sequence[Cell]) -> Table:
 def timings(seconds: Mapping[str, Sequence[float]]) -> Table:
     """Jobs, mean and total wall time of each step."""
     rows = [
-        [step, str(len(jobs)), duration(sum(jobs) / len(jobs)), duration(sum(jobs))]
-        for step, jobs in seconds.items()
+        [step, str(len(jobs)), duration(sum(jobs) / len(jobs)), duration(sum(jobs))] for step, jobs in seconds.items()
     ]
     return Table(["step", "jobs", "mean", "total"], rows)
 

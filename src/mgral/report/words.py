@@ -18,11 +18,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """``+0.021`` or ``−0.004``, with a true minus."""
-    text = number(value, digits)
-    if text == "–" or value is None:
-        return text
-    return text.replace("-", "−") if value < 0 else f"+{text}"
+    """``+0.021`` or ``−0.004``, with a true minus; what rounds to zero has no sign."""
+    text = number(value, digits).replace("-", "−")
+    if not any(digit in text for digit in "123456789"):
+        return text.removeprefix("−")
+    return text if text.startswith("−") else f"+{text}"
 
 
 def plus_minus(value: tuple[float, float, int], sign: bool = False) -> str:
@@ -34,7 +34,7 @@ def plus_minus(value: tuple[float, float, int], sign: bool = False) -> str:
 
 def duration(seconds: float) -> str:
     """``4.2 s``, ``3 min 10 s``, ``2 h 05 min``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -67,11 +67,11 @@ def headline(totals: Summary, gains: Summary, reference: str | None, images: int
     mean, deviation, seeds = totals[best]["mAP"]
     level = f"{number(mean)} test mAP with {images} labelled images"
     if reference is None or len(totals) == 1:
-        noise = f" ± {number(deviation)} over {seeds} seeds" if seeds > 1 else ", one seed"
-        return (
-            f"{best} ends highest: {level}{noise}.",
-            "The run has no other strategy to compare with at random.",
-        )
+        verb = "ends highest: " if len(totals) > 1 else "reaches "
+        over = f"± {number(deviation)} over {seeds} seeds" if seeds > 1 else "one seed"
+        missing = "random" if reference is None else "other"
+        remark = f"The run has no {missing} strategy to compare with, so what its choice is worth cannot be said."
+        return f"{best} {verb}{level} ({over}).", remark
     rival = best if best != reference else max(gains, key=lambda name: gains[name]["mAP"][0])
     gain, noise_of_gain, pairs = gains[rival]["mAP"]
     if best == reference:

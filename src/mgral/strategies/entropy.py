@@ -6,6 +6,7 @@ redundant classes, the mean blurred ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -27,16 +28,20 @@ Doubles = npt.NDArray[np.float64]
 class Options(Settings):
     """Options of entropy."""
 
-    aggregate: Literal["sum", "mean", "max"] = Field("sum", description="over an image's detections")
+    aggregate: Literal["sum", "mean", "max"] = Field(default="sum", description="over an image's detections")
     per_detection: Literal["auto", "softmax", "binary"] = Field(
-        "auto",
+        default="auto",
         description="softmax: -sum p log p over background and classes; binary: of the top score; "
         "auto: whichever fits the detector",
     )
-    normalise: bool = Field(False, description="divide by the largest value there is: log(C+1), or log 2 for binary")
-    min_score: float = Field(0.01, ge=0, le=1, description="detections below are left out; a common variant: 0.5")
+    normalise: bool = Field(
+        default=False, description="divide by the largest value there is: log(C+1), or log 2 for binary"
+    )
+    min_score: float = Field(
+        default=0.01, ge=0, le=1, description="detections below are left out; a common variant: 0.5"
+    )
     empty: Literal["zero", "highest"] = Field(
-        "zero", description="score of an image without detection: zero, or as high as the pool's highest"
+        default="zero", description="image without detection: zero, or as high as the pool's highest"
     )
 
 
@@ -57,10 +62,11 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     ids = sorted(evidence.pool.unlabelled)
     scores = pool_entropies(ids, evidence.detections, options, evidence.activation)
     order = np.argsort(-scores, kind="stable")[:budget]
-    return [
-        Pick(ids[row], float(scores[row]), _reason(float(scores[row]), evidence.detections[ids[row]], evidence, options))
-        for row in order
-    ]
+    picks = []
+    for row in order:
+        score, kept = float(scores[row]), _kept(evidence.detections[ids[row]], options)
+        picks.append(Pick(ids[row], score, _reason(score, kept, evidence.classes, options)))
+    return picks
 
 
 def pool_entropies(
@@ -75,20 +81,24 @@ def pool_entropies(
         activation: of the detector.
 
     Returns:
-        [N] float64, finite, >= 0, in the order of ``ids``, in nats (in 0..1 for a normalised mean or maximum).
+        [N] float64, finite, >= 0, in the order of ``ids``; in nats, or multiples of the largest entropy that
+            one detection can have if normalised.
 
     Raises:
-        MgralError: an image has no entry, or ``per_detection`` does not fit the detector.
+        MgralError: an image has no entry or one that is not finite, or ``per_detection`` does not fit the
+            detector.
     """
-    values = []
+    values: list[float | None] = []
     for i in ids:
         if i not in detections:
             raise MgralError(f"image {i} has no detections entry; make detections.npz anew with `mgral embed`")
-        values.append(image_entropy(detections[i], options, activation))
-    known = np.array([np.nan if value is None else value for value in values], np.float64)
-    empty = np.isnan(known)
-    highest = options.empty == "highest" and not empty.all()
-    return np.where(empty, known[~empty].max() if highest else 0.0, known)
+        value = image_entropy(detections[i], options, activation)
+        if value is not None and not math.isfinite(value):
+            raise MgralError(f"image {i} has class probabilities that are not finite; train the detector anew")
+        values.append(value)
+    highest = max((value for value in values if value is not None), default=0.0)
+    empty = highest if options.empty == "highest" else 0.0
+    return np.array([empty if value is None else value for value in values], np.float64)
 
 
 def image_entropy(detections: Detections, options: Options, activation: Activation) -> float | None:
@@ -105,15 +115,17 @@ def image_entropy(detections: Detections, options: Options, activation: Activati
     entropies = detection_entropies(_kept(detections, options), options, activation)
     if not len(entropies):
         return None
-    return float({"sum": np.sum, "mean": np.mean, "max": np.max}[options.aggregate](entropies))
+    if options.aggregate == "sum":
+        return float(entropies.sum())
+    return float(entropies.mean() if options.aggregate == "mean" else entropies.max())
 
 
 def detection_entropies(detections: Detections, options: Options, activation: Activation) -> Doubles:
     """[n] entropy of each detection, in nats, or in 0..1 if normalised.
 
     Softmax over K = C + 1 probabilities: H = -Σ p log p, at most log K. Binary, p the top score:
-    H = -p log p - (1 - p) log(1 - p), at most log 2; a sigmoid detector's probabilities sum to no 1, each class is a
-    question of its own.
+    H = -p log p - (1 - p) log(1 - p), at most log 2. The probabilities of a sigmoid detector do not sum to 1:
+    each class is a question of its own, so only the second is an entropy there.
 
     Raises:
         MgralError: softmax entropy asked of a sigmoid detector.
@@ -134,22 +146,17 @@ def detection_entropies(detections: Detections, options: Options, activation: Ac
 
 def _kept(detections: Detections, options: Options) -> Detections:
     rows = detections.scores >= options.min_score
-    return Detections(
-        detections.xyxy[rows], detections.scores[rows], detections.labels[rows], detections.probs[rows]
-    )
+    return Detections(detections.xyxy[rows], detections.scores[rows], detections.labels[rows], detections.probs[rows])
 
 
-def _reason(
-    score: float, detections: Detections, evidence: Evidence, options: Options
-) -> dict[str, float | int | str]:
+def _reason(score: float, kept: Detections, classes: tuple[str, ...], options: Options) -> dict[str, float | int | str]:
     """Entropy, how many detections made it, and the surest of them."""
-    kept = _kept(detections, options)
     if not len(kept):
         return {"entropy": score, "detections": 0, "empty": options.empty}
     top = int(np.argmax(kept.scores))
     return {
         "entropy": score,
         "detections": len(kept),
-        "top_class": evidence.classes[int(kept.labels[top])],
+        "top_class": classes[int(kept.labels[top])],
         "top_score": float(kept.scores[top]),
     }

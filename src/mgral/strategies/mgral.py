@@ -17,8 +17,8 @@ class Options(Settings):
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """The ``budget`` unlabelled images of the highest score in one scan of the pool.
 
-    Nothing is random: the order of the scan comes with the agent. Reasons: ``rank`` (1 is best) and ``odds``, how
-    many times likelier than by chance the policy would draw this image first (softmax of the scores × N).
+    Nothing is random: the order of the scan comes with the agent. Reasons: ``rank`` (1 is best) and ``odds``,
+    how many times likelier than by chance the policy would draw this image first (softmax of the scores × N).
 
     Raises:
         MgralError: no agent or no embeddings, or they do not fit each other or the pool.

@@ -17,8 +17,8 @@ class Options(Settings):
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """Every image draws a number in 0..1, its score; the largest are picked.
 
-    Numbers are dealt in order of id, so the same pool and seed give the same batch, and a smaller budget gives
-    the beginning of a larger one's.
+    Numbers are dealt in order of id, so the same pool and seed give the same batch, and a smaller budget gets
+    the head of a larger one's.
 
     Args:
         evidence: the pool is all that is looked at.

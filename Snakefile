@@ -1,0 +1,37 @@
+# Active learning for object detection, as a graph of cached steps.
+#
+#   snakemake --cores all                                     the demo, on generated data (params/base.yaml)
+#   snakemake --cores all --configfile params/bccd.yaml       another experiment; its keys override the demo's
+#   snakemake --cores all next                                also choose the batch that follows the last cycle
+
+
+configfile: "params/base.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/dataset.smk"
+include: "workflow/rules/pool.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/records.smk"
+include: "workflow/rules/search.smk"
+include: "workflow/rules/select.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/track.smk"
+
+
+localrules:
+    all,
+    next,
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RUN}/report.html",
+        f"{RUN}/curve.csv",
+
+
+rule next:
+    input:
+        each("selected.json", cycles=[LAST]),

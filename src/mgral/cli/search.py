@@ -1,0 +1,73 @@
+"""Train the agent of a cycle against its lookup table."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+
+from mgral.cli import _arguments
+from mgral.params import Agent, Budget, DetectorParams, Evaluation, Machine, ProxyRun, Search, Table
+from mgral.settings import Settings
+
+
+class Params(Settings):
+    """What this step reads: its own groups, and those of a proxy for the fallback."""
+
+    agent: Agent
+    search: Search
+    table: Table
+    budget: Budget
+    detector: DetectorParams
+    proxy: ProxyRun
+    evaluation: Evaluation
+    machine: Machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(
+        parser, "params", "dataset", "images", "pool", "detector", "metrics", "embeddings", "table"
+    )
+    _arguments.add_seed(parser)
+    _arguments.add_out(parser, "folder for agent.safetensors, search.csv and added.json")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral import arrays, compute, datasets, pools, records, seeds
+    from mgral.agent import search
+    from mgral.agent.policy import Policy
+    from mgral.files import read_json, write_json
+    from mgral.images import Cache
+    from mgral.lookup import LookupTable
+    from mgral.training import proxy
+
+    params = _arguments.read_params(Params, arguments.params)
+    machine = compute.prepare(params.machine)
+    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
+    embeddings = arrays.read_embeddings(arguments.embeddings)
+    seed = seeds.stream(arguments.seed, "agent", pool.cycle)
+    train_proxy = functools.partial(
+        proxy.run,
+        generator="search",
+        dataset=dataset,
+        cache=Cache(dataset, arguments.images),
+        pool=pool,
+        weights=arguments.detector,
+        params=(params.detector, params.proxy, params.evaluation),
+        compute=machine,
+        seed=arguments.seed,
+    )
+    result = search.run(
+        Policy(embeddings.vectors.shape[1], params.agent.hidden, seed),
+        embeddings,
+        pool.unlabelled,
+        LookupTable.load(arguments.table, embeddings, params.table),
+        read_json(arguments.metrics)["val"]["mAP"],
+        params.budget.batch,
+        params.search,
+        seed,
+        train_proxy,
+        checkpoint=arguments.out / "search.ckpt",
+    )
+    result.policy.save(arguments.out / "agent.safetensors")
+    search.write_rows(result.rows, arguments.out / "search.csv")
+    write_json(arguments.out / "added.json", [records.as_json(record) for record in result.added])

@@ -1,0 +1,59 @@
+"""Select the next batch by a strategy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mgral.cli import _arguments
+from mgral.errors import MgralError, nearest
+from mgral.params import Budget, Machine, Strategy
+from mgral.settings import Settings
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    strategies: list[Strategy]
+    budget: Budget
+    machine: Machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset", "pool")
+    parser.add_argument("--strategy", required=True, help="label of the strategy in the parameters")
+    parser.add_argument("--embeddings", type=Path, help="embeddings.npz, if the strategy looks at them")
+    parser.add_argument("--detections", type=Path, help="detections.npz, if the strategy looks at them")
+    parser.add_argument("--agent", type=Path, help="agent.safetensors, if the strategy has an agent")
+    _arguments.add_seed(parser)
+    _arguments.add_out(parser, "selected.json to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral import datasets, plugins, seeds, selections
+    from mgral.cli import _evidence
+
+    params = _arguments.read_params(Params, arguments.params)
+    strategies = {strategy.name: strategy for strategy in params.strategies}
+    if arguments.strategy not in strategies:
+        raise MgralError(
+            f"--strategy: unknown label '{arguments.strategy}'; {nearest(arguments.strategy, strategies)}"
+        )
+    strategy = strategies[arguments.strategy]
+    plugin = plugins.load("strategies", strategy.plugin)
+    for need in sorted(plugin.NEEDS):
+        if getattr(arguments, need) is None:
+            raise MgralError(f"--{need}: missing; strategy {strategy.plugin} looks at it")
+    if "agent" in plugin.NEEDS:
+        from mgral import compute
+
+        compute.prepare(params.machine)
+    dataset = datasets.read(arguments.dataset)
+    evidence = _evidence.read(
+        dataset, arguments.pool, arguments.embeddings, arguments.detections, arguments.agent
+    )
+    cycle, budget = evidence.pool.cycle, params.budget.batch
+    options = plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options")
+    picks = plugin.select(evidence, budget, seeds.stream(arguments.seed, "select", cycle), options)
+    selection = selections.Selection(strategy.name, strategy.plugin, arguments.seed, cycle, budget, picks)
+    selections.write(selection, dataset, arguments.out)

@@ -1,0 +1,146 @@
+"""A hash of the code that a step runs, so that an edit reruns the steps that use it and no others.
+
+The workflow's rules are shell commands, and Snakemake cannot see what is behind them. Each rule therefore
+declares this hash among its parameters. It covers the module of the step's verb and everything of this package
+that it imports, found by reading the source; nothing is executed. Comments, docstrings and layout do not count:
+no edit of a comment trains a detector again.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent  # the folder that holds the package
+
+# It finds a verb's module and parses its arguments. Hashed, one new verb would rerun every step.
+DISPATCHER = "mgral.cli"
+
+_Function = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_hash(*modules: str, source: Path = SOURCE) -> str:
+    """The hash of some modules and of all they use of their package: 16 hexadecimal digits.
+
+    Args:
+        modules: dotted names; plug-ins that a parameter chooses are named here, since no import names them.
+        source: the folder that holds the package.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(closure(modules, source)):
+        path = _find(name, source)
+        assert path is not None  # closure holds nothing else
+        digest.update(f"\n{name}\n{''.join(_canonical(_parse(path)))}".encode())
+        for data in _data_files(path):
+            digest.update(f"\n{name}/{data.name}\n".encode() + data.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def closure(modules: Iterable[str], source: Path = SOURCE) -> set[str]:
+    """Names of the modules that importing and running ``modules`` can reach inside ``source``.
+
+    Imports inside functions count. A package that is only passed through on the way to one of its modules runs
+    its ``__init__`` and no function of it, so of that one only the imports at module level count.
+
+    Raises:
+        ModuleNotFoundError: one of ``modules`` does not exist.
+    """
+    used: set[str] = set()
+    passed: set[str] = set()
+    waiting = [(name, True) for name in modules]
+    for name, _ in waiting:
+        if _find(name, source) is None:
+            raise ModuleNotFoundError(f"no module {name} below {source}", name=name)
+    while waiting:
+        name, functions = waiting.pop()
+        path = _find(name, source)
+        if name == DISPATCHER or path is None or name in used or (name in passed and not functions):
+            continue
+        (used if functions else passed).add(name)
+        waiting += [(parent, False) for parent in _parents(name)]
+        waiting += [(found, True) for found in _imports(name, path, functions, source)]
+    return used | passed
+
+
+def _imports(name: str, path: Path, functions: bool, source: Path) -> Iterator[str]:
+    """Modules that ``name`` imports; names that are no module of ``source`` are harmless."""
+    for node in _nodes(_parse(path), functions):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+                parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parts, *([base] if base else [])])
+            members = [f"{base}.{alias.name}" for alias in node.names]
+            submodules = [member for member in members if _find(member, source)]
+            yield from submodules
+            if len(submodules) < len(members):
+                yield base
+
+
+def _nodes(tree: ast.AST, functions: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        if functions or not isinstance(child, _Function):
+            yield child
+            yield from _nodes(child, functions)
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _find(name: str, source: Path) -> Path | None:
+    stem = source.joinpath(*name.split("."))
+    for path in (stem / "__init__.py", stem.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None
+
+
+def _data_files(path: Path) -> list[Path]:
+    """Files that belong to a package and are no modules: a page's template, say."""
+    if path.name != "__init__.py":
+        return []
+    files = (file for file in path.parent.iterdir() if file.is_file() and not file.name.startswith("."))
+    return sorted(file for file in files if file.suffix not in {".py", ".pyc"})
+
+
+@cache
+def _parse_version(path: Path, modified: int, size: int) -> ast.Module:
+    return ast.parse(path.read_bytes(), str(path))
+
+
+def _parse(path: Path) -> ast.Module:
+    state = path.stat()
+    return _parse_version(path, state.st_mtime_ns, state.st_size)
+
+
+def _canonical(node: ast.AST) -> Iterator[str]:
+    """The tree as text that is the same in every version of Python that parses it.
+
+    ``ast.dump`` names fields that newer versions added; here an empty field is as good as none.
+    """
+    yield type(node).__name__
+    for field, value in ast.iter_fields(node):
+        if field == "body" and isinstance(node, _Documented) and ast.get_docstring(node, clean=False) is not None:
+            value = value[1:]
+        if value is None or value == [] or field == "type_comment":
+            continue
+        yield f"({field}="
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, ast.AST):
+                yield from _canonical(item)
+            else:
+                yield repr(item)
+            yield ","
+        yield ")"

@@ -1,0 +1,233 @@
+"""Batches whose proxies fill the lookup table, drawn in ways that make them differ from each other.
+
+The table prices a batch by the records nearest to its mean embedding. Uniform draws all have nearly the mean
+of the pool, so their records tell little apart; three biased kinds pull batches away from it:
+
+- ``random``: uniform;
+- ``uncertain``: towards images of high entropy and, every other batch, of low entropy;
+- ``cluster``: most of the batch from few clusters of the embeddings;
+- ``class``: towards images in which one class is predicted, each class in turn.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral import seeds
+from mgral.errors import MgralError, nearest
+from mgral.strategies import Evidence, entropy
+from mgral.types import Activation, Detections, Floats, Ints
+
+STRENGTH = (
+    1.0,
+    4.0,
+)  # of the bias by entropy: log-weights rise by this per standard deviation of the entropy's rank
+FOCUS = 0.8  # share of a cluster batch that comes from few clusters
+MOST_CLUSTERS = 64
+TRIES = 20  # draws before a batch that repeats another is replaced
+
+Doubles = npt.NDArray[np.float64]
+Draw = Callable[[int, np.random.Generator], Ints]
+"""(number of the batch among its kind, randomness) → positions in the ascending list of unlabelled ids."""
+
+
+class Batch(TypedDict):
+    """One entry of batches.json: the kind that drew it, and its ids, ascending."""
+
+    generator: str
+    ids: list[int]
+
+
+def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence, seed: int) -> list[Batch]:
+    """Draw batches of unlabelled images.
+
+    A batch depends on seed, cycle, kind and its number among its kind, not on the order in which the pool is
+    listed. No two are equal as long as the pool has another one: where ``TRIES`` draws give nothing new, the
+    first batch in order of ids that is not there yet takes the place.
+
+    Args:
+        count: batches wanted (proxy.records).
+        batch: images in each (budget.batch); all that are left, if they are fewer.
+        shares: of the kinds, scaled to sum to 1 (proxy.generators).
+        evidence: the pool; ``detections`` and ``activation`` for uncertain and class, ``embeddings`` for
+            cluster.
+        seed: of the experiment.
+
+    Returns:
+        ``count`` batches, kind by kind.
+
+    Raises:
+        MgralError: no unlabelled image is left, the shares are unfit, or evidence is missing.
+    """
+    ids = sorted(evidence.pool.unlabelled)
+    if not ids:
+        raise MgralError("no unlabelled image is left to draw batches from; end the experiment here or add images")
+    size = min(batch, len(ids))
+    batches: list[Batch] = []
+    seen: set[tuple[int, ...]] = set()
+    for kind, number in allot(count, shares).items():
+        if not number:
+            continue  # a kind that draws nothing needs no evidence
+        names = (seed, "draw", evidence.pool.cycle, kind)
+        draw_one = KINDS[kind](evidence, ids, size, seeds.stream(*names))
+        for k in range(number):
+            chosen = _unseen(draw_one, k, ids, size, seen, names)
+            seen.add(chosen)
+            batches.append({"generator": kind, "ids": list(chosen)})
+    return batches
+
+
+def allot(count: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Divide ``count`` batches among the kinds by largest remainder (Hamilton).
+
+    Each kind gets the whole part of its quota, count · share / Σ shares; what is left goes to the largest
+    fractions, equal ones in the order of ``KINDS``.
+
+    Raises:
+        MgralError: an unknown kind, a negative share, or no share above zero.
+    """
+    for kind, share in shares.items():
+        if kind not in KINDS:
+            raise MgralError(f"proxy.generators: unknown kind '{kind}'; {nearest(kind, KINDS)}")
+        if not 0 <= share < math.inf:
+            raise MgralError(f"proxy.generators.{kind}: the share is {share}; give a number of at least 0")
+    total = sum(shares.values())
+    if total <= 0:
+        raise MgralError("proxy.generators: the shares must not all be zero; raise one of them")
+    kinds = [kind for kind in KINDS if kind in shares]
+    quotas = {kind: count * shares[kind] / total for kind in kinds}
+    numbers = {kind: math.floor(quotas[kind]) for kind in kinds}
+    by_fraction = sorted(kinds, key=lambda kind: numbers[kind] - quotas[kind])
+    for kind in by_fraction[: count - sum(numbers.values())]:
+        numbers[kind] += 1
+    return numbers
+
+
+def _unseen(
+    draw_one: Draw,
+    k: int,
+    ids: list[int],
+    size: int,
+    seen: set[tuple[int, ...]],
+    names: tuple[int | str, ...],
+) -> tuple[int, ...]:
+    """Batch ``k`` of a kind; another than those seen, if there is one."""
+    chosen: tuple[int, ...] = ()
+    for attempt in range(TRIES):
+        positions = draw_one(k, seeds.generator(*names, k, attempt))
+        chosen = tuple(sorted(ids[p] for p in positions))
+        if chosen not in seen:
+            return chosen
+    return next((other for other in itertools.combinations(ids, size) if other not in seen), chosen)
+
+
+def _random(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:
+    return lambda k, rng: rng.choice(len(ids), size=size, replace=False)
+
+
+def _uncertain(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:
+    """Log-weights ± strength · standardised rank of the entropy: even batches high, odd ones low."""
+    from scipy.stats import rankdata
+
+    detections, activation = _detections(evidence, ids, "uncertain")
+    ranks = rankdata(entropy.pool_entropies(ids, detections, entropy.Options(), activation))
+    standard = (ranks - ranks.mean()) / (ranks.std() or 1.0)
+
+    def draw_one(k: int, rng: np.random.Generator) -> Ints:
+        strength = rng.uniform(*STRENGTH) * (-1) ** k
+        return _without_replacement(strength * standard, size, rng)
+
+    return draw_one
+
+
+def _cluster(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:
+    """``FOCUS`` of the batch from as few clusters, in a random order, as hold it; the rest from others."""
+    if evidence.embeddings is None:
+        raise MgralError("proxy.generators.cluster: needs embeddings; give --embeddings, made by `mgral embed`")
+    try:
+        vectors = evidence.embeddings.rows(ids)
+    except KeyError as error:
+        raise MgralError(
+            f"image {error.args[0]} has no embedding; make embeddings.npz anew with `mgral embed`"
+        ) from None
+    unfit = ~np.isfinite(vectors).all(axis=1)
+    if unfit.any():
+        raise MgralError(
+            f"image {ids[int(unfit.argmax())]} has an embedding that is not finite; run `mgral embed` anew"
+        )
+    clusters = min(max(len(ids) // size, 2), MOST_CLUSTERS, len(ids))  # about one batch in each
+    labels = _k_means(vectors, clusters, seed)
+    members = [np.flatnonzero(labels == c) for c in range(clusters)]
+    wanted = math.ceil(FOCUS * size)
+
+    def draw_one(k: int, rng: np.random.Generator) -> Ints:
+        order = rng.permutation(clusters)
+        held = np.cumsum([len(members[c]) for c in order])
+        few = 1 + int(np.searchsorted(held, wanted))
+        inside = rng.permutation(np.concatenate([members[c] for c in order[:few]]))
+        outside = rng.permutation(np.setdiff1d(np.arange(len(ids)), inside))
+        rest = outside[: size - wanted]
+        return np.concatenate([inside[: size - len(rest)], rest])
+
+    return draw_one
+
+
+def _class(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:
+    """Weights are the expected number of objects of one class, Σ p over an image's detections.
+
+    The classes that are predicted at all take turns in a random order; images without any come last.
+    """
+    detections, activation = _detections(evidence, ids, "class")
+    background = 1 if activation == "softmax" else 0
+    expected = np.zeros((len(ids), len(evidence.classes)))
+    for row, i in enumerate(ids):
+        expected[row] = detections[i].probs[:, background:].sum(axis=0, dtype=np.float64)
+    predicted = np.flatnonzero(expected.sum(axis=0) > 0)
+    turns = seeds.generator(seed, "classes").permutation(predicted)
+
+    def draw_one(k: int, rng: np.random.Generator) -> Ints:
+        weights = expected[:, turns[k % len(turns)]] if len(turns) else np.ones(len(ids))
+        return _without_replacement(np.log(np.maximum(weights, 1e-12)), size, rng)
+
+    return draw_one
+
+
+KINDS: dict[str, Callable[[Evidence, list[int], int, int], Draw]] = {
+    "random": _random,
+    "uncertain": _uncertain,
+    "cluster": _cluster,
+    "class": _class,
+}
+
+
+def _without_replacement(log_weights: Doubles, size: int, rng: np.random.Generator) -> Ints:
+    """Positions, each drawn with probability ∝ weight among those left: Gumbel-top-k (Kool et al. 2019)."""
+    return np.argsort(-(log_weights + rng.gumbel(size=len(log_weights))), kind="stable")[:size]
+
+
+def _k_means(vectors: Floats, clusters: int, seed: int) -> npt.NDArray[np.int32]:
+    """[N] cluster of each vector. One thread: with more, the order of sums and thus the answer would vary."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct vectors than clusters
+        labels: npt.NDArray[np.int32] = KMeans(clusters, n_init=1, random_state=seed % 2**32).fit(vectors).labels_
+    return labels
+
+
+def _detections(evidence: Evidence, ids: list[int], kind: str) -> tuple[Mapping[int, Detections], Activation]:
+    if evidence.detections is None or evidence.activation is None:
+        raise MgralError(f"proxy.generators.{kind}: needs detections; give --detections, made by `mgral embed`")
+    missing = [i for i in ids if i not in evidence.detections]
+    if missing:
+        raise MgralError(f"image {missing[0]} has no detections entry; make detections.npz anew with `mgral embed`")
+    return evidence.detections, evidence.activation

@@ -1,0 +1,96 @@
+"""What every verb promises: help, and one line with exit 2 for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mgral import cli, plugins
+
+
+@pytest.mark.parametrize("verb", list(cli.VERBS))
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([verb, "--help"])
+    assert stopped.value.code == 0
+    assert f"mgral {verb}" in capsys.readouterr().out
+
+
+def test_without_a_verb_all_are_listed(capsys):
+    assert cli.main([]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in cli.VERBS)
+
+
+@pytest.mark.parametrize("kind", list(plugins.KINDS))
+def test_list_prints_names_one_a_line(kind, capsys):
+    assert cli.main(["list", kind]) == 0
+    assert capsys.readouterr().out.split() == plugins.names(kind)
+
+
+def test_list_can_print_the_options(capsys):
+    assert cli.main(["list", "semi", "--options"]) == 0
+    assert "  type1: 0.1  # weight of type I" in capsys.readouterr().out
+
+
+SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "budget": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trian"], "unknown verb 'trian'; did you mean 'train'?"),
+        (["train"], "the following arguments are required: --params"),
+        (["list", "strategy"], "unknown kind of plug-in 'strategy'; did you mean 'strategies'?"),
+        (["pool", "--params", "none.yaml", "--dataset", "d", "--seed", "0", "--out", "o"], "none.yaml: no such file"),
+        (["pool", "--params", "p.yaml", "--dataset", "d", "--seed", "-1", "--out", "o"], "'-1' is no seed"),
+        (["pool", "--params", "p.yaml", "--dataset", "d", "--seed", "x", "--out", "o"], "'x' is no seed"),
+        (["cache", "--params", "tabs.yaml", "--dataset", "d", "--out", "o"], "tabs.yaml: not valid YAML at line 2"),
+        (["cache", "--params", "list.yaml", "--dataset", "d", "--out", "o"], "list.yaml: must hold keys and values"),
+        (["cache", "--params", "typo.yaml", "--dataset", "d", "--out", "o"], "did you mean 'image_size'?"),
+        (["cache", "--params", "p.yaml", "--dataset", "none.json", "--out", "o"], "none.json: no such file"),
+        (["annotate", "--pool", "pool.json", "--selected", "again.json", "--out", "o"], "image 1 is labelled already"),
+        (["annotate", "--pool", "pool.json", "--selected", "pool.json", "--out", "o"], "not a selection"),
+        (["annotate", "--pool", "again.json", "--selected", "again.json", "--out", "o"], "not a pool"),
+        (["show", "none"], "none: no such file or folder"),
+        (["show", "p.yaml"], "no file that a step made"),
+        (["check", "--params", "p.yaml"], "p.yaml: experiment: missing"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.yaml").write_text("image_size: 64\nbudget: {initial: 2, batch: 1}\n")
+    (tmp_path / "tabs.yaml").write_text("a: 1\n\tb: 2\n")
+    (tmp_path / "list.yaml").write_text("[1, 2]\n")
+    (tmp_path / "typo.yaml").write_text("image_sise: 64\n")
+    (tmp_path / "pool.json").write_text(
+        json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
+    )
+    (tmp_path / "again.json").write_text(json.dumps({**SELECTED, "picks": [{"id": 1, "score": 1.0, "reason": {}}]}))
+    before = sorted(tmp_path.iterdir())
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and printed.err.startswith("mgral: ")
+    assert says in printed.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_command_exits_with_the_same_code():
+    done = subprocess.run([sys.executable, "-m", "mgral.cli", "shw"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "mgral: unknown verb 'shw'; did you mean 'show'? (valid: " + ", ".join(sorted(cli.VERBS)) + ")\n"
+
+
+def test_show_reads_what_steps_made(tmp_path, capsys):
+    picks = [{"id": 3, "file_name": "c.jpg", "score": 2.5, "reason": {"entropy": 2.5, "detections": 4}}]
+    (tmp_path / "selected.json").write_text(json.dumps({**SELECTED, "picks": picks}))
+    (tmp_path / "pool.json").write_text(
+        json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
+    )
+    assert cli.main(["show", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "cycle 0: 1 labelled, 2 unlabelled images" in text
+    assert "1. c.jpg  score 2.5  entropy 2.5, detections 4" in text

@@ -1,0 +1,206 @@
+"""What every strategy promises (mgral.strategies), for each that the plug-in lookup finds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mgral import plugins
+from mgral.agent.policy import Policy
+from mgral.pools import Pool
+from mgral.strategies import Evidence
+from mgral.types import Activation, Detections, Embeddings, Pick
+
+NAMES = plugins.names("strategies")
+KNOWN_NEEDS = {"detections", "embeddings", "agent"}
+DIMS = 256
+
+Make = Callable[..., Evidence]
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    """A trained policy's file; untrained weights serve as well."""
+    path = tmp_path / "agent.safetensors"
+    Policy(DIMS, hidden=8, seed=0).save(path)
+    return path
+
+
+@pytest.fixture
+def evidence(agent: Path) -> Make:
+    """Makes the evidence that a strategy asks for, and nothing more."""
+
+    def make(
+        needs: frozenset[str],
+        classes: int = 3,
+        objects: Sequence[int] = (0, 1, 2, 3, 4),
+        activation: Activation = "softmax",
+        alike: bool = False,
+    ) -> Evidence:
+        """Ids 101 … 140, every third labelled.
+
+        Args:
+            needs: the strategy's NEEDS.
+            classes: number of classes.
+            objects: detections per image, in turn.
+            activation: of the detector.
+            alike: whether all images have the same embedding and the same detections.
+        """
+        ids = np.arange(101, 141)
+        labelled = {i: 0 for i in ids.tolist() if i % 3 == 0}
+        pool = Pool(0, labelled, tuple(i for i in ids.tolist() if i % 3))
+        detections, embeddings = None, None
+        if "detections" in needs:
+            counts = [objects[k % len(objects)] for k in range(len(ids))]
+            rows = [0 if alike else k for k in range(len(ids))]
+            detections = {
+                i: detected(count, classes, activation, seed=row)
+                for i, count, row in zip(ids.tolist(), counts, rows, strict=True)
+            }
+        if "embeddings" in needs:
+            vectors = np.random.default_rng(0).normal(size=(len(ids), DIMS)).astype(np.float32)
+            embeddings = Embeddings(ids, np.zeros_like(vectors) if alike else vectors)
+        return Evidence(
+            pool,
+            tuple(f"class{k}" for k in range(classes)),
+            detections,
+            activation if "detections" in needs else None,
+            embeddings,
+            agent if "agent" in needs else None,
+        )
+
+    return make
+
+
+def detected(count: int, classes: int, activation: Activation, seed: int) -> Detections:
+    """Detections with probabilities as a detector of that activation gives them, best first."""
+    rng = np.random.default_rng(seed)
+    if activation == "softmax":
+        probs = rng.dirichlet(np.ones(classes + 1), count)
+        of_classes = probs[:, 1:]
+    else:
+        probs = of_classes = rng.random((count, classes))
+    order = np.argsort(-of_classes.max(axis=1))
+    corner = rng.random((count, 2)) * 50
+    return Detections(
+        np.hstack([corner, corner + 20]).astype(np.float32),
+        of_classes.max(axis=1)[order].astype(np.float32),
+        of_classes.argmax(axis=1)[order].astype(np.int64),
+        probs[order].astype(np.float32),
+    )
+
+
+def select(name: str, given: Evidence, budget: int, seed: int = 0) -> list[Pick]:
+    strategy = plugins.load("strategies", name)
+    picks: list[Pick] = strategy.select(given, budget, seed, strategy.Options())
+    return picks
+
+
+def needs(name: str) -> frozenset[str]:
+    wanted: frozenset[str] = plugins.load("strategies", name).NEEDS
+    return wanted
+
+
+def check(picks: list[Pick], given: Evidence, budget: int) -> None:
+    """Exactly ``budget`` distinct unlabelled ids, best first, with plain numbers and reasons."""
+    ids = [pick.id for pick in picks]
+    assert len(ids) == min(budget, len(given.pool.unlabelled))
+    assert len(set(ids)) == len(ids)
+    assert set(ids) <= set(given.pool.unlabelled)
+    assert not set(ids) & set(given.pool.labelled)
+    scores = [pick.score for pick in picks]
+    assert scores == sorted(scores, reverse=True)
+    for pick in picks:
+        assert type(pick.id) is int
+        assert type(pick.score) is float
+        assert math.isfinite(pick.score)
+        assert json.loads(json.dumps(dict(pick.reason), allow_nan=False)) == dict(pick.reason)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_module(name: str) -> None:
+    strategy = plugins.load("strategies", name)
+    assert strategy.__doc__
+    assert isinstance(strategy.NEEDS, frozenset)
+    assert strategy.NEEDS <= KNOWN_NEEDS
+    assert strategy.Options.parse(None, name) == strategy.Options()
+    for key, field in strategy.Options.model_fields.items():
+        assert field.description, f"option {key} has no description"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("budget", [1, 7, 26, 27, 1000])
+def test_budget(name: str, budget: int, evidence: Make) -> None:
+    # 40 ids from 101, of which 102, 105, … 138 are labelled (13): 27 are left
+    given = evidence(needs(name))
+    assert len(given.pool.unlabelled) == 27
+    check(select(name, given, budget), given, budget)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_order_of_the_pool_does_not_matter(name: str, evidence: Make) -> None:
+    given = evidence(needs(name))
+    shuffled = np.random.default_rng(1).permutation(given.pool.unlabelled).tolist()
+    pool = Pool(0, dict(reversed(given.pool.labelled.items())), tuple(shuffled))
+    detections = given.detections and dict(reversed(given.detections.items()))
+    assert select(name, replace(given, pool=pool, detections=detections), 9) == select(name, given, 9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_answer(name: str, evidence: Make) -> None:
+    given = evidence(needs(name))
+    first = select(name, given, 9, seed=5)
+    np.random.seed(1)  # noqa: NPY002 - a strategy that drew from the global state would answer differently
+    assert select(name, given, 9, seed=5) == first
+
+
+def test_random_follows_the_seed(evidence: Make) -> None:
+    given = evidence(frozenset())
+    assert select("random", given, 9, seed=1) != select("random", given, 9, seed=2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ties_go_to_the_smaller_id(name: str, evidence: Make) -> None:
+    picks = select(name, evidence(needs(name), objects=(2,), alike=True), 27)
+    for before, after in itertools.pairwise(picks):
+        assert before.score != after.score or before.id < after.id
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_one_class(name: str, activation: Activation, evidence: Make) -> None:
+    given = evidence(needs(name), classes=1, activation=activation)
+    check(select(name, given, 9), given, 9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_predictions_anywhere(name: str, evidence: Make) -> None:
+    given = evidence(needs(name), objects=(0,))
+    check(select(name, given, 9), given, 9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_all_alike(name: str, evidence: Make) -> None:
+    given = evidence(needs(name), objects=(2,), alike=True)
+    check(select(name, given, 9), given, 9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_labelled(name: str, evidence: Make) -> None:
+    given = evidence(needs(name))
+    everything = tuple(sorted([*given.pool.labelled, *given.pool.unlabelled]))
+    given = replace(given, pool=Pool(0, {}, everything))
+    check(select(name, given, 9), given, 9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_left(name: str, evidence: Make) -> None:
+    given = evidence(needs(name))
+    assert select(name, replace(given, pool=Pool(1, given.pool.labelled, ())), 9) == []

@@ -1,0 +1,140 @@
+"""Learning curves: collected whole, areas and paired differences worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mgral import curves
+from mgral.errors import MgralError
+from mgral.files import write_json
+
+# strategy → seed → (images, boxes, mAP) by cycle
+RUN = {
+    "random": {0: [(10, 30, 0.2), (20, 50, 0.3)], 1: [(10, 20, 0.1), (20, 40, 0.2)]},
+    "entropy": {0: [(10, 30, 0.2), (20, 70, 0.4)], 1: [(10, 20, 0.1), (20, 60, 0.4)]},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    for strategy, seeds in RUN.items():
+        for seed, cycles in seeds.items():
+            for cycle, (images, boxes, value) in enumerate(cycles):
+                test = {"mAP": value, "AP50": 2 * value, "per_class": {}}
+                path = curves.cycle_folder(tmp_path, strategy, seed, cycle) / "metrics.json"
+                write_json(path, {"cycle": cycle, "images": images, "boxes": boxes, "test": test})
+    return tmp_path
+
+
+def collected(run: Path) -> pd.DataFrame:
+    return curves.collect(run, ["random", "entropy"], [0, 1], 2)
+
+
+def test_collect_keeps_the_order_of_the_experiment(run: Path) -> None:
+    frame = curves.collect(run, ["random", "entropy"], [1, 0], 2)
+    assert list(frame.columns) == ["strategy", "seed", "cycle", "images", "boxes", "mAP", "AP50"]
+    assert frame.to_numpy().tolist()[:3] == [
+        ["random", 1, 0, 10, 20, 0.1, 0.2],
+        ["random", 1, 1, 20, 40, 0.2, 0.4],
+        ["random", 0, 0, 10, 30, 0.2, 0.4],
+    ]
+    assert len(frame) == 8
+
+
+def test_a_missing_metrics_file_is_named(run: Path) -> None:
+    path = run / "entropy" / "seed-1" / "cycle-1" / "metrics.json"
+    path.unlink()
+    with pytest.raises(MgralError, match=rf"{path}: no such file"):
+        collected(run)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"images": 1, "boxes": 1}, "lacks images, boxes or the test split's mAP"),
+        ([], "lacks images"),
+        ({"images": 1, "boxes": 1, "test": {"mAP": None, "AP50": 0.1}}, "needs images with boxes"),
+        ({"images": 1, "boxes": 1, "test": {"mAP": 41.2, "AP50": 0.1}}, r"must lie in 0\.\.1"),
+        ({"images": -1, "boxes": 1, "test": {"mAP": 0.1, "AP50": 0.1}}, "must be counts"),
+    ],
+)
+def test_a_damaged_metrics_file_is_named(run: Path, content: object, complaint: str) -> None:
+    path = run / "random" / "seed-0" / "cycle-0" / "metrics.json"
+    write_json(path, content)
+    with pytest.raises(MgralError, match=complaint) as error:
+        collected(run)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_the_csv_is_stable_and_read_back(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    curves.write(collected(run), path)
+    lines = path.read_bytes().split(b"\n")
+    assert lines[0] == b"strategy,seed,cycle,images,boxes,mAP,AP50"
+    assert lines[1] == b"random,0,0,10,30,0.200000,0.400000"
+    assert len(lines) == 10 and lines[-1] == b""
+    pd.testing.assert_frame_equal(curves.read(path), collected(run), check_dtype=False)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "strategy,seed,cycle,images,boxes,mAP,AP50\nr,x,0,1,1,0.1,0.1\n"])
+def test_another_table_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(text)
+    with pytest.raises(MgralError, match="mgral curve"):
+        curves.read(path)
+
+
+def test_a_missing_csv_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MgralError, match=r"curve\.csv: no such file"):
+        curves.read(tmp_path / "curve.csv")
+
+
+def test_area_by_trapezoids() -> None:
+    # [10, 20]: 10 × (0.2 + 0.4)/2 = 3;  [20, 40]: 20 × (0.4 + 0.5)/2 = 9;  (3 + 9)/30 = 0.4
+    assert curves.area([10, 20, 40], [0.2, 0.4, 0.5], 40) == pytest.approx(0.4)
+
+
+def test_area_up_to_a_point_between() -> None:
+    # at 30 the curve stands at 0.45; 3 + 10 × (0.4 + 0.45)/2 = 7.25; 7.25/20 = 0.3625
+    assert curves.area([10, 20, 40], [0.2, 0.4, 0.5], 30) == pytest.approx(0.3625)
+
+
+def test_area_over_a_batch_without_boxes() -> None:
+    # the step at 20 has no width: 10 × 0.3 + 10 × (0.5 + 0.6)/2 = 8.5; 8.5/20 = 0.425
+    assert curves.area([10, 20, 20, 30], [0.2, 0.4, 0.5, 0.6], 30) == pytest.approx(0.425)
+
+
+def test_area_of_a_single_point_is_undefined() -> None:
+    assert math.isnan(curves.area([10], [0.2], 10))
+
+
+def test_scores_compare_areas_over_the_common_range(run: Path) -> None:
+    table = curves.scores(collected(run)).set_index(["strategy", "seed"])
+    assert table.loc[("entropy", 0), "mAP"] == 0.4
+    assert table.loc[("entropy", 0), "AP50"] == 0.8
+    assert table.loc[("random", 0), "auc_images"] == pytest.approx(0.25)
+    assert table.loc[("entropy", 0), "auc_images"] == pytest.approx(0.3)
+    # seed 0 is compared over 30 … 50 boxes: entropy stands at 0.3 there, (0.2 + 0.3)/2 = 0.25 as random does
+    assert table.loc[("entropy", 0), "auc_boxes"] == pytest.approx(0.25)
+    assert table.loc[("random", 0), "auc_boxes"] == pytest.approx(0.25)
+
+
+def test_differences_pair_the_seeds(run: Path) -> None:
+    gains = curves.differences(curves.scores(collected(run)), "random")
+    assert gains["strategy"].tolist() == ["entropy", "entropy"]
+    # seed 0: 0.4 − 0.3, seed 1: 0.4 − 0.2
+    assert gains["mAP"].tolist() == pytest.approx([0.1, 0.2])
+    # mean 0.15; deviations ∓0.05, √((0.05² + 0.05²)/1) = 0.070711
+    assert curves.summary(gains)["entropy"]["mAP"] == pytest.approx((0.15, 0.0707107, 2), abs=1e-6)
+
+
+def test_spread_of_one_and_of_none() -> None:
+    mean, deviation, count = curves.spread([0.3, math.nan])
+    assert (mean, count) == (0.3, 1) and math.isnan(deviation)
+    mean, _, count = curves.spread([])
+    assert math.isnan(mean) and count == 0

@@ -1,0 +1,205 @@
+"""Batches for the lookup table: how many of each kind, what they hold, and how far apart they lie."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mgral import generators
+from mgral.errors import MgralError
+from mgral.generators import allot, draw
+from mgral.pools import Pool
+from mgral.strategies import Evidence
+from mgral.types import Detections, Embeddings
+
+CLASSES = ("ant", "bee")
+EVERY = {"random": 0.4, "uncertain": 0.2, "cluster": 0.2, "class": 0.2}
+
+
+def predicts(label: int, objects: int, certainty: float) -> Detections:
+    """``objects`` detections of one class; the rest of the probability is background."""
+    probs = np.zeros((objects, 3), np.float32)
+    probs[:, 0], probs[:, 1 + label] = 1 - certainty, certainty
+    scores, labels = probs[:, 1 + label], np.full(objects, label, np.int64)
+    return Detections(np.zeros((objects, 4), np.float32), scores, labels, probs)
+
+
+def synthetic(size: int = 80) -> Evidence:
+    """Four groups of images by id modulo 4, each a cloud of its own in the embedding.
+
+    Groups 0 and 1 hold ants, 2 and 3 bees; groups 0 and 2 are sure of it (entropy of 0.99), 1 and 3 are not (of 0.6).
+    """
+    ids = np.arange(1, size + 1)
+    group = ids % 4
+    noise = np.random.default_rng(0).normal(size=(size, 4)) * 0.1
+    vectors = (np.eye(4)[group] + noise).astype(np.float32)
+    detections = {int(i): predicts(int(g) // 2, 2, (0.99, 0.6)[g % 2]) for i, g in zip(ids, group, strict=True)}
+    pool = Pool(0, {}, tuple(ids.tolist()))
+    return Evidence(pool, CLASSES, detections, "softmax", Embeddings(ids, vectors))
+
+
+def spread(batches: list[generators.Batch], evidence: Evidence) -> float:
+    """Mean squared distance of the batches' mean embeddings to their centre."""
+    assert evidence.embeddings is not None
+    means = np.array([evidence.embeddings.rows(batch["ids"]).mean(axis=0) for batch in batches])
+    return float(means.var(axis=0).sum())
+
+
+def test_shares_are_allotted_by_largest_remainder() -> None:
+    # 12 · 0.4 = 4.8 and three times 12 · 0.2 = 2.4: whole parts 4 + 2 + 2 + 2 = 10; .8 gets the eleventh, and the first
+    # of the three .4 the twelfth
+    assert allot(12, EVERY) == {"random": 5, "uncertain": 3, "cluster": 2, "class": 2}
+
+
+def test_shares_are_scaled_and_may_be_zero() -> None:
+    assert allot(4, {"class": 3, "random": 1, "cluster": 0}) == {"random": 1, "cluster": 0, "class": 3}
+
+
+@given(
+    st.integers(0, 300),
+    st.dictionaries(st.sampled_from(sorted(generators.KINDS)), st.floats(0, 10), min_size=1).filter(
+        lambda shares: sum(shares.values()) > 1e-3
+    ),
+)
+def test_allotment_sums_up_and_stays_within_one_of_the_quota(count: int, shares: dict[str, float]) -> None:
+    numbers = allot(count, shares)
+    assert sum(numbers.values()) == count
+    for kind, number in numbers.items():
+        assert abs(number - count * shares[kind] / sum(shares.values())) < 1 + 1e-9
+
+
+def test_faulty_shares_are_named() -> None:
+    with pytest.raises(MgralError, match=r"unknown kind 'clusters'; did you mean 'cluster'\?"):
+        allot(3, {"clusters": 1})
+    with pytest.raises(MgralError, match=r"^proxy.generators.random: the share is -1"):
+        allot(3, {"random": -1, "class": 2})
+    with pytest.raises(MgralError, match="must not all be zero"):
+        allot(3, {"random": 0})
+
+
+def test_batches_hold_distinct_unlabelled_ids_in_order() -> None:
+    evidence = synthetic()
+    unlabelled = tuple(i for i in evidence.pool.unlabelled if i % 5)
+    labelled = {i: 0 for i in evidence.pool.unlabelled if not i % 5}
+    batches = draw(20, 10, EVERY, replace(evidence, pool=Pool(0, labelled, unlabelled)), seed=3)
+    kinds = [batch["generator"] for batch in batches]
+    assert kinds == ["random"] * 8 + ["uncertain"] * 4 + ["cluster"] * 4 + ["class"] * 4
+    for batch in batches:
+        assert len(batch["ids"]) == 10
+        assert batch["ids"] == sorted(set(batch["ids"]))
+        assert set(batch["ids"]) <= set(unlabelled)
+    assert len({tuple(batch["ids"]) for batch in batches}) == 20
+
+
+def test_the_order_of_the_pool_does_not_matter_and_the_seed_does() -> None:
+    evidence = synthetic()
+    backwards = replace(evidence, pool=replace(evidence.pool, unlabelled=evidence.pool.unlabelled[::-1]))
+    batches = draw(10, 8, EVERY, evidence, seed=1)
+    assert draw(10, 8, EVERY, backwards, seed=1) == batches
+    assert draw(10, 8, EVERY, evidence, seed=2) != batches
+    next_cycle = replace(evidence, pool=replace(evidence.pool, cycle=1))
+    assert draw(10, 8, EVERY, next_cycle, seed=1) != batches
+
+
+def test_a_smaller_pool_is_the_batch() -> None:
+    batches = draw(4, 10, EVERY, synthetic(6), seed=0)
+    assert [batch["ids"] for batch in batches] == [[1, 2, 3, 4, 5, 6]] * 4
+
+
+def test_all_batches_of_a_tiny_pool_are_used_before_one_repeats() -> None:
+    # five images, batches of two: 5 · 4 / 2 = 10 different ones
+    batches = draw(10, 2, EVERY, synthetic(5), seed=0)
+    assert len({tuple(batch["ids"]) for batch in batches}) == 10
+    assert len(draw(12, 2, EVERY, synthetic(5), seed=0)) == 12
+
+
+def test_an_empty_pool_is_refused() -> None:
+    with pytest.raises(MgralError, match="no unlabelled image is left"):
+        draw(1, 1, EVERY, replace(synthetic(), pool=Pool(3, {1: 0}, ())), seed=0)
+
+
+@pytest.mark.parametrize("kind", ["uncertain", "cluster", "class"])
+def test_biased_batches_lie_further_apart_than_random_ones(kind: str) -> None:
+    # Of 80 images in four equal groups, 20 drawn at random have between them a variance of about
+    # Σ p(1-p)/20 · (1 - 19/79) = 0.75 / 20 · 0.76 = 0.028; taken from one or two groups each, an order more.
+    evidence = synthetic()
+    random = spread(draw(20, 20, {"random": 1}, evidence, seed=0), evidence)
+    assert random == pytest.approx(0.028, rel=0.5)
+    assert spread(draw(20, 20, {kind: 1}, evidence, seed=0), evidence) > 3 * random
+
+
+def test_the_mixture_spreads_further_than_random_batches() -> None:
+    evidence = synthetic()
+    random = spread(draw(20, 20, {"random": 1}, evidence, seed=0), evidence)
+    assert spread(draw(20, 20, EVERY, evidence, seed=0), evidence) > 2 * random
+
+
+def test_uncertain_batches_are_of_high_entropy_and_low_in_turn() -> None:
+    # odd ids are unsure; 20 of 40 each way would be chance
+    batches = draw(10, 20, {"uncertain": 1}, synthetic(), seed=0)
+    unsure = [sum(i % 2 for i in batch["ids"]) for batch in batches]
+    assert min(unsure[0::2]) >= 13
+    assert max(unsure[1::2]) <= 7
+
+
+def test_class_batches_follow_one_class_after_the_other() -> None:
+    # 40 images have no bee at all and 40 no ant: a batch of 20 comes from one side only
+    batches = draw(6, 20, {"class": 1}, synthetic(), seed=0)
+    sides = [{i % 4 // 2 for i in batch["ids"]} for batch in batches]
+    assert all(len(side) == 1 for side in sides)
+    assert sides[0::2] == [sides[0]] * 3
+    assert sides[1::2] == [sides[1]] * 3
+    assert sides[0] != sides[1]
+
+
+def test_class_batches_weigh_images_by_expected_objects() -> None:
+    # No bee anywhere. Images 1 … 10 hold 9 ants, 11 … 100 one: a batch of one falls on the former with probability
+    # 90 / (90 + 90) = 1/2, so of 200 about 100 do (standard deviation 7).
+    ids = np.arange(1, 101)
+    detections = {int(i): predicts(0, 9 if i <= 10 else 1, 1.0) for i in ids}
+    evidence = Evidence(Pool(0, {}, tuple(ids.tolist())), CLASSES, detections, "softmax")
+    draw_one = generators.KINDS["class"](evidence, ids.tolist(), 1, 0)
+    hits = sum(int(draw_one(k, np.random.default_rng(k))[0]) < 10 for k in range(200))
+    assert 75 <= hits <= 125
+
+
+def test_cluster_batches_come_mostly_from_few_clusters() -> None:
+    # 80 images, batches of 20: four clusters, the groups. Each holds 20 images, at least the 0.8 · 20 = 16 wanted.
+    for batch in draw(8, 20, {"cluster": 1}, synthetic(), seed=0):
+        assert max(np.bincount([i % 4 for i in batch["ids"]])) == 16
+
+
+def test_no_predictions_at_all_leave_every_kind_at_work() -> None:
+    evidence = synthetic()
+    nothing = {i: predicts(0, 0, 1.0) for i in evidence.pool.unlabelled}
+    same = Embeddings(np.arange(1, 81), np.ones((80, 4), np.float32))
+    batches = draw(12, 10, EVERY, replace(evidence, detections=nothing, embeddings=same), seed=0)
+    assert len({tuple(batch["ids"]) for batch in batches}) == 12
+
+
+def test_a_kind_asks_only_for_what_it_looks_at() -> None:
+    evidence = synthetic()
+    bare = Evidence(evidence.pool, CLASSES)
+    assert len(draw(3, 5, {"random": 1, "cluster": 0, "class": 0}, bare, seed=0)) == 3
+    for kind, file in (("uncertain", "--detections"), ("class", "--detections"), ("cluster", "--embeddings")):
+        with pytest.raises(MgralError, match=rf"^proxy.generators.{kind}: needs .* give {file}"):
+            draw(3, 5, {kind: 1}, bare, seed=0)
+
+
+def test_faulty_evidence_is_named() -> None:
+    evidence = synthetic()
+    assert evidence.embeddings is not None
+    some = {i: found for i, found in (evidence.detections or {}).items() if i != 7}
+    with pytest.raises(MgralError, match=r"^image 7 has no detections entry"):
+        draw(1, 5, {"class": 1}, replace(evidence, detections=some), seed=0)
+    part = Embeddings(evidence.embeddings.ids[:40], evidence.embeddings.vectors[:40])
+    with pytest.raises(MgralError, match=r"^image 41 has no embedding"):
+        draw(1, 5, {"cluster": 1}, replace(evidence, embeddings=part), seed=0)
+    evidence.embeddings.vectors[2, 0] = math.nan
+    with pytest.raises(MgralError, match=r"^image 3 has an embedding that is not finite"):
+        draw(1, 5, {"cluster": 1}, evidence, seed=0)

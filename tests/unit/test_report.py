@@ -1,0 +1,211 @@
+"""The report of a small run: whole, alone in one file, well formed, the same bytes each time."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image as Picture
+
+from mgral import report
+from mgral.curves import cycle_folder
+from mgral.errors import MgralError
+from mgral.files import read_json, write_json
+from mgral.params import Params
+
+BASE = Path(__file__).resolve().parents[2] / "params" / "base.yaml"
+CLASSES = ["cat", "<dog> & co"]
+FINAL = {"random": 0.3, "mgral": 0.34}
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+@pytest.fixture
+def params() -> Params:
+    settings = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    return Params.parse({**settings, "seeds": [0, 1], "cycles": 2, "strategies": list(FINAL)}, "test:")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Two strategies, two seeds, two cycles, ten images of 40 × 30 pixels with one box each."""
+    folder = tmp_path / "run"
+    write_dataset(folder / "dataset" / "dataset.json", tmp_path / "images")
+    for strategy, final in FINAL.items():
+        for seed in (0, 1):
+            for cycle, value in enumerate((0.2, final + 0.02 * seed)):
+                scores = {"mAP": value, "AP50": 2 * value, "per_class": {CLASSES[0]: value, CLASSES[1]: None}}
+                content = {"cycle": cycle, "images": 2 + 2 * cycle, "boxes": 2 + 2 * cycle}
+                here = cycle_folder(folder, strategy, seed, cycle)
+                write_json(here / "metrics.json", {**content, "val": scores, "test": scores})
+            picks = [
+                {"id": i, "file_name": f"{i}.jpg", "score": 1 / i, "reason": {"mean_entropy": 1.23456}} for i in (3, 4)
+            ]
+            write_json(cycle_folder(folder, strategy, seed, 0) / "selected.json", {"picks": picks})
+    for seed in (0, 1):
+        write_search(cycle_folder(folder, "mgral", seed, 0))
+    benchmark = folder / "benchmarks" / "train" / "mgral.tsv"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text("s\th:m:s\n12.5\t0:00:12\n")
+    return folder
+
+
+def write_dataset(path: Path, root: Path) -> None:
+    root.mkdir()
+    images: list[dict[str, Any]] = []
+    for i in range(1, 11):
+        Picture.new("RGB", (40, 30), (20 * i, 100, 100)).save(root / f"{i}.jpg")
+        split = "train" if i <= 6 else "val" if i <= 8 else "test"
+        images.append({"id": i, "file_name": f"{i}.jpg", "width": 40, "height": 30, "split": split})
+    boxes = [
+        {"id": i, "image_id": i, "category_id": 1 + i % 2, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}
+        for i in range(1, 11)
+    ]
+    categories = [{"id": k, "name": name} for k, name in enumerate(CLASSES, start=1)]
+    dropped = [{"file": "a.json", "id": "annotation 7", "what": "no width"}]
+    info = {"image_root": str(root), "dropped": dropped, "clipped": 2, "unlisted": []}
+    write_json(path, {"info": info, "images": images, "annotations": boxes, "categories": categories})
+
+
+def write_search(folder: Path) -> None:
+    points = [{"generator": "random", "trained": 0.2 + k / 100, "estimated": 0.2 + k / 200} for k in range(5)]
+    audit = {
+        "records": 5, "neighbours": 2, "representation": "embedding", "threshold": 1.0, "mae": 0.008,
+        "mae_mean": 0.015, "spearman": 1.0, "kendall": 1.0, "spread": 0.016, "far": 0.2, "points": points,
+    }  # fmt: skip
+    write_json(folder / "table" / "audit.json", audit)
+    lines = [f"{k},{0.2 + k / 1000},{0.2 + k / 2000},0.1,4,0,0.5" for k in range(20)]
+    head = "iteration,reward,baseline,loss,estimated,trained,distance"
+    (folder / "search.csv").write_text("\n".join([head, *lines]) + "\n")
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order; collects references and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> at line {self.getpos()[0]}"
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def build(run: Path, params: Params, name: str = "report.html") -> tuple[Page, str]:
+    report.build(run, params, run / name, run / "figures")
+    html = (run / name).read_text(encoding="utf-8")
+    return Page(html), html
+
+
+def test_the_page_stands_alone(run: Path, params: Params) -> None:
+    page, html = build(run, params)
+    assert page.references and all(reference.startswith("data:image/") for reference in page.references)
+    assert not re.search(r"https?://|@import|url\(|<script|<link", html)
+
+
+def test_every_part_is_there(run: Path, params: Params) -> None:
+    page, _ = build(run, params)
+    # random ends at 0.30 and 0.32, mgral at 0.34 and 0.36: +0.04 in both seeds
+    assert "mgral ends highest: 0.350 test mAP with 4 labelled images, +0.040 against random." in page.text
+    assert "mgral +0.040 +0.040 +0.040 ± 0.000" in page.text
+    # areas by trapezoids: (0.2 + 0.3)/2 = 0.25 and (0.2 + 0.32)/2 = 0.26
+    assert "random 0.310 ± 0.014 0.620 ± 0.028 0.255 ± 0.007 0.255 ± 0.007 2" in page.text
+    for part in (
+        "The lookup table",
+        "mean entropy: 1.23",
+        "cycle 0: 2 of 2 picks",
+        "train 1 12.5 s 12.5 s",
+        "a.json, annotation 7: no width",
+        "1 item dropped at import",
+        "2 boxes moved by at most one pixel",
+        "experiment: demo",
+        "<dog> & co",
+    ):
+        assert part in page.text, part
+
+
+def test_every_figure_is_written(run: Path, params: Params) -> None:
+    build(run, params)
+    figures = {path.name for path in (run / "figures").iterdir()}
+    assert figures == {
+        "curve.png", "curve_boxes.png", "curve_ap50.png", "curve_ap50_boxes.png", "per_class.png",
+        "class_balance.png", "table_mgral.png", "search_mgral.png", "timings.png",
+    }  # fmt: skip
+    for name in figures:
+        with Picture.open(run / "figures" / name) as picture:
+            assert picture.format == "PNG" and picture.width == 736  # 4.6 inches of 160 pixels
+
+
+def test_equal_runs_are_equal_bytes(run: Path, params: Params) -> None:
+    _, first = build(run, params)
+    figures = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    _, second = build(run, params, "again.html")
+    assert first == second
+    assert figures == {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+
+
+def test_optional_files_may_be_absent(run: Path, params: Params) -> None:
+    shutil.rmtree(run / "benchmarks")
+    for seed in (0, 1):
+        shutil.rmtree(cycle_folder(run, "mgral", seed, 0) / "table")
+        (cycle_folder(run, "mgral", seed, 0) / "search.csv").unlink()
+    page, _ = build(run, params)
+    assert "Inside mgral" not in page.text
+    assert "No timings" in page.text
+
+
+def test_a_single_cycle_has_no_picks(run: Path, params: Params) -> None:
+    single = params.model_copy(update={"cycles": 1})
+    for path in run.glob("*/seed-*/cycle-0/selected.json"):
+        path.unlink()
+    page, _ = build(run, single)
+    assert "What was picked" not in page.text
+    assert "random 0.200 ± 0.000 0.400 ± 0.000 – – 2" in page.text
+
+
+@pytest.mark.parametrize("name", ["mgral/seed-1/cycle-1/metrics.json", "mgral/seed-1/cycle-0/selected.json"])
+def test_a_missing_required_file_is_named(run: Path, params: Params, name: str) -> None:
+    (run / name).unlink()
+    with pytest.raises(MgralError, match=rf"{name}: no such file") as error:
+        build(run, params)
+    assert "\n" not in str(error.value)
+    assert not (run / "report.html").exists()
+
+
+def test_classes_of_another_data_set_are_refused(run: Path, params: Params) -> None:
+    path = run / "random" / "seed-0" / "cycle-1" / "metrics.json"
+    metrics = read_json(path)
+    metrics["test"]["per_class"] = {"horse": 0.2}
+    write_json(path, metrics)
+    with pytest.raises(MgralError, match=r"metrics\.json: test\.per_class must name the classes"):
+        build(run, params)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("search.csv", "iteration\n1\n", "not a search"),
+        ("table/audit.json", "{}", "has no key 'records'"),
+    ],
+)
+def test_damaged_optional_files_are_named(run: Path, params: Params, name: str, text: str, complaint: str) -> None:
+    (cycle_folder(run, "mgral", 0, 0) / name).write_text(text)
+    with pytest.raises(MgralError, match=complaint):
+        build(run, params)

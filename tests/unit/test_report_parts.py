@@ -1,0 +1,133 @@
+"""What the report reads and counts: boxes by class, shares, wall times, thumbnails."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from mgral.errors import MgralError
+from mgral.files import write_json
+from mgral.report import figures, gallery, parts, sources, tables
+from mgral.report.sources import Cell
+from mgral.types import Boxes, Dataset, Image, Pick
+
+
+def boxes(*labels: int, ignore: int = 0) -> Boxes:
+    """Boxes of 40 × 40 pixels in the upper left corner; the last ``ignore`` of them are marked so."""
+    count = len(labels)
+    corners = np.tile(np.array([[0, 0, 40, 40]], np.float32), (count, 1))
+    return Boxes(corners, np.array(labels, np.int64), np.arange(count) >= count - ignore)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Three grey images of 448 × 224; image 3 has no file, image 4 no annotation."""
+    for name in ("1.jpg", "2.jpg", "4.jpg"):
+        Picture.new("RGB", (448, 224), "#808080").save(tmp_path / name)
+    images = {i: Image(i, f"{i}.jpg", 448, 224, "train") for i in (1, 2, 3, 4)}
+    truth = {1: boxes(0, 0, 1), 2: boxes(1, 1, ignore=1), 3: Boxes.empty()}
+    return Dataset(("cat", "dog"), images, truth, tmp_path)
+
+
+def test_boxes_by_class_leave_ignored_ones_out(dataset: Dataset) -> None:
+    # cats: 2 in image 1; dogs: 1 in image 1 and the one of image 2 that is not ignored
+    assert sources.box_counts(dataset, [1, 2, 3, 4]) == [2, 2]
+    assert sources.box_counts(dataset, [2]) == [0, 1]
+
+
+def test_ratio_of_shares() -> None:
+    # picked 3 and 1 of 4: 75 % and 25 %; pool 50 and 50 of 100: 50 % each
+    assert parts.ratios([3, 1], [50, 50]) == pytest.approx([1.5, 0.5])
+    # a class that the pool does not hold has no ratio; nor has any if nothing was picked
+    assert math.isnan(parts.ratios([4, 0], [50, 0])[1])
+    assert all(math.isnan(ratio) for ratio in parts.ratios([0, 0], [50, 50]))
+
+
+def test_balance_means_over_seeds() -> None:
+    # seeds picked (4, 2) and (2, 0): mean 3 and 1 of 4
+    table = tables.balance({"random": [[4, 2], [2, 0]]}, [30, 10], ["cat", "dog"])
+    assert table.rows == [["cat", "30 (75%)", "3 (75%)"], ["dog", "10 (25%)", "1 (25%)"], ["all", "40", "4"]]
+
+
+def test_timings_sum_over_jobs_longest_first(tmp_path: Path) -> None:
+    for name, seconds in {"embed/a.tsv": "1.5", "train/a.tsv": "2", "train/b/c.tsv": "3"}.items():
+        path = tmp_path / "benchmarks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
+    found = sources.timings(tmp_path)
+    assert list(found.items()) == [("train", [2.0, 3.0]), ("embed", [1.5])]
+    assert tables.timings(found).rows[0] == ["train", "2", "2.5 s", "5.0 s"]
+
+
+def test_no_timings(tmp_path: Path) -> None:
+    assert sources.timings(tmp_path) == {}
+
+
+def test_a_damaged_benchmark_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks" / "train" / "a.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text("seconds\n3\n")
+    with pytest.raises(MgralError, match=r"a\.tsv: not a benchmark"):
+        sources.timings(tmp_path)
+
+
+def test_selections_are_required_before_the_last_cycle(tmp_path: Path) -> None:
+    pick = {"id": 3, "file_name": "3.jpg", "score": 0.5, "reason": {"entropy": 1.0}}
+    write_json(tmp_path / "random" / "seed-0" / "cycle-0" / "selected.json", {"picks": [pick]})
+    assert sources.selections(tmp_path, ["random"], [0], 2) == [Cell("random", 0, 0, [Pick(3, 0.5, {"entropy": 1.0})])]
+    with pytest.raises(MgralError, match=r"cycle-1/selected\.json: no such file"):
+        sources.selections(tmp_path, ["random"], [0], 3)
+
+
+def test_thumbnails_draw_the_truth_in_the_colour_of_its_class(dataset: Dataset) -> None:
+    (row,) = gallery.rows([Cell("random", 0, 0, [Pick(2, 1.0, {"draw": 0.25})])], dataset)["random"]
+    (thumbnail,) = row.thumbnails
+    assert (thumbnail.content, thumbnail.reason) == ("1 dog", [("draw", "0.25")])
+    assert thumbnail.data is not None
+    head, code = thumbnail.data.split(",")
+    assert head == "data:image/jpeg;base64"
+    picture = Picture.open(io.BytesIO(base64.b64decode(code)))
+    assert picture.size == (224, 112)
+    # 40 pixels of 448 are 20 of 224: the right edge stands there, in the colour of dogs (#D55E00)
+    red, green, blue = picture.getpixel((19, 10))
+    assert red > green > blue and red - blue > 60
+    assert picture.getpixel((60, 60)) == (128, 128, 128)
+
+
+def test_thumbnails_without_file_or_annotation(dataset: Dataset) -> None:
+    picks = [Pick(3, 1.0), Pick(4, 0.5)]
+    absent, unseen = gallery.rows([Cell("random", 0, 0, picks)], dataset)["random"][0].thumbnails
+    assert (absent.data, absent.content) == (None, "no box")
+    assert unseen.data is not None and unseen.content == "not annotated"
+
+
+def test_many_rows_show_fewer_picks(dataset: Dataset) -> None:
+    # 280 thumbnails at most: 100 rows of 2
+    cells = [Cell("random", 0, cycle, [Pick(3, 1.0)] * 8) for cycle in range(100)]
+    rows = gallery.rows(cells, dataset)["random"]
+    assert {len(row.thumbnails) for row in rows} == {2}
+    assert {row.picked for row in rows} == {8}
+
+
+def test_an_unknown_pick_is_named(dataset: Dataset) -> None:
+    with pytest.raises(MgralError, match=r"image 9, picked by random \(seed 0, cycle 1\)"):
+        gallery.rows([Cell("random", 0, 1, [Pick(9, 1.0)])], dataset)
+
+
+@pytest.mark.parametrize("count", [1, 10, 11, 80])
+def test_each_class_has_a_colour_of_its_own(count: int) -> None:
+    assert len(set(gallery.class_colours(count))) == count
+
+
+def test_looks_differ_and_the_reference_is_grey() -> None:
+    names = ["entropy", "random", *"abcdefgh"]
+    found = figures.looks(names, "random")
+    assert list(found) == names
+    assert found["random"].colour == figures.GREY
+    assert len(set(found.values())) == len(names)

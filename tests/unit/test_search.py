@@ -1,0 +1,309 @@
+"""REINFORCE by hand on two images, on a reward that is known, and killed half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mgral import seeds
+from mgral.agent import search
+from mgral.agent.policy import Policy, sample, sequence
+from mgral.errors import MgralError
+from mgral.lookup import LookupTable, Price
+from mgral.params import Search, Table
+from mgral.types import Embeddings, Record
+
+Batch = Sequence[int]
+
+
+class Known:
+    """Prices batches by a formula, in place of records."""
+
+    records: Sequence[Record] = ()
+
+    def __init__(self, worth: Callable[[Batch], float]) -> None:
+        self.worth = worth
+
+    def price(self, batches: Sequence[Batch]) -> Price:
+        count = len(batches)
+        return Price(np.array([self.worth(b) for b in batches]), np.zeros(count), np.zeros(count, np.bool_))
+
+    def add(self, record: Record) -> None:
+        raise AssertionError("nothing is far from a formula")
+
+
+def settings(iterations: int, subsets: int = 4, fallback: int = 0, checkpoint_every: int = 0) -> Search:
+    return Search(
+        iterations=iterations,
+        subsets=subsets,
+        learning_rate=0.001,
+        baseline_decay=0.5,
+        fallback=fallback,
+        checkpoint_every=checkpoint_every,
+    )
+
+
+def pool(count: int, dims: int) -> Embeddings:
+    rng = np.random.default_rng(7)
+    return Embeddings(np.arange(1, count + 1), rng.normal(size=(count, dims)).astype(np.float32))
+
+
+def test_gradient_of_a_two_armed_bandit() -> None:
+    # Scores ln 3 and ln 1: pi = (3/4, 1/4). Arm 0 was drawn with advantage +0.2, arm 1 with -0.4.
+    # d log pi(k) / ds = onehot(k) - pi: (1/4, -1/4) and (-3/4, 3/4).
+    # Loss gradient: -(0.2 * (1/4, -1/4) - 0.4 * (-3/4, 3/4)) / 2 = -(0.35, -0.35) / 2 = (-0.175, 0.175).
+    # Loss: -(0.2 * ln(3/4) - 0.4 * ln(1/4)) / 2.
+    scores = torch.tensor([3.0, 1.0], dtype=torch.float64).log().requires_grad_()
+    loss = search.reinforce_loss(scores, torch.tensor([[0], [1]]), np.array([0.2, -0.4]))
+    loss.backward()
+    assert loss.item() == pytest.approx(-(0.2 * np.log(0.75) - 0.4 * np.log(0.25)) / 2)
+    assert scores.grad is not None
+    assert scores.grad.tolist() == pytest.approx([-0.175, 0.175])
+
+
+def test_one_iteration_is_one_analytic_step() -> None:
+    """Arms worth 0.6 and 0.2: the scores' gradient by hand, then Adam's first step, lr * g / (|g| + eps)."""
+    embeddings, policy = pool(2, 3), Policy(3, 4, seed=1)
+    result = search.run(
+        policy, embeddings, [1, 2], Known(lambda b: 0.6 if b[0] == 1 else 0.2), 0.1, 1, settings(1, 8), seed=2
+    )
+
+    ids, features = sequence([1, 2], embeddings, policy)
+    scores = policy(features)
+    noise = torch.Generator().manual_seed(seeds.stream(2, "search", 0))
+    drawn = sample(scores, 1, 8, noise)[:, 0].tolist()
+    assert set(drawn) == {0, 1}
+    maps = [0.6 if ids[k] == 1 else 0.2 for k in drawn]
+    mean = sum(maps) / 8
+    pi = scores.detach().softmax(0).double()
+    gradient = sum(-(m - mean) * (torch.eye(2).double()[k] - pi) / 8 for m, k in zip(maps, drawn, strict=True))
+    assert isinstance(gradient, torch.Tensor)
+    scores.backward(gradient.float())
+
+    for (name, before), after in zip(policy.named_parameters(), result.policy.parameters(), strict=True):
+        assert before.grad is not None
+        expected = before - 0.001 * before.grad / (before.grad.abs() + 1e-8)
+        assert torch.allclose(after, expected, rtol=0, atol=2e-6), name
+    better = policy(features).detach()[ids.index(1)] - policy(features).detach()[ids.index(2)]
+    after_scores = result.policy(features).detach()
+    assert after_scores[ids.index(1)] - after_scores[ids.index(2)] > better
+    assert result.rows[0].reward == pytest.approx(mean - 0.1)
+
+
+def test_the_baseline_trails_by_half() -> None:
+    # Iterations are worth 0.2, 0.4, 0.6. It starts at the first mean; then 0.5 * 0.2 + 0.5 * 0.2 = 0.2, then
+    # 0.5 * 0.2 + 0.5 * 0.4 = 0.3. mAP(M_c) = 0.1 is taken off rewards and baseline alike.
+    worth = iter([0.2, 0.4, 0.6])
+    table = Known(lambda batch: next(worth))
+    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 0.1, 2, settings(3, 1), 0).rows
+    assert [row.reward for row in rows] == pytest.approx([0.1, 0.3, 0.5])
+    assert [row.baseline for row in rows] == pytest.approx([0.1, 0.1, 0.2])
+    assert rows[0].loss == 0
+    assert [(row.iteration, row.estimated, row.trained) for row in rows] == [(0, 1, 0), (1, 1, 0), (2, 1, 0)]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_agent_finds_the_best_batch_of_an_additive_reward(seed: int) -> None:
+    """A batch is worth the mean of its images' values, a linear function of their embeddings."""
+    embeddings = pool(60, 16)
+    values = embeddings.vectors @ np.random.default_rng(0).normal(size=16).astype(np.float32)
+    values = (values - values.mean()) / values.std()
+    table = Known(lambda batch: float(0.3 + 0.01 * np.mean([values[i - 1] for i in batch])))
+    result = search.run(Policy(16, 64, seed), embeddings, range(1, 61), table, 0.3, 6, settings(400), seed)
+    ids, features = sequence(range(1, 61), embeddings, result.policy)
+    chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:6].tolist()]
+    best = 0.01 * np.sort(values)[-6:].mean()
+    assert abs(result.rows[0].reward) < 0.4 * best
+    assert np.mean([row.reward for row in result.rows[-20:]]) > 0.8 * best
+    assert 0.01 * np.mean([values[i - 1] for i in chosen]) > 0.85 * best
+
+
+def test_batches_have_the_size_asked_and_only_unlabelled_images() -> None:
+    seen: list[Batch] = []
+
+    def worth(batch: Batch) -> float:
+        seen.append(batch)
+        return 0.5
+
+    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2, 5, 6], Known(worth), 0.1, 3, settings(5), 0)
+    assert len(seen) == 20
+    assert all(len(b) == 3 and list(b) == sorted(set(b)) and set(b) <= {2, 5, 6, 8} for b in seen)
+    seen.clear()
+    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2], Known(worth), 0.1, 3, settings(2), 0)
+    assert set(seen) == {(2, 8)}  # fewer left than a batch
+
+
+def test_the_given_policy_is_left_unchanged_and_order_is_of_no_account() -> None:
+    policy, table = Policy(3, 4, 0), Known(lambda batch: batch[0] / 10)
+    before = {name: weight.clone() for name, weight in policy.state_dict().items()}
+    one = search.run(policy, pool(9, 3), range(1, 10), table, 0.1, 3, settings(5), 0)
+    other = search.run(policy, pool(9, 3), list(reversed(range(1, 10))), table, 0.1, 3, settings(5), 0)
+    assert one.rows == other.rows
+    for name, weight in policy.state_dict().items():
+        assert torch.equal(weight, before[name])
+        assert torch.equal(one.policy.state_dict()[name], other.policy.state_dict()[name])
+        assert not torch.equal(one.policy.state_dict()[name], before[name])
+
+
+def far_pool() -> tuple[Embeddings, LookupTable]:
+    """Images 1 and 2, which have records, at 0 and 1; images 3 … 6 from 10 on, 10 apart. Threshold: 1."""
+    vectors = np.array([[0, 0], [1, 0], [10, 0], [20, 0], [30, 0], [40, 0]], np.float32)
+    embeddings = Embeddings(np.arange(1, 7), vectors)
+    records = [Record((1,), "random", 0.2, 1.0), Record((2,), "random", 0.3, 1.0)]
+    table = Table(representation="embedding", neighbours=1, threshold_deviations=1.0)
+    return embeddings, LookupTable(records, embeddings, table)
+
+
+def proxy(ids: tuple[int, ...]) -> Record:
+    return Record(ids, "search", 0.1 * ids[0], 2.0)
+
+
+def test_far_batches_are_trained_while_the_budget_lasts() -> None:
+    embeddings, table = far_pool()
+    calls: list[tuple[int, ...]] = []
+
+    def train(ids: tuple[int, ...]) -> Record:
+        calls.append(ids)
+        return proxy(ids)
+
+    result = search.run(Policy(2, 4, 0), embeddings, [3, 4, 5, 6], table, 0.2, 1, settings(6, 4, fallback=1), 0, train)
+    assert len(calls) == 1
+    assert result.added == (proxy(calls[0]),)
+    assert len(table) == 3
+    hit = table.price(calls)
+    assert (hit.value[0], hit.distance[0], hit.far[0]) == (proxy(calls[0]).mAP, 0, False)
+    assert [row.trained for row in result.rows] == [1, 0, 0, 0, 0, 0]
+    assert [row.estimated for row in result.rows] == [3, 4, 4, 4, 4, 4]
+
+
+def test_a_trained_proxy_replaces_its_estimate() -> None:
+    # One batch an iteration: the first is far, its proxy gives 0.9 where the table would say 0.3 (image 2's).
+    embeddings, table = far_pool()
+    once = search.run(
+        Policy(2, 4, 0), embeddings, [6], table, 0.2, 1, settings(2, 1, fallback=5), 0,
+        lambda ids: Record(ids, "search", 0.9, 2.0),
+    )  # fmt: skip
+    assert [row.reward for row in once.rows] == pytest.approx([0.7, 0.7])
+    assert [row.trained for row in once.rows] == [1, 0]  # the second time it is a hit
+    assert [row.distance for row in once.rows] == [39, 0]
+
+
+def test_without_a_trainer_or_budget_far_batches_keep_their_estimate() -> None:
+    for fallback, train in ((5, None), (0, proxy)):
+        embeddings, table = far_pool()
+        result = search.run(Policy(2, 4, 0), embeddings, [6], table, 0.2, 1, settings(2, 1, fallback), 0, train)
+        assert [row.reward for row in result.rows] == pytest.approx([0.1, 0.1])
+        assert result.added == ()
+        assert len(table) == 2
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_search_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    """Killed by the third proxy; the records of the first two come back with the checkpoint."""
+    parameters = settings(12, 2, fallback=3, checkpoint_every=5)
+
+    def go(checkpoint: Path | None, patience: int) -> tuple[search.Result, LookupTable, int]:
+        embeddings, table = far_pool()
+        calls = 0
+
+        def train(ids: tuple[int, ...]) -> Record:
+            nonlocal calls
+            calls += 1
+            if calls > patience:
+                raise Killed
+            return proxy(ids)
+
+        policy = Policy(2, 4, 0)
+        found = search.run(policy, embeddings, [3, 4, 5, 6], table, 0.2, 1, parameters, 3, train, checkpoint)
+        return found, table, calls
+
+    through, table, calls = go(None, 3)
+    assert calls == 3
+    checkpoint = tmp_path / "search.ckpt"
+    with pytest.raises(Killed):
+        go(checkpoint, 2)
+    assert checkpoint.exists()
+    resumed, same_table, calls = go(checkpoint, 1)
+    assert calls == 1  # nothing is trained twice
+    assert resumed.rows == through.rows
+    assert resumed.added == through.added
+    assert same_table.records == table.records
+    through.policy.save(tmp_path / "a.safetensors")
+    resumed.policy.save(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert not checkpoint.exists()
+
+
+def interrupted(checkpoint: Path, worth: float, iterations: int) -> search.Result:
+    """Killed at the seventh price; checkpoints every 2 iterations of one batch."""
+    left = iter(range(6))
+
+    def price(batch: Batch) -> float:
+        if next(left, None) is None:
+            raise Killed
+        return worth * batch[0]
+
+    parameters = settings(iterations, 1, checkpoint_every=2)
+    return search.run(Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(price), 0.1, 3, parameters, 0, None, checkpoint)
+
+
+def test_a_periodic_checkpoint_saves_the_iterations_before_it(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "search.ckpt"
+    with pytest.raises(Killed):
+        interrupted(checkpoint, 0.01, 12)
+    resumed = interrupted(checkpoint, 0.01, 12)  # 6 + 6 prices are enough only if the first 6 are not repeated
+    whole = search.run(
+        Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.01 * b[0]), 0.1, 3, settings(12, 1), 0
+    )
+    assert resumed.rows == whole.rows
+    for name, weight in whole.policy.state_dict().items():
+        assert torch.equal(weight, resumed.policy.state_dict()[name])
+
+
+def test_the_checkpoint_of_another_search_is_not_taken_up(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "search.ckpt"
+    with pytest.raises(Killed):
+        interrupted(checkpoint, 0.01, 12)
+    fresh = search.run(
+        Policy(3, 4, 1),
+        pool(9, 3),
+        range(1, 10),
+        Known(lambda b: 0.5),
+        0.1,
+        3,
+        settings(3, 1),
+        0,
+        None,
+        checkpoint,
+    )
+    assert [row.reward for row in fresh.rows] == pytest.approx([0.4, 0.4, 0.4])
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "search.ckpt"
+    for content in (b"", b"not a checkpoint"):
+        checkpoint.write_bytes(content)
+        with pytest.raises(MgralError, match=r"search\.ckpt: damaged checkpoint; remove it"):
+            interrupted(checkpoint, 0.01, 6)
+
+
+def test_rows_are_written_in_full(tmp_path: Path) -> None:
+    row = search.Row(0, 0.1 + 0.2, -0.25, 1e-7, 3, 1, 2.5)
+    search.write_rows([row], tmp_path / "search.csv")
+    assert (tmp_path / "search.csv").read_text() == (
+        "iteration,reward,baseline,loss,estimated,trained,distance\n0,0.30000000000000004,-0.25,1e-07,3,1,2.5\n"
+    )
+
+
+def test_progress_is_logged_at_every_tenth(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="mgral.agent.search"):
+        search.run(Policy(3, 4, 0), pool(9, 3), [1, 2, 3], Known(lambda b: 0.5), 0.1, 1, settings(25, 1), 0)
+    lines = [line.split(",")[0] for line in caplog.messages]
+    assert lines == [f"search: {t} of 25" for t in (3, 5, 8, 10, 13, 15, 18, 20, 23, 25)]

@@ -1,0 +1,173 @@
+# What the rules share: the checked parameters, the places of files, and what each step declares.
+
+import importlib
+import itertools
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+from mgral import cli, codehash, plugins
+from mgral import params as parameters
+from mgral.errors import MgralError
+
+BASE = "params/base.yaml"
+OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.relpath(path) != BASE]
+
+try:
+    EXPERIMENT = parameters.check(config, ", ".join([BASE, *OVERRIDES]))
+    if "shared" in [strategy.name for strategy in EXPERIMENT.strategies]:
+        raise MgralError("strategies: 'shared' is the folder of what all strategies share; choose another name")
+except MgralError as error:
+    raise WorkflowError(str(error)) from None
+
+RUN = f"data/runs/{EXPERIMENT.experiment}"
+RAW = f"data/raw/{EXPERIMENT.experiment}"
+CYCLE = f"{RUN}/{{strategy}}/seed-{{seed}}/cycle-{{cycle}}"
+OWN_CYCLE = CYCLE.replace("{strategy}", "{label}")
+JOB = "{strategy}-{seed}-{cycle}"  # names a job's log and its benchmark
+
+SEEDS = EXPERIMENT.seeds
+CYCLES = range(EXPERIMENT.cycles)
+LAST = CYCLES[-1]
+STRATEGIES = {strategy.name: strategy for strategy in EXPERIMENT.strategies}
+NEEDS = {label: plugins.load("strategies", strategy.plugin).NEEDS for label, strategy in STRATEGIES.items()}
+SEARCHERS = [label for label in STRATEGIES if "agent" in NEEDS[label]]
+RECORDS = range(EXPERIMENT.proxy.records)
+CHUNKS = [RECORDS[k : k + EXPERIMENT.proxy.per_job] for k in RECORDS[:: EXPERIMENT.proxy.per_job]]
+
+# Fixed by a parameter and not by what the machine can spare: the order of sums, and with it the last bits of a
+# result, changes with the number of threads. A job gets them from its parameters.
+THREADS = EXPERIMENT.machine.threads
+
+DETECTOR = f"mgral.detectors.{EXPERIMENT.detector.name}"
+SEMI = f"mgral.training.semi.{EXPERIMENT.proxy.semi}"
+FORMAT = f"mgral.datasets.{EXPERIMENT.dataset.format}"
+GENERATED = EXPERIMENT.dataset.format == "synthetic"
+ANNOTATIONS = {".json", ".xml", ".txt", ".csv", ".yaml", ".yml"}
+
+PARAMETERS = EXPERIMENT.model_dump(mode="json")
+if GENERATED:
+    PARAMETERS["dataset"]["root"] = RAW
+
+# Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place
+# of a strategy, and copied: these files, by the rule that copies them.
+OF_DETECTOR = ["pool.json", "detector.safetensors", "metrics.json", "train.csv"]
+OF_EVIDENCE = ["embeddings.npz", "detections.npz"]
+OF_AGENT = [
+    "batches.json",
+    *(f"proxies/{k}.json" for k in RECORDS),
+    *(f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")),
+    *("agent.safetensors", "search.csv", "added.json"),
+]
+
+LABEL = "|".join(map(re.escape, STRATEGIES))
+
+
+# {strategy} is who a step is computed for: 'shared' in cycle 0, a label in later ones; in the path of a file
+# (shared/seed-1/cycle-0/…) as in the name of a benchmark (shared-1-0.tsv). {label} is a label in any cycle.
+wildcard_constraints:
+    strategy=rf"shared(?=/seed-\d+/cycle-0/|-\d+-0\b)|(?:{LABEL})(?=/seed-\d+/cycle-[1-9]|-\d+-[1-9])",
+    label=LABEL,
+    seed=r"\d+",
+    cycle=r"\d+",
+
+
+@cache
+def declared(verb, label=None):
+    """The parameters that a verb reads, as JSON; of the strategies only the one of ``label``, if given."""
+    given = dict(PARAMETERS)
+    if label is not None:
+        given["strategies"] = [STRATEGIES[label].model_dump(mode="json")]
+    schema = getattr(importlib.import_module(cli.module(verb)), "Params", None)
+    if schema is not None:
+        given = parameters.sections(schema, given, "parameters").model_dump(mode="json")
+    return json.dumps(given, sort_keys=True)
+
+
+def settings(verb):
+    """The parameters that a verb reads, by value, so that what Snakemake records is what the step was given.
+
+    The verb's own schema says which these are: a step cannot read what its rule does not declare. The answer is
+    a function, since Snakemake looks for wildcards between the braces of a plain text.
+    """
+    return lambda wildcards: declared(verb, wildcards.get("label"))
+
+
+@cache
+def code(verb, *plugins):
+    """A hash of the code that a verb runs, and of the plug-ins that the parameters choose for it."""
+    return codehash.code_hash(cli.module(verb), *plugins)
+
+
+def code_of_strategy(wildcards):
+    return code("select", f"mgral.strategies.{STRATEGIES[wildcards.label].plugin}")
+
+
+def each(name, labels=STRATEGIES, cycles=CYCLES):
+    """A file of every cycle and seed of some strategies."""
+    return expand(f"{CYCLE}/{name}", strategy=labels, seed=SEEDS, cycle=cycles)
+
+
+def shared(names):
+    return [f"{RUN}/shared/seed-{{seed}}/cycle-0/{name}" for name in names]
+
+
+def own(names):
+    return [f"{RUN}/{{label}}/seed-{{seed}}/cycle-0/{name}" for name in names]
+
+
+def previous(name):
+    """A file of the cycle before."""
+    return lambda wildcards: CYCLE.format(**{**wildcards, "cycle": int(wildcards.cycle) - 1}) + f"/{name}"
+
+
+def evidence(wildcards):
+    """The files that a strategy looks at. What no strategy needs is not made."""
+    names = {"embeddings": "embeddings.npz", "detections": "detections.npz", "agent": "agent.safetensors"}
+    folder = OWN_CYCLE.format(**wildcards)
+    return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label])}
+
+
+def evidence_options(wildcards):
+    return [text for need, path in evidence(wildcards).items() for text in (f"--{need}", path)]
+
+
+def source_images():
+    """The images of the generated data set. Others are taken as they are: there may be a hundred thousand."""
+    if not GENERATED:
+        return []
+    from mgral.datasets import synthetic
+
+    names = synthetic.image_names(synthetic.Options.parse(EXPERIMENT.dataset.options, "dataset.options"))
+    return [f"{RAW}/images/{name}" for name in names]
+
+
+def source_annotations(wildcards):
+    """The annotation files of the data set, so that an edited one is noticed."""
+    if GENERATED:
+        return [f"{RAW}/annotations.json"]
+    files = Path(EXPERIMENT.dataset.root).rglob("*")
+    return sorted(str(path) for path in files if path.suffix.lower() in ANNOTATIONS)
+
+
+def shared_targets():
+    """Of what is shared in cycle 0, the files that the rest is made on the way to."""
+    if SEARCHERS and len(CYCLES) > 1:
+        return ["agent.safetensors"]
+    looked_at = {need for needs in NEEDS.values() for need in needs}
+    return ["metrics.json", *(["embeddings.npz"] if looked_at and len(CYCLES) > 1 else [])]
+
+
+def tracked_cycles():
+    """Every cycle of every strategy and seed: its folder, the last files made there, and what it follows."""
+    for label, seed, cycle in itertools.product(STRATEGIES, SEEDS, CYCLES):
+        folder = CYCLE.format(strategy=label, seed=seed, cycle=cycle)
+        before = CYCLE.format(strategy=label, seed=seed, cycle=cycle - 1)
+        yield {
+            "name": f"{label}-{seed}-{cycle}",
+            "folder": folder,
+            "files": ["metrics.json", "selected.json"] if cycle < LAST else ["metrics.json"],
+            "after": f"{before}/selected.json" if cycle else f"{RUN}/shared/seed-{seed}/cycle-0",
+        }

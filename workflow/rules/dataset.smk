@@ -1,0 +1,58 @@
+# The data set in canonical form, and its images decoded once.
+
+if GENERATED:
+
+    rule generate:
+        output:
+            annotations=f"{RAW}/annotations.json",
+            images=source_images(),
+        params:
+            folder=RAW,
+            settings=settings("generate"),
+            code=code("generate"),
+        log:
+            f"{RUN}/logs/generate/all.log",
+        benchmark:
+            f"{RUN}/benchmarks/generate/all.tsv"
+        conda:
+            "../envs/mgral.yaml"
+        shell:
+            "mgral generate --params - --out {params.folder} <<< {params.settings:q} 2> {log}"
+
+
+rule import_data:
+    input:
+        source_annotations,
+        source_images(),
+    output:
+        f"{RUN}/dataset/dataset.json",
+    params:
+        settings=settings("import"),
+        code=code("import", FORMAT),
+    log:
+        f"{RUN}/logs/import/all.log",
+    benchmark:
+        f"{RUN}/benchmarks/import/all.tsv"
+    conda:
+        "../envs/mgral.yaml"
+    shell:
+        "mgral import --params - --out {output} <<< {params.settings:q} 2> {log}"
+
+
+rule cache:
+    input:
+        source_images(),
+        dataset=f"{RUN}/dataset/dataset.json",
+    output:
+        f"{RUN}/dataset/images.npy",
+    params:
+        settings=settings("cache"),
+        code=code("cache"),
+    log:
+        f"{RUN}/logs/cache/all.log",
+    benchmark:
+        f"{RUN}/benchmarks/cache/all.tsv"
+    conda:
+        "../envs/mgral.yaml"
+    shell:
+        "mgral cache --params - --dataset {input.dataset} --out {output} <<< {params.settings:q} 2> {log}"

@@ -1,0 +1,52 @@
+# What a run shows: the curve as a table, and the report.
+
+
+localrules:
+    curve,
+
+
+rule curve:
+    input:
+        each("metrics.json"),
+    output:
+        f"{RUN}/curve.csv",
+    params:
+        run=RUN,
+        settings=settings("curve"),
+        code=code("curve"),
+    log:
+        f"{RUN}/logs/curve/all.log",
+    benchmark:
+        f"{RUN}/benchmarks/curve/all.tsv"
+    conda:
+        "../envs/mgral.yaml"
+    shell:
+        "mgral curve --params - --run {params.run} --out {output} <<< {params.settings:q} 2> {log}"
+
+
+# It also reads the benchmarks of the jobs before it, for the time that each step took. They are no inputs: a
+# measurement that someone deletes must not train a detector again.
+rule report:
+    input:
+        source_images(),
+        each("metrics.json"),
+        each("selected.json", cycles=CYCLES[:-1]),
+        each("table/audit.json", labels=SEARCHERS, cycles=CYCLES[:-1]),
+        each("search.csv", labels=SEARCHERS, cycles=CYCLES[:-1]),
+        f"{RUN}/dataset/dataset.json",
+    output:
+        page=f"{RUN}/report.html",
+        figures=directory(f"{RUN}/figures"),
+    params:
+        run=RUN,
+        settings=settings("report"),
+        code=code("report"),
+    log:
+        f"{RUN}/logs/report/all.log",
+    benchmark:
+        f"{RUN}/benchmarks/report/all.tsv"
+    conda:
+        "../envs/mgral.yaml"
+    shell:
+        "mgral report --params - --run {params.run} --out {output.page} --figures {output.figures}"
+        " <<< {params.settings:q} 2> {log}"

@@ -1,0 +1,33 @@
+# The agent of a cycle, trained against the lookup table.
+
+
+rule search:
+    input:
+        f"{CYCLE}/table/records.parquet",
+        f"{CYCLE}/table/index.faiss",
+        dataset=f"{RUN}/dataset/dataset.json",
+        images=f"{RUN}/dataset/images.npy",
+        pool=f"{CYCLE}/pool.json",
+        detector=f"{CYCLE}/detector.safetensors",
+        metrics=f"{CYCLE}/metrics.json",
+        embeddings=f"{CYCLE}/embeddings.npz",
+        audit=f"{CYCLE}/table/audit.json",
+    output:
+        f"{CYCLE}/search.csv",
+        f"{CYCLE}/added.json",
+        agent=f"{CYCLE}/agent.safetensors",
+    params:
+        settings=settings("search"),
+        code=code("search", DETECTOR, SEMI),
+    threads: THREADS
+    log:
+        f"{RUN}/logs/search/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/search/{JOB}.tsv"
+    conda:
+        "../envs/mgral.yaml"
+    shell:
+        "mgral search --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+        " --detector {input.detector} --metrics {input.metrics} --embeddings {input.embeddings}"
+        ' --table "$(dirname {input.audit})" --seed {wildcards.seed} --out "$(dirname {output.agent})"'
+        " <<< {params.settings:q} 2> {log}"

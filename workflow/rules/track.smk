@@ -1,0 +1,23 @@
+# dvc.yaml: the same graph in DVC's words. Not a part of `all`: `make record` asks for it.
+
+
+localrules:
+    track,
+
+
+rule track:
+    input:
+        "workflow/dvc.yaml.j2",
+    output:
+        "dvc.yaml",
+    params:
+        overrides=OVERRIDES,
+        run=RUN,
+        dataset=[f"{RUN}/dataset", *([RAW] if GENERATED else [])],
+        seeds=SEEDS,
+        shared=shared_targets(),
+        cycles=list(tracked_cycles()),
+    log:
+        f"{RUN}/logs/track/all.log",
+    template_engine:
+        "jinja2"
