@@ -149,7 +149,7 @@ def test_order_of_the_pool_does_not_matter(name: str, evidence: Make) -> None:
     given = evidence(needs(name))
     shuffled = np.random.default_rng(1).permutation(given.pool.unlabelled).tolist()
     pool = Pool(0, dict(reversed(given.pool.labelled.items())), tuple(shuffled))
-    detections = given.detections and dict(reversed(given.detections.items()))
+    detections = given.detections and {i: given.detections[i] for i in sorted(given.detections, reverse=True)}
     assert select(name, replace(given, pool=pool, detections=detections), 9) == select(name, given, 9)
 
 

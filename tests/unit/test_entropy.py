@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ LOG2 = math.log(2)
 SURE, HALF, EVEN = [0, 1, 0, 0], [0, 0.5, 0.5, 0], [0.25, 0.25, 0.25, 0.25]  # entropies 0, log 2, 2 log 2
 
 
-def softmax(*rows: list[float]) -> Detections:
+def softmax(*rows: Sequence[float]) -> Detections:
     """Detections from softmax rows, background first; label and score are those of the likeliest class."""
     probs = np.array(rows, np.float32).reshape(-1, 4)
     labels = probs[:, 1:].argmax(axis=1).astype(np.int64) if rows else np.zeros(0, np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,14 @@ A, B, C, D = [0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]
 NOWHERE = [80, 80, 90, 90]
 
 
-def truth(*objects: tuple[list[float], int] | tuple[list[float], int, bool]) -> Boxes:
+def truth(*objects: tuple[Sequence[float], int] | tuple[Sequence[float], int, bool]) -> Boxes:
     """Ground truth from (box, label) or (box, label, ignore)."""
     xyxy = np.array([o[0] for o in objects], np.float32).reshape(-1, 4)
     labels = np.array([o[1] for o in objects], np.int64)
     return Boxes(xyxy, labels, np.array([len(o) > 2 and o[2] for o in objects], np.bool_))
 
 
-def found(*rows: tuple[list[float], float] | tuple[list[float], float, int]) -> Detections:
+def found(*rows: tuple[Sequence[float], float] | tuple[Sequence[float], float, int]) -> Detections:
     """Detections from (box, score) of class 0, or (box, score, label), best score first."""
     labels = np.array([row[2] if len(row) > 2 else 0 for row in rows], np.int64)
     scores = np.array([row[1] for row in rows], np.float32)

@@ -74,7 +74,7 @@ class Outer(Settings):
         ({"iner": {"rate": 1}, "inner": {"rate": 1}}, "f.yaml: iner: unknown key; did you mean 'inner'?"),
         ({}, "f.yaml: inner: missing; set this key"),
         ({"inner": {"rate": 0}}, "f.yaml: inner.rate: Input should be greater than 0 (given: '0')"),
-        ({"inner": {"rate": 1}, "names": [{"rte": 1}]}, "f.yaml: names[0].rate: missing"),
+        ({"inner": {"rate": 1}, "names": [{"rte": 1}]}, "f.yaml: names[0].rte: unknown key; did you mean 'rate'?"),
         (None, "f.yaml: inner: missing"),
     ],
 )
