@@ -1,4 +1,4 @@
-"""The lookup table: what a batch would be worth, read off the batches already tried (METHODS.md, section 1).
+"""The lookup table: what a batch would be worth, read off the batches already tried (arXiv 2310.08387).
 
 Training a proxy for every batch the agent thinks of would take days. The table holds the batches whose proxy
 was trained, and prices a new one by its nearest neighbours among them.
@@ -7,7 +7,7 @@ was trained, and prices a new one by its nearest neighbours among them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mgral import records as recorded
 from mgral.errors import MgralError, nearest
 from mgral.files import whole
 from mgral.params import Table
@@ -28,8 +29,9 @@ EXACT = 1e-6
 and a distance of exactly 0; the tolerance covers an embedding that went through another machine."""
 
 QUERIES = 16
-"""Queries handed to FAISS at once. From 20 on it expands |x - y|² into inner products, whose rounding hides
-exact hits and depends on the other queries; below, it sums squared differences of each pair."""
+"""Queries handed to FAISS at once. Given many (20, or more in newer versions), it expands |x - y|² into inner
+products, whose rounding hides exact hits and depends on the other queries; given few, it sums the squared
+differences of each pair. Index vectors are whole numbers, and exact either way."""
 
 
 def represent(batches: Batches, embeddings: Embeddings, kind: str) -> Floats:
@@ -279,32 +281,6 @@ def _inverse_distance_mean(distances: Doubles, values: Doubles) -> Doubles:
     return mean
 
 
-def record_to_json(record: Record) -> dict[str, Any]:
-    """The content of ``proxies/<k>.json``, and an entry of ``added.json``."""
-    return {**asdict(record), "ids": list(record.ids)}
-
-
-def record_from_json(value: Any, where: str) -> Record:
-    """A record from its JSON form.
-
-    Args:
-        value: what the file held.
-        where: the file, for the message.
-
-    Raises:
-        MgralError: a key is missing or of the wrong kind.
-    """
-    try:
-        if not isinstance(value, Mapping) or not isinstance(value["generator"], str):
-            raise TypeError
-        ids = tuple(sorted(int(i) for i in value["ids"]))
-        return Record(ids, value["generator"], float(value["mAP"]), float(value["seconds"]))
-    except (KeyError, TypeError, ValueError):
-        raise MgralError(
-            f"{where}: not a record (ids, generator, mAP, seconds); make it anew with `mgral proxy`"
-        ) from None
-
-
 def _read_records(path: Path) -> list[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -316,7 +292,7 @@ def _read_records(path: Path) -> list[Record]:
         raise MgralError(f"{path}: no such file; make it with `mgral table`") from None
     except (pa.ArrowException, OSError):
         raise MgralError(f"{path}: not a Parquet file; make it anew with `mgral table`") from None
-    return [record_from_json(row, f"{path}, row {k}") for k, row in enumerate(rows)]
+    return [recorded.from_json(row, f"{path}, row {k}") for k, row in enumerate(rows)]
 
 
 def _read_vectors(path: Path) -> Floats:

@@ -145,12 +145,13 @@ def test_budget(name: str, budget: int, evidence: Make) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_order_of_the_pool_does_not_matter(name: str, evidence: Make) -> None:
-    given = evidence(needs(name))
+@pytest.mark.parametrize("alike", [False, True])
+def test_order_of_the_pool_does_not_matter(name: str, alike: bool, evidence: Make) -> None:
+    given = evidence(needs(name), alike=alike)
     shuffled = np.random.default_rng(1).permutation(given.pool.unlabelled).tolist()
     pool = Pool(0, dict(reversed(given.pool.labelled.items())), tuple(shuffled))
     detections = given.detections and {i: given.detections[i] for i in sorted(given.detections, reverse=True)}
-    assert select(name, replace(given, pool=pool, detections=detections), 9) == select(name, given, 9)
+    assert select(name, replace(given, pool=pool, detections=detections), 20) == select(name, given, 20)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,7 +18,9 @@ OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.r
 try:
     EXPERIMENT = parameters.check(config, ", ".join([BASE, *OVERRIDES]))
     if "shared" in [strategy.name for strategy in EXPERIMENT.strategies]:
-        raise MgralError("strategies: 'shared' is the folder of what all strategies share; choose another name")
+        raise MgralError(
+            "strategies: 'shared' is the folder of what all strategies share; choose another name"
+        )
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
@@ -120,7 +122,14 @@ def own(names):
 
 def previous(name):
     """A file of the cycle before."""
-    return lambda wildcards: CYCLE.format(**{**wildcards, "cycle": int(wildcards.cycle) - 1}) + f"/{name}"
+
+    def path(wildcards):
+        folder = CYCLE.format(
+            strategy=wildcards.strategy, seed=wildcards.seed, cycle=int(wildcards.cycle) - 1
+        )
+        return f"{folder}/{name}"
+
+    return path
 
 
 def evidence(wildcards):
@@ -141,7 +150,7 @@ def source_images():
     from mgral.datasets import synthetic
 
     names = synthetic.image_names(synthetic.Options.parse(EXPERIMENT.dataset.options, "dataset.options"))
-    return [f"{RAW}/images/{name}" for name in names]
+    return [f"{RAW}/{name}" for name in names]
 
 
 def source_annotations(wildcards):

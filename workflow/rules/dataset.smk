@@ -6,18 +6,17 @@ if GENERATED:
         output:
             annotations=f"{RAW}/annotations.json",
             images=source_images(),
-        params:
-            folder=RAW,
-            settings=settings("generate"),
-            code=code("generate"),
         log:
             f"{RUN}/logs/generate/all.log",
         benchmark:
             f"{RUN}/benchmarks/generate/all.tsv"
         conda:
             "../envs/mgral.yaml"
+        params:
+            settings=settings("generate"),
+            code=code("generate"),
         shell:
-            "mgral generate --params - --out {params.folder} <<< {params.settings:q} 2> {log}"
+            'mgral generate --params - --out "$(dirname {output.annotations})" <<< {params.settings:q} 2> {log}'
 
 
 rule import_data:
@@ -26,15 +25,15 @@ rule import_data:
         source_images(),
     output:
         f"{RUN}/dataset/dataset.json",
-    params:
-        settings=settings("import"),
-        code=code("import", FORMAT),
     log:
         f"{RUN}/logs/import/all.log",
     benchmark:
         f"{RUN}/benchmarks/import/all.tsv"
     conda:
         "../envs/mgral.yaml"
+    params:
+        settings=settings("import"),
+        code=code("import", FORMAT),
     shell:
         "mgral import --params - --out {output} <<< {params.settings:q} 2> {log}"
 
@@ -45,14 +44,14 @@ rule cache:
         dataset=f"{RUN}/dataset/dataset.json",
     output:
         f"{RUN}/dataset/images.npy",
-    params:
-        settings=settings("cache"),
-        code=code("cache"),
     log:
         f"{RUN}/logs/cache/all.log",
     benchmark:
         f"{RUN}/benchmarks/cache/all.tsv"
     conda:
         "../envs/mgral.yaml"
+    params:
+        settings=settings("cache"),
+        code=code("cache"),
     shell:
         "mgral cache --params - --dataset {input.dataset} --out {output} <<< {params.settings:q} 2> {log}"

@@ -10,16 +10,16 @@ rule embed:
     output:
         embeddings=f"{CYCLE}/embeddings.npz",
         detections=f"{CYCLE}/detections.npz",
-    params:
-        settings=settings("embed"),
-        code=code("embed", DETECTOR),
-    threads: THREADS
     log:
         f"{RUN}/logs/embed/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/embed/{JOB}.tsv"
     conda:
         "../envs/mgral.yaml"
+    threads: THREADS
+    params:
+        settings=settings("embed"),
+        code=code("embed", DETECTOR),
     shell:
         "mgral embed --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --embeddings {output.embeddings} --detections {output.detections}"

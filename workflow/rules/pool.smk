@@ -14,15 +14,15 @@ rule pool:
         f"{RUN}/dataset/dataset.json",
     output:
         f"{RUN}/shared/seed-{{seed}}/cycle-0/pool.json",
-    params:
-        settings=settings("pool"),
-        code=code("pool"),
     log:
         f"{RUN}/logs/pool/shared-{{seed}}-0.log",
     benchmark:
         f"{RUN}/benchmarks/pool/shared-{{seed}}-0.tsv"
     conda:
         "../envs/mgral.yaml"
+    params:
+        settings=settings("pool"),
+        code=code("pool"),
     shell:
         "mgral pool --params - --dataset {input} --seed {wildcards.seed} --out {output}"
         " <<< {params.settings:q} 2> {log}"
@@ -35,16 +35,16 @@ rule annotate:
         selected=previous("selected.json"),
     output:
         f"{CYCLE}/pool.json",
-    wildcard_constraints:
-        cycle=r"[1-9]\d*",
-    params:
-        code=code("annotate"),
     log:
         f"{RUN}/logs/annotate/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/annotate/{JOB}.tsv"
+    wildcard_constraints:
+        cycle=r"[1-9]\d*",
     conda:
         "../envs/mgral.yaml"
+    params:
+        code=code("annotate"),
     shell:
         "mgral annotate --pool {input.pool} --selected {input.selected} --out {output} 2> {log}"
 

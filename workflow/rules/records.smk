@@ -9,15 +9,15 @@ rule draw:
         detections=f"{CYCLE}/detections.npz",
     output:
         f"{CYCLE}/batches.json",
-    params:
-        settings=settings("draw"),
-        code=code("draw"),
     log:
         f"{RUN}/logs/draw/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/draw/{JOB}.tsv"
     conda:
         "../envs/mgral.yaml"
+    params:
+        settings=settings("draw"),
+        code=code("draw"),
     shell:
         "mgral draw --params - --dataset {input.dataset} --pool {input.pool}"
         " --embeddings {input.embeddings} --detections {input.detections}"
@@ -40,16 +40,16 @@ for chunk in CHUNKS:
             batches=f"{CYCLE}/batches.json",
         output:
             [f"{CYCLE}/proxies/{k}.json" for k in chunk],
-        params:
-            settings=settings("proxy"),
-            code=code("proxy", DETECTOR, SEMI),
-        threads: THREADS
         log:
             f"{RUN}/logs/proxy/{JOB}-{chunk[0]}.log",
         benchmark:
             f"{RUN}/benchmarks/proxy/{JOB}-{chunk[0]}.tsv"
         conda:
             "../envs/mgral.yaml"
+        threads: THREADS
+        params:
+            settings=settings("proxy"),
+            code=code("proxy", DETECTOR, SEMI),
         shell:
             "mgral proxy --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
             " --detector {input.detector} --batches {input.batches} --seed {wildcards.seed}"
@@ -65,16 +65,16 @@ rule table:
         f"{CYCLE}/table/records.parquet",
         f"{CYCLE}/table/index.faiss",
         audit=f"{CYCLE}/table/audit.json",
-    params:
-        settings=settings("table"),
-        code=code("table"),
-    threads: THREADS
     log:
         f"{RUN}/logs/table/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/table/{JOB}.tsv"
     conda:
         "../envs/mgral.yaml"
+    threads: THREADS
+    params:
+        settings=settings("table"),
+        code=code("table"),
     shell:
         "mgral table --params - --embeddings {input.embeddings} --records {input.records}"
         ' --out "$(dirname {output.audit})" <<< {params.settings:q} 2> {log}'

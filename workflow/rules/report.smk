@@ -10,18 +10,17 @@ rule curve:
         each("metrics.json"),
     output:
         f"{RUN}/curve.csv",
-    params:
-        run=RUN,
-        settings=settings("curve"),
-        code=code("curve"),
     log:
         f"{RUN}/logs/curve/all.log",
     benchmark:
         f"{RUN}/benchmarks/curve/all.tsv"
     conda:
         "../envs/mgral.yaml"
+    params:
+        settings=settings("curve"),
+        code=code("curve"),
     shell:
-        "mgral curve --params - --run {params.run} --out {output} <<< {params.settings:q} 2> {log}"
+        'mgral curve --params - --run "$(dirname {output})" --out {output} <<< {params.settings:q} 2> {log}'
 
 
 # It also reads the benchmarks of the jobs before it, for the time that each step took. They are no inputs: a
@@ -37,16 +36,15 @@ rule report:
     output:
         page=f"{RUN}/report.html",
         figures=directory(f"{RUN}/figures"),
-    params:
-        run=RUN,
-        settings=settings("report"),
-        code=code("report"),
     log:
         f"{RUN}/logs/report/all.log",
     benchmark:
         f"{RUN}/benchmarks/report/all.tsv"
     conda:
         "../envs/mgral.yaml"
+    params:
+        settings=settings("report"),
+        code=code("report"),
     shell:
-        "mgral report --params - --run {params.run} --out {output.page} --figures {output.figures}"
+        'mgral report --params - --run "$(dirname {output.page})" --out {output.page} --figures {output.figures}'
         " <<< {params.settings:q} 2> {log}"

@@ -16,16 +16,16 @@ rule search:
         f"{CYCLE}/search.csv",
         f"{CYCLE}/added.json",
         agent=f"{CYCLE}/agent.safetensors",
-    params:
-        settings=settings("search"),
-        code=code("search", DETECTOR, SEMI),
-    threads: THREADS
     log:
         f"{RUN}/logs/search/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/search/{JOB}.tsv"
     conda:
         "../envs/mgral.yaml"
+    threads: THREADS
+    params:
+        settings=settings("search"),
+        code=code("search", DETECTOR, SEMI),
     shell:
         "mgral search --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --metrics {input.metrics} --embeddings {input.embeddings}"

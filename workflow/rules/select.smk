@@ -8,17 +8,17 @@ rule select:
         pool=f"{OWN_CYCLE}/pool.json",
     output:
         f"{OWN_CYCLE}/selected.json",
-    params:
-        evidence=evidence_options,
-        settings=settings("select"),
-        code=code_of_strategy,
-    threads: THREADS
     log:
         f"{RUN}/logs/select/{{label}}-{{seed}}-{{cycle}}.log",
     benchmark:
         f"{RUN}/benchmarks/select/{{label}}-{{seed}}-{{cycle}}.tsv"
     conda:
         "../envs/mgral.yaml"
+    threads: THREADS
+    params:
+        evidence=evidence_options,
+        settings=settings("select"),
+        code=code_of_strategy,
     shell:
         "mgral select --params - --strategy {wildcards.label} --dataset {input.dataset} --pool {input.pool}"
         " {params.evidence} --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"

@@ -10,6 +10,8 @@ rule track:
         "workflow/dvc.yaml.j2",
     output:
         "dvc.yaml",
+    log:
+        f"{RUN}/logs/track/all.log",
     params:
         overrides=OVERRIDES,
         run=RUN,
@@ -17,7 +19,5 @@ rule track:
         seeds=SEEDS,
         shared=shared_targets(),
         cycles=list(tracked_cycles()),
-    log:
-        f"{RUN}/logs/track/all.log",
     template_engine:
         "jinja2"

@@ -10,17 +10,17 @@ rule train:
         f"{CYCLE}/detector.safetensors",
         f"{CYCLE}/train.csv",
         metrics=f"{CYCLE}/metrics.json",
-    params:
-        settings=settings("train"),
-        code=code("train", DETECTOR),
-    threads: THREADS
     log:
         f"{RUN}/logs/train/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/train/{JOB}.tsv"
     conda:
         "../envs/mgral.yaml"
+    threads: THREADS
+    params:
+        settings=settings("train"),
+        code=code("train", DETECTOR),
     shell:
-        'mgral train --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}'
+        "mgral train --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         ' --seed {wildcards.seed} --out "$(dirname {output.metrics})"'
         " <<< {params.settings:q} 2> {log}"

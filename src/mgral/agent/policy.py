@@ -1,6 +1,6 @@
 """The policy: one LSTM scans the pool and gives each image a score; a batch is drawn by Plackett–Luce.
 
-METHODS.md, section 1 (Agent, Action). The state that matters is a file: weights, seed and widths.
+arXiv 2310.08387 (Agent, Action). The state that matters is a file: weights, seed and widths.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The search: REINFORCE trains the policy against the lookup table (METHODS.md, section 1; Williams 1992).
+"""The search: REINFORCE trains the policy against the lookup table (arXiv 2310.08387; Williams 1992).
 
 One iteration: scan the pool once, sample a few batches from the scores, price them by the table, and raise
 the probability of those that beat the moving average of the reward.
@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from mgral import seeds
+from mgral import records, seeds
 from mgral.agent.policy import Policy, log_probability, sample, sequence
 from mgral.errors import MgralError
 from mgral.files import whole
-from mgral.lookup import Batches, Doubles, Price, record_from_json, record_to_json
+from mgral.lookup import Batches, Doubles, Price
 from mgral.params import Search
 from mgral.types import Embeddings, Record
 
@@ -125,7 +125,7 @@ def run(
         optimiser.load_state_dict(state["optimiser"])
         reference = state["reference"]
         rows = [Row(**row) for row in state["rows"]]
-        added = [record_from_json(record, str(checkpoint)) for record in state["added"]]
+        added = [records.from_json(record, str(checkpoint)) for record in state["added"]]
         for record in added:
             table.add(record)
 
@@ -168,7 +168,7 @@ def run(
                 "optimiser": optimiser.state_dict(),
                 "reference": reference,
                 "rows": [asdict(row) for row in rows],
-                "added": [record_to_json(record) for record in added],
+                "added": [records.as_json(record) for record in added],
             }
             with whole(checkpoint) as temporary:
                 torch.save(state, temporary)

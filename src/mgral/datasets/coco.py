@@ -23,10 +23,10 @@ class Options(Settings):
     """Where the files lie below dataset.root."""
 
     annotations: str | dict[Split, str] = Field(
-        "annotations.json", description="one file, or one per split: {train: path, val: path, test: path}"
+        default="annotations.json", description="one file, or one per split: {train: path, val: path, test: path}"
     )
     images: str | dict[Split, str] = Field(
-        "images", description="folder that file names start from, or one per split, as for annotations"
+        default="images", description="folder that file names start from, or one per split, as for annotations"
     )
 
 

@@ -20,12 +20,12 @@ from mgral.settings import Settings
 class Options(Settings):
     """Where the images lie below dataset.root, and what is known of them."""
 
-    images: str = Field(".", description="folder of the images; its subfolders count as well")
+    images: str = Field(default=".", description="folder of the images; its subfolders count as well")
     annotations: str | None = Field(
-        None, description="COCO JSON of the images annotated so far, file names from the folder on; null: none"
+        default=None, description="COCO JSON of the images annotated so far, file names from the folder on; null: none"
     )
     classes: list[str] = Field(
-        [], description="class names in order; left empty where annotations bring the categories"
+        default=[], description="class names in order; left empty where annotations bring the categories"
     )
 
 

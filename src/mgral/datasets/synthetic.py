@@ -12,16 +12,18 @@ Everything is drawn from ``seed``. val and test show scenes of their own.
 from __future__ import annotations
 
 import colorsys
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFilter
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from mgral import seeds
@@ -30,24 +32,37 @@ from mgral.datasets._findings import Findings
 from mgral.datasets._source import Source
 from mgral.files import whole, write_json
 from mgral.settings import Settings
-from mgral.types import SPLITS, Floats, Split
+from mgral.types import Floats, Split
 
+T = TypeVar("T")
 Point = tuple[float, float]
 Polygon = list[Point]
+Filling = Literal["empty", "crowded", "usual"]
+_FILLINGS: tuple[Filling, ...] = ("empty", "crowded", "usual")
 
 
 class Options(Settings):
     """What is generated."""
 
-    train: int = Field(240, ge=1, description="images of the pool")
-    val: int = Field(80, ge=0, description="images for rewards")
-    test: int = Field(120, ge=0, description="images for the report")
-    size: int = Field(128, ge=32, le=1024, description="side of the square images, pixels; objects grow with it")
-    classes: int = Field(6, ge=1, le=6, description="classes, the most frequent first")
-    duplicates: float = Field(0.33, ge=0, lt=1, description="share of train images that repeat a scene, moved a little")
-    empty: float = Field(0.08, ge=0, le=1, description="share of scenes without an object")
-    crowded: float = Field(0.1, ge=0, le=1, description="share of scenes with 8 to 14 small objects")
-    seed: int = Field(0, ge=0, description="of everything")
+    train: int = Field(default=240, ge=1, description="images of the pool")
+    val: int = Field(default=80, ge=0, description="images for rewards")
+    test: int = Field(default=120, ge=0, description="images for the report")
+    size: int = Field(
+        default=128, ge=32, le=1024, description="side of the square images, pixels; objects grow with it"
+    )
+    classes: int = Field(default=6, ge=1, le=6, description="classes, the most frequent first")
+    duplicates: float = Field(
+        default=0.33, ge=0, lt=1, description="share of train images that repeat a scene, moved a little"
+    )
+    empty: float = Field(default=0.08, ge=0, le=1, description="share of scenes without an object")
+    crowded: float = Field(default=0.1, ge=0, le=1, description="share of scenes with 8 to 14 small objects")
+    seed: int = Field(default=0, ge=0, description="of everything")
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.empty + self.crowded > 1:
+            raise ValueError("empty + crowded must not exceed 1")
+        return self
 
 
 @dataclass(frozen=True)
@@ -103,12 +118,12 @@ _KINDS = {
 }
 _GROUNDS = (
     # meadow: blades; sand: fine grain; slate: layers; water: broad waves
-    _Ground(0.46, (52, 84, 46), (128, 152, 86), ((5, 5, 0.5), (12, 10, 0.5), (60, 24, 0.6)), (55, 28, 14, 3, 0, 0)),
+    _Ground(0.44, (52, 84, 46), (128, 152, 86), ((5, 5, 0.5), (12, 10, 0.5), (60, 24, 0.6)), (55, 28, 14, 3, 0, 0)),
     _Ground(
         0.28, (168, 142, 104), (222, 204, 168), ((3, 4, 0.6), (14, 14, 0.3), (64, 64, 0.5)), (35, 30, 18, 12, 5, 0)
     ),
     _Ground(0.16, (66, 68, 78), (136, 138, 146), ((3, 14, 0.7), (8, 30, 0.5), (40, 50, 0.3)), (18, 15, 16, 26, 22, 3)),
-    _Ground(0.10, (24, 78, 104), (108, 170, 180), ((4, 9, 0.8), (10, 20, 0.5), (24, 40, 0.2)), (8, 8, 10, 14, 18, 42)),
+    _Ground(0.12, (24, 78, 104), (108, 170, 180), ((4, 9, 0.8), (10, 20, 0.5), (24, 40, 0.2)), (8, 6, 8, 12, 16, 50)),
 )
 _MARGIN = 6  # pixels at 128, by which frames of one scene may differ in place
 _SMALL = np.array([6.0, 11.0])  # radius of the pieces of a crowded scene, least and largest, pixels at 128
@@ -145,12 +160,21 @@ class _Piece:
 
 
 @dataclass(frozen=True)
+class _Scene:
+    """What a scene will hold: its ground, and whether it is left empty, crowded or neither."""
+
+    number: int
+    split: Split
+    ground: int
+    filling: Filling
+
+
+@dataclass(frozen=True)
 class _Frame:
-    """An image to be drawn: which scene, and which frame of it; frame 0 is the scene as it was laid out."""
+    """An image to be drawn: a scene, seen for the ``number``-th time (0: as it was laid out)."""
 
     id: int
-    split: Split
-    scene: int
+    scene: _Scene
     number: int
 
 
@@ -163,7 +187,8 @@ def image_names(options: Options) -> list[str]:
 def generate(out: Path, options: Options) -> None:
     """Write ``out/annotations.json`` (COCO, a split and a scene per image) and ``out/images``."""
     frames = _frames(options)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for frame, name in zip(tqdm(frames, desc="drawing", unit="", disable=None), image_names(options), strict=True):
         picture, found = _draw(frame, options)
         with whole(out / name) as path:
@@ -174,8 +199,8 @@ def generate(out: Path, options: Options) -> None:
                 "file_name": Path(name).name,
                 "width": options.size,
                 "height": options.size,
-                "split": frame.split,
-                "scene": frame.scene,
+                "split": frame.scene.split,
+                "scene": frame.scene.number,
             }
         )
         for label, (x1, y1, x2, y2) in found:
@@ -203,36 +228,50 @@ def read(root: Path, options: Options, report: Findings) -> Source:
 
 
 def _frames(options: Options) -> list[_Frame]:
-    """All images: in train, scenes are repeated in bursts of 2 to 6 until the share of repeats is reached."""
-    rng = seeds.generator(options.seed, "bursts")
+    """All images in order of id; repeats of a train scene follow it."""
     repeats = round(options.train * options.duplicates)
-    bursts = [1] * (options.train - repeats)
-    while repeats:
-        scene = int(rng.integers(len(bursts)))
-        more = min(int(rng.integers(1, 6)), repeats) if bursts[scene] == 1 else 0
-        bursts[scene] += more
+    scenes: list[_Scene] = []
+    counts: dict[Split, int] = {"train": options.train - repeats, "val": options.val, "test": options.test}
+    for split, count in counts.items():
+        rng = seeds.generator(options.seed, "scenes", split)
+        grounds = _dealt(range(len(_GROUNDS)), [ground.weight for ground in _GROUNDS], count, rng)
+        usual = 1 - options.empty - options.crowded
+        fillings = _dealt(_FILLINGS, (options.empty, options.crowded, usual), count, rng)
+        for ground, filling in zip(grounds, fillings, strict=True):
+            scenes.append(_Scene(len(scenes) + 1, split, ground, filling))
+
+    # Repeats make frequent things more frequent: they show the first two grounds.
+    rng = seeds.generator(options.seed, "bursts")
+    pool = [scene for scene in scenes if scene.split == "train"]
+    common = [scene.number for scene in pool if scene.ground < 2] or [scene.number for scene in pool]
+    length = dict.fromkeys((scene.number for scene in scenes), 1)
+    for number in itertools.cycle(rng.permutation(common).tolist()):
+        if not repeats:
+            break
+        more = min(int(rng.integers(1, 6)), repeats)
+        length[number] += more
         repeats -= more
-    lengths = {"train": bursts, "val": [1] * options.val, "test": [1] * options.test}
-    frames: list[_Frame] = []
-    scene = 0
-    for split in SPLITS:
-        for length in lengths[split]:
-            scene += 1
-            frames += [_Frame(len(frames) + 1 + number, split, scene, number) for number in range(length)]
-    return frames
+    shown = [(scene, number) for scene in scenes for number in range(length[scene.number])]
+    return [_Frame(id, scene, number) for id, (scene, number) in enumerate(shown, start=1)]
+
+
+def _dealt(values: Sequence[T], shares: Sequence[float], count: int, rng: np.random.Generator) -> list[T]:
+    """``count`` values in random order, each as often as its share says, up to rounding."""
+    ends = np.round(np.cumsum([0, *shares]) / sum(shares) * count).astype(int)
+    hand = [value for value, times in zip(values, np.diff(ends), strict=True) for _ in range(times)]
+    return [hand[i] for i in rng.permutation(count)]
 
 
 def _draw(frame: _Frame, options: Options) -> tuple[PIL.Image.Image, list[tuple[int, tuple[float, ...]]]]:
     """One image, and label and corners of each object in it."""
     margin = round(_MARGIN * options.size / 128)
-    rng = seeds.generator(options.seed, "scene", frame.scene)
-    ground = _GROUNDS[rng.choice(len(_GROUNDS), p=[ground.weight for ground in _GROUNDS])]
-    pixels = _texture(ground, options.size + 2 * margin, rng)
-    pieces = _pieces(ground, options, margin, rng)
+    rng = seeds.generator(options.seed, "scene", frame.scene.number)
+    pixels = _texture(_GROUNDS[frame.scene.ground], options.size + 2 * margin, rng)
+    pieces = _pieces(frame.scene, options, margin, rng)
     for piece in pieces:
         _paint(pixels, piece)
 
-    rng = seeds.generator(options.seed, "frame", frame.scene, frame.number)
+    rng = seeds.generator(options.seed, "frame", frame.scene.number, frame.number)
     left, top = (margin, margin) if frame.number == 0 else rng.integers(0, 2 * margin + 1, 2).tolist()
     pixels = pixels[top : top + options.size, left : left + options.size]
     grain = rng.random(pixels.shape) + rng.random(pixels.shape) - 1
@@ -243,22 +282,22 @@ def _draw(frame: _Frame, options: Options) -> tuple[PIL.Image.Image, list[tuple[
 def _texture(ground: _Ground, side: int, rng: np.random.Generator) -> Floats:
     """[side, side, 3] RGB: noise of several scales between the ground's two colours, lit from one side."""
     height = np.zeros((side, side), np.float32)
-    for across, down, weight in ground.octaves:
-        cells = PIL.Image.fromarray(rng.random((down, across), np.float32))
-        height += weight * np.asarray(cells.resize((side, side), PIL.Image.Resampling.BICUBIC))
+    for columns, rows, weight in ground.octaves:
+        cells = PIL.Image.fromarray(rng.random((rows, columns), np.float32))
+        height += np.float32(weight) * np.asarray(cells.resize((side, side), PIL.Image.Resampling.BICUBIC))
     height = (height - height.min()) / (height.max() - height.min())
     dark, light = np.array(ground.dark, np.float32), np.array(ground.light, np.float32)
     ramp = np.linspace(-0.1, 0.1, side, dtype=np.float32)
-    lit = rng.uniform(0.85, 1.1) + rng.choice([-1, 1]) * ramp[:, None] + rng.choice([-1, 1]) * ramp[None, :]
-    return ((dark + height[..., None] * (light - dark)) * lit[..., None]).astype(np.float32)
+    down, across = rng.choice(np.array([-1, 1], np.float32), 2)
+    lit = rng.uniform(0.85, 1.1) + down * ramp[:, None] + across * ramp
+    return (dark + height[..., None] * (light - dark)) * lit[..., None]
 
 
-def _pieces(ground: _Ground, options: Options, margin: int, rng: np.random.Generator) -> list[_Piece]:
+def _pieces(scene: _Scene, options: Options, margin: int, rng: np.random.Generator) -> list[_Piece]:
     """Lay out a scene; a piece that would hide too much of another is tried elsewhere, at last left away."""
-    kind = rng.random()
-    crowded = options.empty <= kind < options.empty + options.crowded
-    count = 0 if kind < options.empty else int(rng.integers(8, 15) if crowded else rng.integers(1, 5))
-    odds = np.array(ground.classes[: options.classes], np.float64)
+    crowded = scene.filling == "crowded"
+    count = 0 if scene.filling == "empty" else int(rng.integers(8, 15) if crowded else rng.integers(1, 5))
+    odds = np.array(_GROUNDS[scene.ground].classes[: options.classes], np.float64)
     smallest, largest = (_SMALL if crowded else _LARGE) * options.size / 128
     pieces: list[_Piece] = []
     in_view: list[Floats] = []
@@ -285,7 +324,7 @@ def _piece(label: int, x: float, y: float, radius: float, side: int, rng: np.ran
     rgb = colorsys.hsv_to_rgb(hue, 0.55 + 0.4 * rng.random(), 0.65 + 0.35 * rng.random())
     outline = _placed(kind.outline, x, y, radius, angle)
     holes = [_placed(hole, x, y, radius, angle) for hole in kind.holes]
-    return _Piece(label, x, y, radius, angle, 255 * np.array(rgb, np.float32), _cover(outline, side, holes))
+    return _Piece(label, x, y, radius, angle, 255 * np.array(rgb, np.float32), _cover(side, [outline], holes))
 
 
 def _placed(polygon: Polygon, x: float, y: float, radius: float, angle: float) -> Polygon:
@@ -294,14 +333,15 @@ def _placed(polygon: Polygon, x: float, y: float, radius: float, angle: float) -
     return [(x + cos * px - sin * py, y + sin * px + cos * py) for px, py in polygon]
 
 
-def _cover(polygon: Polygon, side: int, holes: Sequence[Polygon] = ()) -> Floats:
-    """[side, side] share of each pixel inside a polygon and outside its holes."""
+def _cover(side: int, shapes: Sequence[Polygon], holes: Sequence[Polygon] = ()) -> Floats:
+    """[side, side] share of each pixel inside the shapes and outside the holes."""
     mask = PIL.Image.new("L", (side * _OVERSAMPLING, side * _OVERSAMPLING))
     draw = PIL.ImageDraw.Draw(mask)
-    for shape, value in ((polygon, 255), *((hole, 0) for hole in holes)):
-        # Pillow counts from the middle of the first pixel, boxes from its corner.
-        draw.polygon([(_OVERSAMPLING * x - 0.5, _OVERSAMPLING * y - 0.5) for x, y in shape], fill=value)
-    return np.asarray(mask.reduce(_OVERSAMPLING), np.float32) / 255
+    for polygons, value in ((shapes, 255), (holes, 0)):
+        for polygon in polygons:
+            # Pillow counts from the middle of the first pixel, boxes from its corner.
+            draw.polygon([(_OVERSAMPLING * x - 0.5, _OVERSAMPLING * y - 0.5) for x, y in polygon], fill=value)
+    return np.asarray(mask.reduce(_OVERSAMPLING)).astype(np.float32) / np.float32(255)
 
 
 def _paint(pixels: Floats, piece: _Piece) -> None:
@@ -316,9 +356,9 @@ def _paint(pixels: Floats, piece: _Piece) -> None:
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     slope = (piece.x - columns + piece.y - rows) / (2 * piece.radius)
     face = piece.colour * (1 + 0.22 * np.clip(slope, -1, 1))[..., None]
-    rim = 1 - _cover(piece.placed(kind.outline, 0.86), side)
-    dark = np.maximum.reduce([0.45 * rim, *(0.75 * _cover(piece.placed(mark), side) for mark in kind.marks)])
-    face *= 1 - dark[..., None]
+    inner = _cover(side, [piece.placed(kind.outline, 0.86)])
+    marks = _cover(side, [piece.placed(mark) for mark in kind.marks])
+    face *= 1 - np.maximum(0.45 * (1 - inner), 0.75 * marks)[..., None]
     cover = piece.cover[..., None]
     pixels += cover * (face - pixels)
 

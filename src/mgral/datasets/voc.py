@@ -26,18 +26,18 @@ from mgral.types import Split
 class Options(Settings):
     """Where the files lie below dataset.root, and how they are meant."""
 
-    annotations: str = Field("Annotations", description="folder of the XML files")
-    images: str = Field("JPEGImages", description="folder of the images")
-    lists: str = Field("ImageSets/Main", description="folder of the split lists")
+    annotations: str = Field(default="Annotations", description="folder of the XML files")
+    images: str = Field(default="JPEGImages", description="folder of the images")
+    lists: str = Field(default="ImageSets/Main", description="folder of the split lists")
     splits: dict[Split, str] = Field(
-        {"train": "train", "val": "val", "test": "test"},
+        default={"train": "train", "val": "val", "test": "test"},
         description="name of each split's list, without .txt; one that does not exist brings no split",
     )
     classes: list[str] | None = Field(
-        None, description="class names in order; null: all names found, sorted. Any other name is a fault"
+        default=None, description="class names in order; null: all names found, sorted. Any other name is a fault"
     )
     one_based: bool = Field(
-        True, description="corners count pixels from 1, the last included; false: continuous, from 0"
+        default=True, description="corners count pixels from 1, the last included; false: continuous, from 0"
     )
 
 

@@ -23,9 +23,9 @@ from mgral.types import SPLITS
 class Options(Settings):
     """Where names and splits stand below dataset.root."""
 
-    data: str = Field("data.yaml", description="file of splits and class names, if it exists")
+    data: str = Field(default="data.yaml", description="file of splits and class names, if it exists")
     classes: list[str] | None = Field(
-        None, description="class names in order; null: as in the data file, or the lines of classes.txt"
+        default=None, description="class names in order; null: as in the data file, or the lines of classes.txt"
     )
 
 

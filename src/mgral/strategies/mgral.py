@@ -1,4 +1,4 @@
-"""MGRAL: the batch that the agent scores highest (arXiv 2310.08387; METHODS.md, section 1)."""
+"""MGRAL: the batch that the agent scores highest (arXiv 2310.08387)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def run(
     """Train a proxy on the labelled pool and an unlabelled batch; its mAP on val is the batch's price.
 
     All proxies of a cycle share seed and initial weights (common random numbers), so that their differences come
-    from the batches (METHODS of the project: seeds shift all batches alike).
+    from the batches.
 
     Args:
         ids: the batch, unlabelled.

@@ -1,0 +1,78 @@
+# The commands of this project; `make` lists them. They need Python 3.11 or newer, git and make, and nothing else:
+# the first one that is used builds an environment in .venv, later ones reuse it.
+
+VENV := .venv
+READY := $(VENV)/.ready
+PARAMS ?=
+CORES ?= all
+PYTEST_ARGS ?=
+
+# The first that is new enough; or name one: make PYTHON=/path/to/python3
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+UV ?= $(shell command -v uv 2>/dev/null)
+
+CONFIG := $(if $(PARAMS),--configfile $(PARAMS))
+SMK := Snakefile workflow
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help demo test lint format record environment clean-env lock
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## run the demo on generated data, to a finished report
+	snakemake --cores $(CORES)
+	@echo
+	@echo "The report of the demo: $(CURDIR)/data/runs/demo/report.html"
+
+test: $(READY) ## run all tests
+	pytest $(PYTEST_ARGS)
+
+lint: $(READY) ## check code and workflow: style, types, Snakemake's own lints
+	ruff check
+	ruff format --check
+	snakefmt --check --line-length 110 $(SMK)
+	snakemake --lint
+	mypy
+
+format: $(READY) ## bring code and workflow into the house style
+	ruff check --fix
+	ruff format
+	snakefmt --line-length 110 $(SMK)
+
+# What Snakemake has recorded is what the steps were given. A result that does not fit the parameters as they stand now
+# must not be versioned beside them.
+record: $(READY) ## take what snakemake has made into DVC, running nothing [PARAMS=params/bccd.yaml]
+	@snakemake --cores 1 --dry-run $(CONFIG) 2>&1 | grep -q '^Nothing to be done' || { \
+	  echo "make record: results and parameters differ, or are unfinished; first run" \
+	    "'snakemake --cores all $(CONFIG)'" >&2; exit 1; }
+	snakemake --cores 1 --quiet rules host $(CONFIG) -- dvc.yaml
+	dvc commit --force
+
+environment: $(READY) ## build .venv
+
+# Without the stamp, made last, an interrupted build is done again from the start.
+$(READY): requirements/all.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed and not on PATH;" \
+	  "install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	rm -rf $(VENV)
+ifneq ($(UV),)
+	"$(UV)" venv --python "$(PYTHON)" $(VENV)
+	"$(UV)" pip install --python $(VENV)/bin/python --require-hashes --requirement requirements/all.txt
+	"$(UV)" pip install --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
+else
+	"$(PYTHON)" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --require-hashes --requirement requirements/all.txt
+	$(VENV)/bin/python -m pip install --no-deps --no-build-isolation --editable .
+endif
+	@touch $@
+
+clean-env: ## remove .venv
+	rm -rf $(VENV)
+
+lock: ## resolve the pins in requirements/all.txt anew (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" \
+	  pyproject.toml requirements/pins.in --output-file requirements/all.txt
