@@ -21,7 +21,7 @@ def below(root: Path, name: str) -> tuple[str, Path]:
 
     Args:
         root: the image root.
-        name: as given, on one line; forward slashes part folders.
+        name: as given; forward slashes part folders.
 
     Returns:
         The name in its plainest form and the file it stands for, links resolved.
@@ -34,7 +34,7 @@ def below(root: Path, name: str) -> tuple[str, Path]:
         raise OutsideError(name)
     try:
         path = (root / posix).resolve()
-    except (OSError, RuntimeError):  # a ring of links, or a name no file system takes: decoding will say so
+    except (OSError, RuntimeError, ValueError):  # a ring of links, or no file name at all: nothing will be found there
         path = root.resolve() / posix
     if not path.is_relative_to(root.resolve()):
         raise OutsideError(name)

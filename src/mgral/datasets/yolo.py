@@ -81,8 +81,8 @@ def _places(root: Path, file: str, data: dict[str, Any], report: Findings) -> li
     places: list[tuple[str | None, str]] = []
     for split in SPLITS:
         given = data.get(split) or []
-        for place in [given] if isinstance(given, str) else given:
-            if not isinstance(place, str):
+        for place in given if isinstance(given, list) else [given]:
+            if not _pictures.is_name(place):
                 report.refuse(file, split, f"{shown(place)} is no path", "give a folder or a list file")
             places.append((split, place))
     if not places:

@@ -1,0 +1,91 @@
+"""A copy of the project in which a test runs Snakemake and DVC for real."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = "params/tiny.yaml"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the project.
+
+    Attributes:
+        root: its folder.
+    """
+
+    root: Path
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the run of params/tiny.yaml puts its files."""
+        return self.root / "data" / "runs" / "tiny"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Commands of the environment that runs the tests, and the package of this copy."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        identity = {f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        return {**os.environ, **identity, "PATH": path, "PYTHONPATH": str(self.root / "src"), "DVC_NO_ANALYTICS": "1"}
+
+    def call(self, *command: str, fails: bool = False) -> str:
+        """Run a command in the copy. Returns what it printed, on both streams; checks the way it ended."""
+        done = subprocess.run(
+            command, cwd=self.root, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        text = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, text[-5000:]
+        return text
+
+    def snakemake(self, *arguments: str, cores: int = 2, params: str = TINY, fails: bool = False) -> str:
+        return self.call("snakemake", "--cores", str(cores), "--configfile", params, *arguments, fails=fails)
+
+    def plan(self, *targets: str, params: str = TINY) -> Counter[str]:
+        """How many jobs of each rule Snakemake would run; chunks of proxies count as ``proxy``."""
+        text = self.snakemake("--dry-run", "--", *targets, params=params)
+        if "Nothing to be done" in text:
+            return Counter()
+        table = text.split("Job stats:")[1].split("total")[0]
+        jobs: Counter[str] = Counter()
+        for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE):
+            jobs[re.sub(r"^proxy_\d+$", "proxy", rule)] += int(count)
+        return jobs
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text that stands once in a file."""
+        path = self.root / name
+        text = path.read_text()
+        assert text.count(old) == 1, f"{name}: '{old}' stands {text.count(old)} times"
+        path.write_text(text.replace(old, new))
+
+    def files(self, pattern: str) -> dict[str, bytes]:
+        """Contents of the run's files by path below its folder."""
+        found = sorted(self.run_folder.glob(pattern))
+        return {str(path.relative_to(self.run_folder)): path.read_bytes() for path in found if path.is_file()}
+
+    def git_commit(self) -> None:
+        self.call("git", "add", "--all")
+        self.call("git", "commit", "--quiet", "--message", "state")
+
+
+def copy_project(to: Path) -> Checkout:
+    """The files that git has or would take in, as they are now."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():  # git also lists what was deleted and not yet committed
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+    copy = Checkout(to)
+    copy.call("git", "init", "--quiet", "--initial-branch", "main")
+    return copy

@@ -1,0 +1,132 @@
+"""What Snakemake would run, from a dry run: no step is executed."""
+
+from __future__ import annotations
+
+import pytest
+from checkouts import Checkout
+
+from mgral.files import read_json
+
+
+def test_demo(project: Checkout):
+    # base.yaml: strategies random, entropy, mgral; seeds 0, 1; cycles 0, 1, 2; 12 records, 6 a job
+    jobs = project.plan(params="params/base.yaml")
+    assert jobs["train"] == 2 + 3 * 2 * 2  # cycle 0 once a seed, later ones once a strategy
+    assert jobs["embed"] == 2 + 2 * 2 * 1  # cycle 0 shared; cycle 1 for entropy and mgral; the last selects nothing
+    assert jobs["draw"] == jobs["table"] == jobs["search"] == 2 + 1 * 2 * 1  # for mgral only
+    assert jobs["proxy"] == 4 * 2  # two chunks each
+    assert jobs["select"] == 3 * 2 * 2
+    assert jobs["annotate"] == 3 * 2 * 2
+    assert jobs["share_detector"] == 3 * 2
+    assert jobs["share_evidence"] == 2 * 2
+    assert jobs["share_agent"] == 1 * 2
+    assert jobs["generate"] == jobs["import_data"] == jobs["cache"] == jobs["curve"] == jobs["report"] == 1
+
+
+def test_what_no_strategy_needs_is_not_made(project: Checkout):
+    (project.root / "params/random.yaml").write_text("experiment: only_random\nstrategies: [random]\n")
+    jobs = project.plan(params="params/random.yaml")
+    assert jobs["train"] == 2 + 2 * 2
+    assert not {"embed", "draw", "proxy", "table", "search", "share_evidence", "share_agent"} & set(jobs)
+
+
+def test_two_settings_of_one_plug_in_have_folders_of_their_own(project: Checkout):
+    (project.root / "params/means.yaml").write_text(
+        "experiment: means\nseeds: [0]\ncycles: 2\nstrategies:\n"
+        "  - {name: entropy_mean, plugin: entropy, options: {aggregate: mean}}\n"
+        "  - {name: entropy_max, plugin: entropy, options: {aggregate: max}}\n"
+    )
+    text = project.snakemake("--dry-run", "--printshellcmds", params="params/means.yaml")
+    for label in ("entropy_mean", "entropy_max"):
+        assert f"data/runs/means/{label}/seed-0/cycle-0/selected.json" in text
+    commands = [line for line in text.splitlines() if "mgral select" in line]
+    assert len(commands) == 2
+    assert all(('"aggregate": "mean"' in line) != ('"aggregate": "max"' in line) for line in commands)
+
+
+def test_next_chooses_after_the_last_cycle(project: Checkout):
+    # tiny.yaml: random and mgral, one seed, cycles 0 and 1: of `all` one selection each, and a second one
+    jobs = project.plan("next")
+    assert jobs["select"] == 2 * 2
+    assert jobs["search"] == 2  # shared in cycle 0; in cycle 1 for mgral
+    assert jobs["report"] == 0
+
+
+@pytest.mark.parametrize("name", ["bccd", "voc_small"])
+def test_experiments_on_real_data(project: Checkout, name):
+    # random, entropy, mgral; 3 seeds; 5 cycles; 16 records, 8 a job
+    jobs = project.plan(params=f"params/{name}.yaml")
+    assert jobs["train"] == 3 + 3 * 3 * 4
+    assert jobs["search"] == 3 + 3 * 3
+    assert jobs["proxy"] == 2 * (3 + 3 * 3)
+    assert jobs["generate"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("traning: {steps: 5}\n", "params/bad.yaml: traning: unknown key; did you mean 'training'?"),
+        ("search: {iteration: 5}\n", "search.iteration: unknown key; did you mean 'iterations'?"),
+        ("strategies: [entropi]\n", "did you mean 'entropy'?"),
+        ("strategies: [{name: shared, plugin: random}]\n", "'shared' is the folder of what all strategies share"),
+        ("dataset: {format: voc}\n", "dataset.root: missing; give the folder of the data set"),
+    ],
+)
+def test_bad_parameters_are_refused_before_anything_runs(project: Checkout, text, says):
+    (project.root / "params/bad.yaml").write_text(text)
+    answer = project.snakemake(params="params/bad.yaml", fails=True)
+    assert says in answer
+    assert "Traceback" not in answer
+    assert not list((project.root / "data").rglob("*.json"))
+
+
+def test_a_value_on_the_command_line_is_checked_like_one_in_a_file(project: Checkout):
+    answer = project.snakemake("--config", "cycles=0", fails=True)
+    assert "cycles: Input should be greater than or equal to 1" in answer
+
+
+def test_an_edited_annotation_file_is_imported_again(project: Checkout):
+    root = project.root / "blood"
+    for name, content in {"Annotations/1.xml": "<annotation/>", "ImageSets/Main/train.txt": "1\n"}.items():
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text(content)
+    (root / "JPEGImages").mkdir()
+    (root / "JPEGImages/1.jpg").touch()
+    (project.root / "params/blood.yaml").write_text(
+        "experiment: blood\nstrategies: [random]\ncycles: 1\ndataset: {format: voc, root: blood}\n"
+    )
+    text = project.snakemake("--dry-run", params="params/blood.yaml")
+    inputs = next(line for line in text.split("rule import_data:")[1].splitlines() if "input:" in line)
+    assert inputs.split("input: ")[1] == "blood/Annotations/1.xml, blood/ImageSets/Main/train.txt"
+
+
+@pytest.mark.slow
+def test_dvc_follows_the_demo(project: Checkout):
+    """The dvc.yaml in git is the one that the demo's parameters give."""
+    kept = (project.root / "dvc.yaml").read_text()
+    project.call("snakemake", "--cores", "1", "--force", "--", "dvc.yaml")
+    assert (project.root / "dvc.yaml").read_text() == kept
+
+
+@pytest.mark.slow
+def test_every_rule_says_where_it_runs_and_what_it_took(finished: Checkout):
+    """Each job has its log and its benchmark; the demo's jobs are the same ones."""
+    benchmarks = finished.files("benchmarks/*/*.tsv")
+    logs = finished.files("logs/*/*.log")
+    assert {name.removesuffix(".tsv").removeprefix("benchmarks/") for name in benchmarks} == {
+        name.removesuffix(".log").removeprefix("logs/") for name in logs
+    }
+    assert "benchmarks/train/shared-0-0.tsv" in benchmarks
+    assert "benchmarks/train/mgral-0-1.tsv" in benchmarks
+    assert "benchmarks/proxy/shared-0-0-2.tsv" in benchmarks  # tiny.yaml: records 0, 1 and 2, 3
+
+
+@pytest.mark.slow
+def test_copies_of_what_is_shared_are_whole(finished: Checkout):
+    shared = finished.files("shared/seed-0/cycle-0/**/*")
+    copies = finished.files("mgral/seed-0/cycle-0/**/*")
+    assert len(shared) == 4 + 2 + 1 + 4 + 3 + 3  # detector's, evidence, batches, records, table, agent's
+    for path, content in shared.items():
+        assert copies[path.replace("shared", "mgral", 1)] == content
+    selected = read_json(finished.run_folder / "mgral/seed-0/cycle-0/selected.json")
+    assert len(selected["picks"]) == 4  # tiny.yaml: budget.batch

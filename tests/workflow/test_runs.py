@@ -1,0 +1,138 @@
+"""Whole runs: nothing is done twice, nothing that is needed is left undone, and the bytes do not depend on luck."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from checkouts import TINY, Checkout
+
+pytestmark = pytest.mark.slow
+
+AFTER_THE_SEARCH = {"search": 1, "share_agent": 1, "select": 1, "annotate": 1, "train": 1, "curve": 1, "report": 1, "all": 1}
+
+
+def test_a_finished_run_has_its_results(finished: Checkout):
+    curve = finished.files("curve.csv")["curve.csv"].decode().splitlines()
+    assert curve[0] == "strategy,seed,cycle,images,boxes,mAP,AP50"
+    # tiny.yaml: 12 images, then 4 more
+    assert [line.split(",")[:4] for line in curve[1:]] == [
+        ["random", "0", "0", "12"],
+        ["random", "0", "1", "16"],
+        ["mgral", "0", "0", "12"],
+        ["mgral", "0", "1", "16"],
+    ]
+    assert b"<html" in finished.files("report.html")["report.html"]
+    assert "figures/curve.png" in finished.files("figures/*")
+
+
+def test_a_second_run_does_nothing(finished: Checkout):
+    assert "Nothing to be done" in finished.snakemake()
+
+
+def test_a_search_parameter_reruns_the_search_and_what_follows(checkout: Checkout):
+    before = checkout.files("**/*")
+    checkout.edit(TINY, "iterations: 8", "iterations: 12")
+    assert checkout.plan() == AFTER_THE_SEARCH
+    checkout.snakemake()
+    after = checkout.files("**/*")
+    # eight iterations and a header before, twelve and a header now
+    assert [len(files["shared/seed-0/cycle-0/search.csv"].splitlines()) for files in (before, after)] == [9, 13]
+    for part in ("train/shared-0-0", "train/random-0-1", "embed/shared-0-0", "proxy/shared-0-0-0", "table/shared-0-0"):
+        assert after[f"benchmarks/{part}.tsv"] == before[f"benchmarks/{part}.tsv"], f"{part} ran again"
+    assert after["benchmarks/search/shared-0-0.tsv"] != before["benchmarks/search/shared-0-0.tsv"]
+    assert checkout.plan() == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "runs", "rests"),
+    [
+        ("batch: 4\n", "batch: 5\n", {"draw", "proxy", "search", "select", "annotate"}, {"pool", "embed", "cache"}),
+        ("per_job: 2", "per_job: 4", set(), {"proxy", "search", "train"}),
+        ("neighbours: 2", "neighbours: 3", {"table", "search", "select"}, {"proxy", "draw", "embed"}),
+        ("records: 4\n  steps: 3", "records: 4\n  steps: 4", {"proxy", "table", "search"}, {"draw", "embed"}),
+        ("seeds: [0]", "seeds: [0, 1]", {"pool", "train", "search", "select"}, {"generate", "import_data", "cache"}),
+    ],
+)
+def test_a_parameter_concerns_what_reads_it(checkout: Checkout, old, new, runs, rests):
+    checkout.edit(TINY, old, new)
+    jobs = checkout.plan()
+    assert runs <= set(jobs)
+    assert not rests & set(jobs)
+
+
+def test_code_concerns_the_steps_that_use_it(checkout: Checkout):
+    search = "src/mgral/agent/search.py"
+    with (checkout.root / search).open("a") as file:
+        file.write("\n# A remark.\n")
+    assert checkout.plan() == {}
+    with (checkout.root / search).open("a") as file:
+        file.write("\nMORE = 1\n")
+    assert checkout.plan() == AFTER_THE_SEARCH
+
+
+def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Checkout, checkout: Checkout):
+    """Killed while proxies are trained; the rest of the run has one core in place of two."""
+    undisturbed = results(finished)
+    for strategy in ("shared", "random", "mgral"):
+        shutil.rmtree(checkout.run_folder / strategy)
+    run = subprocess.Popen(
+        ["snakemake", "--cores", "2", "--configfile", TINY],
+        cwd=checkout.root,
+        env=checkout.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    proxies = checkout.run_folder / "shared/seed-0/cycle-0/proxies"
+    try:
+        deadline = time.monotonic() + 180
+        while not list(proxies.glob("[0-9].json")):
+            assert run.poll() is None, "the run ended before a proxy was trained"
+            assert time.monotonic() < deadline, "no proxy was trained in three minutes"
+            time.sleep(0.02)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    left = results(checkout)
+    assert "shared/seed-0/cycle-0/detector.safetensors" in left
+    assert "mgral/seed-0/cycle-0/selected.json" not in left
+    assert left == {path: undisturbed[path] for path in left}
+
+    checkout.call("snakemake", "--unlock", "--configfile", TINY)
+    checkout.snakemake(cores=1)
+    resumed = results(checkout)
+    chosen = [path for path in undisturbed if path.endswith("selected.json")]
+    assert len(chosen) == 2
+    assert {path: resumed[path] for path in chosen} == {path: undisturbed[path] for path in chosen}
+    assert resumed == undisturbed
+    assert checkout.plan() == {}
+
+
+def results(checkout: Checkout) -> dict[str, bytes]:
+    """The files of all cycles; of a record, all but the time that its proxy took.
+
+    Hidden files and checkpoints are what an interrupted step resumes from or overwrites.
+    """
+    found = {}
+    for path, content in checkout.files("*/seed-*/**/*").items():
+        name = path.rsplit("/", 1)[-1]
+        if name.startswith(".") or name.endswith((".ckpt", ".part")):
+            continue
+        if "/proxies/" in path or name == "added.json":
+            content = json.dumps(without_times(json.loads(content))).encode()
+        if not name.endswith((".parquet", ".faiss")):
+            found[path] = content
+    return found
+
+
+def without_times(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: without_times(inner) for key, inner in value.items() if key != "seconds"}
+    return [without_times(inner) for inner in value] if isinstance(value, list) else value
