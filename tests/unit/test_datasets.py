@@ -215,6 +215,7 @@ def test_a_partly_annotated_folder_draws_splits_from_the_annotated(tmp_path: Pat
         (["a1.jpg", "b1.jpg"], [1, 2]),  # not unique
         (["x0.jpg", "x1.jpg"], [1, 2]),  # ids begin at 1
         (["x5.jpg", "y.jpg"], [1, 2]),  # not in every stem
+        (["x1234567890123456.jpg", "x5.jpg"], [1, 2]),  # 16 digits are no number to count by
         (["b9.jpg", "a.jpg"], [2, 1]),  # in order of name, not of the list
     ],
 )

@@ -31,6 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
     dataset = datasets.read(arguments.dataset)
     evidence = _evidence.read(dataset, arguments.pool, arguments.embeddings, arguments.detections)
     proxy = params.proxy
-    shares: dict[str, float] = {**proxy.generators}
+    shares: dict[str, float] = {str(kind): share for kind, share in proxy.generators.items()}
     batches = generators.draw(proxy.records, params.budget.batch, shares, evidence, arguments.seed)
     write_json(arguments.out, batches)

@@ -8,8 +8,8 @@ A format is a module with
   names that leave the image root, leaks between splits) is judged once for all formats in ``_check``.
 
 Ids: a format's own numbers (COCO) or the digits at the end of every stem (elsewhere) are kept if all differ
-and none is 0; else images count from 1 in order of file name. Leaving out faulty images does not change the
-ids of the others.
+and none is 0; else images count from 1 in order of file name. A missing or damaged image keeps its number, so the
+others keep theirs when it is restored.
 
 The first fault ends an import, or with ``dataset.on_invalid: drop`` all faulty boxes and images stay outside and
 are listed in the canonical file, ``info.dropped``. An image goes with its boxes; of ids or names that stand

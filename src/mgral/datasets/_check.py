@@ -142,7 +142,7 @@ def _ids(named: list[_Named], keys_are_ids: bool) -> tuple[dict[str, int], bool]
     if keys_are_ids:
         numbers = {item.file_name: _own_id(item.raw.key) for item in named}
     else:
-        ends = {name: re.search(r"[0-9]{1,15}$", Path(name).stem) for name in names}
+        ends = {name: re.search(r"(?<![0-9])[0-9]{1,15}$", Path(name).stem) for name in names}
         numbers = {name: int(end.group()) for name, end in ends.items() if end}
     if len(set(numbers.values())) == len(names) and min(numbers.values(), default=0) >= 1:
         return numbers, True

@@ -94,7 +94,7 @@ def _backbone(options: Options) -> Any:
             f"{nearest(options.backbone, timm.list_models(options.backbone[:4] + '*') or ['resnet18'])}"
         )
     try:
-        backbone = timm.create_model(options.backbone, features_only=True, pretrained=False, **more)
+        backbone: Any = timm.create_model(options.backbone, features_only=True, pretrained=False, **more)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise MgralError(
             f"detector.options.backbone: '{options.backbone}' gives no feature maps ({error}); choose a CNN"

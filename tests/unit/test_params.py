@@ -1,0 +1,140 @@
+"""Parameter files: what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mgral import params
+from mgral.errors import MgralError
+from mgral.settings import Settings
+
+FOLDER = Path(__file__).resolve().parents[2] / "params"
+BASE = FOLDER / "base.yaml"
+
+
+def refusal(tmp_path: Path, text: str | bytes) -> str:
+    """What is said of an experiment's file on top of base.yaml; one line, naming that file."""
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(MgralError) as error:
+        params.read([BASE, path])
+    message = str(error.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        # unknown keys, at every depth
+        ("traning: {steps: 5}", "traning: unknown key; did you mean 'training'?"),
+        ("search: {iteration: 5}", "search.iteration: unknown key; did you mean 'iterations'?"),
+        ("dataset: {splits: {vla: 0.1}}", "dataset.splits.vla: unknown key; did you mean 'val'?"),
+        ("dataset: {options: {trian: 5}}", "dataset.options.trian: unknown key; did you mean 'train'?"),
+        ("proxy: {generators: {randon: 1}}", "proxy.generators.randon"),
+        ("strategies: [{name: a, plugin: random, option: {}}]", "strategies[0].option: unknown key; did you mean 'options'?"),
+        ("strategies: [{name: entropy, options: {agregate: sum}}]", "strategies[0].options.agregate: unknown key; did you mean"),
+        # unknown names of plug-ins
+        ("strategies: [random, entropi]", "strategies[1].plugin: unknown name 'entropi' in strategies; did you mean 'entropy'?"),
+        ("detector: {name: tinyssd}", "detector.name: unknown name 'tinyssd' in detectors; did you mean 'tiny_ssd'?"),
+        ("dataset: {format: cocoo}", "dataset.format: unknown name 'cocoo' in formats; did you mean 'coco'?"),
+        ("proxy: {semi: sid}", "proxy.semi: unknown name 'sid' in semi; did you mean 'isd'?"),
+        # values out of range or of the wrong kind
+        ("cycles: 0", "cycles: Input should be greater than or equal to 1 (given: '0')"),
+        ("cycles: two", "cycles: Input should be a valid integer"),
+        ("seeds: []", "seeds: List should have at least 1 item"),
+        ("seeds: [0, -1]", "seeds[1]: Input should be greater than or equal to 0"),
+        ("seeds: 3", "seeds: Input should be a valid list"),
+        ("budget: {batch: 0}", "budget.batch: Input should be greater than or equal to 1"),
+        ("budget: 20", "budget: Input should be a valid dictionary"),
+        ("image_size: 16", "image_size: Input should be greater than or equal to 32"),
+        ("training: {learning_rate: 0}", "training.learning_rate: Input should be greater than 0"),
+        ("training: {steps: null}", "training.steps: Input should be a valid integer"),
+        ("evaluation: {nms_iou: 1.5}", "evaluation.nms_iou: Input should be less than or equal to 1"),
+        ("proxy: {start: middle}", "proxy.start: Input should be 'scratch' or 'detector'"),
+        ("table: {representation: bag}", "table.representation: Input should be 'embedding' or 'index'"),
+        ("machine: {device: gpu}", "machine.device: Input should be 'auto', 'cpu' or 'cuda'"),
+        ("dataset: {on_invalid: ignore}", "dataset.on_invalid: Input should be 'fail' or 'drop'"),
+        ("experiment: My run", "experiment: String should match pattern"),
+        ("experiment: ../elsewhere", "experiment: String should match pattern"),
+        # values that do not go together
+        ("seeds: [1, 1]", "seeds: '1' stands twice; give each a label of its own"),
+        ("strategies: [random, {name: random, plugin: entropy}]", "strategies: 'random' stands twice"),
+        ("dataset: {splits: {val: 0.5, test: 0.5}}", "dataset.splits: val + test must stay below 1"),
+        ("proxy: {generators: {random: 0, uncertain: 0, cluster: 0, class: 0}}", "the shares must not all be zero"),
+        ("dataset: {format: voc}", "dataset.root: missing; give the folder of the data set"),
+        # files that are no parameters
+        ("cycles: [1", "not valid YAML at line 1"),
+        ("a: 1\n\tb: 2", "not valid YAML at line 2"),
+        (b"\xff\xfe\x00", "not a text file; give a YAML parameter file"),
+        ("- random\n- entropy", "must hold keys and values; see params/base.yaml"),
+        ("cycles", "must hold keys and values; see params/base.yaml"),
+    ],
+)
+def test_a_bad_file_ends_in_one_line_with_place_and_remedy(tmp_path, text, says):
+    assert says in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("given", ["none.yaml", "."])
+def test_a_file_that_cannot_be_read_is_named(given):
+    with pytest.raises(MgralError, match=r"give an? (existing|YAML) parameter file"):
+        params.read([BASE, given])
+
+
+def test_a_file_of_its_own_must_be_complete(tmp_path):
+    (tmp_path / "alone.yaml").write_text("experiment: alone\n")
+    with pytest.raises(MgralError, match=r"alone\.yaml: seeds: missing; set this key"):
+        params.read([tmp_path / "alone.yaml"])
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_of_this_repository_is_sound(path):
+    checked = params.read([BASE, path])
+    assert checked.experiment == {"base": "demo"}.get(path.stem, path.stem)
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    assert params.read([BASE, tmp_path / "empty.yaml"]) == params.read([BASE])
+
+
+def test_groups_are_merged_and_lists_replaced():
+    base = {"a": {"x": 1, "y": {"z": 2}}, "seeds": [0, 1], "b": 1}
+    override: dict[str, Any] = {"a": {"y": {"w": 3}}, "seeds": [5]}
+    assert params.merge(base, override) == {"a": {"x": 1, "y": {"z": 2, "w": 3}}, "seeds": [5], "b": 1}
+
+
+def test_a_strategy_is_a_name_or_a_label_with_options(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "strategies: [random, {name: entropy, options: {aggregate: max}}, {name: mean, plugin: entropy, options: {aggregate: mean}}]"
+    )
+    given = [(s.name, s.plugin, s.options) for s in params.read([BASE, path]).strategies]
+    assert given == [
+        ("random", "random", {}),
+        ("entropy", "entropy", {"aggregate": "max"}),
+        ("mean", "entropy", {"aggregate": "mean"}),
+    ]
+
+
+class Step(Settings):
+    """A step that reads one whole group and one key."""
+
+    cycles: int
+    budget: params.Budget
+
+
+def test_a_step_takes_its_sections_from_a_whole_experiment():
+    whole = params.read([BASE]).model_dump(mode="json")
+    step = params.sections(Step, whole, "f.yaml")
+    assert step.model_dump() == {"cycles": 3, "budget": {"initial": 40, "batch": 20}}
+    assert step == params.sections(Step, {"cycles": 3, "budget": {"initial": 40, "batch": 20}}, "f.yaml")
+
+
+def test_a_step_refuses_a_key_that_belongs_to_nothing():
+    with pytest.raises(MgralError, match=r"f\.yaml: cycle: unknown key; did you mean 'cycles'\?"):
+        params.sections(Step, {"cycle": 3, "budget": {"initial": 1, "batch": 1}}, "f.yaml")
