@@ -36,10 +36,19 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
         ("dataset: {splits: {vla: 0.1}}", "dataset.splits.vla: unknown key; did you mean 'val'?"),
         ("dataset: {options: {trian: 5}}", "dataset.options.trian: unknown key; did you mean 'train'?"),
         ("proxy: {generators: {randon: 1}}", "proxy.generators.randon"),
-        ("strategies: [{name: a, plugin: random, option: {}}]", "strategies[0].option: unknown key; did you mean 'options'?"),
-        ("strategies: [{name: entropy, options: {agregate: sum}}]", "strategies[0].options.agregate: unknown key; did you mean"),
+        (
+            "strategies: [{name: a, plugin: random, option: {}}]",
+            "strategies[0].option: unknown key; did you mean 'options'?",
+        ),
+        (
+            "strategies: [{name: entropy, options: {agregate: sum}}]",
+            "strategies[0].options.agregate: unknown key; did you mean",
+        ),
         # unknown names of plug-ins
-        ("strategies: [random, entropi]", "strategies[1].plugin: unknown name 'entropi' in strategies; did you mean 'entropy'?"),
+        (
+            "strategies: [random, entropi]",
+            "strategies[1].plugin: unknown name 'entropi' in strategies; did you mean 'entropy'?",
+        ),
         ("detector: {name: tinyssd}", "detector.name: unknown name 'tinyssd' in detectors; did you mean 'tiny_ssd'?"),
         ("dataset: {format: cocoo}", "dataset.format: unknown name 'cocoo' in formats; did you mean 'coco'?"),
         ("proxy: {semi: sid}", "proxy.semi: unknown name 'sid' in semi; did you mean 'isd'?"),

@@ -34,13 +34,21 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         """Commands of the environment that runs the tests, and the package of this copy."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        identity = {f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        identity = {
+            f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
         return {**os.environ, **identity, "PATH": path, "PYTHONPATH": str(self.root / "src"), "DVC_NO_ANALYTICS": "1"}
 
     def call(self, *command: str, fails: bool = False) -> str:
         """Run a command in the copy. Returns what it printed, on both streams; checks the way it ended."""
         done = subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+            command,
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         text = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, text[-5000:]
@@ -80,7 +88,11 @@ class Checkout:
 def copy_project(to: Path) -> Checkout:
     """The files that git has or would take in, as they are now."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():  # git also lists what was deleted and not yet committed

@@ -14,7 +14,16 @@ from checkouts import TINY, Checkout
 
 pytestmark = pytest.mark.slow
 
-AFTER_THE_SEARCH = {"search": 1, "share_agent": 1, "select": 1, "annotate": 1, "train": 1, "curve": 1, "report": 1, "all": 1}
+AFTER_THE_SEARCH = {
+    "search": 1,
+    "share_agent": 1,
+    "select": 1,
+    "annotate": 1,
+    "train": 1,
+    "curve": 1,
+    "report": 1,
+    "all": 1,
+}
 
 
 def test_a_finished_run_has_its_results(finished: Checkout):

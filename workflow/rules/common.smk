@@ -15,8 +15,38 @@ from mgral.errors import MgralError
 BASE = "params/base.yaml"
 OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.relpath(path) != BASE]
 
+
+def plugin_modules(experiment):
+    """Modules that the parameters choose: the format, the detector, the semi-supervised part, the strategies."""
+    return [
+        f"mgral.datasets.{experiment.dataset.format}",
+        f"mgral.detectors.{experiment.detector.name}",
+        f"mgral.training.semi.{experiment.proxy.semi}",
+        *(f"mgral.strategies.{strategy.plugin}" for strategy in experiment.strategies),
+    ]
+
+
+def checked(given, where):
+    """The experiment, checked. Raises MgralError.
+
+    The plug-ins judge their options themselves, and to load a detector is to load torch, which takes longer than the
+    rest of Snakemake's start. So it is written down which parameters were found sound, by which code.
+    """
+    experiment = parameters.Params.parse(given, f"{where}:")
+    note = Path(".snakemake/checked.json")
+    try:
+        state = codehash.code_hash("mgral.params", *plugin_modules(experiment)) + experiment.model_dump_json()
+    except ModuleNotFoundError:
+        state = ""  # an unknown plug-in, which the check refuses
+    if not note.exists() or note.read_text() != state:
+        parameters.check(given, where)
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(state)
+    return experiment
+
+
 try:
-    EXPERIMENT = parameters.check(config, ", ".join([BASE, *OVERRIDES]))
+    EXPERIMENT = checked(config, ", ".join([BASE, *OVERRIDES]))
     if "shared" in [strategy.name for strategy in EXPERIMENT.strategies]:
         raise MgralError(
             "strategies: 'shared' is the folder of what all strategies share; choose another name"
@@ -43,9 +73,7 @@ CHUNKS = [RECORDS[k : k + EXPERIMENT.proxy.per_job] for k in RECORDS[:: EXPERIME
 # result, changes with the number of threads. A job gets them from its parameters.
 THREADS = EXPERIMENT.machine.threads
 
-DETECTOR = f"mgral.detectors.{EXPERIMENT.detector.name}"
-SEMI = f"mgral.training.semi.{EXPERIMENT.proxy.semi}"
-FORMAT = f"mgral.datasets.{EXPERIMENT.dataset.format}"
+FORMAT, DETECTOR, SEMI, *_ = plugin_modules(EXPERIMENT)
 GENERATED = EXPERIMENT.dataset.format == "synthetic"
 ANNOTATIONS = {".json", ".xml", ".txt", ".csv", ".yaml", ".yml"}
 
