@@ -33,14 +33,14 @@ test: $(READY) ## run all tests
 lint: $(READY) ## check code and workflow: style, types, Snakemake's own lints
 	ruff check
 	ruff format --check
-	snakefmt --check --line-length 110 $(SMK)
+	snakefmt --check --line-length 120 $(SMK)
 	snakemake --lint
 	mypy
 
 format: $(READY) ## bring code and workflow into the house style
 	ruff check --fix
 	ruff format
-	snakefmt --line-length 110 $(SMK)
+	snakefmt --line-length 120 $(SMK)
 
 # What Snakemake has recorded is what the steps were given. A result that does not fit the parameters as they stand now
 # must not be versioned beside them.
@@ -48,7 +48,7 @@ record: $(READY) ## take what snakemake has made into DVC, running nothing [PARA
 	@snakemake --cores 1 --dry-run $(CONFIG) 2>&1 | grep -q '^Nothing to be done' || { \
 	  echo "make record: results and parameters differ, or are unfinished; first run" \
 	    "'snakemake --cores all $(CONFIG)'" >&2; exit 1; }
-	snakemake --cores 1 --quiet rules host $(CONFIG) -- dvc.yaml
+	snakemake --cores 1 --quiet rules host --force --drop-metadata $(CONFIG) -- dvc.yaml
 	dvc commit --force
 
 environment: $(READY) ## build .venv

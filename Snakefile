@@ -16,6 +16,7 @@ include: "workflow/rules/embed.smk"
 include: "workflow/rules/records.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/select.smk"
+include: "workflow/rules/noise.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/track.smk"
 

@@ -52,9 +52,7 @@ def write_detections(detections: Mapping[int, Detections], activation: Activatio
 def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation]:
     """Read ``detections.npz``. Raises MgralError if it is missing or no such archive."""
     data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs")
-    spans = zip(
-        data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True
-    )
+    spans = zip(data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True)
     detections = {
         i: Detections(data["xyxy"][a:z], data["scores"][a:z], data["labels"][a:z], data["probs"][a:z])
         for i, a, z in spans

@@ -17,9 +17,7 @@ COLOUR = 0.3  # largest relative change of contrast and saturation
 BRIGHTNESS = 0.12  # largest shift, of 0..1
 
 
-def augment(
-    images: Tensor, boxes: Sequence[Boxes], generator: np.random.Generator
-) -> tuple[Tensor, list[Boxes]]:
+def augment(images: Tensor, boxes: Sequence[Boxes], generator: np.random.Generator) -> tuple[Tensor, list[Boxes]]:
     """Each image is flipped with probability 1/2, scaled and shifted with probability 1/2, and recoloured.
 
     What comes into view from outside is grey. As in SSD's crop (Liu et al. 2016, section 2.2), a box stays if

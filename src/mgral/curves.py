@@ -103,6 +103,33 @@ def read(path: str | Path) -> pd.DataFrame:
     return frame
 
 
+def noise(paths: Iterable[Path]) -> dict[str, Any]:
+    """What chance alone does: the spread of test results between trainings that differ in their seed only.
+
+    Args:
+        paths: ``metrics.json`` of at least two trainings of one pool.
+
+    Returns:
+        ``images`` of the pool, ``repeats``, and for ``mAP`` and ``AP50`` the ``values``, their ``mean`` and
+        their ``deviation`` (n - 1).
+
+    Raises:
+        MgralError: fewer than two files, a damaged one, or pools of different sizes.
+    """
+    found = [read_metrics(path) for path in sorted(paths)]
+    sizes = sorted({metrics["images"] for metrics in found})
+    if len(found) < 2:
+        raise MgralError(f"--metrics: {len(found)} files; a spread needs at least two trainings")
+    if len(sizes) > 1:
+        raise MgralError(f"--metrics: pools of {sizes[0]} and {sizes[-1]} images; give trainings of one pool")
+    result: dict[str, Any] = {"images": sizes[0], "repeats": len(found)}
+    for key in ("mAP", "AP50"):
+        values = [metrics["test"][key] for metrics in found]
+        mean, deviation, _ = spread(values)
+        result[key] = {"mean": mean, "deviation": deviation, "values": values}
+    return result
+
+
 def area(x: npt.ArrayLike, y: npt.ArrayLike, until: float) -> float:
     """Area under a curve from its first x to ``until``, divided by that length: the curve's mean height.
 

@@ -40,9 +40,7 @@ def decode(path: Path, size: int, image_id: int) -> npt.NDArray[np.uint8]:
             resized = image.convert("RGB").resize((size, size), Pillow.Resampling.BILINEAR, reducing_gap=3.0)
     except (OSError, UnidentifiedImageError, SyntaxError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be decoded"
-        raise MgralError(
-            f"{path}: image {image_id}: {reason}; restore the file or import the data set again"
-        ) from None
+        raise MgralError(f"{path}: image {image_id}: {reason}; restore the file or import the data set again") from None
     return np.asarray(resized)
 
 

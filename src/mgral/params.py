@@ -82,6 +82,17 @@ class Evaluation(Settings):
     max_detections: Positive
 
 
+class Noise(Settings):
+    repeats: Annotated[int, Field(ge=0)]
+
+    @field_validator("repeats")
+    @classmethod
+    def _a_spread_needs_two(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one training has no spread; set 0 for none or at least 2")
+        return value
+
+
 class ProxyRun(Settings):
     """How one proxy is trained."""
 
@@ -151,6 +162,7 @@ class Params(Settings):
     detector: DetectorParams
     training: Training
     evaluation: Evaluation
+    noise: Noise
     proxy: Proxy
     table: Table
     agent: Agent

@@ -82,9 +82,7 @@ def read(path: str | Path) -> Pool:
         labelled = {int(entry["id"]): int(entry["cycle"]) for entry in data["labelled"]}
         pool = Pool(int(data["cycle"]), labelled, tuple(sorted(int(i) for i in data["unlabelled"])))
     except (KeyError, TypeError, ValueError):
-        raise MgralError(
-            f"{path}: not a pool (cycle, labelled, unlabelled); make it with `mgral pool`"
-        ) from None
+        raise MgralError(f"{path}: not a pool (cycle, labelled, unlabelled); make it with `mgral pool`") from None
     both = sorted(set(pool.labelled) & set(pool.unlabelled))
     if both:
         raise MgralError(f"{path}: image {both[0]} is both labelled and unlabelled; remove it from one list")

@@ -15,7 +15,9 @@ FILES = {
     "mgral/cli/report.py": "from mgral.report import build\n",
     "mgral/files.py": "import json\n\nINDENT = 1  # of JSON\n",
     "mgral/training/__init__.py": "from mgral import seeds\n\ndef helper():\n    import mgral.report\n",
-    "mgral/training/loop.py": "from . import augment\nfrom ..boxes import iou\n\ndef fit():\n    '''Fit.'''\n    return 1\n",
+    "mgral/training/loop.py": (
+        "from . import augment\nfrom ..boxes import iou\n\ndef fit():\n    '''Fit.'''\n    return 1\n"
+    ),
     "mgral/training/augment.py": "import numpy as np\n",
     "mgral/boxes.py": "def iou():\n    return f'{1}'\n",
     "mgral/seeds.py": "",

@@ -138,3 +138,27 @@ def test_spread_of_one_and_of_none() -> None:
     assert (mean, count) == (0.3, 1) and math.isnan(deviation)
     mean, _, count = curves.spread([])
     assert math.isnan(mean) and count == 0
+
+
+def trainings(folder: Path, values: list[tuple[int, float]]) -> list[Path]:
+    paths = []
+    for k, (images, value) in enumerate(values):
+        paths.append(folder / f"repeat-{k}" / "metrics.json")
+        test = {"mAP": value, "AP50": 2 * value, "per_class": {}}
+        write_json(paths[-1], {"cycle": 0, "images": images, "boxes": 9, "test": test})
+    return paths
+
+
+def test_noise_is_the_spread_between_trainings_of_one_pool(tmp_path: Path) -> None:
+    found = curves.noise(trainings(tmp_path, [(30, 0.1), (30, 0.2), (30, 0.3)]))
+    assert found["images"] == 30 and found["repeats"] == 3
+    # mean 0.2; squared deviations 0.01 + 0 + 0.01 over n - 1 = 2: variance 0.01
+    assert found["mAP"]["mean"] == pytest.approx(0.2) and found["mAP"]["deviation"] == pytest.approx(0.1)
+    assert found["AP50"]["values"] == pytest.approx([0.2, 0.4, 0.6])
+
+
+def test_noise_needs_two_trainings_of_one_pool(tmp_path: Path) -> None:
+    with pytest.raises(MgralError, match="at least two trainings"):
+        curves.noise(trainings(tmp_path, [(30, 0.1)]))
+    with pytest.raises(MgralError, match="pools of 30 and 40 images"):
+        curves.noise(trainings(tmp_path, [(40, 0.1), (30, 0.2)]))

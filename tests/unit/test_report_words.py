@@ -115,3 +115,10 @@ def test_reasons_are_rounded() -> None:
         ("detections", "7"),
         ("most like", "record 3"),
     ]
+
+
+def test_what_chance_alone_does() -> None:
+    noise = {"images": 110, "repeats": 4, "mAP": {"deviation": 0.006}}
+    # 2 · 0.006 · √(2/3) = 0.0098; for single runs 2 · 0.006 · √2 = 0.017
+    assert "less than about 0.010 " in words.chance(noise, 3)
+    assert "single runs differ by less than about 0.017 " in words.chance(noise, 1)

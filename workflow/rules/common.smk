@@ -48,9 +48,7 @@ def checked(given, where):
 try:
     EXPERIMENT = checked(config, ", ".join([BASE, *OVERRIDES]))
     if "shared" in [strategy.name for strategy in EXPERIMENT.strategies]:
-        raise MgralError(
-            "strategies: 'shared' is the folder of what all strategies share; choose another name"
-        )
+        raise MgralError("strategies: 'shared' is the folder of what all strategies share; choose another name")
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
@@ -152,9 +150,7 @@ def previous(name):
     """A file of the cycle before."""
 
     def path(wildcards):
-        folder = CYCLE.format(
-            strategy=wildcards.strategy, seed=wildcards.seed, cycle=int(wildcards.cycle) - 1
-        )
+        folder = CYCLE.format(strategy=wildcards.strategy, seed=wildcards.seed, cycle=int(wildcards.cycle) - 1)
         return f"{folder}/{name}"
 
     return path

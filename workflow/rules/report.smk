@@ -33,6 +33,7 @@ rule report:
         each("table/audit.json", labels=SEARCHERS, cycles=CYCLES[:-1]),
         each("search.csv", labels=SEARCHERS, cycles=CYCLES[:-1]),
         f"{RUN}/dataset/dataset.json",
+        [f"{RUN}/noise.json"] if EXPERIMENT.noise.repeats else [],
     output:
         page=f"{RUN}/report.html",
         figures=directory(f"{RUN}/figures"),

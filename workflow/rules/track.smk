@@ -1,4 +1,5 @@
-# dvc.yaml: the same graph in DVC's words. Not a part of `all`: `make record` asks for it.
+# dvc.yaml: the same graph in DVC's words. Not a part of `all`: `make record` asks for it, and always has it written
+# anew, since the file is kept in git and so may be of another experiment.
 
 
 localrules:

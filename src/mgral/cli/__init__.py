@@ -26,6 +26,7 @@ VERBS = {
     "table": "index the records of proxies and audit them",
     "search": "train the agent against the lookup table",
     "select": "select the next batch",
+    "noise": "measure the spread between trainings of one pool",
     "curve": "collect the metrics of a run",
     "report": "write the report of a run",
     "list": "print the names of plug-ins",

@@ -35,9 +35,7 @@ _HELP = {
 def add(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add required path arguments by name."""
     for name in names:
-        parser.add_argument(
-            f"--{name}", required=True, type=str if name == "params" else Path, help=_HELP[name]
-        )
+        parser.add_argument(f"--{name}", required=True, type=str if name == "params" else Path, help=_HELP[name])
 
 
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:

@@ -33,9 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     cache = Cache(dataset, arguments.images)
-    detector = detectors.build(
-        params.detector.name, dataset.classes, cache.size, params.detector.options, seed=0
-    )
+    detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed=0)
     detectors.load(detector, arguments.detector)
     views = look(detector, cache, [*pool.labelled, *pool.unlabelled], params.evaluation, machine)
     arrays.write_embeddings(views.embeddings, arguments.embeddings)

@@ -9,9 +9,7 @@ from mgral import plugins
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", help=", ".join(plugins.KINDS))
-    parser.add_argument(
-        "--options", action="store_true", help="print each plug-in's options with their defaults"
-    )
+    parser.add_argument("--options", action="store_true", help="print each plug-in's options with their defaults")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -19,7 +17,5 @@ def run(arguments: argparse.Namespace) -> None:
         print(name)
         if arguments.options:
             for key, field in plugins.load(arguments.kind, name).Options.model_fields.items():
-                default = (
-                    "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
-                )
+                default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
                 print(f"  {key}: {default}  # {field.description}")

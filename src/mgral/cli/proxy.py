@@ -22,9 +22,7 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "batches")
     _arguments.add_seed(parser)
-    parser.add_argument(
-        "--index", required=True, type=int, nargs="+", help="which batches, by position from 0"
-    )
+    parser.add_argument("--index", required=True, type=int, nargs="+", help="which batches, by position from 0")
     _arguments.add_out(parser, "folder for <index>.json")
 
 

@@ -17,6 +17,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from mgral import report
 
-    report.build(
-        arguments.run, _arguments.read_experiment(arguments.params), arguments.out, arguments.figures
-    )
+    report.build(arguments.run, _arguments.read_experiment(arguments.params), arguments.out, arguments.figures)

@@ -24,9 +24,7 @@ class Params(Settings):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments.add(
-        parser, "params", "dataset", "images", "pool", "detector", "metrics", "embeddings", "table"
-    )
+    _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "metrics", "embeddings", "table")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "folder for agent.safetensors, search.csv and added.json")
 

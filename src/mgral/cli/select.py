@@ -36,9 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     strategies = {strategy.name: strategy for strategy in params.strategies}
     if arguments.strategy not in strategies:
-        raise MgralError(
-            f"--strategy: unknown label '{arguments.strategy}'; {nearest(arguments.strategy, strategies)}"
-        )
+        raise MgralError(f"--strategy: unknown label '{arguments.strategy}'; {nearest(arguments.strategy, strategies)}")
     strategy = strategies[arguments.strategy]
     plugin = plugins.load("strategies", strategy.plugin)
     for need in sorted(plugin.NEEDS):
@@ -49,9 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
 
         compute.prepare(params.machine)
     dataset = datasets.read(arguments.dataset)
-    evidence = _evidence.read(
-        dataset, arguments.pool, arguments.embeddings, arguments.detections, arguments.agent
-    )
+    evidence = _evidence.read(dataset, arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
     cycle, budget = evidence.pool.cycle, params.budget.batch
     options = plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options")
     picks = plugin.select(evidence, budget, seeds.stream(arguments.seed, "select", cycle), options)

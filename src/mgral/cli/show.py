@@ -67,9 +67,7 @@ def _selected(path: Path) -> Iterator[str]:
     yield f"{selection.strategy}, seed {selection.seed}, cycle {selection.cycle}: {len(selection.picks)} images"
     names = {pick["id"]: pick["file_name"] for pick in read_json(path)["picks"]}
     for rank, pick in enumerate(selection.picks, start=1):
-        reason = ", ".join(
-            f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in pick.reason.items()
-        )
+        reason = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in pick.reason.items())
         yield f"{rank:4d}. {names[pick.id]}  score {pick.score:.4g}  {reason}"
 
 

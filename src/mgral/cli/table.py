@@ -19,9 +19,7 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "embeddings")
-    parser.add_argument(
-        "--records", required=True, type=Path, nargs="+", help="proxies/<k>.json of the cycle"
-    )
+    parser.add_argument("--records", required=True, type=Path, nargs="+", help="proxies/<k>.json of the cycle")
     _arguments.add_out(parser, "folder for records.parquet, index.faiss and audit.json")
 
 
@@ -36,6 +34,4 @@ def run(arguments: argparse.Namespace) -> None:
     table.save(arguments.out)
     audit = table.audit()
     write_json(arguments.out / "audit.json", audit)
-    logging.info(
-        "%d records; held-out error %s against %s by their mean", len(found), audit["mae"], audit["mae_mean"]
-    )
+    logging.info("%d records; held-out error %s against %s by their mean", len(found), audit["mae"], audit["mae_mean"])

@@ -41,9 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     cache = Cache(dataset, arguments.images)
     seed = seeds.stream(arguments.seed, "train", pool.cycle)
-    detector = detectors.build(
-        params.detector.name, dataset.classes, cache.size, params.detector.options, seed
-    )
+    detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed)
     out = arguments.out
     plan = Plan(**params.training.model_dump())
     rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=out / "detector.ckpt")
@@ -54,9 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     write_json(out / "metrics.json", {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
 
 
-def _evaluate(
-    detector: Any, cache: Any, dataset: Dataset, params: Evaluation, machine: Any
-) -> dict[str, Any]:
+def _evaluate(detector: Any, cache: Any, dataset: Dataset, params: Evaluation, machine: Any) -> dict[str, Any]:
     from mgral.evaluation import evaluate
     from mgral.inference import look
 

@@ -196,9 +196,7 @@ def load(detector: Detector, path: str | Path) -> None:
     try:
         detector.load_state_dict(read_weights(path))
     except RuntimeError:
-        raise MgralError(
-            f"{path}: weights of another detector or another number of classes; train it anew"
-        ) from None
+        raise MgralError(f"{path}: weights of another detector or another number of classes; train it anew") from None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -214,9 +212,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError):
-        raise MgralError(
-            f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it"
-        ) from None
+        raise MgralError(f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it") from None
     except Exception as error:  # torch raises pickle.UnpicklingError for code in a weights file
         if type(error).__name__ != "UnpicklingError":
             raise

@@ -29,9 +29,7 @@ class SSD(Detector):
 
     activation: Activation = "softmax"
 
-    def __init__(
-        self, num_classes: int, image_size: int, trunk: nn.Module, generator: DefaultBoxGenerator
-    ) -> None:
+    def __init__(self, num_classes: int, image_size: int, trunk: nn.Module, generator: DefaultBoxGenerator) -> None:
         image = torch.zeros(1, 3, image_size, image_size)
         with torch.no_grad():
             maps = trunk.eval()(image)

@@ -86,11 +86,7 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNe
     if options.weights is not None:
         wanted = model.state_dict()
         state = read_weights(options.weights)
-        fits = {
-            name: value
-            for name, value in state.items()
-            if name in wanted and wanted[name].shape == value.shape
-        }
+        fits = {name: value for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
         if len(fits) < len(wanted) / 2:
             raise MgralError(
                 f"{options.weights}: fits {len(fits)} of {len(wanted)} tensors of RetinaNet; "

@@ -23,13 +23,9 @@ class Options(Settings):
     """Options of ssd."""
 
     backbone: str = Field("mobilenetv1_100", description="name of a timm model that can give feature maps")
-    weights: str | None = Field(
-        None, description="local .safetensors or .pth of the backbone; none: from scratch"
-    )
+    weights: str | None = Field(None, description="local .safetensors or .pth of the backbone; none: from scratch")
     freeze: bool = Field(True, description="keep the backbone as loaded, its batch statistics included")
-    pad_type: str | None = Field(
-        None, description="timm's padding; 'same' for weights that come from TensorFlow"
-    )
+    pad_type: str | None = Field(None, description="timm's padding; 'same' for weights that come from TensorFlow")
     bn_eps: float | None = Field(None, gt=0, description="epsilon of the backbone's batch normalisation")
     mean: _Triple = Field([0.485, 0.456, 0.406], description="of the input's channels, 0..1; ImageNet's")
     std: _Triple = Field([0.229, 0.224, 0.225], description="of the input's channels, 0..1; ImageNet's")
@@ -74,9 +70,7 @@ class _Trunk(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             maps = self.backbone((images - self.mean) / self.std)
         picked = [maps[i] for i in self._pick]
-        out = [
-            smooth(lateral(m)) for m, lateral, smooth in zip(picked, self.laterals, self.smooth, strict=True)
-        ]
+        out = [smooth(lateral(m)) for m, lateral, smooth in zip(picked, self.laterals, self.smooth, strict=True)]
         for layer in self.extra:
             out.append(layer(out[-1]))
         return out

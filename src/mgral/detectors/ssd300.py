@@ -32,9 +32,7 @@ class _Trunk(nn.Module):
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
-        self.register_buffer(
-            "mean", torch.tensor([0.48235, 0.45882, 0.40784]).view(1, 3, 1, 1), persistent=False
-        )
+        self.register_buffer("mean", torch.tensor([0.48235, 0.45882, 0.40784]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return list(self.backbone((images - self.mean) * 255).values())  # Caffe's VGG: mean removed, 0..255
@@ -53,11 +51,7 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
         state = read_weights(options.weights)
         wanted = model.backbone.state_dict()
         trunk = {name.removeprefix("backbone."): value for name, value in state.items()}
-        fits = {
-            name: value
-            for name, value in trunk.items()
-            if name in wanted and wanted[name].shape == value.shape
-        }
+        fits = {name: value for name, value in trunk.items() if name in wanted and wanted[name].shape == value.shape}
         if len(fits) < len(wanted) / 2:
             raise MgralError(
                 f"{options.weights}: fits {len(fits)} of {len(wanted)} tensors of SSD300's trunk; "

@@ -108,6 +108,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
         plates.add(name, draw.curve(run.frame, run.looks, x, y), f"{y} on the test split against labelled {x}.")
         for x, y, name in shown
     ]
+    noise = run.folder / "noise.json"
     measures = [("Final mAP", "mAP"), ("Area by images", "auc_images"), ("Area by boxes", "auc_boxes")]
     return {
         "headline": headline,
@@ -119,6 +120,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
         if gains is not None
         else [],
         "per_class": _per_class(run, plates),
+        "chance": words.chance(read_json(noise), len(run.params.seeds)) if noise.exists() else None,
     }
 
 

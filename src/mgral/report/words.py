@@ -91,6 +91,21 @@ def _noise(gain: float, deviation: float, pairs: int) -> str:
     return f"That is within the spread of the paired differences ({size}): no difference is shown."
 
 
+def chance(noise: Mapping[str, Any], seeds: int) -> str:
+    """What the spread between trainings of one pool means for a difference between two strategies.
+
+    Two means over n seeds, each of deviation σ, differ by chance with deviation σ √(2/n); twice that is the line.
+    """
+    deviation = noise["mAP"]["deviation"]
+    limit = 2 * deviation * math.sqrt(2 / seeds)
+    over = f"means over {seeds} seeds" if seeds > 1 else "single runs"
+    return (
+        f"Chance alone: {noise['repeats']} trainings of one pool of {noise['images']} images, with seeds of their own, "
+        f"spread by ± {number(deviation, 4)} mAP. Two strategies whose {over} differ by less than about "
+        f"{number(limit)} are not told apart by this run."
+    )
+
+
 def _whole_curve(name: str, gain: Mapping[str, tuple[float, float, int]]) -> str:
     by_images, by_boxes = gain["auc_images"], gain["auc_boxes"]
     if not math.isfinite(by_images[0]):

@@ -81,9 +81,7 @@ def fit(
     weights = [weight for weight in detector.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
     start, rows = _resume(checkpoint, detector, optimizer)
-    for step in tqdm(
-        range(start, plan.steps), "training", initial=start, total=plan.steps, disable=None, leave=False
-    ):
+    for step in tqdm(range(start, plan.steps), "training", initial=start, total=plan.steps, disable=None, leave=False):
         rate = learning_rate(step, plan)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -152,9 +150,7 @@ def target(boxes: Boxes, compute: Compute) -> Target:
     return Target(xyxy.to(compute.device), labels.to(compute.device))
 
 
-def _save(
-    path: Path, detector: Detector, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]
-) -> None:
+def _save(path: Path, detector: Detector, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]) -> None:
     state = {"model": detector.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rows": rows}
     with whole(path) as temporary:
         torch.save(state, temporary)

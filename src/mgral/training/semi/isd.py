@@ -25,18 +25,14 @@ from mgral.training.loop import Plan, Term, draw
 class Options(Settings):
     """Options of ISD; defaults from the paper and its code."""
 
-    weight: float = Field(
-        1.0, ge=0, description="of the whole term; 0 is the control: same batches, no signal"
-    )
+    weight: float = Field(1.0, ge=0, description="of the whole term; 0 is the control: same batches, no signal")
     ratio: float = Field(1.0, gt=0, description="unlabelled images per labelled one")
     type1: float = Field(0.1, ge=0, description="weight of type I: both mixed priors are foreground")
     type2: float = Field(1.0, ge=0, description="weight of type II: one of them is")
     flip: float = Field(1.0, ge=0, description="weight of consistency under a horizontal flip (CSD)")
     beta: float = Field(100.0, gt=0, description="mixing ratio ~ Beta(beta, beta)")
     ramp_up: float = Field(0.27, ge=0, le=1, description="share of the steps over which the weight rises")
-    ramp_down: float = Field(
-        0.17, ge=0, le=1, description="share of the steps over which it falls at the end"
-    )
+    ramp_down: float = Field(0.17, ge=0, le=1, description="share of the steps over which it falls at the end")
 
 
 def build(
@@ -55,9 +51,7 @@ def build(
 
     def term(detector: Detector, step: int) -> dict[str, Tensor]:
         if detector.activation != "softmax":
-            raise MgralError(
-                "proxy.semi: isd needs a softmax detector (SSD family); choose another detector or term"
-            )
+            raise MgralError("proxy.semi: isd needs a softmax detector (SSD family); choose another detector or term")
         chosen = draw(ids, size, step, seed, "unlabelled")
         images = compute.images(torch.from_numpy(cache.pixels(chosen)))
         share = float(seeds.generator(seed, "mix", step).beta(options.beta, options.beta))
@@ -79,9 +73,7 @@ def ramp(step: int, steps: int, options: Options) -> float:
     return 1.0
 
 
-def losses(
-    detector: Detector, images: Tensor, share: float, compute: Compute, options: Options
-) -> dict[str, Tensor]:
+def losses(detector: Detector, images: Tensor, share: float, compute: Compute, options: Options) -> dict[str, Tensor]:
     """Flip consistency, type I and type II of a batch.
 
     Args:
@@ -102,14 +94,10 @@ def losses(
     p_b, o_b = p_flip.roll(half, 0), o_flip.roll(half, 0)
     front_a, front_b = foreground(p_a), foreground(p_b)
     return {
-        "flip": options.flip
-        * flip_consistency(p_a, o_a, p_flip[:, detector.mirror], o_flip[:, detector.mirror]),
+        "flip": options.flip * flip_consistency(p_a, o_a, p_flip[:, detector.mirror], o_flip[:, detector.mirror]),
         "type1": options.type1 * type1(share * p_a + (1 - share) * p_b, p_mix, front_a & front_b),
         "type2": options.type2
-        * (
-            type2(p_a, o_a, p_mix, o_mix, front_a & ~front_b)
-            + type2(p_b, o_b, p_mix, o_mix, front_b & ~front_a)
-        ),
+        * (type2(p_a, o_a, p_mix, o_mix, front_a & ~front_b) + type2(p_b, o_b, p_mix, o_mix, front_b & ~front_a)),
     }
 
 
