@@ -29,8 +29,10 @@ localrules:
 rule all:
     default_target: True
     input:
-        f"{RUN}/report.html",
+        each("metrics.json"),
+        each("selected.json", cycles=SELECTING),
         f"{RUN}/curve.csv",
+        f"{RUN}/report.html",
 
 
 rule next:

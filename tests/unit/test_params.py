@@ -120,7 +120,10 @@ def test_groups_are_merged_and_lists_replaced():
 def test_a_strategy_is_a_name_or_a_label_with_options(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "strategies: [random, {name: entropy, options: {aggregate: max}}, {name: mean, plugin: entropy, options: {aggregate: mean}}]"
+        "strategies:\n"
+        "  - random\n"
+        "  - {name: entropy, options: {aggregate: max}}\n"
+        "  - {name: mean, plugin: entropy, options: {aggregate: mean}}\n"
     )
     given = [(s.name, s.plugin, s.options) for s in params.read([BASE, path]).strategies]
     assert given == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -45,17 +46,18 @@ def test_a_second_run_does_nothing(finished: Checkout):
 
 
 def test_a_search_parameter_reruns_the_search_and_what_follows(checkout: Checkout):
-    before = checkout.files("**/*")
+    """The one detector that is trained again is that of mgral's cycle 1; test_dvc.py runs this for real."""
     checkout.edit(TINY, "iterations: 8", "iterations: 12")
     assert checkout.plan() == AFTER_THE_SEARCH
-    checkout.snakemake()
-    after = checkout.files("**/*")
-    # eight iterations and a header before, twelve and a header now
-    assert [len(files["shared/seed-0/cycle-0/search.csv"].splitlines()) for files in (before, after)] == [9, 13]
-    for part in ("train/shared-0-0", "train/random-0-1", "embed/shared-0-0", "proxy/shared-0-0-0", "table/shared-0-0"):
-        assert after[f"benchmarks/{part}.tsv"] == before[f"benchmarks/{part}.tsv"], f"{part} ran again"
-    assert after["benchmarks/search/shared-0-0.tsv"] != before["benchmarks/search/shared-0-0.tsv"]
-    assert checkout.plan() == {}
+    text = checkout.snakemake("--dry-run")
+    assert re.findall(r"benchmark: \S+/(train/.*)", text) == ["train/mgral-0-1.tsv"]
+
+
+def test_what_was_deleted_is_made_again(checkout: Checkout):
+    (checkout.run_folder / "random/seed-0/cycle-1/metrics.json").unlink()
+    jobs = checkout.plan()
+    assert jobs["train"] == 1
+    assert "search" not in jobs
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,8 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Chec
             assert time.monotonic() < deadline, "no proxy was trained in three minutes"
             time.sleep(0.02)
     finally:
-        os.killpg(run.pid, signal.SIGKILL)
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
         run.wait()
     left = results(checkout)
     assert "shared/seed-0/cycle-0/detector.safetensors" in left

@@ -61,6 +61,7 @@ JOB = "{strategy}-{seed}-{cycle}"  # names a job's log and its benchmark
 SEEDS = EXPERIMENT.seeds
 CYCLES = range(EXPERIMENT.cycles)
 LAST = CYCLES[-1]
+SELECTING = CYCLES[:-1]  # a selection stands between two cycles; the one after the last is the target `next`
 STRATEGIES = {strategy.name: strategy for strategy in EXPERIMENT.strategies}
 NEEDS = {label: plugins.load("strategies", strategy.plugin).NEEDS for label, strategy in STRATEGIES.items()}
 SEARCHERS = [label for label in STRATEGIES if "agent" in NEEDS[label]]
@@ -187,10 +188,11 @@ def source_annotations(wildcards):
 
 def shared_targets():
     """Of what is shared in cycle 0, the files that the rest is made on the way to."""
-    if SEARCHERS and len(CYCLES) > 1:
+    if SELECTING and SEARCHERS:
         return ["agent.safetensors"]
-    looked_at = {need for needs in NEEDS.values() for need in needs}
-    return ["metrics.json", *(["embeddings.npz"] if looked_at and len(CYCLES) > 1 else [])]
+    if SELECTING and any(NEEDS.values()):
+        return ["metrics.json", "embeddings.npz"]
+    return ["metrics.json"]
 
 
 def tracked_cycles():
@@ -201,6 +203,6 @@ def tracked_cycles():
         yield {
             "name": f"{label}-{seed}-{cycle}",
             "folder": folder,
-            "files": ["metrics.json", "selected.json"] if cycle < LAST else ["metrics.json"],
+            "files": ["metrics.json", "selected.json"] if cycle in SELECTING else ["metrics.json"],
             "after": f"{before}/selected.json" if cycle else f"{RUN}/shared/seed-{seed}/cycle-0",
         }

@@ -29,9 +29,9 @@ rule report:
     input:
         source_images(),
         each("metrics.json"),
-        each("selected.json", cycles=CYCLES[:-1]),
-        each("table/audit.json", labels=SEARCHERS, cycles=CYCLES[:-1]),
-        each("search.csv", labels=SEARCHERS, cycles=CYCLES[:-1]),
+        each("selected.json", cycles=SELECTING),
+        each("table/audit.json", labels=SEARCHERS, cycles=SELECTING),
+        each("search.csv", labels=SEARCHERS, cycles=SELECTING),
         f"{RUN}/dataset/dataset.json",
         [f"{RUN}/noise.json"] if EXPERIMENT.noise.repeats else [],
     output:
