@@ -127,9 +127,19 @@ class Search(Settings):
     iterations: Positive
     subsets: Positive
     learning_rate: Rate
+    baseline: Literal["moving", "leave_one_out"]
     baseline_decay: Fraction
+    temperature: Rate
+    entropy_bonus: Annotated[float, Field(ge=0)]
+    patience: Count
     fallback: Count
     checkpoint_every: Count
+
+    @model_validator(mode="after")
+    def _others_to_compare_with(self) -> Self:
+        if self.baseline == "leave_one_out" and self.subsets < 2:
+            raise ValueError("baseline leave_one_out compares the subsets of a scan; set subsets to 2 or more")
+        return self
 
 
 class Machine(Settings):
