@@ -121,6 +121,7 @@ class Table(Settings):
 
 class Agent(Settings):
     hidden: Positive
+    chunk: Count
 
 
 class Search(Settings):

@@ -264,7 +264,7 @@ def _report(rows: list[Row], iterations: int) -> None:
 
 def _fingerprint(policy: Policy, ids: list[int], features: Tensor, *settings: Any) -> str:
     """Names everything a search depends on, so that no checkpoint of another one is taken up."""
-    digest = hashlib.sha256(repr((policy.seed, ids, settings)).encode())
+    digest = hashlib.sha256(repr((policy.seed, policy.chunk, ids, settings)).encode())
     for tensor in (features, *policy.state_dict().values()):
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
