@@ -114,9 +114,12 @@ class Proxy(ProxyRun, Generators):
 
 
 class Table(Settings):
-    representation: Literal["embedding", "index"]
+    representation: Literal["embedding", "index", "moments", "counts"]
+    centroids: Positive
+    surrogate: Literal["nearest", "gp", "ridge"]
     neighbours: Positive
     threshold_deviations: float
+    far_uncertainty: Fraction
 
 
 class Agent(Settings):

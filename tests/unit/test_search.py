@@ -260,7 +260,14 @@ def far_pool() -> tuple[Embeddings, LookupTable]:
     vectors = np.array([[0, 0], [1, 0], [10, 0], [20, 0], [30, 0], [40, 0]], np.float32)
     embeddings = Embeddings(np.arange(1, 7), vectors)
     records = [Record((1,), "random", 0.2, 1.0), Record((2,), "random", 0.3, 1.0)]
-    table = Table(representation="embedding", neighbours=1, threshold_deviations=1.0)
+    table = Table(
+        representation="embedding",
+        centroids=4,
+        surrogate="nearest",
+        neighbours=1,
+        threshold_deviations=1.0,
+        far_uncertainty=0.9,
+    )
     return embeddings, LookupTable(records, embeddings, table)
 
 
