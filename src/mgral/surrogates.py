@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mgral.params import Table
 from mgral.types import Bools, Floats, Ints
@@ -32,7 +33,13 @@ products, whose rounding hides exact hits and depends on the other queries; give
 differences of each pair. Index vectors are whole numbers, and exact either way."""
 
 RESTARTS = 2  # of the search for the process's kernel, beside the one from its middle
+STEPS = 50  # of each such search
+LEVEL = 1e4  # prior variance of the process's level, in variances of mAP: the records alone decide it
 PENALTIES = np.logspace(-3, 3, 13)  # of ridge regression, for vectors whose mean distance is 1
+
+
+alone = threadpool_limits.wrap(limits=1)
+"""Run on one thread: with more, the order of sums and thus the answer would vary."""
 
 
 @dataclass(frozen=True)
@@ -125,60 +132,49 @@ def _inverse_distance_mean(distances: Doubles, values: Doubles) -> Doubles:
 
 
 class GaussianProcess:
-    """Kernel a·exp(-d²/2l²) + noise, its three numbers chosen by marginal likelihood.
+    """Kernel a·exp(-d²/2l²) + noise around an unknown level; a, l and noise by marginal likelihood.
 
     Before the fit, distances are divided by the mean distance between records, and mAP is standardised. The noise
     lets records at one place differ, so a batch that has a record gets a value near that record's rather than
     that value itself. A batch is far where the records leave more than ``table.far_uncertainty`` of the standard
-    deviation that the process (without noise) has before it sees any.
+    deviation √a that the process has before it sees any.
     """
 
+    @alone
     def __init__(self, nearest: Nearest, params: Table) -> None:
+        from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
         self._nearest, self._limit = nearest, params.far_uncertainty
-        kernel = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(1.0, (0.1, 10)) + WhiteKernel(0.1, (1e-4, 10))
-        self._everything = np.arange(len(nearest.values))
-        self._kernel = self._fit(self._everything, kernel, "fmin_l_bfgs_b").kernel_
-        self._model = self._fit(self._everything, self._kernel)
+        self._mean, self._spread = float(nearest.values.mean()), float(nearest.values.std()) or 1.0
+        self._standard = (nearest.values - self._mean) / self._spread
+        shape = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(1.0, (0.1, 10)) + WhiteKernel(0.1, (1e-4, 10))
+        level = ConstantKernel(LEVEL, "fixed")
+        search = GaussianProcessRegressor(
+            shape + level, optimizer=_climb, n_restarts_optimizer=RESTARTS, random_state=0
+        )
+        found = _fit(search, _coordinates(nearest), self._standard).kernel_
+        self._model = GaussianProcessRegressor(found, optimizer=None)
+        _fit(self._model, _scaled(nearest.vectors, nearest), self._standard)
 
     def price(self, queries: Floats) -> Price:
-        value, left = self._predict(self._model, self._everything, queries)
-        distance = self._nearest.price(queries).distance
-        return Price(value, distance, (left > self._limit) & (distance > EXACT))
+        standard, deviation = self._model.predict(_scaled(queries, self._nearest), return_std=True)
+        return self._price(standard, deviation**2, self._nearest.price(queries).distance)
 
+    @alone
     def leave_one_out(self) -> Price:
-        """The kernel's three numbers are those of all records; everything else is fitted without the one left out."""
-        value, left = np.zeros((2, len(self._everything)))
-        for k in self._everything:
-            others = np.delete(self._everything, k)
-            model = self._fit(others, self._kernel)
-            value[k : k + 1], left[k : k + 1] = self._predict(model, others, self._nearest.vectors[k : k + 1])
-        distance = self._nearest.leave_one_out().distance
+        """Rasmussen & Williams, equation 5.12; a, l and noise are those of all records."""
+        inverse = np.linalg.inv(self._model.kernel_(_coordinates(self._nearest)))
+        variance = 1 / np.diag(inverse)
+        standard = self._standard - inverse @ self._standard * variance
+        return self._price(standard, variance, self._nearest.leave_one_out().distance)
+
+    def _price(self, standard: Doubles, variance: Doubles, distance: Doubles) -> Price:
+        """From the process's own scale; ``variance`` is that of a new proxy, its noise included."""
+        shape = self._model.kernel_.k1
+        left = np.sqrt(np.maximum(variance - shape.k2.noise_level, 0) / shape.k1.k1.constant_value)
+        value = np.clip(self._mean + self._spread * standard, 0, 1)
         return Price(value, distance, (left > self._limit) & (distance > EXACT))
-
-    def _fit(self, rows: Ints, kernel: Any, optimiser: str | None = None) -> Any:
-        from sklearn.gaussian_process import GaussianProcessRegressor
-
-        model = GaussianProcessRegressor(kernel, optimizer=optimiser, n_restarts_optimizer=RESTARTS, random_state=0)
-        mean, spread = self._level(rows)
-        standard = (self._nearest.values[rows] - mean) / spread
-        return _fit_alone(model, self._scaled(self._nearest.vectors[rows]), standard)
-
-    def _predict(self, model: Any, rows: Ints, queries: Floats) -> tuple[Doubles, Doubles]:
-        """mAP, and the share of the standard deviation that the records at ``rows`` leave, 0..1."""
-        standard, deviation = model.predict(self._scaled(queries), return_std=True)
-        mean, spread = self._level(rows)
-        noise, prior = model.kernel_.k2.noise_level, model.kernel_.k1.k1.constant_value
-        left = np.sqrt(np.maximum(deviation**2 - noise, 0) / prior)
-        return np.clip(mean + spread * standard, 0, 1), left
-
-    def _level(self, rows: Ints) -> tuple[float, float]:
-        values = self._nearest.values[rows]
-        return float(values.mean()), float(values.std()) or 1.0
-
-    def _scaled(self, vectors: Floats) -> Doubles:
-        return vectors.astype(np.float64) / (self._nearest.scale or 1.0)
 
 
 class Ridge:
@@ -187,41 +183,62 @@ class Ridge:
     A batch is far where the nearest record is beyond the threshold of :class:`Nearest`.
     """
 
+    @alone
     def __init__(self, nearest: Nearest, params: Table) -> None:
+        from sklearn.linear_model import RidgeCV
+
         self._nearest = nearest
-        self._model = self._fit(np.arange(len(nearest.values)))
+        self._model = _fit(RidgeCV(PENALTIES), _scaled(nearest.vectors, nearest), nearest.values)
 
     def price(self, queries: Floats) -> Price:
         near = self._nearest.price(queries)
-        return Price(self._predict(self._model, queries), near.distance, near.far)
-
-    def leave_one_out(self) -> Price:
-        near, everything = self._nearest.leave_one_out(), np.arange(len(self._nearest.values))
-        models = [self._fit(np.delete(everything, k)) for k in everything]
-        rows = self._nearest.vectors[:, None]
-        value = np.concatenate([self._predict(model, row) for model, row in zip(models, rows, strict=True)])
+        value = np.clip(self._model.predict(_scaled(queries, self._nearest)), 0, 1)
         return Price(value, near.distance, near.far)
 
-    def _fit(self, rows: Ints) -> Any:
-        from sklearn.dummy import DummyRegressor
-        from sklearn.linear_model import RidgeCV
+    @alone
+    def leave_one_out(self) -> Price:
+        """By the hat matrix H: the error of a record left out is its residual / (1 - H_ii), exactly.
 
-        model = RidgeCV(PENALTIES) if len(rows) > 2 else DummyRegressor()  # two points leave no penalty to choose by
-        return _fit_alone(model, self._scaled(self._nearest.vectors[rows]), self._nearest.values[rows])
+        The penalty is that of all records.
+        """
+        near, values = self._nearest.leave_one_out(), self._nearest.values
+        x, records = _coordinates(self._nearest), len(values)
+        products = x @ x.T
+        hat = 1 / records + products @ np.linalg.inv(products + self._model.alpha_ * np.eye(records))
+        estimated = values - (values - hat @ values) / (1 - np.diag(hat))
+        return Price(np.clip(estimated, 0, 1), near.distance, near.far)
 
-    def _predict(self, model: Any, queries: Floats) -> Doubles:
-        return np.clip(model.predict(self._scaled(queries)), 0, 1)
 
-    def _scaled(self, vectors: Floats) -> Doubles:
-        return vectors.astype(np.float64) / (self._nearest.scale or 1.0)
+def _scaled(vectors: Floats, nearest: Nearest) -> Doubles:
+    """Vectors among which the mean distance between records is 1."""
+    return vectors.astype(np.float64) / (nearest.scale or 1.0)
 
 
-def _fit_alone(model: Any, vectors: Doubles, values: Doubles) -> Any:
-    """Fit a model of scikit-learn on one thread: with more, the order of sums and thus the answer would vary."""
+def _coordinates(nearest: Nearest) -> Doubles:
+    """[records, records] the records as few numbers, at the same distances as :func:`_scaled` has them; centred.
+
+    An index vector is as long as the pool, but the records span a space no larger than their number.
+    """
+    centred = _scaled(nearest.vectors, nearest)
+    centred -= centred.mean(axis=0)
+    variances, axes = np.linalg.eigh(centred @ centred.T)
+    coordinates: Doubles = axes * np.sqrt(np.maximum(variances, 0))
+    return coordinates
+
+
+def _climb(objective: Any, start: Doubles, bounds: Any) -> tuple[Doubles, float]:
+    """scikit-learn's own way to the kernel's numbers, ended after ``STEPS``: records without signal have no summit."""
+    from scipy.optimize import minimize
+
+    found = minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": STEPS})
+    return found.x, float(found.fun)
+
+
+def _fit(model: Any, vectors: Doubles, values: Doubles) -> Any:
+    """Fit a model of scikit-learn."""
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    with threadpool_limits(1), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a kernel at its bounds: the records say no more
         return model.fit(vectors, values)
 

@@ -365,8 +365,8 @@ def test_audit_of_the_smallest_table() -> None:
     for surrogate in SURROGATES:
         given = params(1, 1, surrogate=surrogate)
         audit = LookupTable([record((1,), 0.2), record((2,), 0.5)], line(0, 1), given).audit()
-        assert [point["estimated"] for point in audit["points"]] == pytest.approx([0.5, 0.2])
-        assert all(row["mae"] == pytest.approx(0.3) for row in audit["comparison"])
+        assert [point["estimated"] for point in audit["points"]] == pytest.approx([0.5, 0.2], abs=1e-3)
+        assert all(row["mae"] == pytest.approx(0.3, abs=1e-3) for row in audit["comparison"])
 
 
 def test_audit_of_equal_records_has_no_correlation() -> None:
