@@ -125,22 +125,36 @@ class Proxy(ProxyRun, Generators):
 
 
 class Table(Settings):
-    representation: Literal["embedding", "index"]
+    representation: Literal["embedding", "index", "moments", "counts"]
+    centroids: Positive
+    surrogate: Literal["nearest", "gp", "ridge"]
     neighbours: Positive
     threshold_deviations: float
+    far_uncertainty: Fraction
 
 
 class Agent(Settings):
     hidden: Positive
+    chunk: Count
 
 
 class Search(Settings):
     iterations: Positive
     subsets: Positive
     learning_rate: Rate
+    baseline: Literal["moving", "leave_one_out"]
     baseline_decay: Fraction
+    temperature: Rate
+    entropy_bonus: Annotated[float, Field(ge=0)]
+    patience: Count
     fallback: Count
     checkpoint_every: Count
+
+    @model_validator(mode="after")
+    def _others_to_compare_with(self) -> Self:
+        if self.baseline == "leave_one_out" and self.subsets < 2:
+            raise ValueError("baseline leave_one_out compares the subsets of a scan; set subsets to 2 or more")
+        return self
 
 
 class Machine(Settings):

@@ -14,7 +14,7 @@ PACKAGE = Path(mgral.__file__).parent
 # A room's own level; it imports from lower levels and, within a level, from itself alone.
 LEVELS = {
     0: ["errors", "files", "seeds", "settings", "plugins", "types", "params", "boxes", "arrays", "codehash"],
-    1: ["datasets", "pools", "images", "records", "selections", "curves", "augment", "compute"],
+    1: ["datasets", "pools", "images", "records", "selections", "curves", "augment", "compute", "representations", "surrogates"],
     2: ["lookup"],
     3: ["agent"],
     4: ["detectors"],

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
 
 from mgral.errors import MgralError
-from mgral.lookup import LookupTable, represent
+from mgral.lookup import LookupTable
 from mgral.params import Table
 from mgral.records import as_json, from_json
-from mgral.types import Embeddings, Record
+from mgral.representations import REPRESENTATIONS, describer
+from mgral.surrogates import SURROGATES
+from mgral.types import Embeddings, Floats, Record
 
 
 def line(*places: float) -> Embeddings:
@@ -23,9 +24,21 @@ def line(*places: float) -> Embeddings:
 
 
 def params(
-    neighbours: int = 2, deviations: float = 1.0, representation: Literal["embedding", "index"] = "embedding"
+    neighbours: int = 2, deviations: float = 1.0, representation: str = "embedding", surrogate: str = "nearest"
 ) -> Table:
-    return Table(representation=representation, neighbours=neighbours, threshold_deviations=deviations)
+    given = {
+        "representation": representation,
+        "centroids": 4,
+        "surrogate": surrogate,
+        "neighbours": neighbours,
+        "threshold_deviations": deviations,
+        "far_uncertainty": 0.9,
+    }
+    return Table.parse(given, "table")
+
+
+def represent(batches: list[list[int]], embeddings: Embeddings, kind: str, centroids: int = 4) -> Floats:
+    return describer(embeddings, kind, centroids)(batches)
 
 
 def record(ids: tuple[int, ...], value: float, generator: str = "random") -> Record:
@@ -43,6 +56,54 @@ def test_index_batches_differ_by_the_images_only_one_holds() -> None:
     assert vectors.tolist() == [[1, 1, 1, 0, 0], [1, 0, 1, 1, 0]]
     table = LookupTable([record((1, 2, 3), 0.2), record((4, 5), 0.4)], line(0, 0, 0, 0, 0), params(1, 1, "index"))
     assert table.price([[1, 3, 4]]).distance.tolist() == pytest.approx([math.sqrt(2)])  # images 2 and 4
+
+
+def test_moments_are_the_mean_and_the_spread_end_to_end() -> None:
+    # Places 1, 3, 8: mean 4, variance (9 + 1 + 16) / 3; the second dimension is constant.
+    vectors = represent([[1, 2, 3], [2]], line(1, 3, 8), "moments")
+    assert vectors[0].tolist() == pytest.approx([4, 0, math.sqrt(2 * 26 / 3), 0])
+    assert vectors[1].tolist() == [3, 0, 0, 0]
+
+
+def test_both_moments_weigh_the_same_between_random_batches() -> None:
+    """Squared distances between batches of a normal pool: half from the means, half from the spreads."""
+    rng = np.random.default_rng(0)
+    embeddings = Embeddings(np.arange(4000), rng.normal(size=(4000, 40)).astype(np.float32))
+    vectors = represent([rng.choice(4000, 50, replace=False).tolist() for _ in range(200)], embeddings, "moments")
+    mean, spread = vectors[:, :40].var(axis=0).sum(), vectors[:, 40:].var(axis=0).sum()
+    assert spread / mean == pytest.approx(1, abs=0.1)
+
+
+def test_counts_are_shares_of_two_clusters() -> None:
+    # Images at -1, 1 and 99, 101: centroids 0 and 100, squared distance to the nearest 1 each, so s² = 1. The
+    # other centroid is farther by about 100² and gets nothing. Three images left and one right: 3/4 and 1/4.
+    embeddings = line(-1, 1, 99, 101)
+    vectors = represent([[1, 2, 3], [3, 4], [1, 2, 3, 4]], embeddings, "counts", centroids=2)
+    left = 0 if vectors[0, 0] > vectors[0, 1] else 1
+    assert vectors[:, left].tolist() == pytest.approx([2 / 3, 0, 1 / 2])
+    assert vectors.sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_counts_are_soft_between_centroids() -> None:
+    # Images at 0 and 2 thrice each, and one at 1. k-means puts the middle one to either side; say left: centroids
+    # 1/4 and 2. Squared distances to the nearest: 3 * 1/16, 9/16, 3 * 0: s² = (12/16) / 7 = 3/28. The image at 1 is
+    # at 9/16 and 1: e^(-(9/16) / (2 s²)) : e^(-1 / (2 s²)), the left share is 1 / (1 + e^(-(7/16) * 14/3)).
+    embeddings = line(0, 0, 0, 1, 2, 2, 2)
+    shares = represent([[4]], embeddings, "counts", centroids=2)[0]
+    assert shares.max() == pytest.approx(1 / (1 + math.exp(-(7 / 16) * (14 / 3))), rel=1e-5)
+    assert shares.sum() == pytest.approx(1)
+
+
+def test_counts_repeat_to_the_last_bit_and_take_no_more_centroids_than_images() -> None:
+    rng = np.random.default_rng(2)
+    embeddings = Embeddings(np.arange(500), rng.normal(size=(500, 32)).astype(np.float32))
+    batches = [rng.choice(500, 20, replace=False).tolist() for _ in range(5)]
+    one, other = (represent(batches, embeddings, "counts", 16) for _ in range(2))
+    assert one.shape == (5, 16)
+    assert one.tobytes() == other.tobytes()
+    assert represent([[1], [2]], line(0, 5, 9), "counts", 16).shape == (2, 3)
+    with pytest.raises(MgralError, match="image 2 has an embedding that is not finite"):
+        represent([[1]], line(0, math.nan, 9), "counts", 2)
 
 
 def test_neighbours_weigh_by_inverse_distance() -> None:
@@ -181,6 +242,27 @@ def test_damaged_files_are_named(saved: tuple[LookupTable, Embeddings, Path], na
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("representation", REPRESENTATIONS)
+def test_any_table_is_the_same_after_loading(
+    saved: tuple[LookupTable, Embeddings, Path], representation: str, surrogate: str, tmp_path: Path
+) -> None:
+    table, embeddings, _ = saved
+    given = params(3, 1, representation, surrogate)
+    built = LookupTable(table.records, embeddings, given)
+    built.save(tmp_path / "other")
+    loaded = LookupTable.load(tmp_path / "other", embeddings, given)
+    asked = [embeddings.ids[k : k + 4].tolist() for k in range(16)]
+    before, after = built.price(asked), loaded.price(asked)
+    assert after.value.tobytes() == before.value.tobytes()
+    assert after.far.tobytes() == before.far.tobytes()
+    assert ((before.value >= 0) & (before.value <= 1)).all()
+    assert not built.price([record.ids for record in built.records]).far.any()
+    built.add(record((10, 11, 12, 13), 0.9))
+    again = LookupTable([*table.records, record((10, 11, 12, 13), 0.9)], embeddings, given)
+    assert built.price(asked).value.tobytes() == again.price(asked).value.tobytes()
+
+
 def test_other_embeddings_or_parameters_than_the_tables_are_refused(
     saved: tuple[LookupTable, Embeddings, Path],
 ) -> None:
@@ -256,8 +338,35 @@ def test_audit_leaves_one_out() -> None:
     assert audit["spread"] == pytest.approx(math.sqrt(0.025))
     assert audit["threshold"] == pytest.approx(14 / 6 - math.sqrt(40 / 6 - (14 / 6) ** 2))
     assert (audit["records"], audit["neighbours"], audit["representation"]) == (4, 1, "embedding")
+    assert audit["surrogate"] == "nearest"
     assert audit["far"] == 0  # each has another at distance 1, the threshold is 1.23
     assert LookupTable(records, places, params(1, 2)).audit()["far"] == 1  # the threshold is 0.12
+
+
+def test_audit_compares_everything_on_the_same_records() -> None:
+    # mAP is 0.1 + 0.1 * place: a line, of which ridge regression needs no neighbour. By index all records are as
+    # far from each other, and the best guess is no better than the others' mean.
+    places = [0.0, 1, 2, 3, 4, 5, 6, 7]
+    records = [record((k + 1,), 0.1 + 0.1 * place) for k, place in enumerate(places)]
+    audit = LookupTable(records, line(*places), params(1)).audit()
+    found = {(row["representation"], row["surrogate"]): row for row in audit["comparison"]}
+    assert list(found) == [(kind, name) for kind in REPRESENTATIONS for name in SURROGATES]
+    assert all(list(row)[2:] == ["mae", "spearman", "kendall", "far"] for row in audit["comparison"])
+    own = found["embedding", "nearest"]
+    assert {key: audit[key] for key in ("mae", "spearman", "kendall", "far")} == {k: own[k] for k in list(own)[2:]}
+    assert found["embedding", "ridge"]["mae"] < 0.01 < found["embedding", "nearest"]["mae"]
+    assert found["embedding", "ridge"]["spearman"] == pytest.approx(1)
+    assert found["embedding", "gp"]["kendall"] > 0.9
+    assert found["index", "ridge"]["mae"] == pytest.approx(audit["mae_mean"], rel=0.01)
+
+
+def test_audit_of_the_smallest_table() -> None:
+    # Two records: each is the other's only evidence.
+    for surrogate in SURROGATES:
+        given = params(1, 1, surrogate=surrogate)
+        audit = LookupTable([record((1,), 0.2), record((2,), 0.5)], line(0, 1), given).audit()
+        assert [point["estimated"] for point in audit["points"]] == pytest.approx([0.5, 0.2], abs=1e-3)
+        assert all(row["mae"] == pytest.approx(0.3, abs=1e-3) for row in audit["comparison"])
 
 
 def test_audit_of_equal_records_has_no_correlation() -> None:

@@ -53,6 +53,52 @@ def test_the_scan_is_the_loop_with_its_gradients(length: int) -> None:
         assert length < 3 or gradient.abs().max() > 1e-6, name  # none is trivially right
 
 
+@pytest.mark.parametrize("chunk", [1, 5, 36, 37])
+def test_a_scan_in_chunks_is_the_same_scan(chunk: int) -> None:
+    """The loop over steps again: 37 images in chunks, the last one shorter or not there at all."""
+    torch.manual_seed(0)
+    policy = Policy(dims=6, hidden=9, seed=4, chunk=chunk).double()
+    features = torch.randn(37, 6, dtype=torch.float64)
+    weight = torch.randn(37, dtype=torch.float64)
+    expected = scan_by_steps(policy, features)
+    assert torch.allclose(policy(features), expected, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        assert torch.allclose(policy(features), expected, rtol=0, atol=1e-12)
+    parameters = list(policy.parameters())
+    exact = torch.autograd.grad((expected * weight).sum(), parameters)
+    chunked = torch.autograd.grad((policy(features) * weight).sum(), parameters)
+    for one, other in zip(chunked, exact, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-10)
+
+
+def test_chunks_in_single_precision() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(300, 256)
+    whole, chunked = Policy(256, 257, 0)(features), Policy(256, 257, 0, chunk=64)(features)
+    assert torch.allclose(chunked, whole, rtol=0, atol=1e-6)
+    assert torch.equal(chunked, Policy(256, 257, 0, chunk=64)(features))
+
+
+def test_chunks_keep_no_activations_of_the_pool() -> None:
+    """What autograd holds between the way there and the way back, beside the features themselves."""
+
+    def held(chunk: int, length: int) -> int:
+        policy, features = Policy(16, 32, 0, chunk), torch.randn(length, 16)
+        sizes: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() != features.untyped_storage().data_ptr():
+                sizes[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            policy(features)
+        return sum(sizes.values())
+
+    assert held(0, 4000) > 10 * held(100, 4000)
+
+
 def test_published_widths() -> None:
     policy = Policy(dims=256, hidden=257, seed=0)
     assert policy.lstm.weight_ih_l0.shape == (4 * 257, 257)
@@ -121,10 +167,10 @@ def test_sequences_that_cannot_be_scanned() -> None:
 
 
 def test_a_saved_policy_is_the_same_policy(tmp_path: Path) -> None:
-    policy, features = Policy(6, 9, seed=2**62 + 1), torch.randn(8, 6)
+    policy, features = Policy(6, 9, seed=2**62 + 1, chunk=5), torch.randn(8, 6)
     policy.save(tmp_path / "agent.safetensors")
     loaded = Policy.load(tmp_path / "agent.safetensors")
-    assert (loaded.dims, loaded.hidden, loaded.seed) == (6, 9, 2**62 + 1)
+    assert (loaded.dims, loaded.hidden, loaded.seed, loaded.chunk) == (6, 9, 2**62 + 1, 5)
     assert torch.equal(loaded(features), policy(features))
     loaded.save(tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "agent.safetensors").read_bytes()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,15 +38,17 @@ class Known:
         raise AssertionError("nothing is far from a formula")
 
 
-def settings(iterations: int, subsets: int = 4, fallback: int = 0, checkpoint_every: int = 0) -> Search:
-    return Search(
-        iterations=iterations,
-        subsets=subsets,
-        learning_rate=0.001,
-        baseline_decay=0.5,
-        fallback=fallback,
-        checkpoint_every=checkpoint_every,
-    )
+def settings(iterations: int, subsets: int = 4, fallback: int = 0, checkpoint_every: int = 0, **others: Any) -> Search:
+    published = {
+        "learning_rate": 0.001,
+        "baseline": "moving",
+        "baseline_decay": 0.5,
+        "temperature": 1.0,
+        "entropy_bonus": 0.0,
+        "patience": 0,
+    }
+    given = {"iterations": iterations, "subsets": subsets, "fallback": fallback, "checkpoint_every": checkpoint_every}
+    return Search(**{**published, **given, **others})
 
 
 def pool(count: int, dims: int) -> Embeddings:
@@ -102,8 +106,79 @@ def test_the_baseline_trails_by_half() -> None:
     rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 0.1, 2, settings(3, 1), 0).rows
     assert [row.reward for row in rows] == pytest.approx([0.1, 0.3, 0.5])
     assert [row.baseline for row in rows] == pytest.approx([0.1, 0.1, 0.2])
+    assert [row.average for row in rows] == pytest.approx([0.1, 0.2, 0.35])
     assert rows[0].loss == 0
     assert [(row.iteration, row.estimated, row.trained) for row in rows] == [(0, 1, 0), (1, 1, 0), (2, 1, 0)]
+
+
+def test_the_leave_one_out_baseline_is_the_mean_of_the_other_batches() -> None:
+    # 0.1, 0.2, 0.6: others (0.2 + 0.6) / 2, (0.1 + 0.6) / 2, (0.1 + 0.2) / 2. Advantages sum to 0.
+    assert search.others_mean(np.array([0.1, 0.2, 0.6])) == pytest.approx([0.4, 0.35, 0.15])
+    # Equal batches: nothing to learn from the first iteration, and from the second, better one, neither; the moving
+    # average would praise it.
+    policy, worth = Policy(3, 4, 0), iter([0.2, 0.2, 0.4, 0.4])
+    table = Known(lambda batch: next(worth))
+    result = search.run(policy, pool(5, 3), range(1, 6), table, 0.1, 2, settings(2, 2, baseline="leave_one_out"), 0)
+    assert [row.loss for row in result.rows] == [0, 0]
+    assert [row.baseline for row in result.rows] == pytest.approx([0.1, 0.3])
+    for name, weight in policy.state_dict().items():
+        assert torch.equal(weight, result.policy.state_dict()[name])
+
+
+def test_entropy_of_three_weights() -> None:
+    # Weights 1, 1, 2: p = 1/4, 1/4, 1/2; H = 2 * 1/4 ln 4 + 1/2 ln 2 = 1.5 ln 2.
+    # dH/ds_i = -p_i (ln p_i + H): -1/4 (-2 ln 2 + 1.5 ln 2) = ln 2 / 8, twice, and -1/2 * 0.5 ln 2 = -ln 2 / 4.
+    logits = torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64).log().requires_grad_()
+    value = search.entropy(logits)
+    value.backward()
+    assert value.item() == pytest.approx(1.5 * math.log(2))
+    assert logits.grad is not None
+    assert logits.grad.tolist() == pytest.approx([math.log(2) / 8, math.log(2) / 8, -math.log(2) / 4])
+
+
+def test_the_entropy_bonus_alone_flattens_the_scores() -> None:
+    # All batches are worth the same: the only gradient is the bonus's. loss = -0.5 H.
+    result = search.run(
+        Policy(3, 8, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.5), 0.1, 3, settings(60, entropy_bonus=0.5), 0
+    )
+    assert result.rows[0].loss == pytest.approx(-0.5 * result.rows[0].entropy)
+    assert result.rows[0].entropy < result.rows[-1].entropy <= math.log(9)
+    assert result.rows[-1].entropy == pytest.approx(math.log(9), abs=1e-4)
+
+
+def test_temperature_flattens_the_draws() -> None:
+    # The scores are the same in the first iteration; at a million degrees all images are alike, at a
+    # millionth the largest scores are taken each time.
+    embeddings, policy, seen = pool(9, 3), Policy(3, 8, 0), []
+
+    def worth(batch: Batch) -> float:
+        seen.append(batch)
+        return 0.5
+
+    hot = search.run(policy, embeddings, range(1, 10), Known(worth), 0.1, 3, settings(1, 8, temperature=1e6), 0)
+    assert hot.rows[0].entropy == pytest.approx(math.log(9))
+    assert len(set(seen)) > 1
+    seen.clear()
+    cold = search.run(policy, embeddings, range(1, 10), Known(worth), 0.1, 3, settings(1, 8, temperature=1e-6), 0)
+    assert cold.rows[0].entropy == pytest.approx(0, abs=1e-6)
+    ids, features = sequence(range(1, 10), embeddings, policy)
+    assert set(seen) == {tuple(sorted(ids[k] for k in policy(features).topk(3).indices.tolist()))}
+
+
+def test_patience_ends_a_search_that_no_longer_improves() -> None:
+    # One batch an iteration, worth 0.2, 0.4, 0.1, 0.1, …: the average goes 0.2, 0.3, 0.2, 0.15, 0.125. Its high
+    # is iteration 1; the third iteration after it, 4, is the last.
+    worth = iter([0.2, 0.4] + [0.1] * 8)
+    table = Known(lambda batch: next(worth))
+    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 0.0, 2, settings(10, 1, patience=3), 0).rows
+    assert [row.average for row in rows] == pytest.approx([0.2, 0.3, 0.2, 0.15, 0.125])
+
+
+def test_patience_is_renewed_by_each_high() -> None:
+    worth = iter([0.1 * t for t in range(10)])
+    table = Known(lambda batch: next(worth))
+    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 0.0, 2, settings(10, 1, patience=1), 0).rows
+    assert len(rows) == 10
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -120,6 +195,37 @@ def test_the_agent_finds_the_best_batch_of_an_additive_reward(seed: int) -> None
     assert abs(result.rows[0].reward) < 0.4 * best
     assert np.mean([row.reward for row in result.rows[-20:]]) > 0.8 * best
     assert 0.01 * np.mean([values[i - 1] for i in chosen]) > 0.85 * best
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_agent_learns_not_to_take_duplicates(seed: int) -> None:
+    """Eight pictures, five identical copies of each, and 40 worthless images; a batch is worth what it covers.
+
+    Picture k is worth (14 - k) / 14 once, its copies nothing more; the total is 84/14 = 6. The eight images of the
+    highest value are five copies of the first and three of the second picture: (14 + 13) / 14, 0.32 of the total.
+    Copies have the same embedding, so only the state of the scan can tell the first of them from the others.
+    """
+    rng = np.random.default_rng(0)
+    pictures, others = rng.normal(size=(8, 16)), rng.normal(size=(40, 16))
+    embeddings = Embeddings(
+        np.arange(1, 81), np.concatenate([np.repeat(pictures, 5, axis=0), others]).astype(np.float32)
+    )
+    value = [(14 - k) / 14 for k in range(8)]
+
+    def covered(batch: Batch) -> float:
+        return sum(value[k] for k in {(i - 1) // 5 for i in batch if i <= 40}) / 6
+
+    top_by_value = [1, 2, 3, 4, 5, 6, 7, 8]
+    assert covered(top_by_value) == pytest.approx(27 / 84)
+    random = np.mean([covered(rng.choice(80, 8, replace=False) + 1) for _ in range(500)])
+    table = Known(lambda batch: 0.3 + 0.05 * covered(batch))
+    result = search.run(Policy(16, 64, seed), embeddings, range(1, 81), table, 0.3, 8, settings(400, 8), seed)
+    ids, features = sequence(range(1, 81), embeddings, result.policy)
+    chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:8].tolist()]
+    assert covered(chosen) > 0.75
+    assert covered(chosen) > 2 * covered(top_by_value)
+    assert covered(chosen) > 1.5 * random
+    assert np.mean([row.reward for row in result.rows[-20:]]) > 0.05 * 0.75
 
 
 def test_batches_have_the_size_asked_and_only_unlabelled_images() -> None:
@@ -154,7 +260,14 @@ def far_pool() -> tuple[Embeddings, LookupTable]:
     vectors = np.array([[0, 0], [1, 0], [10, 0], [20, 0], [30, 0], [40, 0]], np.float32)
     embeddings = Embeddings(np.arange(1, 7), vectors)
     records = [Record((1,), "random", 0.2, 1.0), Record((2,), "random", 0.3, 1.0)]
-    table = Table(representation="embedding", neighbours=1, threshold_deviations=1.0)
+    table = Table(
+        representation="embedding",
+        centroids=4,
+        surrogate="nearest",
+        neighbours=1,
+        threshold_deviations=1.0,
+        far_uncertainty=0.9,
+    )
     return embeddings, LookupTable(records, embeddings, table)
 
 
@@ -205,18 +318,23 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_search_goes_on_to_the_same_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "others",
+    [{}, {"baseline": "leave_one_out", "temperature": 2.0, "entropy_bonus": 0.01, "patience": 8}],
+    ids=["published", "every option"],
+)
+def test_a_killed_search_goes_on_to_the_same_result(others: dict[str, Any], tmp_path: Path) -> None:
     """Killed by the third proxy; the records of the first two come back with the checkpoint."""
-    parameters = settings(12, 2, fallback=3, checkpoint_every=5)
+    parameters = settings(12, 2, fallback=3, checkpoint_every=5, **others)
 
-    def go(checkpoint: Path | None, patience: int) -> tuple[search.Result, LookupTable, int]:
+    def go(checkpoint: Path | None, alive: int) -> tuple[search.Result, LookupTable, int]:
         embeddings, table = far_pool()
         calls = 0
 
         def train(ids: tuple[int, ...]) -> Record:
             nonlocal calls
             calls += 1
-            if calls > patience:
+            if calls > alive:
                 raise Killed
             return proxy(ids)
 
@@ -295,10 +413,11 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_rows_are_written_in_full(tmp_path: Path) -> None:
-    row = search.Row(0, 0.1 + 0.2, -0.25, 1e-7, 3, 1, 2.5)
+    row = search.Row(0, 0.1 + 0.2, -0.25, 1e-7, 3, 1, 2.5, 0.5, 6.0)
     search.write_rows([row], tmp_path / "search.csv")
     assert (tmp_path / "search.csv").read_text() == (
-        "iteration,reward,baseline,loss,estimated,trained,distance\n0,0.30000000000000004,-0.25,1e-07,3,1,2.5\n"
+        "iteration,reward,baseline,loss,estimated,trained,distance,average,entropy\n"
+        "0,0.30000000000000004,-0.25,1e-07,3,1,2.5,0.5,6.0\n"
     )
 
 

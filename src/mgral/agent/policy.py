@@ -14,11 +14,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mgral import seeds
 from mgral.errors import MgralError
 from mgral.files import whole
 from mgral.types import Embeddings
+
+COLUMNS = 32
+"""Dimensions standardised at a time, so that the float64 of a large pool does not outgrow its float32."""
+
+State = tuple[Tensor, Tensor]
 
 
 class Policy(nn.Module):
@@ -26,33 +32,34 @@ class Policy(nn.Module):
 
     Step i reads [f_i ; s_{i-1}], the image's embedding and the score before (s_0 = 0); a linear decoder gives
     s_i = w·h_i + β.
+
+    Memory of a scan with its way back, beside features and scores: about 18 KiB an image at the paper's widths
+    (float32 on a CPU, measured). With ``chunk`` set, for the images of one chunk only, whatever the length of the
+    pool; of the others only the LSTM's state at their border is kept.
     """
 
-    def __init__(self, dims: int, hidden: int, seed: int) -> None:
+    def __init__(self, dims: int, hidden: int, seed: int, chunk: int = 0) -> None:
         """Make an untrained policy.
 
         Args:
             dims: width of the embeddings (paper: 256).
             hidden: width of the LSTM's state (paper: 257).
             seed: decides the initial weights and the order of the scan; the global generator is untouched.
+            chunk: images scanned at a time; 0 for all at once.
         """
         super().__init__()
-        self.dims, self.hidden, self.seed = dims, hidden, seed
+        self.dims, self.hidden, self.seed, self.chunk = dims, hidden, seed, chunk
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seeds.stream(seed, "policy weights"))
             self.lstm = nn.LSTM(dims + 1, hidden)
             self.decoder = nn.Linear(hidden, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scores of a sequence of images.
+        """Scores of a sequence of images, chunk by chunk.
 
-        The loop over steps is folded into one call of the LSTM kernel, with exact gradients. With w_s the
-        column of W_ih that meets the score, the score's part of step i > 1 is
-
-            w_s · s_{i-1} = w_s · (w·h_{i-1} + β) = (w_s wᵀ) h_{i-1} + w_s β.
-
-        So W_hh + w_s wᵀ takes the place of W_hh, and the constant β that of the score in the input. At the
-        first step both vanish: h_0 = 0, and the input is 0.
+        The state is carried from chunk to chunk, and so is its gradient on the way back: nothing is truncated.
+        A chunk's activations are dropped after its scores and made anew when the gradient comes to it
+        (checkpointing; Chen et al. 2016), which is what truncation would need as well, so exactness costs nothing.
 
         Args:
             features: [N, dims], see :func:`sequence`.
@@ -60,23 +67,45 @@ class Policy(nn.Module):
         Returns:
             [N], s_1 … s_N.
         """
+        state: State | None = None
+        if not 0 < self.chunk < len(features):
+            return self._scan(features, state)[0]
+        scores = []
+        for chunk in features.split(self.chunk):
+            part, state = checkpoint(self._scan, chunk, state, use_reentrant=False, preserve_rng_state=False)
+            scores.append(part)
+        return torch.cat(scores)
+
+    def _scan(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """Scores of the images that follow on ``state``, (h, c) [1, 1, hidden] each, and the state after them.
+
+        The loop over steps is folded into one call of the LSTM kernel, with exact gradients. With w_s the
+        column of W_ih that meets the score, the score's part of step i > 1 is
+
+            w_s · s_{i-1} = w_s · (w·h_{i-1} + β) = (w_s wᵀ) h_{i-1} + w_s β.
+
+        So W_hh + w_s wᵀ takes the place of W_hh, and the constant β that of the score in the input. At the
+        first step of the pool (no state) both vanish: h_0 = 0, and the input is 0.
+        """
         w, beta = self.decoder.weight, self.decoder.bias  # [1, hidden], [1]
         w_ih, w_hh, b_ih, b_hh = self.lstm.all_weights[0]
         w_s = w_ih[:, -1:]  # [4 hidden, 1]
         recurrent = w_hh + w_s @ w  # [4 hidden, hidden]
-        later = torch.ones(len(features), 1, dtype=features.dtype, device=features.device)
-        later[0] = 0
+        later = features.new_ones(len(features), 1)
+        if state is None:
+            later[0] = 0
+            state = features.new_zeros(1, 1, self.hidden), features.new_zeros(1, 1, self.hidden)
         inputs = torch.cat([features, later * beta], dim=1).unsqueeze(1)  # [N, 1 sequence, dims + 1]
-        start = torch.zeros(1, 1, self.hidden, dtype=features.dtype, device=features.device)
         weights = [w_ih, recurrent, b_ih, b_hh]
-        states, _, _ = torch.lstm(inputs, (start, start), weights, True, 1, 0.0, self.training, False, False)
-        scores: Tensor = self.decoder(states).view(-1)
-        return scores
+        outputs, h, c = torch.lstm(inputs, state, weights, True, 1, 0.0, self.training, False, False)
+        scores: Tensor = self.decoder(outputs).view(-1)
+        return scores, (h, c)
 
     def save(self, path: str | Path) -> None:
         """Write ``agent.safetensors``."""
         # One entry only: safetensors does not keep the order of several, and the bytes should repeat.
-        about = {"policy": json.dumps({"dims": self.dims, "hidden": self.hidden, "seed": self.seed})}
+        shape = {"dims": self.dims, "hidden": self.hidden, "seed": self.seed, "chunk": self.chunk}
+        about = {"policy": json.dumps(shape)}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with whole(path) as temporary:
             save_file(tensors, temporary, about)
@@ -92,8 +121,7 @@ class Policy(nn.Module):
             raise MgralError(f"{path}: no such file; train an agent with `mgral search`")
         try:
             with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["policy"])
-                policy = cls(about["dims"], about["hidden"], about["seed"])
+                policy = cls(**json.loads((file.metadata() or {})["policy"]))
                 policy.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
             raise MgralError(f"{path}: not the weights of an agent; make it anew with `mgral search`") from None
@@ -127,18 +155,20 @@ def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tupl
     if not ordered:
         raise MgralError("no unlabelled image is left to scan; end the experiment here or add images")
     ordered = [ordered[k] for k in seeds.generator(policy.seed, "scan order").permutation(len(ordered))]
-    mean = embeddings.vectors.mean(axis=0, dtype=np.float64)
-    scale = embeddings.vectors.std(axis=0, dtype=np.float64)
-    constant = scale <= 1e-6 * np.abs(mean)
     try:
-        rows = embeddings.rows(ordered)
+        features = embeddings.rows(ordered)
     except KeyError as error:
         raise MgralError(f"image {error.args[0]} has no embedding; run `mgral embed` for this pool") from None
-    unfit = ~np.isfinite(rows).all(axis=1)
+    unfit = ~np.isfinite(features).all(axis=1)
     if unfit.any():
         raise MgralError(f"image {ordered[int(unfit.argmax())]} has an embedding that is not finite; run `mgral embed`")
-    features = np.where(constant, 0, (rows - mean) / np.where(constant, 1, scale))
-    return ordered, torch.from_numpy(features.astype(np.float32))
+    for start in range(0, policy.dims, COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        pool = embeddings.vectors[:, columns].astype(np.float64)
+        mean, scale = pool.mean(axis=0), pool.std(axis=0)
+        constant = scale <= 1e-6 * np.abs(mean)
+        features[:, columns] = np.where(constant, 0, (features[:, columns] - mean) / np.where(constant, 1, scale))
+    return ordered, torch.from_numpy(features)
 
 
 def sample(scores: Tensor, size: int, subsets: int, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """The search: REINFORCE trains the policy against the lookup table (arXiv 2310.08387; Williams 1992).
 
 One iteration: scan the pool once, sample a few batches from the scores, price them by the table, and raise
-the probability of those that beat the moving average of the reward.
+the probability of those that beat the baseline: the moving average of the reward, or the scan's other batches.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import trange
@@ -51,10 +52,12 @@ class Row:
     Attributes:
         iteration: 0 … iterations - 1.
         reward: mean over the sampled batches of R = mAP(proxy) - mAP(M_c).
-        baseline: the moving average that this iteration's rewards were held against, in the unit of R.
-        loss: mean over the batches of -(mAP - mAP_ref) · log π(S).
+        baseline: what this iteration's rewards were held against, in the unit of R (mean over the batches).
+        loss: mean over the batches of -(mAP - baseline) · log π(S), less the weighted entropy.
         estimated, trained: batches priced by the table, and by a proxy trained for them.
         distance: mean distance to the nearest record of the table.
+        average: the moving average of the reward after this iteration; ``search.patience`` watches it.
+        entropy: of the distribution of a batch's first image, nats, 0 … ln N.
     """
 
     iteration: int
@@ -64,6 +67,8 @@ class Row:
     estimated: int
     trained: int
     distance: float
+    average: float
+    entropy: float
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,9 @@ def run(
 ) -> Result:
     """Train a policy to pick the batch that the table values highest.
 
-    The published update is kept as it is. Adam divides a gradient by its own running size, so neither the
-    small differences of mAP (about 0.01) nor the length of a batch (log π is a sum over it) changes the size of
-    the steps.
+    With the default parameters the update is the published one. Adam divides a gradient by its own running size,
+    so neither the small differences of mAP (about 0.01) nor the length of a batch (log π is a sum over it) changes
+    the size of the steps.
 
     Args:
         policy: the initial weights; left unchanged.
@@ -132,9 +137,12 @@ def run(
     for t in trange(
         len(rows), params.iterations, initial=len(rows), total=params.iterations, desc="search", disable=None
     ):
-        scores = policy(features)  # [N]
+        if params.patience and _since_best(rows) >= params.patience:
+            log.info("search: stopped at %d of %d, no better for %d", t, params.iterations, params.patience)
+            break
+        logits = policy(features) / params.temperature  # [N]
         noise = torch.Generator().manual_seed(seeds.stream(seed, "search", t))
-        subsets = sample(scores, min(batch, len(ids)), params.subsets, noise)  # [K, b]
+        subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
         batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
         price = table.price(batches)
         maps = price.value.copy()
@@ -143,22 +151,26 @@ def run(
         mean = float(maps.mean())
         if reference is None:
             reference = mean  # the paper does not say how mAP_ref starts; from 0, the first steps would all be praise
-        loss = reinforce_loss(scores, subsets, maps - reference)
+        baseline = others_mean(maps) if params.baseline == "leave_one_out" else np.full_like(maps, reference)
+        uncertainty = entropy(logits)
+        loss = reinforce_loss(logits, subsets, maps - baseline) - params.entropy_bonus * uncertainty
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
         rows.append(
             Row(
                 iteration=t,
                 reward=mean - start_map,
-                baseline=reference - start_map,
+                baseline=float(baseline.mean()) - start_map,
                 loss=loss.item(),
                 estimated=len(batches) - trained,
                 trained=trained,
                 distance=float(price.distance.mean()),
+                average=reference - start_map,
+                entropy=uncertainty.item(),
             )
         )
-        reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
 
         due = params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained)
         if checkpoint is not None and due and t + 1 < params.iterations:
@@ -179,16 +191,33 @@ def run(
     return Result(policy, tuple(rows), tuple(added))
 
 
-def reinforce_loss(scores: Tensor, subsets: Tensor, advantages: Doubles) -> Tensor:
-    """Mean over subsets of −(mAP − mAP_ref) · log π(S).
+def reinforce_loss(logits: Tensor, subsets: Tensor, advantages: Doubles) -> Tensor:
+    """Mean over subsets of −(mAP − baseline) · log π(S).
 
     Args:
-        scores: [N]; gradients flow to them.
+        logits: [N]; gradients flow to them.
         subsets: [K, b] positions in the order drawn.
-        advantages: [K], mAP − mAP_ref.
+        advantages: [K], mAP − baseline.
     """
-    weights = torch.from_numpy(advantages).to(scores.device)
-    return -(weights * log_probability(scores, subsets)).mean()
+    weights = torch.from_numpy(advantages).to(logits.device)
+    return -(weights * log_probability(logits, subsets)).mean()
+
+
+def others_mean(maps: Doubles) -> Doubles:
+    """[K], for each subset the mean mAP of the K − 1 others: a baseline independent of it, hence unbiased."""
+    return (maps.sum() - maps) / (len(maps) - 1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of softmax(logits [N]) in nats, float64: how open the choice of the first image still is."""
+    log_p = logits.double().log_softmax(0)
+    return -(log_p.exp() * log_p).sum()
+
+
+def _since_best(rows: Sequence[Row]) -> int:
+    """Iterations since the moving average of the reward set its last high; 0 before the first."""
+    best = max(range(len(rows)), key=lambda t: rows[t].average, default=-1)
+    return len(rows) - 1 - best
 
 
 def _train_far(
@@ -235,7 +264,7 @@ def _report(rows: list[Row], iterations: int) -> None:
 
 def _fingerprint(policy: Policy, ids: list[int], features: Tensor, *settings: Any) -> str:
     """Names everything a search depends on, so that no checkpoint of another one is taken up."""
-    digest = hashlib.sha256(repr((policy.seed, ids, settings)).encode())
+    digest = hashlib.sha256(repr((policy.seed, policy.chunk, ids, settings)).encode())
     for tensor in (features, *policy.state_dict().values()):
         digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     result = search.run(
-        Policy(embeddings.vectors.shape[1], params.agent.hidden, seed),
+        Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
         embeddings,
         pool.unlabelled,
         LookupTable.load(arguments.table, embeddings, params.table),

@@ -1,0 +1,50 @@
+"""A selection of 1,000 from a million images: twenty iterations of the search, then the scan that picks.
+
+python tests/benchmarks/million.py. To reach: 1,800 seconds and 16,384 MiB on two cores. No plain implementation: its
+graph alone would not fit.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import _measure
+
+from mgral.agent import search
+from mgral.agent.policy import Policy
+from mgral.pools import Pool
+from mgral.strategies import Evidence, mgral
+
+THREADS = 2
+IMAGES, WIDTH, HIDDEN = 1_000_000, 256, 257
+BATCH, RECORDS = 1_000, 200
+ITERATIONS = 20
+CHUNK = 20_000
+
+
+def main() -> None:
+    small = _measure.small(__doc__ or "", THREADS)
+    images, iterations = (50_000, 2) if small else (IMAGES, ITERATIONS)
+    embeddings = _measure.pool(images, WIDTH)
+    table = _measure.table(embeddings, RECORDS, BATCH)
+    ids = tuple(embeddings.ids.tolist())
+    start = time.perf_counter()
+    policy = Policy(WIDTH, HIDDEN, 0, CHUNK)
+    result = search.run(policy, embeddings, ids, table, 0.2, BATCH, _measure.search_params(iterations), 0)
+    searched = time.perf_counter() - start
+    with TemporaryDirectory() as folder:
+        agent = Path(folder) / "agent.safetensors"
+        result.policy.save(agent)
+        evidence = Evidence(pool=Pool(0, {}, ids), classes=("any",), embeddings=embeddings, agent=agent)
+        picks = mgral.select(evidence, BATCH, 0, mgral.Options())
+    seconds = time.perf_counter() - start
+    print(
+        f"{images} images, {iterations} iterations: {searched:.1f} s; picking {len(picks)}: {seconds - searched:.1f} s"
+    )
+    _measure.last_line(None, seconds, _measure.peak_mib())
+
+
+if __name__ == "__main__":
+    main()
