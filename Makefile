@@ -2,6 +2,7 @@
 # the first one that is used builds an environment in .venv, later ones reuse it.
 
 VENV := .venv
+PINNED := $(VENV)/.pinned
 READY := $(VENV)/.ready
 PARAMS ?=
 CORES ?= all
@@ -11,6 +12,13 @@ PYTEST_ARGS ?=
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 UV ?= $(shell command -v uv 2>/dev/null)
+ifneq ($(UV),)
+CREATE = "$(UV)" venv --python "$(PYTHON)"
+INSTALL = "$(UV)" pip install --python $(VENV)/bin/python
+else
+CREATE = "$(PYTHON)" -m venv
+INSTALL = $(VENV)/bin/python -m pip install
+endif
 
 CONFIG := $(if $(PARAMS),--configfile $(PARAMS))
 SMK := Snakefile workflow
@@ -53,20 +61,17 @@ record: $(READY) ## take what snakemake has made into DVC, running nothing [PARA
 
 environment: $(READY) ## build .venv
 
-# Without the stamp, made last, an interrupted build is done again from the start.
-$(READY): requirements/all.txt pyproject.toml
+# Each stamp is made last: an interrupted build is done again from the start.
+$(PINNED): requirements/all.txt
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed and not on PATH;" \
 	  "install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
 	rm -rf $(VENV)
-ifneq ($(UV),)
-	"$(UV)" venv --python "$(PYTHON)" $(VENV)
-	"$(UV)" pip install --python $(VENV)/bin/python --require-hashes --requirement requirements/all.txt
-	"$(UV)" pip install --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
-else
-	"$(PYTHON)" -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --require-hashes --requirement requirements/all.txt
-	$(VENV)/bin/python -m pip install --no-deps --no-build-isolation --editable .
-endif
+	$(CREATE) $(VENV)
+	$(INSTALL) --require-hashes --requirement requirements/all.txt
+	@touch $@
+
+$(READY): $(PINNED) pyproject.toml
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 clean-env: ## remove .venv

@@ -2,6 +2,7 @@
 # the two exchange files only.
 
 MMDET_VENV := .venv-mmdet
+MMDET_PINNED := $(MMDET_VENV)/.pinned
 MMDET_READY := $(MMDET_VENV)/.ready
 
 # mmdet 3.3 with torch 2.1 runs in Python 3.11 and no newer.
@@ -15,8 +16,9 @@ MMCV_WHEELS ?= $(wildcard ../shared/wheels)
 env-mmdet: $(MMDET_READY) ## build .venv-mmdet, for the mmdet detectors [MMCV_WHEELS=folder]
 
 # mmcv is not in requirements/mmdet.txt, where every file has a hash: no registry holds its wheel with ops, each machine
-# builds its own, against the torch that is installed by then. Hence the step of its own, without isolation.
-$(MMDET_READY): requirements/mmdet.txt pyproject.toml
+# builds its own against the torch that is installed by then. Hence the step of its own, without isolation. Ops for a
+# GPU are compiled where CUDA's compiler is found; wheels without them train on the processor, and SSD300 on a GPU too.
+$(MMDET_PINNED): requirements/mmdet.txt
 	@test -n "$(MMDET_PYTHON)" || { echo "make: Python 3.11 is needed for mmdet and not on PATH;" \
 	  "install it, or name it: make env-mmdet MMDET_PYTHON=/path/to/python3.11" >&2; exit 1; }
 	rm -rf $(MMDET_VENV)
@@ -24,8 +26,11 @@ $(MMDET_READY): requirements/mmdet.txt pyproject.toml
 	$(MMDET_VENV)/bin/python -m pip install --require-hashes --requirement requirements/mmdet.txt
 	MMCV_WITH_OPS=1 $(MMDET_VENV)/bin/python -m pip install --no-deps --no-build-isolation \
 	  $(if $(MMCV_WHEELS),--find-links "$(MMCV_WHEELS)") mmcv==2.1.0
-	$(MMDET_VENV)/bin/python -m pip install --no-deps --no-build-isolation --editable .
 	$(MMDET_VENV)/bin/python -c 'import mmcv.ops, mmdet.models'
+	@touch $@
+
+$(MMDET_READY): $(MMDET_PINNED) pyproject.toml
+	$(MMDET_VENV)/bin/python -m pip install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 clean-env-mmdet: ## remove .venv-mmdet

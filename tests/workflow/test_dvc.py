@@ -22,9 +22,10 @@ def recorded(checkout: Checkout) -> Checkout:
 
 def environment_is_there(checkout: Checkout) -> None:
     """Tell make that the environment is built: the commands are those of the environment that runs the tests."""
-    stamp = checkout.root / ".venv" / ".ready"
-    stamp.parent.mkdir()
-    stamp.touch()
+    folder = checkout.root / ".venv"
+    folder.mkdir()
+    for stamp in (".pinned", ".ready"):
+        (folder / stamp).touch()
 
 
 def test_after_record_there_is_nothing_to_do(recorded: Checkout):
@@ -68,7 +69,7 @@ def test_a_clone_knows_as_much(recorded: Checkout, tmp_path: Path):
     before, after = recorded.files("benchmarks/**/*.tsv"), clone.files("benchmarks/**/*.tsv")
     again = {path.removeprefix("benchmarks/") for path in after if after[path] != before[path]}
     assert {"search/shared-0-0.tsv", "train/mgral-0-1.tsv"} <= again
-    assert not {"train/shared-0-0.tsv", "train/random-0-1.tsv", "proxy/shared-0-0-0.tsv"} & again
+    assert not {"train/shared-0-0.tsv", "train/random-0-1.tsv", "retrain/0.tsv", "proxy/shared-0-0-0.tsv"} & again
     assert len(clone.files("shared/seed-0/cycle-0/search.csv").popitem()[1].splitlines()) == 1 + 12
     assert CLEAN in clone.call("dvc", "status")
     assert clone.plan() == {}

@@ -68,6 +68,11 @@ SEARCHERS = [label for label in STRATEGIES if "agent" in NEEDS[label]]
 RECORDS = range(EXPERIMENT.proxy.records)
 CHUNKS = [RECORDS[k : k + EXPERIMENT.proxy.per_job] for k in RECORDS[:: EXPERIMENT.proxy.per_job]]
 
+# What lies beside the strategies' folders, for DVC; the rest is the data set and the cycles.
+RESULTS = ["curve.csv", "report.html", "figures", "benchmarks"]
+if EXPERIMENT.noise.repeats:
+    RESULTS += ["noise.json", "noise"]
+
 # Fixed by a parameter and not by what the machine can spare: the order of sums, and with it the last bits of a
 # result, changes with the number of threads. A job gets them from its parameters.
 THREADS = EXPERIMENT.machine.threads

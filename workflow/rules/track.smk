@@ -20,5 +20,6 @@ rule track:
         seeds=SEEDS,
         shared=shared_targets(),
         cycles=list(tracked_cycles()),
+        results=RESULTS,
     template_engine:
         "jinja2"

@@ -6,6 +6,7 @@ Network, priors, matching and losses are mmdet's. This module turns their layout
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,9 @@ class Options(Settings):
         description="ssd300, retinanet, or an mmdet config: a path, or its place among those that mmdet brings; "
         "a config is Python code and runs when it is read, so take none from strangers",
     )
-    cfg_options: dict[str, Any] = Field({}, description="changes to the config, {dotted.key: value}")
+    cfg_options: dict[str, Any] = Field(
+        {}, description="changes merged into the config, nested as it is or with dotted keys"
+    )
     weights: str | None = Field(
         None, description="local .safetensors or .pth of the whole model or of its backbone; none: from scratch"
     )
@@ -61,6 +64,11 @@ class MMDetector(Detector):
         self, num_classes: int, image_size: int, model: Any, mean: Sequence[float], std: Sequence[float], swap: bool
     ) -> None:
         head = model.bbox_head
+        wanted = getattr(getattr(head, "prior_generator", None), "input_size", image_size)
+        if wanted != image_size:
+            raise MgralError(
+                f"image_size: the config is for {wanted} pixels, not {image_size}; set image_size: {wanted}"
+            )
         with torch.no_grad():
             maps = model.eval().extract_feat(torch.zeros(1, 3, image_size, image_size))
             outputs = head(maps)
@@ -175,7 +183,7 @@ def _read(path: Path, changes: dict[str, Any]) -> Any:
 
     try:
         config = Config.fromfile(path)
-        config.merge_from_dict(changes)
+        config.merge_from_dict(copy.deepcopy(changes))  # mmengine takes `_delete_` out of what it merges
     except Exception as error:  # a config is code: anything may come out of it
         raise MgralError(
             f"{path}: cannot be read as an mmdet config with detector.options.cfg_options "
@@ -191,7 +199,7 @@ def _read(path: Path, changes: dict[str, Any]) -> Any:
 
 def _local(config: Any) -> Any:
     """A part of a config without what names pretrained weights."""
-    if isinstance(config, Mapping):
+    if isinstance(config, dict):
         kept = {key: _local(value) for key, value in config.items() if key != "pretrained" and not _pretrained(value)}
         return type(config)(kept)
     if isinstance(config, list | tuple):
@@ -206,6 +214,9 @@ def _pretrained(value: Any) -> bool:
 def _construct(config: Any, path: Path) -> Any:
     """The network with initial weights from torch's generator."""
     from mmdet.registry import MODELS  # type: ignore[import-not-found]
+    from mmengine.logging import MMLogger  # type: ignore[import-not-found]
+
+    MMLogger.get_current_instance().setLevel("WARNING")  # else a line per tensor, on standard output
 
     try:
         model = MODELS.build(config)
@@ -237,7 +248,7 @@ def _check_head(head: Any, outputs: Any, num_classes: int) -> None:
     from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder  # type: ignore[import-not-found]
 
     name = type(head).__name__
-    coder = getattr(head, "bbox_coder", None)
+    coder: Any = getattr(head, "bbox_coder", None)
     plain = type(coder) is DeltaXYWHBBoxCoder and not any(coder.means) and not coder.add_ctr_clamp
     if not isinstance(head, AnchorHead) or not plain or len(outputs) != 2:
         raise MgralError(
@@ -254,16 +265,23 @@ def _check_head(head: Any, outputs: Any, num_classes: int) -> None:
 
 
 def _check_grid(generator: Any, sizes: Sequence[tuple[int, int]], priors: Tensor, image_size: int) -> None:
-    """Refuse an input size at which the priors do not cover the image evenly, each in its cell."""
-    designed = getattr(generator, "input_size", image_size)
+    """Refuse an input size that the priors are not made for: they must cover the image and lie in it.
+
+    Of SSD300 with its strides of 8 to 300 pixels the outermost centres lie at 304, hence the finest stride's grace.
+    Two maps of one cell are refused since the second sees no more than the first; besides, torch 2.1 in bfloat16 on
+    a CPU gets the gradient between such maps wrong (not a number).
+    """
     covered = all(
         size == (math.ceil(image_size / stride[1]), math.ceil(image_size / stride[0]))
         for size, stride in zip(sizes, generator.strides, strict=True)
     )
     centres = (priors[:, :2] + priors[:, 2:]) / 2
-    if designed != image_size or not covered or centres.max() > image_size:
-        hint = f"takes {designed} pixels" if designed != image_size else "has priors for another size"
-        raise MgralError(f"image_size: the detector {hint}, not {image_size}; set image_size to the config's")
+    if not covered or centres.max() > image_size + min(generator.strides[0]):
+        raise MgralError(
+            f"image_size: the config's priors are for another size than {image_size}; set it to the config's"
+        )
+    if sizes.count((1, 1)) > 1:
+        raise MgralError(f"image_size: at {image_size} pixels the coarsest maps shrink to one cell; set a larger one")
 
 
 def _by_prior(maps: Sequence[Tensor], width: int) -> Tensor:
