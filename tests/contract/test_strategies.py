@@ -16,8 +16,8 @@ import pytest
 from mgral import plugins
 from mgral.agent.policy import Policy
 from mgral.pools import Pool
-from mgral.strategies import Evidence
-from mgral.types import Activation, Detections, Embeddings, Pick
+from mgral.strategies import IN_FILES, Evidence
+from mgral.types import Activation, Boxes, Detections, Embeddings, Pick
 
 
 def cases() -> Iterator[Any]:
@@ -31,7 +31,7 @@ def cases() -> Iterator[Any]:
 
 
 CASES = list(cases())
-KNOWN_NEEDS = {"detections", "embeddings", "agent"}
+KNOWN_NEEDS = IN_FILES | {"truth"}
 DIMS = 256
 
 Make = Callable[..., Evidence]
@@ -62,14 +62,14 @@ def evidence(agent: Path) -> Make:
         Args:
             needs: the strategy's NEEDS.
             classes: number of classes.
-            objects: detections per image, in turn.
+            objects: detections, or annotated boxes, per image, in turn.
             activation: of the detector.
             alike: whether all images have the same embedding and the same detections.
         """
         ids = np.arange(101, 141)
         labelled = {i: 0 for i in ids.tolist() if i % 3 == 0}
         pool = Pool(0, labelled, tuple(i for i in ids.tolist() if i % 3))
-        detections, embeddings = None, None
+        detections, embeddings, truth = None, None, None
         if "detections" in needs:
             counts = [objects[k % len(objects)] for k in range(len(ids))]
             rows = [0 if alike else k for k in range(len(ids))]
@@ -80,6 +80,9 @@ def evidence(agent: Path) -> Make:
         if "embeddings" in needs:
             vectors = np.random.default_rng(0).normal(size=(len(ids), DIMS)).astype(np.float32)
             embeddings = Embeddings(ids, np.zeros_like(vectors) if alike else vectors)
+        if "truth" in needs:
+            counts = [objects[k % len(objects)] for k in range(len(ids))]
+            truth = {i: annotated(count, classes) for i, count in zip(ids.tolist(), counts, strict=True)}
         return Evidence(
             pool,
             tuple(f"class{k}" for k in range(classes)),
@@ -87,6 +90,7 @@ def evidence(agent: Path) -> Make:
             activation if "detections" in needs else None,
             embeddings,
             agent if "agent" in needs else None,
+            truth,
         )
 
     return make
@@ -108,6 +112,12 @@ def detected(count: int, classes: int, activation: Activation, seed: int) -> Det
         of_classes.argmax(axis=1)[order].astype(np.int64),
         probs[order].astype(np.float32),
     )
+
+
+def annotated(count: int, classes: int) -> Boxes:
+    """Ground truth with the classes in turn."""
+    xyxy = np.tile(np.array([10, 10, 30, 30], np.float32), (count, 1))
+    return Boxes(xyxy, np.arange(count, dtype=np.int64) % classes, np.zeros(count, np.bool_))
 
 
 def select(name: str, options: Choice, given: Evidence, budget: int, seed: int = 0) -> list[Pick]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from mgral import cli, codehash, plugins
 from mgral import params as parameters
 from mgral.errors import MgralError
+from mgral.strategies import IN_FILES
 
 BASE = "params/base.yaml"
 OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.relpath(path) != BASE]
@@ -164,7 +165,7 @@ def evidence(wildcards):
     """The files that a strategy looks at. What no strategy needs is not made."""
     names = {"embeddings": "embeddings.npz", "detections": "detections.npz", "agent": "agent.safetensors"}
     folder = OWN_CYCLE.format(**wildcards)
-    return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label])}
+    return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label] & IN_FILES)}
 
 
 def evidence_options(wildcards):
@@ -193,7 +194,7 @@ def shared_targets():
     """Of what is shared in cycle 0, the files that the rest is made on the way to."""
     if SEARCHERS and len(CYCLES) > 1:
         return ["agent.safetensors"]
-    looked_at = {need for needs in NEEDS.values() for need in needs}
+    looked_at = IN_FILES & frozenset().union(*NEEDS.values())
     return ["metrics.json", *(["embeddings.npz"] if looked_at and len(CYCLES) > 1 else [])]
 
 

@@ -10,9 +10,18 @@ from mgral.types import Dataset
 
 
 def read(
-    dataset: Dataset, pool: Path, embeddings: Path | None, detections: Path | None, agent: Path | None = None
+    dataset: Dataset,
+    pool: Path,
+    embeddings: Path | None,
+    detections: Path | None,
+    agent: Path | None = None,
+    truth: bool = False,
 ) -> Evidence:
-    """What of the evidence there are files for. Raises MgralError for a missing or damaged one."""
+    """What of the evidence there are files for, and the ground truth if asked for.
+
+    Raises:
+        MgralError: a file is missing or damaged.
+    """
     found, activation = arrays.read_detections(detections) if detections else (None, None)
     return Evidence(
         pools.read(pool),
@@ -21,4 +30,5 @@ def read(
         activation,
         arrays.read_embeddings(embeddings) if embeddings else None,
         agent,
+        dataset.boxes if truth else None,
     )
