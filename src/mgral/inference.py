@@ -27,9 +27,7 @@ class Views:
 
 
 @torch.inference_mode()
-def look(
-    detector: Detector, cache: Cache, ids: Sequence[int], evaluation: Evaluation, compute: Compute
-) -> Views:
+def look(detector: Detector, cache: Cache, ids: Sequence[int], evaluation: Evaluation, compute: Compute) -> Views:
     """Run the detector over images.
 
     Args:
@@ -49,14 +47,13 @@ def look(
         with compute.autocast():
             raw = detector(images.contiguous(memory_format=torch.channels_last))
         vectors[start : start + len(chosen)] = detector.embed(raw).cpu().numpy()
-        found = detector.predict(
-            raw, evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
-        )
+        found = detector.predict(raw, evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections)
         for image_id, one in zip(chosen, found, strict=True):
             detections[image_id] = Detections(
                 (one.xyxy.cpu().numpy() / cache.scale(image_id)).astype(np.float32),
                 one.scores.cpu().numpy(),
                 one.labels.cpu().numpy(),
                 one.probs.cpu().numpy(),
+                one.features.half().cpu().numpy(),
             )
     return Views(detections, Embeddings(np.asarray(ids, np.int64), vectors))
