@@ -31,7 +31,7 @@ def cases() -> Iterator[Any]:
 
 
 CASES = list(cases())
-KNOWN_NEEDS = IN_FILES | {"truth"}
+KNOWN_NEEDS = IN_FILES | {"labels", "truth"}
 DIMS = 256
 
 Make = Callable[..., Evidence]
@@ -69,9 +69,10 @@ def evidence(agent: Path) -> Make:
         ids = np.arange(101, 141)
         labelled = {i: 0 for i in ids.tolist() if i % 3 == 0}
         pool = Pool(0, labelled, tuple(i for i in ids.tolist() if i % 3))
-        detections, embeddings, truth = None, None, None
+        detections, embeddings, labels, truth = None, None, None, None
+        counts = [objects[k % len(objects)] for k in range(len(ids))]
+        boxes = {i: annotated(count, classes) for i, count in zip(ids.tolist(), counts, strict=True)}
         if "detections" in needs:
-            counts = [objects[k % len(objects)] for k in range(len(ids))]
             rows = [0 if alike else k for k in range(len(ids))]
             detections = {
                 i: detected(count, classes, activation, seed=row)
@@ -80,9 +81,10 @@ def evidence(agent: Path) -> Make:
         if "embeddings" in needs:
             vectors = np.random.default_rng(0).normal(size=(len(ids), DIMS)).astype(np.float32)
             embeddings = Embeddings(ids, np.zeros_like(vectors) if alike else vectors)
+        if "labels" in needs:
+            labels = {i: boxes[i] for i in labelled}
         if "truth" in needs:
-            counts = [objects[k % len(objects)] for k in range(len(ids))]
-            truth = {i: annotated(count, classes) for i, count in zip(ids.tolist(), counts, strict=True)}
+            truth = boxes
         return Evidence(
             pool,
             tuple(f"class{k}" for k in range(classes)),
@@ -90,6 +92,7 @@ def evidence(agent: Path) -> Make:
             activation if "detections" in needs else None,
             embeddings,
             agent if "agent" in needs else None,
+            labels,
             truth,
         )
 
@@ -106,11 +109,13 @@ def detected(count: int, classes: int, activation: Activation, seed: int) -> Det
         probs = of_classes = rng.random((count, classes))
     order = np.argsort(-of_classes.max(axis=1))
     corner = rng.random((count, 2)) * 50
+    directions = rng.normal(size=(count, 64))
     return Detections(
         np.hstack([corner, corner + 20]).astype(np.float32),
         of_classes.max(axis=1)[order].astype(np.float32),
         of_classes.argmax(axis=1)[order].astype(np.int64),
         probs[order].astype(np.float32),
+        (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float16),
     )
 
 
@@ -224,7 +229,7 @@ def test_images_all_alike(name: str, options: Choice, evidence: Make) -> None:
 def test_nothing_labelled(name: str, options: Choice, evidence: Make) -> None:
     given = evidence(needs(name))
     everything = tuple(sorted([*given.pool.labelled, *given.pool.unlabelled]))
-    given = replace(given, pool=Pool(0, {}, everything))
+    given = replace(given, pool=Pool(0, {}, everything), labels=given.labels and {})
     check(select(name, options, given, 9), given, 9)
 
 

@@ -15,20 +15,22 @@ def read(
     embeddings: Path | None,
     detections: Path | None,
     agent: Path | None = None,
-    truth: bool = False,
+    needs: frozenset[str] = frozenset(),
 ) -> Evidence:
-    """What of the evidence there are files for, and the ground truth if asked for.
+    """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
 
     Raises:
         MgralError: a file is missing or damaged.
     """
+    state = pools.read(pool)
     found, activation = arrays.read_detections(detections) if detections else (None, None)
     return Evidence(
-        pools.read(pool),
+        state,
         dataset.classes,
         found,
         activation,
         arrays.read_embeddings(embeddings) if embeddings else None,
         agent,
-        dataset.boxes if truth else None,
+        {i: dataset.boxes[i] for i in state.labelled if i in dataset.boxes} if "labels" in needs else None,
+        dataset.boxes if "truth" in needs else None,
     )

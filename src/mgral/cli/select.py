@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         compute.prepare(params.machine)
     dataset = datasets.read(arguments.dataset)
     files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
-    evidence = _evidence.read(dataset, *files, truth="truth" in plugin.NEEDS)
+    evidence = _evidence.read(dataset, *files, needs=plugin.NEEDS)
     cycle, budget = evidence.pool.cycle, params.budget.batch
     options = plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options")
     picks = plugin.select(evidence, budget, seeds.stream(arguments.seed, "select", cycle), options)
