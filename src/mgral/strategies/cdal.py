@@ -30,7 +30,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.special import entr
+from scipy.special import entr, expit
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
@@ -72,7 +72,8 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
 
     Returns:
         ``cs``: scored by the distance to the nearest labelled or earlier picked image, whose id is the reason
-            ``nearest``; the smallest id of equals. ``rl``: scored by the policy's probability.
+            ``nearest``; the smallest id of equals. ``rl``: scored by the logit of the policy's ``probability``;
+            ``confusion`` is the distance to an image without detections.
 
     Raises:
         MgralError: no detections, or an image without an entry or with one that is not finite.
@@ -246,14 +247,14 @@ def _by_k_center(ids: list[int], images: Mixtures, labelled: list[int], known: M
 def _by_policy(ids: list[int], images: Mixtures, budget: int, seed: int, options: Options) -> list[Pick]:
     from mgral.strategies import _cdal_policy
 
-    probabilities = _cdal_policy.train(images.dense(), budget, seed, options)
-    order = np.argsort(-probabilities, kind="stable")[:budget]
+    logits = _cdal_policy.train(images.dense(), budget, seed, options)
+    order = np.argsort(-logits, kind="stable")[:budget]
     unknown = images.unknown()
     return [
         Pick(
             ids[row],
-            float(probabilities[row]),
-            {"probability": float(probabilities[row]), "confusion": float(unknown[row])},
+            float(logits[row]),
+            {"probability": float(expit(logits[row])), "confusion": float(unknown[row])},
         )
         for row in order
     ]
