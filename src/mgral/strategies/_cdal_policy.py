@@ -2,7 +2,7 @@
 
 REINFORCE after Zhou et al. 2018 (video summarisation), with the reward of Agarwal et al. 2020. Details marked [C] were
 read in the official code. Ten steps at Adam's 1e-2 are few and long: with some seeds all probabilities run to 0, and
-the order of the images is then little more than their place in the sequence. More epochs at a smaller rate are steadier.
+the images are then ordered by little more than their place in the sequence.
 """
 
 from __future__ import annotations
