@@ -26,7 +26,11 @@ def read_embeddings(path: str | Path) -> Embeddings:
 
 
 def write_detections(detections: Mapping[int, Detections], activation: Activation, path: str | Path) -> None:
-    """Write the detections of many images end to end; ``offsets`` [N + 1] marks where each image begins."""
+    """Write the detections of many images end to end; ``offsets`` [N + 1] marks where each image begins.
+
+    Features take 128 bytes a detection: 1.3 GB for 100 detections in each of 100,000 images, beside 0.3 GB for the
+    boxes, scores and labels and 4 bytes a class for the probabilities. Detections without are written 0 wide.
+    """
     ids = sorted(detections)
     parts = [detections[i] for i in ids]
     width = parts[0].probs.shape[1] if parts else 0
@@ -36,6 +40,7 @@ def write_detections(detections: Mapping[int, Detections], activation: Activatio
         np.zeros(0, np.int64),
         np.zeros((0, width), np.float32),
     )
+    features = [np.zeros((len(part), 0), np.float16) if part.features is None else part.features for part in parts]
     parts = [empty, *parts]
     arrays = {
         "ids": np.asarray(ids, np.int64),
@@ -45,18 +50,17 @@ def write_detections(detections: Mapping[int, Detections], activation: Activatio
         "scores": np.concatenate([part.scores for part in parts]),
         "labels": np.concatenate([part.labels for part in parts]),
         "probs": np.concatenate([part.probs for part in parts]),
+        "features": np.concatenate(features or [np.zeros((0, 0), np.float16)]),
     }
     _write(path, arrays)
 
 
 def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation]:
     """Read ``detections.npz``. Raises MgralError if it is missing or no such archive."""
-    data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs")
+    data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs", "features")
     spans = zip(data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True)
-    detections = {
-        i: Detections(data["xyxy"][a:z], data["scores"][a:z], data["labels"][a:z], data["probs"][a:z])
-        for i, a, z in spans
-    }
+    names = ["xyxy", "scores", "labels", "probs", *(["features"] if data["features"].shape[1] else [])]
+    detections = {i: Detections(**{name: data[name][a:z] for name in names}) for i, a, z in spans}
     return detections, data["activation"].item()
 
 

@@ -54,5 +54,6 @@ def look(detector: Detector, cache: Cache, ids: Sequence[int], evaluation: Evalu
                 one.scores.cpu().numpy(),
                 one.labels.cpu().numpy(),
                 one.probs.cpu().numpy(),
+                one.features.half().cpu().numpy(),
             )
     return Views(detections, Embeddings(np.asarray(ids, np.int64), vectors))

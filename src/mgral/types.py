@@ -15,6 +15,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Activation = Literal["softmax", "sigmoid"]
 
 Floats = npt.NDArray[np.float32]
+Halfs = npt.NDArray[np.float16]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -90,12 +91,15 @@ class Detections:
         labels: [n] int64, 0 … C-1.
         probs: [n, K] float32. ``softmax``: K = C + 1, background first, rows sum to 1. ``sigmoid``: K = C,
             each entry a probability of its own.
+        features: [n, 64] float16, what each detection looks like: of length 1, or 0 where the map is dark. None if
+            nothing was kept of it.
     """
 
     xyxy: Floats
     scores: Floats
     labels: Ints
     probs: Floats
+    features: Halfs | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

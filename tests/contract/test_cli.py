@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mgral import cli, plugins
+from mgral import cli, datasets, plugins, pools
+from mgral.pools import Pool
+from mgral.types import Boxes, Dataset, Image
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))
@@ -81,7 +85,9 @@ def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch
 def test_the_command_exits_with_the_same_code():
     done = subprocess.run([sys.executable, "-m", "mgral.cli", "shw"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "mgral: unknown verb 'shw'; did you mean 'show'? (valid: " + ", ".join(sorted(cli.VERBS)) + ")\n"
+    assert (
+        done.stderr == "mgral: unknown verb 'shw'; did you mean 'show'? (valid: " + ", ".join(sorted(cli.VERBS)) + ")\n"
+    )
 
 
 def test_show_reads_what_steps_made(tmp_path, capsys):
@@ -94,3 +100,30 @@ def test_show_reads_what_steps_made(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "cycle 0: 1 labelled, 2 unlabelled images" in text
     assert "1. c.jpg  score 2.5  entropy 2.5, detections 4" in text
+
+
+def test_ground_truth_is_shown_to_those_alone_who_ask(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    two = Boxes(np.array([[1, 1, 9, 9], [2, 2, 9, 9]], np.float32), np.zeros(2, np.int64), np.zeros(2, np.bool_))
+    images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2, 3)}
+    boxes = {1: Boxes.empty(), 2: Boxes.empty(), 3: two}
+    datasets.write(Dataset(("ant",), images, boxes, tmp_path), {}, "dataset.json")
+    pools.write(Pool(0, {}, (1, 2, 3)), "pool.json")
+    Path("p.yaml").write_text(
+        "strategies: [random, oracle_rare]\nbudget: {initial: 1, batch: 1}\n"
+        "machine: {threads: 1, precision: fp32, device: cpu}\n"
+    )
+    shown = {}
+    for name in ("random", "oracle_rare"):
+        plugin = plugins.load("strategies", name)
+
+        def watched(evidence, *rest, name=name, select=plugin.select):
+            shown[name] = evidence.truth
+            return select(evidence, *rest)
+
+        monkeypatch.setattr(plugin, "select", watched)
+        command = f"select --params p.yaml --strategy {name} --dataset dataset.json --pool pool.json --seed 0"
+        assert cli.main([*command.split(), "--out", f"{name}.json"]) == 0
+    assert shown["random"] is None and len(shown["oracle_rare"][3]) == 2
+    pick = json.loads(Path("oracle_rare.json").read_text())["picks"][0]
+    assert pick["id"] == 3 and pick["reason"] == {"cheats": "reads the ground truth", "rare_boxes": 2, "boxes": 2}

@@ -53,8 +53,27 @@ def test_predictions_keep_full_probabilities(built):
         torch.testing.assert_close(picked, one.scores)
         assert (one.xyxy[:, 2:] > one.xyxy[:, :2]).all()
         assert one.xyxy.min() >= 0 and one.xyxy.max() <= detector.image_size
+        assert one.features.shape == (len(one.scores), 64) and one.features.norm(dim=1).max() < 1.001
     nothing = detector.predict(raw, score_threshold=1.0, nms_iou=0.5, max_detections=20)
     assert all(one.xyxy.shape == (0, 4) and one.probs.shape == (0, raw.logits.shape[2]) for one in nothing)
+    assert all(one.features.shape == (0, 64) for one in nothing)
+
+
+def test_features_of_detections_follow_the_map(built):
+    detector, _, raw = built
+    size = detector.image_size
+    channels, height, width = raw.features[0].shape[1:]
+    left, right = torch.eye(channels)[:2]  # one channel is lit in the left half, another in the right one
+    features = left[:, None, None].repeat(1, height, width)
+    features[:, :, width // 2 :] = right[:, None, None]
+    boxes = torch.tensor([[0.1, 0.1, 0.3, 0.5], [0.7, 0.2, 0.9, 0.9], [0.15, 0.4, 0.35, 0.9]]) * size
+    found = detector.describe(features, boxes)
+    assert found.shape == (3, 64)
+    directions = torch.nn.functional.normalize(detector.feature_projection[:2], dim=1)
+    torch.testing.assert_close(found, directions[[0, 1, 0]], rtol=1e-4, atol=1e-5)
+    assert detector.describe(torch.zeros_like(features), boxes).abs().sum() == 0
+    for scale in (1e-3, 1e3):  # the length is not told, so that half precision holds it
+        torch.testing.assert_close(detector.describe(features * scale, boxes), found, rtol=1e-4, atol=1e-5)
 
 
 def test_single_equals_batched(built):

@@ -30,6 +30,18 @@ def test_what_no_strategy_needs_is_not_made(project: Checkout):
     assert not {"embed", "draw", "proxy", "table", "search", "share_evidence", "share_agent"} & set(jobs)
 
 
+def test_ground_truth_comes_with_the_data_set(project: Checkout):
+    # base.yaml: seeds 0, 1; cycles 0, 1, 2, and nothing is selected in the last
+    (project.root / "params/controls.yaml").write_text("experiment: controls\nstrategies: [oracle_rare, coreset]\n")
+    text = project.snakemake("--dry-run", "--printshellcmds", params="params/controls.yaml")
+    commands = [line for line in text.splitlines() if "mgral select" in line]
+    assert len(commands) == 2 * 2 * 2
+    for line in commands:
+        assert ("--embeddings" in line) == ("--strategy coreset" in line)
+        assert "--truth" not in line and "--detections" not in line
+    assert text.count("mgral embed") == 2 + 2 * 1  # cycle 0 once a seed; cycle 1 for coreset
+
+
 def test_two_settings_of_one_plug_in_have_folders_of_their_own(project: Checkout):
     (project.root / "params/means.yaml").write_text(
         "experiment: means\nseeds: [0]\ncycles: 2\nstrategies:\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 from mgral import cli, codehash, plugins
 from mgral import params as parameters
 from mgral.errors import MgralError
+from mgral.strategies import IN_FILES
 
 BASE = "params/base.yaml"
 OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.relpath(path) != BASE]
@@ -166,7 +167,7 @@ def evidence(wildcards):
     """The files that a strategy looks at. What no strategy needs is not made."""
     names = {"embeddings": "embeddings.npz", "detections": "detections.npz", "agent": "agent.safetensors"}
     folder = OWN_CYCLE.format(**wildcards)
-    return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label])}
+    return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label] & IN_FILES)}
 
 
 def evidence_options(wildcards):
@@ -195,7 +196,7 @@ def shared_targets():
     """Of what is shared in cycle 0, the files that the rest is made on the way to."""
     if SELECTING and SEARCHERS:
         return ["agent.safetensors"]
-    if SELECTING and any(NEEDS.values()):
+    if SELECTING and IN_FILES & frozenset().union(*NEEDS.values()):
         return ["metrics.json", "embeddings.npz"]
     return ["metrics.json"]
 

@@ -10,15 +10,27 @@ from mgral.types import Dataset
 
 
 def read(
-    dataset: Dataset, pool: Path, embeddings: Path | None, detections: Path | None, agent: Path | None = None
+    dataset: Dataset,
+    pool: Path,
+    embeddings: Path | None,
+    detections: Path | None,
+    agent: Path | None = None,
+    needs: frozenset[str] = frozenset(),
 ) -> Evidence:
-    """What of the evidence there are files for. Raises MgralError for a missing or damaged one."""
+    """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
+
+    Raises:
+        MgralError: a file is missing or damaged.
+    """
+    state = pools.read(pool)
     found, activation = arrays.read_detections(detections) if detections else (None, None)
     return Evidence(
-        pools.read(pool),
+        state,
         dataset.classes,
         found,
         activation,
         arrays.read_embeddings(embeddings) if embeddings else None,
         agent,
+        {i: dataset.boxes[i] for i in state.labelled if i in dataset.boxes} if "labels" in needs else None,
+        dataset.boxes if "truth" in needs else None,
     )

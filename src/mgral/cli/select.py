@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from mgral import datasets, plugins, seeds, selections
     from mgral.cli import _evidence
+    from mgral.strategies import IN_FILES
 
     params = _arguments.read_params(Params, arguments.params)
     strategies = {strategy.name: strategy for strategy in params.strategies}
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise MgralError(f"--strategy: unknown label '{arguments.strategy}'; {nearest(arguments.strategy, strategies)}")
     strategy = strategies[arguments.strategy]
     plugin = plugins.load("strategies", strategy.plugin)
-    for need in sorted(plugin.NEEDS):
+    for need in sorted(plugin.NEEDS & IN_FILES):
         if getattr(arguments, need) is None:
             raise MgralError(f"--{need}: missing; strategy {strategy.plugin} looks at it")
     if "agent" in plugin.NEEDS:
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
 
         compute.prepare(params.machine)
     dataset = datasets.read(arguments.dataset)
-    evidence = _evidence.read(dataset, arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
+    files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
+    evidence = _evidence.read(dataset, *files, needs=plugin.NEEDS)
     cycle, budget = evidence.pool.cycle, params.budget.batch
     options = plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options")
     picks = plugin.select(evidence, budget, seeds.stream(arguments.seed, "select", cycle), options)

@@ -2,8 +2,8 @@
 
 A strategy is a module with
 
-- ``NEEDS``: what of the :class:`Evidence` it looks at, any of ``detections``, ``embeddings``, ``agent``;
-  the workflow makes these and nothing more;
+- ``NEEDS``: what of the :class:`Evidence` it looks at, any of ``detections``, ``embeddings``, ``agent``, ``labels``,
+  ``truth``; the workflow makes these and nothing more, and what is not named here is not shown;
 - ``Options``: its parameters (:class:`mgral.settings.Settings`), with defaults and explanations;
 - ``select(evidence, budget, seed, options)``: a list of :class:`mgral.types.Pick`, best first: ``budget``
   different unlabelled ids, or all of them if fewer are left. The answer does not depend on the order in which
@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.pools import Pool
-from mgral.types import Activation, Detections, Embeddings
+from mgral.types import Activation, Boxes, Detections, Embeddings
+
+IN_FILES = frozenset({"detections", "embeddings", "agent"})  # needs with a file of their own; the rest needs none
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Evidence:
         activation: whether ``detections`` hold softmax or sigmoid probabilities.
         embeddings: of every image of the pool.
         agent: file of the trained policy.
+        labels: ground truth of the labelled images.
+        truth: ground truth of every image of the pool, the unlabelled ones too. To look at it is to cheat: there is
+            none outside simulations.
     """
 
     pool: Pool
@@ -39,3 +44,5 @@ class Evidence:
     activation: Activation | None = None
     embeddings: Embeddings | None = None
     agent: Path | None = None
+    labels: Mapping[int, Boxes] | None = None
+    truth: Mapping[int, Boxes] | None = None

@@ -1,0 +1,64 @@
+"""oracle_rare: the images with the most objects of rare classes. It cheats: it reads the ground truth.
+
+For simulations only, as a control: in a real project nobody knows these boxes before the images are annotated. It shows
+how much a metric that is a mean over classes gives to whoever finds the rare ones; a strategy that comes near this one
+without looking has found them too.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import Field
+
+from mgral.errors import MgralError
+from mgral.settings import Settings
+from mgral.strategies import Evidence
+from mgral.types import Ints, Pick
+
+NEEDS: frozenset[str] = frozenset({"truth"})
+
+
+class Options(Settings):
+    """Options of oracle_rare."""
+
+    share: float = Field(default=0.5, gt=0, le=1, description="of the classes, rarest first, that count as rare")
+
+
+def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
+    """Pick the images of most rare-class boxes, equal ones by id; the count is the score.
+
+    Rare are the ⌈share · C⌉ classes of fewest boxes in the whole pool, labelled or not, equal ones by index. Boxes to
+    ignore (crowds, difficult objects) do not count.
+
+    Args:
+        evidence: ``truth`` of every image of the pool.
+        budget: images wanted.
+        seed: unused, nothing is random.
+        options: see :class:`Options`.
+
+    Raises:
+        MgralError: no ground truth, or an image without any: the data set is no simulation.
+    """
+    if evidence.truth is None:
+        raise MgralError("strategy oracle_rare: needs the ground truth of the pool; it works in simulations only")
+    count = len(evidence.classes)
+    boxes = {i: _boxes(evidence, i) for i in (*evidence.pool.labelled_ids, *evidence.pool.unlabelled)}
+    totals = sum(boxes.values(), np.zeros(count, np.int64))
+    rare = np.argsort(totals, kind="stable")[: math.ceil(options.share * count)]
+    picks = []
+    for i in evidence.pool.unlabelled:
+        found = int(boxes[i][rare].sum())
+        total = int(boxes[i].sum())
+        picks.append(Pick(i, float(found), {"cheats": "reads the ground truth", "rare_boxes": found, "boxes": total}))
+    return sorted(picks, key=lambda pick: (-pick.score, pick.id))[:budget]
+
+
+def _boxes(evidence: Evidence, image: int) -> Ints:
+    """[C] boxes of an image by class."""
+    assert evidence.truth is not None
+    if image not in evidence.truth:
+        raise MgralError(f"image {image} has no annotation; strategy oracle_rare works in simulations only")
+    truth = evidence.truth[image]
+    return np.bincount(truth.labels[~truth.ignore], minlength=len(evidence.classes))
