@@ -36,9 +36,20 @@ class Strategy(Settings):
         return value
 
 
-class Budget(Settings):
+class Initial(Settings):
+    """Images of the initial pool."""
+
     initial: Positive
+
+
+class Batch(Settings):
+    """Images of a batch."""
+
     batch: Positive
+
+
+class Budget(Initial, Batch):
+    """Images to annotate."""
 
 
 class Splits(Settings):

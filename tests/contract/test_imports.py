@@ -14,7 +14,18 @@ PACKAGE = Path(mgral.__file__).parent
 # A room's own level; it imports from lower levels and, within a level, from itself alone.
 LEVELS = {
     0: ["errors", "files", "seeds", "settings", "plugins", "types", "params", "boxes", "arrays", "codehash"],
-    1: ["datasets", "pools", "images", "records", "selections", "curves", "augment", "compute", "representations", "surrogates"],
+    1: [
+        "datasets",
+        "pools",
+        "images",
+        "records",
+        "selections",
+        "curves",
+        "augment",
+        "compute",
+        "representations",
+        "surrogates",
+    ],
     2: ["lookup"],
     3: ["agent"],
     4: ["detectors"],
@@ -24,7 +35,10 @@ LEVELS = {
     8: ["generators"],
     9: ["cli"],
 }
-SIDE = {"report": 1, "annotation": 1}  # see the ground, data sets, pools and what describes a run; nothing sees them but cli
+SIDE = {
+    "report": 1,
+    "annotation": 1,
+}  # see the ground, data sets, pools and what describes a run; nothing sees them but cli
 ROOMS = {room: level for level, rooms in LEVELS.items() for room in rooms}
 
 

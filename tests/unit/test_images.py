@@ -74,9 +74,7 @@ def test_boxes_follow_the_pixels():
 
 def test_a_box_whose_centre_leaves_is_dropped():
     # slope 2 about the middle of 64 pixels: 4..12 goes to -24..-8, 28..36 to 24..40
-    boxes = Boxes(
-        np.array([[4, 28, 12, 36], [28, 28, 36, 36]], np.float32), np.array([0, 1]), np.zeros(2, bool)
-    )
+    boxes = Boxes(np.array([[4, 28, 12, 36], [28, 28, 36, 36]], np.float32), np.array([0, 1]), np.zeros(2, bool))
     moved = augment._move(boxes, np.array([2.0, 2.0]), np.array([0.0, 0.0]), 64)
     np.testing.assert_allclose(moved.xyxy, [[24, 24, 40, 40]])
     assert moved.labels.tolist() == [1]

@@ -65,7 +65,10 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
         ("training: {steps: null}", "training.steps: Input should be a valid integer"),
         ("evaluation: {nms_iou: 1.5}", "evaluation.nms_iou: Input should be less than or equal to 1"),
         ("proxy: {start: middle}", "proxy.start: Input should be 'scratch' or 'detector'"),
-        ("table: {representation: bag}", "table.representation: Input should be 'embedding', 'index', 'moments' or 'counts'"),
+        (
+            "table: {representation: bag}",
+            "table.representation: Input should be 'embedding', 'index', 'moments' or 'counts'",
+        ),
         ("search: {baseline: mean}", "search.baseline: Input should be 'moving' or 'leave_one_out'"),
         ("search: {temperature: 0}", "search.temperature: Input should be greater than 0"),
         ("search: {baseline: leave_one_out, subsets: 1}", "search: baseline leave_one_out compares the subsets of"),

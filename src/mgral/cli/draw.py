@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from mgral.cli import _arguments
-from mgral.params import Budget, Generators
+from mgral.params import Batch, Generators
 from mgral.settings import Settings
 
 
@@ -13,7 +13,7 @@ class Params(Settings):
     """What this step reads."""
 
     proxy: Generators
-    budget: Budget
+    budget: Batch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

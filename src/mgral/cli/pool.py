@@ -6,14 +6,14 @@ import argparse
 
 from mgral import datasets, pools
 from mgral.cli import _arguments
-from mgral.params import Budget
+from mgral.params import Initial
 from mgral.settings import Settings
 
 
 class Params(Settings):
     """What this step reads."""
 
-    budget: Budget
+    budget: Initial
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 import functools
 
 from mgral.cli import _arguments
-from mgral.params import Agent, Budget, DetectorParams, Evaluation, Machine, ProxyRun, Search, Table
+from mgral.params import Agent, Batch, DetectorParams, Evaluation, Machine, ProxyRun, Search, Table
 from mgral.settings import Settings
 
 
@@ -16,7 +16,7 @@ class Params(Settings):
     agent: Agent
     search: Search
     table: Table
-    budget: Budget
+    budget: Batch
     detector: DetectorParams
     proxy: ProxyRun
     evaluation: Evaluation

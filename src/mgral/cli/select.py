@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.errors import MgralError, nearest
-from mgral.params import Budget, Machine, Strategy
+from mgral.params import Batch, Machine, Strategy
 from mgral.settings import Settings
 
 
@@ -15,7 +15,7 @@ class Params(Settings):
     """What this step reads."""
 
     strategies: list[Strategy]
-    budget: Budget
+    budget: Batch
     machine: Machine
 
 
