@@ -16,6 +16,10 @@ NAMES = plugins.names("detectors")
 
 @pytest.fixture(scope="module", params=NAMES)
 def built(request):
+    if request.param == "mmdet":
+        pytest.importorskip(
+            "mmdet", reason="needs an environment of its own, `make env-mmdet`; tests/contract/in_mmdet.py"
+        )
     size = SIZES.get(request.param, 128)
     detector = detectors.build(request.param, CLASSES, size, {}, seed=1)
     generator = torch.Generator().manual_seed(0)
