@@ -81,3 +81,5 @@ lock: ## resolve the pins in requirements/all.txt anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" \
 	  pyproject.toml requirements/pins.in --output-file requirements/all.txt
+
+include mmdet.mk

@@ -78,6 +78,11 @@ if EXPERIMENT.noise.repeats:
 # result, changes with the number of threads. A job gets them from its parameters.
 THREADS = EXPERIMENT.machine.threads
 
+# mmdet's detectors have an environment of their own. What trains or runs a detector works there, the rest here.
+OWN_ENVIRONMENT = EXPERIMENT.detector.name == "mmdet"
+ENV_OF_DETECTOR = "../envs/mmdet.yaml" if OWN_ENVIRONMENT else "../envs/mgral.yaml"
+MGRAL = "workflow/scripts/mgral-mmdet" if OWN_ENVIRONMENT else "mgral"
+
 FORMAT, DETECTOR, SEMI, *_ = plugin_modules(EXPERIMENT)
 GENERATED = EXPERIMENT.dataset.format == "synthetic"
 ANNOTATIONS = {".json", ".xml", ".txt", ".csv", ".yaml", ".yml"}

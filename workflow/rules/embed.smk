@@ -15,12 +15,13 @@ rule embed:
     benchmark:
         f"{RUN}/benchmarks/embed/{JOB}.tsv"
     conda:
-        "../envs/mgral.yaml"
+        ENV_OF_DETECTOR
     threads: THREADS
     params:
         settings=settings("embed"),
         code=code("embed", DETECTOR),
     shell:
-        "mgral embed --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+        f"{MGRAL} embed --params -"
+        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --embeddings {output.embeddings} --detections {output.detections}"
         " <<< {params.settings:q} 2> {log}"

@@ -18,13 +18,14 @@ rule retrain:
     benchmark:
         f"{RUN}/benchmarks/retrain/{{repeat}}.tsv"
     conda:
-        "../envs/mgral.yaml"
+        ENV_OF_DETECTOR
     threads: THREADS
     params:
         settings=settings("train"),
         code=code("train", DETECTOR),
     shell:
-        "mgral train --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+        f"{MGRAL} train --params -"
+        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         ' --seed $((1000 + {wildcards.repeat})) --out "$(dirname {output.metrics})" <<< {params.settings:q} 2> {log}'
 
 

@@ -45,13 +45,14 @@ for chunk in CHUNKS:
         benchmark:
             f"{RUN}/benchmarks/proxy/{JOB}-{chunk[0]}.tsv"
         conda:
-            "../envs/mgral.yaml"
+            ENV_OF_DETECTOR
         threads: THREADS
         params:
             settings=settings("proxy"),
             code=code("proxy", DETECTOR, SEMI),
         shell:
-            "mgral proxy --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+            f"{MGRAL} proxy --params -"
+        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
             " --detector {input.detector} --batches {input.batches} --seed {wildcards.seed}"
             ' --index $(basename -s .json {output}) --out "$(dirname {input.batches})/proxies"'
             " <<< {params.settings:q} 2> {log}"

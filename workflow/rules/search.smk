@@ -21,13 +21,14 @@ rule search:
     benchmark:
         f"{RUN}/benchmarks/search/{JOB}.tsv"
     conda:
-        "../envs/mgral.yaml"
+        ENV_OF_DETECTOR
     threads: THREADS
     params:
         settings=settings("search"),
         code=code("search", DETECTOR, SEMI),
     shell:
-        "mgral search --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+        f"{MGRAL} search --params -"
+        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --metrics {input.metrics} --embeddings {input.embeddings}"
         ' --table "$(dirname {input.audit})" --seed {wildcards.seed} --out "$(dirname {output.agent})"'
         " <<< {params.settings:q} 2> {log}"

@@ -15,12 +15,13 @@ rule train:
     benchmark:
         f"{RUN}/benchmarks/train/{JOB}.tsv"
     conda:
-        "../envs/mgral.yaml"
+        ENV_OF_DETECTOR
     threads: THREADS
     params:
         settings=settings("train"),
         code=code("train", DETECTOR),
     shell:
-        "mgral train --params - --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+        f"{MGRAL} train --params -"
+        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         ' --seed {wildcards.seed} --out "$(dirname {output.metrics})"'
         " <<< {params.settings:q} 2> {log}"
