@@ -52,7 +52,7 @@ for chunk in CHUNKS:
             code=code("proxy", DETECTOR, SEMI),
         shell:
             f"{MGRAL} proxy --params -"
-        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+            " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
             " --detector {input.detector} --batches {input.batches} --seed {wildcards.seed}"
             ' --index $(basename -s .json {output}) --out "$(dirname {input.batches})/proxies"'
             " <<< {params.settings:q} 2> {log}"
