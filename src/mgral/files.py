@@ -51,6 +51,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise MgralError(f"{path}: is a folder; give the path of a JSON file") from None
     except UnicodeDecodeError:
         raise MgralError(f"{path}: not UTF-8 text; save it as UTF-8 JSON") from None
+    except RecursionError:
+        raise MgralError(f"{path}: nested too deep to be one of ours; mend or replace it") from None
     except json.JSONDecodeError as error:
         raise MgralError(
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); mend or replace it"

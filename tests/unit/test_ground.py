@@ -30,7 +30,12 @@ def test_nan_is_refused_and_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"{'a': 1}", "line 1, column 2"), (b"[1, 2", "not valid JSON"), (b"\xff\xfe", "not UTF-8")],
+    [
+        (b"{'a': 1}", "line 1, column 2"),
+        (b"[1, 2", "not valid JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[" * 100_000, "nested too deep"),
+    ],
 )
 def test_bad_json_names_file_and_place(tmp_path, content, says):
     path = tmp_path / "bad.json"

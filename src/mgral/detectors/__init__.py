@@ -7,6 +7,7 @@ options or from torch's generator, which :func:`build` here seeds and restores.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,12 +244,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if Path(path).suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise MgralError(
+            f"{path}: holds code or is damaged, not a file of tensors only; convert it to .safetensors"
+        ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError):
         raise MgralError(f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it") from None
-    except Exception as error:  # torch raises pickle.UnpicklingError for code in a weights file
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise MgralError(f"{path}: holds code, not only tensors; convert it to .safetensors") from None
     return dict(state)
 
 
