@@ -103,10 +103,10 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Chec
     )
     proxies = checkout.run_folder / "shared/seed-0/cycle-0/proxies"
     try:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not list(proxies.glob("[0-9].json")):
             assert run.poll() is None, "the run ended before a proxy was trained"
-            assert time.monotonic() < deadline, "no proxy was trained in three minutes"
+            assert time.monotonic() < deadline, "no proxy was trained in ten minutes"
             time.sleep(0.02)
     finally:
         if run.poll() is None:
