@@ -52,7 +52,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     except UnicodeDecodeError:
         raise MgralError(f"{path}: not UTF-8 text; save it as UTF-8 JSON") from None
     except RecursionError:
-        raise MgralError(f"{path}: nested too deep to be one of ours; mend or replace it") from None
+        raise MgralError(f"{path}: cannot be read, nested too deep; mend or replace it") from None
     except json.JSONDecodeError as error:
         raise MgralError(
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); mend or replace it"
