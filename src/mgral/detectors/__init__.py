@@ -8,7 +8,7 @@ options or from torch's generator, which :func:`build` here seeds and restores.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,9 +128,9 @@ class Detector(nn.Module):
         """[…, K] probabilities to those of the C classes, [..., C]."""
         return probs[..., 1:] if self.activation == "softmax" else probs
 
-    def decode(self, offsets: Tensor) -> Tensor:
-        """[P, 4] offsets of one image to boxes, xyxy in pixels of the input, clipped to it."""
-        boxes = self.coder.decode_single(offsets.float(), self.priors)
+    def decode(self, offsets: Tensor, priors: Tensor | None = None) -> Tensor:
+        """[n, 4] offsets from as many priors (all: None) to boxes, xyxy in pixels of the input, clipped to it."""
+        boxes = self.coder.decode_single(offsets.float(), self.priors if priors is None else priors)
         return clip_boxes_to_image(boxes, (self.image_size, self.image_size))
 
     def embed(self, raw: Raw) -> Tensor:
@@ -190,8 +190,7 @@ class Detector(nn.Module):
         order = torch.sort(scores[index], descending=True, stable=True).indices[:candidates]
         index = index[order]
         scores, prior, labels = scores[index], index // self.num_classes, index % self.num_classes
-        boxes = self.coder.decode_single(offsets[prior].float(), self.priors[prior])
-        boxes = clip_boxes_to_image(boxes, (self.image_size, self.image_size))
+        boxes = self.decode(offsets[prior], self.priors[prior])
         sound = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
         boxes, scores, prior, labels = boxes[sound], scores[sound], prior[sound], labels[sound]
         keep = batched_nms(boxes, scores, labels, nms_iou)[:limit]
@@ -251,6 +250,25 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError):
         raise MgralError(f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it") from None
     return dict(state)
+
+
+def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: str) -> None:
+    """Load the tensors that fit by name and shape; the rest of the module stays as it is.
+
+    Args:
+        module: receives the tensors.
+        state: by name, as in the module's own state dictionary.
+        path: the file they come from, for the message.
+        of: what the file should hold weights of, for the message.
+
+    Raises:
+        MgralError: they fit less than half of the module: weights of another model.
+    """
+    own = module.state_dict()
+    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if len(fits) < len(own) / 2:
+        raise MgralError(f"{path}: fits {len(fits)} of {len(own)} tensors of {of}; give weights of that model")
+    module.load_state_dict(fits, strict=False)
 
 
 def _mirror(maps: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:

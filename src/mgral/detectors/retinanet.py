@@ -14,8 +14,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
-from mgral.detectors import Detector, Raw, Target, read_weights
-from mgral.errors import MgralError
+from mgral.detectors import Detector, Raw, Target, load_fitting, read_weights
 from mgral.settings import Settings
 from mgral.types import Activation
 
@@ -84,13 +83,6 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNe
     """
     model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=len(classes))
     if options.weights is not None:
-        wanted = model.state_dict()
         state = read_weights(options.weights)
-        fits = {name: value for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
-        if len(fits) < len(wanted) / 2:
-            raise MgralError(
-                f"{options.weights}: fits {len(fits)} of {len(wanted)} tensors of RetinaNet; "
-                "give torchvision's retinanet_resnet50_fpn weights"
-            )
-        model.load_state_dict(fits, strict=False)
+        load_fitting(model, state, options.weights, "torchvision's retinanet_resnet50_fpn")
     return RetinaNet(len(classes), image_size, model)

@@ -9,17 +9,15 @@ import timm
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
-from mgral.detectors import read_weights
-from mgral.detectors._ssd import SSD, conv_bn
+from mgral.detectors import load_fitting, read_weights
+from mgral.detectors._ssd import SSD, FourMaps, conv_bn
 from mgral.errors import MgralError, nearest
-from mgral.settings import Settings
 
 _Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
-class Options(Settings):
+class Options(FourMaps):
     """Options of ssd."""
 
     backbone: str = Field("mobilenetv1_100", description="name of a timm model that can give feature maps")
@@ -30,12 +28,6 @@ class Options(Settings):
     mean: _Triple = Field([0.485, 0.456, 0.406], description="of the input's channels, 0..1; ImageNet's")
     std: _Triple = Field([0.229, 0.224, 0.225], description="of the input's channels, 0..1; ImageNet's")
     width: int = Field(128, ge=8, description="channels of each map the head looks at")
-    scales: list[float] = Field(
-        [0.1, 0.22, 0.42, 0.68, 0.95],
-        min_length=5,
-        max_length=5,
-        description="side of the priors at strides 8, 16, 32, 64 and one more, as a share of the image",
-    )
 
 
 class _Trunk(nn.Module):
@@ -98,23 +90,10 @@ def _backbone(options: Options) -> Any:
             f"detector.options.backbone: '{options.backbone}' has no maps at strides 8 and 16; choose a CNN"
         )
     if options.weights is not None:
-        _load(backbone, options.weights)
+        load_fitting(backbone, read_weights(options.weights), options.weights, f"the backbone {options.backbone}")
     return backbone
-
-
-def _load(backbone: nn.Module, path: str) -> None:
-    """Load what fits; a file that fits less than half of the backbone is another model's."""
-    state = read_weights(path)
-    own = backbone.state_dict()
-    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    if len(fits) < len(own) / 2:
-        raise MgralError(
-            f"{path}: fits {len(fits)} of the backbone's {len(own)} tensors; give weights of that backbone"
-        )
-    backbone.load_state_dict(fits, strict=False)
 
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     """An SSD over four maps of one width; priors of aspect 1, 2 and (in the middle) 3."""
-    generator = DefaultBoxGenerator([[2], [2, 3], [2, 3], [2]], scales=options.scales, clip=False)
-    return SSD(len(classes), image_size, _Trunk(options), generator)
+    return SSD(len(classes), image_size, _Trunk(options), options.priors())

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.detection import ssd300_vgg16
 
-from mgral.detectors import read_weights
+from mgral.detectors import load_fitting, read_weights
 from mgral.detectors._ssd import SSD
 from mgral.errors import MgralError
 from mgral.settings import Settings
@@ -49,13 +49,6 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
     if options.weights is not None:
         state = read_weights(options.weights)
-        wanted = model.backbone.state_dict()
         trunk = {name.removeprefix("backbone."): value for name, value in state.items()}
-        fits = {name: value for name, value in trunk.items() if name in wanted and wanted[name].shape == value.shape}
-        if len(fits) < len(wanted) / 2:
-            raise MgralError(
-                f"{options.weights}: fits {len(fits)} of {len(wanted)} tensors of SSD300's trunk; "
-                "give torchvision's ssd300_vgg16 weights"
-            )
-        model.backbone.load_state_dict(fits, strict=False)
+        load_fitting(model.backbone, trunk, options.weights, "torchvision's ssd300_vgg16")
     return SSD(len(classes), image_size, _Trunk(model.backbone), model.anchor_generator)

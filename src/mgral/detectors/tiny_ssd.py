@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
-from mgral.detectors._ssd import SSD, conv_bn
-from mgral.settings import Settings
+from mgral.detectors._ssd import SSD, FourMaps, conv_bn
 
 
-class Options(Settings):
+class Options(FourMaps):
     """Options of tiny_ssd."""
-
-    scales: list[float] = Field(
-        [0.1, 0.22, 0.42, 0.68, 0.95],
-        min_length=5,
-        max_length=5,
-        description="side of the priors at strides 8, 16, 32, 64 and one more, as a share of the image",
-    )
 
 
 class _Trunk(nn.Module):
@@ -42,5 +32,4 @@ class _Trunk(nn.Module):
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     """A tiny SSD; priors of aspect 1, 2 and (in the middle) 3."""
-    generator = DefaultBoxGenerator([[2], [2, 3], [2, 3], [2]], scales=options.scales, clip=False)
-    return SSD(len(classes), image_size, _Trunk(), generator)
+    return SSD(len(classes), image_size, _Trunk(), options.priors())
