@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from mgral import plugins
 from mgral.errors import MgralError
 from mgral.settings import Settings
+from mgral.types import Activation
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -209,7 +210,7 @@ class Params(Settings):
 
 
 def check(given: Any, where: str) -> Params:
-    """Check a whole experiment, its plug-ins' names and options included.
+    """Check a whole experiment: its plug-ins' names and options, and where proxies are trained, that they go together.
 
     Args:
         given: base.yaml merged with the experiment's file.
@@ -228,15 +229,34 @@ def check(given: Any, where: str) -> Params:
     ]
     for i, strategy in enumerate(params.strategies):
         chosen.append(("strategies", strategy.plugin, strategy.options, f"strategies[{i}]", "plugin"))
+    parsed = {}
     for kind, name, options, group, key in chosen:
         try:
             plugin = plugins.load(kind, name)
         except MgralError as error:
             raise MgralError(f"{where}: {group}.{key}: {error}") from None
-        plugin.Options.parse(options, f"{where}: {group}.options")
+        parsed[group] = plugin, plugin.Options.parse(options, f"{where}: {group}.options")
+    detector, options = parsed["detector"]
+    says = detector.activation(options)
+    if says is not None and any("agent" in plugins.load("strategies", s.plugin).NEEDS for s in params.strategies):
+        try:
+            check_semi(params.proxy.semi, says)
+        except MgralError as error:
+            raise MgralError(f"{where}: {error}") from None
     if params.dataset.root is None and params.dataset.format != "synthetic":
         raise MgralError(f"{where}: dataset.root: missing; give the folder of the data set")
     return params
+
+
+def check_semi(name: str, activation: Activation) -> None:
+    """Refuse a semi-supervised term that is made for detectors of another activation. Raises MgralError."""
+    takes = plugins.load("semi", name).ACTIVATIONS
+    if activation not in takes:
+        others = [other for other in plugins.names("semi") if activation in plugins.load("semi", other).ACTIVATIONS]
+        raise MgralError(
+            f"proxy.semi: {name} is for detectors with {' or '.join(sorted(takes))}, not {activation}; "
+            f"choose another detector or term (for {activation}: {', '.join(others) or 'none'})"
+        )
 
 
 S = TypeVar("S", bound=Settings)

@@ -21,7 +21,7 @@ from test_detectors import (  # noqa: F401
 )
 
 from mgral import compute, detectors, images
-from mgral.detectors import Target
+from mgral.detectors import Target, mmdet
 from mgral.errors import MgralError
 from mgral.params import Machine
 from mgral.training import loop
@@ -55,6 +55,8 @@ def test_families(built):
     # SSD300: 4·38² + 6·(19² + 10² + 5²) + 4·(3² + 1) = 5776 + 2916 + 40; RetinaNet at 96: 9·(12² + 6² + 3² + 2² + 1)
     assert raw.logits.shape == {300: (2, 8732, 4), 96: (2, 1746, 3)}[detector.image_size]
     assert detector.activation == {300: "softmax", 96: "sigmoid"}[detector.image_size]
+    config = {300: "ssd300", 96: "retinanet"}[detector.image_size]
+    assert mmdet.activation(mmdet.Options(config=config)) == detector.activation
 
 
 @pytest.mark.parametrize("config", list(SIZES))

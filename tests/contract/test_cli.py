@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgral import cli, datasets, plugins, pools
+from mgral import arrays, cli, datasets, plugins, pools
 from mgral.pools import Pool
-from mgral.types import Boxes, Dataset, Image
+from mgral.types import Boxes, Dataset, Detections, Embeddings, Image
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))
@@ -100,6 +100,25 @@ def test_show_reads_what_steps_made(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "cycle 0: 1 labelled, 2 unlabelled images" in text
     assert "1. c.jpg  score 2.5  entropy 2.5, detections 4" in text
+
+
+@pytest.mark.parametrize("kind", ["class", "uncertain"])
+def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2, 3)}
+    datasets.write(Dataset(("ant", "bee"), images, {}, tmp_path), {}, "dataset.json")
+    pools.write(Pool(0, {}, (1, 2, 3)), "pool.json")
+    arrays.write_embeddings(Embeddings(np.array([1, 2, 3]), np.zeros((3, 256), np.float32)), "embeddings.npz")
+    # background and three classes
+    probs = np.full((1, 4), 0.25, np.float32)
+    one = Detections(np.array([[1, 1, 9, 9]], np.float32), probs[0, :1], np.zeros(1, np.int64), probs)
+    arrays.write_detections(dict.fromkeys(images, one), "softmax", "detections.npz")
+    Path("p.yaml").write_text(f"proxy: {{records: 2, generators: {{{kind}: 1}}}}\nbudget: {{batch: 1}}\n")
+    command = "draw --params p.yaml --dataset dataset.json --pool pool.json --embeddings embeddings.npz"
+    assert cli.main([*command.split(), "--detections", "detections.npz", "--seed", "0", "--out", "b.json"]) == 2
+    says = "mgral: detections.npz: is of 3 classes, the data set of 2; make it anew with `mgral embed`\n"
+    assert capsys.readouterr().err == says
+    assert not Path("b.json").exists()
 
 
 def test_ground_truth_is_shown_to_those_alone_who_ask(tmp_path, monkeypatch):

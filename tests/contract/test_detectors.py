@@ -41,6 +41,12 @@ def test_shapes_and_the_statement_softmax_or_sigmoid(built):
     assert detector.foreground(probs).shape[-1] == len(CLASSES)
 
 
+def test_the_activation_is_told_before_anything_is_built(built, request):
+    detector, _, _ = built
+    plugin = plugins.load("detectors", request.node.callspec.params["built"])
+    assert plugin.activation(plugin.Options()) == detector.activation
+
+
 def test_embedding_has_256_dimensions_and_tells_images_apart(built):
     detector, _, raw = built
     embedding = detector.embed(raw)

@@ -82,6 +82,14 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
         ("dataset: {splits: {val: 0.5, test: 0.5}}", "dataset.splits: val + test must stay below 1"),
         ("proxy: {generators: {random: 0, uncertain: 0, cluster: 0, class: 0}}", "the shares must not all be zero"),
         ("dataset: {format: voc}", "dataset.root: missing; give the folder of the data set"),
+        (
+            "detector: {name: retinanet}\nproxy: {semi: isd}",
+            "proxy.semi: isd is for detectors with softmax, not sigmoid; choose another detector or term",
+        ),
+        (
+            "detector: {name: mmdet, options: {config: retinanet}}",
+            "proxy.semi: isd is for detectors with softmax, not sigmoid",
+        ),
         # files that are no parameters
         ("cycles: [1", "not valid YAML at line 1"),
         ("a: 1\n\tb: 2", "not valid YAML at line 2"),
@@ -92,6 +100,19 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
 )
 def test_a_bad_file_ends_in_one_line_with_place_and_remedy(tmp_path, text, says):
     assert says in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "detector: {name: retinanet}\nstrategies: [random, entropy]",  # no strategy has proxies trained
+        "detector: {name: mmdet, options: {config: retinanet, cfg_options: {model.bbox_head.loss_cls.gamma: 1}}}",
+        "detector: {name: mmdet, options: {config: my.py}}",  # what it says, mmdet alone can tell
+    ],
+)
+def test_a_term_is_held_against_the_detector_where_it_is_used_and_known(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    assert params.read([BASE, tmp_path / "mine.yaml"]).proxy.semi == "isd"
 
 
 @pytest.mark.parametrize("given", ["none.yaml", "."])

@@ -8,8 +8,9 @@ import torch
 
 from mgral import compute, detectors, images
 from mgral.errors import MgralError
-from mgral.params import Machine
-from mgral.training import loop
+from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
+from mgral.pools import Pool
+from mgral.training import loop, proxy
 from mgral.training.loop import Plan
 from mgral.training.semi import isd
 from mgral.types import Boxes, Dataset, Image
@@ -136,9 +137,14 @@ def test_a_proxy_depends_on_the_batch_and_never_on_its_labels(world, machine):
     assert not same(plain, control)
 
 
-def test_isd_refuses_a_sigmoid_detector(world, machine):
-    network = detector()
-    network.activation = "sigmoid"
-    term = isd.build(isd.Options(), world[1], [4, 5], [1], PLAN, machine, 0)
-    with pytest.raises(MgralError, match="needs a softmax detector"):
-        term(network, 0)
+def test_a_term_refuses_a_detector_that_it_is_not_for(world, machine, tmp_path):
+    """What parameters could not tell, as of an mmdet config, the proxy sees."""
+    dataset, cache = world
+    params = (
+        DetectorParams(name="retinanet", options={}),
+        ProxyRun(semi="isd", options={}, start="scratch", steps=1, batch_size=2, learning_rate=0.001),
+        Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10),
+    )
+    pool = Pool(0, {1: 0}, (4, 5))
+    with pytest.raises(MgralError, match="isd is for detectors with softmax, not sigmoid"):
+        proxy.run([4, 5], "random", dataset, cache, pool, tmp_path / "none", params, machine, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mgral import arrays, pools
+from mgral.errors import MgralError
 from mgral.strategies import Evidence
 from mgral.types import Dataset
 
@@ -20,10 +21,17 @@ def read(
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
 
     Raises:
-        MgralError: a file is missing or damaged.
+        MgralError: a file is missing or damaged, or the detections are of another number of classes.
     """
     state = pools.read(pool)
     found, activation = arrays.read_detections(detections) if detections else (None, None)
+    for one in (found or {}).values():
+        classes = one.probs.shape[1] - (activation == "softmax")
+        if classes != len(dataset.classes):
+            raise MgralError(
+                f"{detections}: is of {classes} classes, the data set of {len(dataset.classes)}; "
+                "make it anew with `mgral embed`"
+            )
     return Evidence(
         state,
         dataset.classes,

@@ -1,8 +1,12 @@
 """Detectors behind one contract: raw outputs with full class probabilities, losses, predictions, embedding.
 
-A detector is a module of this package with ``Options`` (its parameters) and
-``build(classes, image_size, options)``, which returns a :class:`Detector`. Initial weights come from the
-options or from torch's generator, which :func:`build` here seeds and restores.
+A detector is a module of this package with
+
+- ``Options``: its parameters (:class:`mgral.settings.Settings`), with defaults and explanations;
+- ``activation(options)``: how its logits become probabilities, said before anything is built, so that what does not
+  go together is refused when parameters are checked; None where only the built detector can tell;
+- ``build(classes, image_size, options)``: a :class:`Detector`. Initial weights come from the options or from torch's
+  generator, which :func:`build` here seeds and restores.
 """
 
 from __future__ import annotations

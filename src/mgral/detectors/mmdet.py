@@ -21,8 +21,10 @@ from torchvision.models.detection._utils import BoxCoder
 from mgral.detectors import Detector, Raw, Target, read_weights
 from mgral.errors import MgralError, nearest
 from mgral.settings import Settings
+from mgral.types import Activation
 
 OWN = {"ssd300": "ssd/ssd300_coco.py", "retinanet": "retinanet/retinanet_r50_fpn_1x_coco.py"}
+SAYS: dict[str, Activation] = {"ssd300": "softmax", "retinanet": "sigmoid"}
 
 
 class Options(Settings):
@@ -128,6 +130,11 @@ class MMDetector(Detector):
             level.reshape(len(values), height, width, -1).permute(0, 3, 1, 2)
             for level, (height, width, _) in zip(per_level, self._levels, strict=True)
         ]
+
+
+def activation(options: Options) -> Activation | None:
+    """That of our own configs as they are; of others mmdet has to read the config, and it may not be here."""
+    return None if options.cfg_options else SAYS.get(options.config)
 
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> MMDetector:

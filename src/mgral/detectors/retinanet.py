@@ -75,6 +75,11 @@ class RetinaNet(Detector):
         }
 
 
+def activation(options: Options) -> Activation:
+    """A sigmoid per class."""
+    return "sigmoid"
+
+
 def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNet:
     """RetinaNet R50-FPN.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mgral.detectors import load_fitting, read_weights
 from mgral.detectors._ssd import SSD, FourMaps, conv_bn
 from mgral.errors import MgralError, nearest
+from mgral.types import Activation
 
 _Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -92,6 +93,11 @@ def _backbone(options: Options) -> Any:
     if options.weights is not None:
         load_fitting(backbone, read_weights(options.weights), options.weights, f"the backbone {options.backbone}")
     return backbone
+
+
+def activation(options: Options) -> Activation:
+    """One softmax over background and classes."""
+    return "softmax"
 
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:

@@ -13,6 +13,7 @@ from mgral.detectors import load_fitting, read_weights
 from mgral.detectors._ssd import SSD
 from mgral.errors import MgralError
 from mgral.settings import Settings
+from mgral.types import Activation
 
 
 class Options(Settings):
@@ -36,6 +37,11 @@ class _Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return list(self.backbone((images - self.mean) * 255).values())  # Caffe's VGG: mean removed, 0..255
+
+
+def activation(options: Options) -> Activation:
+    """One softmax over background and classes."""
+    return "softmax"
 
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mgral.detectors._ssd import SSD, FourMaps, conv_bn
+from mgral.types import Activation
 
 
 class Options(FourMaps):
@@ -28,6 +29,11 @@ class _Trunk(nn.Module):
         stride16 = self.stage16(stride8)
         stride32 = self.stage32(stride16)
         return [stride8, stride16, stride32, self.stage64(stride32)]
+
+
+def activation(options: Options) -> Activation:
+    """One softmax over background and classes."""
+    return "softmax"
 
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:

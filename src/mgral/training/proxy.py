@@ -10,7 +10,7 @@ from mgral import detectors, evaluation, plugins, seeds
 from mgral.compute import Compute
 from mgral.images import Cache
 from mgral.inference import look
-from mgral.params import DetectorParams, Evaluation, ProxyRun
+from mgral.params import DetectorParams, Evaluation, ProxyRun, check_semi
 from mgral.pools import Pool
 from mgral.training.loop import Plan, fit
 from mgral.types import Dataset, Record
@@ -45,6 +45,9 @@ def run(
         params: of detector, proxy and evaluation.
         compute: device and precision.
         seed: of the experiment.
+
+    Raises:
+        MgralError: the term is not for this detector; weights that do not fit; a loss that is not finite.
     """
     detector_params, proxy, evaluate = params
     began = time.perf_counter()
@@ -56,6 +59,7 @@ def run(
         detector_params.options,
         seeds.stream(common, "weights"),
     )
+    check_semi(proxy.semi, detector.activation)
     if proxy.start == "detector":
         detectors.load(detector, weights)
     plan = Plan(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)

@@ -1,6 +1,10 @@
 """Semi-supervised terms: how unlabelled images enter a training, one file each.
 
-A term is a module with ``Options`` and ``build(options, cache, unlabelled, labelled, plan, compute, seed)``, which
-returns a :data:`mgral.training.loop.Term`: called with the detector and the step, it gives further losses, already
-weighted.
+A term is a module with
+
+- ``Options``: its parameters;
+- ``ACTIVATIONS``: of the detectors it is made for, ``softmax`` or ``sigmoid``; others are refused when parameters are
+  checked, and by the proxy run;
+- ``build(options, cache, unlabelled, labelled, plan, compute, seed)``: a :data:`mgral.training.loop.Term`: called with
+  the detector and the step, it gives further losses, already weighted.
 """

@@ -16,10 +16,12 @@ from torch import Tensor
 from mgral import seeds
 from mgral.compute import Compute
 from mgral.detectors import Detector
-from mgral.errors import MgralError
 from mgral.images import Cache
 from mgral.settings import Settings
 from mgral.training.loop import Plan, Term, draw
+from mgral.types import Activation
+
+ACTIVATIONS: frozenset[Activation] = frozenset({"softmax"})  # foreground is where background is not the largest
 
 
 class Options(Settings):
@@ -50,8 +52,6 @@ def build(
     first_epoch = math.ceil(len(labelled) / plan.batch_size)
 
     def term(detector: Detector, step: int) -> dict[str, Tensor]:
-        if detector.activation != "softmax":
-            raise MgralError("proxy.semi: isd needs a softmax detector (SSD family); choose another detector or term")
         chosen = draw(ids, size, step, seed, "unlabelled")
         images = compute.images(torch.from_numpy(cache.pixels(chosen)))
         share = float(seeds.generator(seed, "mix", step).beta(options.beta, options.beta))
