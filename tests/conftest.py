@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,30 @@ def real_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts a file system of so many bytes, kept in memory, at a folder; the test is skipped where it may not.
+
+    Called again for the same folder, it gives it another size.
+    """
+    mounted: list[Path] = []
+
+    def mount(size: int, folder: Path = tmp_path / "disk") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        again = ["-o", "remount"] if folder in mounted else []
+        command = ["mount", "-t", "tmpfs", *again, "-o", f"size={size}", "tmpfs", str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("there is no `mount` here")
+        if done.returncode:
+            pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+        if not again:
+            mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)

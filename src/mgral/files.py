@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +13,12 @@ from typing import Any
 
 from mgral.errors import MgralError
 
+NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "it is larger than a file may be here (ulimit -f)",
+}
+
 
 @contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -18,15 +26,41 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name keeps the suffix (some writers choose a format by it) and is hidden. It is always the same for
     the same path, so that what a killed process left behind is overwritten by the next one.
+
+    The block writes in ways that report a full disk as OSError with its number: not through a memory map, where the
+    process is killed (SIGBUS), and not through writers in C++ that raise something of their own; see
+    :func:`write_bytes`.
+
+    Raises:
+        MgralError: there is no room for the file; ``path`` is as it was, and the temporary file is gone.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise MgralError(f"{path}: cannot be written, {NO_ROOM[error.errno]}; make room and run this again") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
+    """Write what a library has serialised in memory. Raises MgralError if there is no room."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_checkpoint(path: str | os.PathLike[str], state: Any) -> None:
+    """Write tensors, numbers and containers of these in torch's own format. Raises MgralError if there is no room."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -22,14 +22,13 @@ def build(dataset: Dataset, size: int, path: str | Path) -> None:
     Images are squashed to a square (as SSD does), so a box is scaled by one factor per axis.
 
     Raises:
-        MgralError: an image is missing or unreadable; names file and id.
+        MgralError: an image is missing or unreadable (names file and id), or the disk is full.
     """
-    with whole(path) as temporary:
+    with whole(path) as temporary, temporary.open("wb") as file:
         shape = (len(dataset.images), size, size, 3)
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        for row, image in enumerate(tqdm(dataset.images.values(), "decoding", disable=None)):
-            array[row] = decode(dataset.root / image.file_name, size, image.id)
-        array.flush()
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for image in tqdm(dataset.images.values(), "decoding", disable=None):
+            file.write(decode(dataset.root / image.file_name, size, image.id).data)
 
 
 def decode(path: Path, size: int, image_id: int) -> npt.NDArray[np.uint8]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mgral import records as recorded
 from mgral.errors import MgralError
-from mgral.files import whole
+from mgral.files import whole, write_bytes
 from mgral.params import Table
 from mgral.representations import REPRESENTATIONS, Batches, check_batch, describer
 from mgral.surrogates import EXACT, SURROGATES, Doubles, Nearest, Price, Surrogate
@@ -147,8 +147,7 @@ class LookupTable:
         )
         with whole(Path(folder) / "records.parquet") as temporary:
             pq.write_table(pa.Table.from_pylist([asdict(r) for r in self.records], schema=schema), temporary)
-        with whole(Path(folder) / "index.faiss") as temporary:
-            faiss.write_index(self._nearest.index, str(temporary))
+        write_bytes(Path(folder) / "index.faiss", faiss.serialize_index(self._nearest.index).data)
 
     @classmethod
     def load(cls, folder: str | Path, embeddings: Embeddings, params: Table) -> LookupTable:

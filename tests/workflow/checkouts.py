@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +60,18 @@ class Checkout:
     def snakemake(self, *arguments: str, cores: int = 2, params: str = TINY, fails: bool = False) -> str:
         return self.call("snakemake", "--cores", str(cores), "--configfile", params, *arguments, fails=fails)
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """A run of params/tiny.yaml on two cores, as the leader of a process group of its own."""
+        return subprocess.Popen(
+            ["snakemake", "--cores", "2", "--configfile", TINY],
+            cwd=self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
     def plan(self, *targets: str, params: str = TINY) -> Counter[str]:
         """How many jobs of each rule Snakemake would run; chunks of proxies count as ``proxy``."""
         text = self.snakemake("--dry-run", "--", *targets, params=params)
@@ -83,6 +98,22 @@ class Checkout:
     def git_commit(self) -> None:
         self.call("git", "add", "--all")
         self.call("git", "commit", "--quiet", "--message", "state")
+
+
+def kill_when(reached: Callable[[], bool], run: subprocess.Popen[bytes], delay: float = 0.0) -> None:
+    """Kill a run and its jobs, ``delay`` seconds after a condition has come true; it must not have ended by then."""
+    try:
+        deadline = time.monotonic() + 900
+        while not reached():
+            assert run.poll() is None, "the run ended before it was to be killed"
+            assert time.monotonic() < deadline, "in a quarter of an hour it did not come to where it was to be killed"
+            time.sleep(0.02)
+        time.sleep(delay)
+        assert run.poll() is None, "the run ended before it was killed"
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
 
 
 def copy_project(to: Path) -> Checkout:

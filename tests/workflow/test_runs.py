@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import time
 
 import pytest
-from checkouts import TINY, Checkout
+from checkouts import TINY, Checkout, kill_when
 
 pytestmark = pytest.mark.slow
 
@@ -92,26 +88,8 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Chec
     undisturbed = results(finished)
     for strategy in ("shared", "random", "mgral"):
         shutil.rmtree(checkout.run_folder / strategy)
-    run = subprocess.Popen(
-        ["snakemake", "--cores", "2", "--configfile", TINY],
-        cwd=checkout.root,
-        env=checkout.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     proxies = checkout.run_folder / "shared/seed-0/cycle-0/proxies"
-    try:
-        deadline = time.monotonic() + 600
-        while not list(proxies.glob("[0-9].json")):
-            assert run.poll() is None, "the run ended before a proxy was trained"
-            assert time.monotonic() < deadline, "no proxy was trained in ten minutes"
-            time.sleep(0.02)
-    finally:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+    kill_when(lambda: any(proxies.glob("[0-9].json")), checkout.start())
     left = results(checkout)
     assert "shared/seed-0/cycle-0/detector.safetensors" in left
     assert "mgral/seed-0/cycle-0/selected.json" not in left

@@ -62,8 +62,8 @@ rule share_detector:
         "../envs/mgral.yaml"
     shell:
         "from=({input:q}); to=({output:q}); "
-        'for i in "${{!to[@]}}"; do cp "${{from[i]}}" "${{to[i]}}.part" && mv "${{to[i]}}.part" "${{to[i]}}"; done'
-        " 2> {log}"
+        'for i in "${{!to[@]}}"; do cp "${{from[i]}}" "${{to[i]}}.part" && mv "${{to[i]}}.part" "${{to[i]}}"'
+        ' || {{ rm -f "${{to[i]}}.part"; exit 1; }}; done 2> {log}'
 
 
 use rule share_detector as share_evidence with:

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mgral import seeds
 from mgral.errors import MgralError
-from mgral.files import whole
+from mgral.files import write_bytes
 from mgral.types import Embeddings
 
 COLUMNS = 32
@@ -107,8 +107,7 @@ class Policy(nn.Module):
         shape = {"dims": self.dims, "hidden": self.hidden, "seed": self.seed, "chunk": self.chunk}
         about = {"policy": json.dumps(shape)}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        with whole(path) as temporary:
-            save_file(tensors, temporary, about)
+        write_bytes(path, save(tensors, about))
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:

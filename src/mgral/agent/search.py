@@ -24,7 +24,7 @@ from tqdm import trange
 from mgral import records, seeds
 from mgral.agent.policy import Policy, log_probability, sample, sequence
 from mgral.errors import MgralError
-from mgral.files import whole
+from mgral.files import whole, write_checkpoint
 from mgral.lookup import Batches, Doubles, Price
 from mgral.params import Search
 from mgral.types import Embeddings, Record
@@ -182,8 +182,7 @@ def run(
                 "rows": [asdict(row) for row in rows],
                 "added": [records.as_json(record) for record in added],
             }
-            with whole(checkpoint) as temporary:
-                torch.save(state, temporary)
+            write_checkpoint(checkpoint, state)
         _report(rows, params.iterations)
 
     if checkpoint is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except MgralError as error:
-        print("mgral: " + " ".join(str(error).split()), file=sys.stderr)
+        with contextlib.suppress(OSError):  # a log on a disk that is full
+            print("mgral: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

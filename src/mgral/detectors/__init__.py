@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder
@@ -27,7 +28,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 
 from mgral import plugins, seeds
 from mgral.errors import MgralError
-from mgral.files import whole
+from mgral.files import write_bytes
 from mgral.types import Activation
 
 EMBEDDING_DIM = 256  # of an image
@@ -219,8 +220,7 @@ def build(name: str, classes: Sequence[str], image_size: int, options: dict[str,
 def save(detector: Detector, path: str | Path) -> None:
     """Write the weights as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    with whole(path) as temporary:
-        save_file(tensors, temporary)
+    write_bytes(path, serialize(tensors))
 
 
 def load(detector: Detector, path: str | Path) -> None:

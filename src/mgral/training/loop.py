@@ -18,7 +18,7 @@ from mgral.augment import augment
 from mgral.compute import Compute
 from mgral.detectors import Detector, Target
 from mgral.errors import MgralError
-from mgral.files import whole
+from mgral.files import write_checkpoint
 from mgral.images import Cache
 from mgral.types import Boxes
 
@@ -152,8 +152,7 @@ def target(boxes: Boxes, compute: Compute) -> Target:
 
 def _save(path: Path, detector: Detector, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]) -> None:
     state = {"model": detector.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rows": rows}
-    with whole(path) as temporary:
-        torch.save(state, temporary)
+    write_checkpoint(path, state)
 
 
 def _resume(path: Path | None, detector: Detector, optimizer: torch.optim.Optimizer) -> tuple[int, list[Row]]:

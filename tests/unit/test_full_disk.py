@@ -1,0 +1,120 @@
+"""What writes a file fails in one line on a full disk, and leaves what was there before."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from mgral import arrays, curves, detectors, files, images
+from mgral.agent import search
+from mgral.agent.policy import Policy
+from mgral.errors import MgralError
+from mgral.lookup import LookupTable
+from mgral.params import Table
+from mgral.types import Dataset, Detections, Embeddings, Image, Record
+
+ROOM = 8192  # bytes; each of these files is larger
+PARAMS = Table(
+    representation="embedding",
+    centroids=1,
+    surrogate="nearest",
+    neighbours=1,
+    threshold_deviations=1.0,
+    far_uncertainty=0.9,
+)
+
+
+def embeddings(images: int, width: int) -> Embeddings:
+    return Embeddings(np.arange(images), np.random.default_rng(0).random((images, width), np.float32))
+
+
+def table(images: int, width: int) -> LookupTable:
+    """Two records, of all images but the first and of all but the last."""
+    batches = [tuple(range(1, images)), tuple(range(images - 1))]
+    return LookupTable([Record(ids, "random", 0.5, 1.0) for ids in batches], embeddings(images, width), PARAMS)
+
+
+def detections(count: int) -> Detections:
+    boxes = np.random.default_rng(0).random((count, 4), np.float32)
+    return Detections(boxes, boxes[:, 0], np.zeros(count, np.int64), boxes)
+
+
+def cache(path: Path) -> None:
+    """A picture of 100 × 100 pixels in three colours."""
+    picture = path.parent.parent / "picture.png"
+    if not picture.exists():
+        Pillow.new("RGB", (100, 100)).save(picture)
+    images.build(Dataset((), {1: Image(1, picture.name, 100, 100, "train")}, {}, picture.parent), 100, path)
+
+
+def curve(path: Path) -> None:
+    rows = 1000
+    curves.write(pd.DataFrame({name: np.linspace(0, 1, rows) for name in curves.COLUMNS}), path)
+
+
+# By file: what writes it. The names are those that the verbs give.
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "dataset.json": lambda path: files.write_json(path, list(range(5000))),
+    "embeddings.npz": lambda path: arrays.write_embeddings(embeddings(100, 256), path),
+    "detections.npz": lambda path: arrays.write_detections({1: detections(500)}, "sigmoid", path),
+    "records.parquet": lambda path: table(5000, 1).save(path.parent),
+    "index.faiss": lambda path: table(3, 5000).save(path.parent),
+    "agent.safetensors": lambda path: Policy(8, 32, 0).save(path),
+    "detector.safetensors": lambda path: detectors.save(detectors.build("tiny_ssd", ("a",), 64, {}, 0), path),
+    "detector.ckpt": lambda path: files.write_checkpoint(path, {"model": torch.zeros(5000), "step": 1}),
+    "images.npy": cache,
+    "curve.csv": curve,
+    "search.csv": lambda path: search.write_rows([search.Row(0, 0, 0, 0, 0, 0, 0, 0, 0)] * 1000, path),
+}
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """No file of this process may grow beyond ``ROOM``. A write then fails as on a full disk, by another number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fails_and_spoils_nothing(name: str, folder: Path, says: str) -> None:
+    path = folder / name
+    folder.mkdir(exist_ok=True)
+    path.write_text("of an earlier run")
+    with pytest.raises(MgralError) as error:
+        WRITERS[name](path)
+    assert str(error.value) == f"{path}: cannot be written, {says}; make room and run this again"
+    assert path.read_text() == "of an earlier run"
+    left = {file.name for file in folder.iterdir()}
+    assert left - {"records.parquet"} <= {name}  # the table's first file fits where its second does not
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_that_may_not_grow(name, tmp_path):
+    folder = tmp_path / "run"
+    with limited():
+        fails_and_spoils_nothing(name, folder, "it is larger than a file may be here (ulimit -f)")
+    WRITERS[name](folder / name)
+    assert (folder / name).stat().st_size > ROOM
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk(name, small_disk):
+    folder = small_disk(ROOM)
+    fails_and_spoils_nothing(name, folder, "the disk is full")
+
+
+def test_other_faults_keep_their_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        files.write_json(tmp_path / "file" / "pool.json", 1)
