@@ -1,0 +1,48 @@
+"""A run may be killed at any moment, again and again: what it comes to is the same."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from checkouts import TINY, Checkout, kill_when
+from test_runs import results
+
+pytestmark = pytest.mark.slow
+
+KILLS = 10
+SEED = 0
+
+
+def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
+    """Each kill takes Snakemake and its jobs at once, with no time to tidy up.
+
+    The moments spread over the whole run: its jobs in ten parts, a kill at random within each, and up to two more
+    seconds. The machine may be fast or slow: jobs that are done, by their benchmarks, are the clock.
+    """
+    undisturbed = results(finished)
+    jobs = len(finished.files("benchmarks/*/*.tsv"))
+    assert jobs > 2 * KILLS
+    moments = random.Random(SEED)
+    part = (jobs - 3) / KILLS  # the last jobs are short; a kill after the end would be none
+    before: set[str] = set()
+    for kill in range(KILLS):
+        done = int((kill + moments.random()) * part)
+        kill_when(lambda done=done: len(benchmarks(project)) >= done, project.start(), moments.uniform(0, 2))
+        left = results(project)
+        assert left == {path: undisturbed[path] for path in left}, f"after kill {kill}"
+        assert set(left) >= before, f"kill {kill} took away what was done"
+        before = set(left)
+        project.call("snakemake", "--unlock", "--configfile", TINY)
+    project.snakemake()
+    resumed = results(project)
+    chosen = [path for path in undisturbed if path.endswith("selected.json")]
+    assert len(chosen) == 2  # tiny.yaml: random and mgral, between cycles 0 and 1
+    assert {path: resumed[path] for path in chosen} == {path: undisturbed[path] for path in chosen}
+    assert resumed == undisturbed
+    assert project.plan() == {}
+
+
+def benchmarks(checkout: Checkout) -> list[str]:
+    """Of each job that is done, one file."""
+    return [str(path) for path in checkout.run_folder.glob("benchmarks/*/*.tsv")]
