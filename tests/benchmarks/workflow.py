@@ -40,8 +40,8 @@ REPEATS = 3  # the quickest counts
 TRAINING = "import mgral.training.loop, mgral.inference, mgral.evaluation, mgral.detectors.tiny_ssd, torch._dynamo"
 FITTING = "import faiss, scipy.spatial.distance, scipy.stats, sklearn.gaussian_process, sklearn.linear_model"
 IMPORTS = {
-    "train": f"{TRAINING}, pandas",
-    "retrain": f"{TRAINING}, pandas",
+    "train": TRAINING,
+    "retrain": TRAINING,
     "embed": "import mgral.inference, mgral.detectors.tiny_ssd",
     "draw": "import mgral.generators, scipy.stats, sklearn.cluster",
     "proxy": f"{TRAINING}, mgral.training.proxy, mgral.training.semi.isd",

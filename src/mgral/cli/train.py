@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from mgral.cli import _arguments
@@ -29,10 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    import pandas as pd
-
     from mgral import compute, datasets, detectors, pools, seeds
-    from mgral.files import whole, write_json
+    from mgral.files import write_json
     from mgral.images import Cache
     from mgral.training.loop import Plan, fit
 
@@ -46,10 +46,19 @@ def run(arguments: argparse.Namespace) -> None:
     plan = Plan(**params.training.model_dump())
     rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=out / "detector.ckpt")
     detectors.save(detector, out / "detector.safetensors")
-    with whole(out / "train.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.6g")
+    _write_rows(rows, out / "train.csv")
     results = _evaluate(detector, cache, dataset, params.evaluation, machine)
     write_json(out / "metrics.json", {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
+
+
+def _write_rows(rows: list[dict[str, float]], path: Path) -> None:
+    """Write ``train.csv``, numbers to six digits. Not by pandas, whose import takes as long as many steps."""
+    from mgral.files import whole
+
+    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(rows[0])
+        writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in r.values()] for r in rows)
 
 
 def _evaluate(detector: Any, cache: Any, dataset: Dataset, params: Evaluation, machine: Any) -> dict[str, Any]:
