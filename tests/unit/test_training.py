@@ -71,7 +71,7 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
     class Killed(Exception):
         pass
 
-    def kill_at_5(_, step):
+    def kill_at_5(_, step, *labelled):
         if step == 5:
             raise Killed
         return {}
@@ -83,7 +83,7 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
     seen = []
     resumed = detector()
     again = loop.fit(
-        resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step: seen.append(step) or {}, checkpoint
+        resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step, *labelled: seen.append(step) or {}, checkpoint
     )
     assert seen == [4, 5]
     assert same(through, resumed)
@@ -141,4 +141,4 @@ def test_isd_refuses_a_sigmoid_detector(world, machine):
     network.activation = "sigmoid"
     term = isd.build(isd.Options(), world[1], [4, 5], [1], PLAN, machine, 0)
     with pytest.raises(MgralError, match="needs a softmax detector"):
-        term(network, 0)
+        term(network, 0, None, [])

@@ -45,6 +45,11 @@ class Raw:
     offsets: Tensor
     features: list[Tensor]
 
+    def of_image(self, index: int) -> Raw:
+        """What it says of one image of the batch, as a batch of one."""
+        rows = slice(index, index + 1)
+        return Raw(self.logits[rows], self.offsets[rows], [features[rows] for features in self.features])
+
 
 @dataclass(frozen=True)
 class Target:
@@ -79,6 +84,7 @@ class Detector(nn.Module):
         activation: how logits become probabilities.
         num_classes: C, without background.
         image_size: side of the square input, pixels.
+        widths: channels of each feature map.
         priors: [P, 4] xyxy, pixels of the input.
         mirror: [P] index of the prior that a horizontal flip turns each prior into.
     """
@@ -105,10 +111,10 @@ class Detector(nn.Module):
         self.coder = coder
         self.register_buffer("priors", priors, persistent=False)
         self.register_buffer("mirror", _mirror(maps, anchors), persistent=False)
-        widths = [m.shape[1] for m in maps]
-        embedding = _projection("embedding projection", sum(widths), EMBEDDING_DIM)
+        self.widths = [m.shape[1] for m in maps]
+        embedding = _projection("embedding projection", sum(self.widths), EMBEDDING_DIM)
         self.register_buffer("projection", embedding, persistent=False)
-        features = _projection("feature projection", widths[0], FEATURE_DIM)
+        features = _projection("feature projection", self.widths[0], FEATURE_DIM)
         self.register_buffer("feature_projection", features, persistent=False)
 
     def forward(self, images: Tensor) -> Raw:
@@ -118,6 +124,11 @@ class Detector(nn.Module):
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """``classification`` and ``localisation``, scalars."""
         raise NotImplementedError
+
+    def image_losses(self, raw: Raw, targets: Sequence[Target]) -> Tensor:
+        """[B] the sum of :meth:`losses` of each image, as if it were the only one of its batch."""
+        alone = [self.losses(raw.of_image(k), [target]) for k, target in enumerate(targets)]
+        return torch.stack([torch.stack(list(losses.values())).sum() for losses in alone])
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """[…, K] logits to probabilities, float32."""

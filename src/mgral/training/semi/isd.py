@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mgral import seeds
 from mgral.compute import Compute
-from mgral.detectors import Detector
+from mgral.detectors import Detector, Raw, Target
 from mgral.errors import MgralError
 from mgral.images import Cache
 from mgral.settings import Settings
@@ -49,7 +49,7 @@ def build(
     size = max(2, 2 * round(plan.batch_size * options.ratio / 2))  # even: halves are mixed with each other
     first_epoch = math.ceil(len(labelled) / plan.batch_size)
 
-    def term(detector: Detector, step: int) -> dict[str, Tensor]:
+    def term(detector: Detector, step: int, _raw: Raw, _targets: Sequence[Target]) -> dict[str, Tensor]:
         if detector.activation != "softmax":
             raise MgralError("proxy.semi: isd needs a softmax detector (SSD family); choose another detector or term")
         chosen = draw(ids, size, step, seed, "unlabelled")
