@@ -1,4 +1,4 @@
-"""Arrays between steps: embeddings.npz and detections.npz (NumPy archives, no pickles)."""
+"""Arrays between steps: embeddings.npz, detections.npz and assessment.npz (NumPy archives, no pickles)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from mgral.errors import MgralError
 from mgral.files import whole
-from mgral.types import Activation, Detections, Embeddings
+from mgral.types import Activation, Assessment, Detections, Embeddings
 
 
 def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
@@ -64,19 +64,50 @@ def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation
     return detections, data["activation"].item()
 
 
+def write_assessment(assessment: Assessment, path: str | Path) -> None:
+    """Write ids [N] int64 and each term [N, …] float64 under its name.
+
+    Raises:
+        MgralError: it is not as :class:`mgral.types.Assessment` says.
+    """
+    _check_assessment(assessment, str(path), "train the detector anew")
+    _write(path, {"ids": assessment.ids, **assessment.terms})
+
+
+def read_assessment(path: str | Path) -> Assessment:
+    """Read ``assessment.npz``. Raises MgralError if it is missing or no such archive."""
+    terms = _read(path, "ids", verb="assess", others=True)
+    assessment = Assessment(terms.pop("ids"), terms)
+    _check_assessment(assessment, str(path), "make it anew with `mgral assess`")
+    return assessment
+
+
+def _check_assessment(assessment: Assessment, path: str, remedy: str) -> None:
+    ids = assessment.ids
+    if ids.dtype != np.int64 or ids.ndim != 1 or (np.diff(ids) <= 0).any():
+        raise MgralError(f"{path}: its ids are not whole numbers in ascending order; {remedy}")
+    for name, term in assessment.terms.items():
+        if term.dtype != np.float64 or term.shape[:1] != ids.shape:
+            raise MgralError(f"{path}: array '{name}' has no row of numbers for each of {len(ids)} images; {remedy}")
+        unfit = np.argwhere(~np.isfinite(term))
+        if len(unfit):
+            raise MgralError(f"{path}: '{name}' of image {ids[unfit[0, 0]]} is not finite; {remedy}")
+
+
 def _write(path: str | Path, arrays: dict[str, Any]) -> None:
     with whole(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def _read(path: str | Path, *names: str) -> dict[str, Any]:
+def _read(path: str | Path, *names: str, verb: str = "embed", others: bool = False) -> dict[str, Any]:
+    """The arrays of some names, or with ``others`` all there are; ``verb`` makes the file."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in names if name not in archive]
             if missing:
-                raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral embed`")
-            return {name: archive[name] for name in names}
+                raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral {verb}`")
+            return {name: archive[name] for name in (archive if others else names)}
     except FileNotFoundError:
-        raise MgralError(f"{path}: no such file; make it with `mgral embed`") from None
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError):
-        raise MgralError(f"{path}: not a NumPy archive; make it anew with `mgral embed`") from None
+        raise MgralError(f"{path}: no such file; make it with `mgral {verb}`") from None
+    except (zipfile.BadZipFile, TypeError, ValueError, EOFError, OSError):
+        raise MgralError(f"{path}: not a NumPy archive; make it anew with `mgral {verb}`") from None

@@ -43,6 +43,17 @@ def _warp(images: Tensor, slope: Floats, shift: Floats) -> Tensor:
     inverse = np.zeros((len(images), 2, 3), np.float32)
     inverse[:, 0, 0], inverse[:, 1, 1] = 1 / slope[:, 0], 1 / slope[:, 1]
     inverse[:, :, 2] = -shift / slope
+    return warp(images, inverse)
+
+
+def warp(images: Tensor, inverse: Floats) -> Tensor:
+    """Move the pixels of each image; what comes into view from outside is grey.
+
+    Args:
+        images: [B, 3, S, S] float, 0..1.
+        inverse: [B, 2, 3] float32, where each output pixel comes from: input coordinate = inverse · (output coordinate,
+            1), for x and y in -1..1 across the image.
+    """
     theta = torch.from_numpy(inverse).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + 0.5

@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float32]
 Halfs = npt.NDArray[np.float16]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,19 @@ class Embeddings:
         if len(missing):
             raise KeyError(int(missing[0]))
         return self.vectors[at]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a strategy found out about unlabelled images by a look or a training of its own.
+
+    Attributes:
+        ids: [N] int64, ascending.
+        terms: float64 [N, …] by name, finite; row i of each belongs to ids[i].
+    """
+
+    ids: Ints
+    terms: Mapping[str, Doubles]
 
 
 @dataclass(frozen=True)

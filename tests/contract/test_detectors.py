@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mgral import detectors, plugins
-from mgral.detectors import Target
+from mgral.detectors import Raw, Target
 from mgral.errors import MgralError
 
 SIZES = {"ssd300": 300}  # pixels; others take any
@@ -108,6 +108,25 @@ def test_losses_are_finite_without_any_box_and_teach_with_one(built):
         total.backward()
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in detector.parameters())
     assert losses["localisation"] == 0  # no box, nothing to locate
+    detector.zero_grad(set_to_none=True)
+
+
+def test_the_loss_of_an_image_is_its_own(built):
+    """Neither the other image's boxes nor its pixels are in it, and its gradient reaches its own outputs alone."""
+    detector, _, _ = built
+    raw = detector.eval()(torch.rand(2, 3, *[detector.image_size] * 2, generator=torch.Generator().manual_seed(3)))
+    raw.logits.retain_grad()
+    quarter = detector.image_size / 4
+    small = Target(torch.tensor([[quarter, quarter, 2 * quarter, 2 * quarter]]), torch.tensor([2]))
+    large = Target(torch.tensor([[quarter, 0, 4 * quarter, 4 * quarter]]), torch.tensor([0]))
+    both = detector.image_losses(raw, [small, large])
+    assert both.shape == (2,) and torch.isfinite(both).all()
+    swapped = detector.image_losses(Raw(raw.logits.flip(0), raw.offsets.flip(0), raw.features), [large, small])
+    torch.testing.assert_close(swapped, both.flip(0))
+    other = detector.image_losses(raw, [small, small])
+    assert other[0] == both[0] and other[1] != both[1]
+    both[1].backward()
+    assert raw.logits.grad[0].abs().sum() == 0 < raw.logits.grad[1].abs().sum()
     detector.zero_grad(set_to_none=True)
 
 

@@ -16,8 +16,8 @@ import pytest
 from mgral import plugins
 from mgral.agent.policy import Policy
 from mgral.pools import Pool
-from mgral.strategies import IN_FILES, Evidence
-from mgral.types import Activation, Boxes, Detections, Embeddings, Pick
+from mgral.strategies import IN_FILES, Evidence, Terms
+from mgral.types import Activation, Assessment, Boxes, Detections, Embeddings, Pick
 
 
 def cases() -> Iterator[Any]:
@@ -56,6 +56,7 @@ def evidence(agent: Path) -> Make:
         objects: Sequence[int] = (0, 1, 2, 3, 4),
         activation: Activation = "softmax",
         alike: bool = False,
+        terms: Terms | None = None,
     ) -> Evidence:
         """Ids 101 … 140, every third labelled.
 
@@ -64,7 +65,8 @@ def evidence(agent: Path) -> Make:
             classes: number of classes.
             objects: detections, or annotated boxes, per image, in turn.
             activation: of the detector.
-            alike: whether all images have the same embedding and the same detections.
+            alike: whether all images have the same embedding, the same detections and the same assessment.
+            terms: the strategy's TERMS, if it assesses images.
         """
         ids = np.arange(101, 141)
         labelled = {i: 0 for i in ids.tolist() if i % 3 == 0}
@@ -94,6 +96,7 @@ def evidence(agent: Path) -> Make:
             agent if "agent" in needs else None,
             labels,
             truth,
+            assessed(ids, terms, classes, 0 if objects == (0,) else 1, alike) if terms is not None else None,
         )
 
     return make
@@ -119,6 +122,14 @@ def detected(count: int, classes: int, activation: Activation, seed: int) -> Det
     )
 
 
+def assessed(ids: np.ndarray, terms: Terms, classes: int, scale: float, alike: bool) -> Assessment:
+    """An assessment in ``terms``, with numbers from 0 to ``scale``; some images share theirs, or all if ``alike``."""
+    rng = np.random.default_rng(0)
+    rows = np.zeros(len(ids), np.int64) if alike else rng.integers(0, 30, len(ids))
+    widths = {name: tuple({"class": classes}[axis] for axis in axes) for name, axes in terms.items()}
+    return Assessment(ids, {name: scale * rng.random((30, *width))[rows] for name, width in widths.items()})
+
+
 def annotated(count: int, classes: int) -> Boxes:
     """Ground truth with the classes in turn."""
     xyxy = np.tile(np.array([10, 10, 30, 30], np.float32), (count, 1))
@@ -131,9 +142,10 @@ def select(name: str, options: Choice, given: Evidence, budget: int, seed: int =
     return picks
 
 
-def needs(name: str) -> frozenset[str]:
-    wanted: frozenset[str] = plugins.load("strategies", name).NEEDS
-    return wanted
+def needs(name: str) -> dict[str, Any]:
+    """What the evidence of a strategy is made from."""
+    strategy = plugins.load("strategies", name)
+    return {"needs": strategy.NEEDS, "terms": getattr(strategy, "TERMS", None)}
 
 
 def check(picks: list[Pick], given: Evidence, budget: int) -> None:
@@ -158,6 +170,7 @@ def test_module(name: str) -> None:
     assert strategy.__doc__
     assert isinstance(strategy.NEEDS, frozenset)
     assert strategy.NEEDS <= KNOWN_NEEDS
+    assert ("assessment" in strategy.NEEDS) == hasattr(strategy, "assess") == hasattr(strategy, "TERMS")
     assert strategy.Options.parse(None, name) == strategy.Options()
     for key, field in strategy.Options.model_fields.items():
         assert field.description, f"option {key} has no description"
@@ -167,7 +180,7 @@ def test_module(name: str) -> None:
 @pytest.mark.parametrize("budget", [1, 7, 26, 27, 1000])
 def test_budget(name: str, options: Choice, budget: int, evidence: Make) -> None:
     # 40 ids from 101, of which 102, 105, … 138 are labelled (13): 27 are left
-    given = evidence(needs(name))
+    given = evidence(**needs(name))
     assert len(given.pool.unlabelled) == 27
     check(select(name, options, given, budget), given, budget)
 
@@ -175,7 +188,7 @@ def test_budget(name: str, options: Choice, budget: int, evidence: Make) -> None
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("alike", [False, True])
 def test_order_of_the_pool_does_not_matter(name: str, options: Choice, alike: bool, evidence: Make) -> None:
-    given = evidence(needs(name), alike=alike)
+    given = evidence(**needs(name), alike=alike)
     shuffled = np.random.default_rng(1).permutation(given.pool.unlabelled).tolist()
     pool = Pool(0, dict(reversed(given.pool.labelled.items())), tuple(shuffled))
     detections = given.detections and {i: given.detections[i] for i in sorted(given.detections, reverse=True)}
@@ -186,7 +199,7 @@ def test_order_of_the_pool_does_not_matter(name: str, options: Choice, alike: bo
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_same_seed_same_answer(name: str, options: Choice, evidence: Make) -> None:
-    given = evidence(needs(name))
+    given = evidence(**needs(name))
     first = select(name, options, given, 9, seed=5)
     np.random.seed(1)  # noqa: NPY002 - a strategy that drew from the global state would answer differently
     assert select(name, options, given, 9, seed=5) == first
@@ -199,7 +212,7 @@ def test_random_follows_the_seed(evidence: Make) -> None:
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_ties_go_to_the_smaller_id(name: str, options: Choice, evidence: Make) -> None:
-    picks = select(name, options, evidence(needs(name), objects=(2,), alike=True), 27)
+    picks = select(name, options, evidence(**needs(name), objects=(2,), alike=True), 27)
     for before, after in itertools.pairwise(picks):
         assert before.score != after.score or before.id < after.id
 
@@ -209,25 +222,25 @@ def test_ties_go_to_the_smaller_id(name: str, options: Choice, evidence: Make) -
 def test_one_class(name: str, options: Choice, activation: Activation, evidence: Make) -> None:
     if options.get("per_detection") == "softmax" and activation == "sigmoid":
         pytest.skip("refused: a sigmoid detector has no softmax")
-    given = evidence(needs(name), classes=1, activation=activation)
+    given = evidence(**needs(name), classes=1, activation=activation)
     check(select(name, options, given, 9), given, 9)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_no_predictions_anywhere(name: str, options: Choice, evidence: Make) -> None:
-    given = evidence(needs(name), objects=(0,))
+    given = evidence(**needs(name), objects=(0,))
     check(select(name, options, given, 9), given, 9)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_images_all_alike(name: str, options: Choice, evidence: Make) -> None:
-    given = evidence(needs(name), objects=(2,), alike=True)
+    given = evidence(**needs(name), objects=(2,), alike=True)
     check(select(name, options, given, 9), given, 9)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_nothing_labelled(name: str, options: Choice, evidence: Make) -> None:
-    given = evidence(needs(name))
+    given = evidence(**needs(name))
     everything = tuple(sorted([*given.pool.labelled, *given.pool.unlabelled]))
     given = replace(given, pool=Pool(0, {}, everything), labels=given.labels and {})
     check(select(name, options, given, 9), given, 9)
@@ -235,5 +248,5 @@ def test_nothing_labelled(name: str, options: Choice, evidence: Make) -> None:
 
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_nothing_left(name: str, options: Choice, evidence: Make) -> None:
-    given = evidence(needs(name))
+    given = evidence(**needs(name))
     assert select(name, options, replace(given, pool=Pool(1, given.pool.labelled, ())), 9) == []

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgral.arrays import read_detections, write_detections
+from mgral.arrays import read_assessment, read_detections, write_assessment, write_detections
 from mgral.errors import MgralError
-from mgral.types import Detections
+from mgral.types import Assessment, Detections
 
 
 def detections(count: int, features: bool) -> Detections:
@@ -51,3 +51,55 @@ def test_a_file_of_before_there_were_features_is_to_be_made_anew(tmp_path: Path)
     np.savez(path, **old)
     with pytest.raises(MgralError, match="has no array 'features'; make it anew with `mgral embed`"):
         read_detections(path)
+
+
+IDS = np.array([3, 5, 8])
+
+
+def test_an_assessment_comes_back_in_the_same_bytes(tmp_path: Path) -> None:
+    given = Assessment(IDS, {"score": np.array([0.1, 1 / 3, -2.0]), "classes": np.arange(6.0).reshape(3, 2)})
+    for name in ("first.npz", "second.npz"):
+        write_assessment(given, tmp_path / name)
+    assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
+    found = read_assessment(tmp_path / "first.npz")
+    np.testing.assert_array_equal(found.ids, IDS)
+    assert list(found.terms) == ["score", "classes"]
+    for name, term in given.terms.items():
+        np.testing.assert_array_equal(found.terms[name], term)
+
+
+def test_an_assessment_of_nothing(tmp_path: Path) -> None:
+    nothing = Assessment(np.zeros(0, np.int64), {"score": np.zeros(0), "classes": np.zeros((0, 3))})
+    write_assessment(nothing, tmp_path / "assessment.npz")
+    assert read_assessment(tmp_path / "assessment.npz").terms["classes"].shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"score": np.zeros(3)}, "has no array 'ids'; make it anew with `mgral assess`"),
+        ({"ids": np.array([3, 8, 5])}, "its ids are not whole numbers in ascending order"),
+        ({"ids": np.array([3.0, 5.0])}, "its ids are not whole numbers in ascending order"),
+        ({"ids": IDS, "score": np.zeros(2)}, "array 'score' has no row of numbers for each of 3 images"),
+        ({"ids": IDS, "score": np.array(["a", "b", "c"])}, "array 'score' has no row of numbers"),
+        ({"ids": IDS, "score": np.array([0, np.nan, 0])}, "'score' of image 5 is not finite"),
+        ({"ids": IDS, "score": np.array([None] * 3)}, "not a NumPy archive"),
+    ],
+)
+def test_what_is_no_assessment_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], says: str) -> None:
+    path = tmp_path / "assessment.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(MgralError, match=says):
+        read_assessment(path)
+
+
+def test_an_array_alone_is_no_archive(tmp_path: Path) -> None:
+    np.save(tmp_path / "ids.npy", IDS)
+    with pytest.raises(MgralError, match=r"ids\.npy: not a NumPy archive; make it anew with `mgral assess`"):
+        read_assessment(tmp_path / "ids.npy")
+
+
+def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(MgralError, match="'score' of image 8 is not finite; train the detector anew"):
+        write_assessment(Assessment(IDS, {"score": np.array([0, 1, np.inf])}), tmp_path / "assessment.npz")
+    assert not list(tmp_path.iterdir())

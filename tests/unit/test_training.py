@@ -72,7 +72,7 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
     class Killed(Exception):
         pass
 
-    def kill_at_5(_, step):
+    def kill_at_5(_, step, *labelled):
         if step == 5:
             raise Killed
         return {}
@@ -84,7 +84,7 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
     seen = []
     resumed = detector()
     again = loop.fit(
-        resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step: seen.append(step) or {}, checkpoint
+        resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step, *labelled: seen.append(step) or {}, checkpoint
     )
     assert seen == [4, 5]
     assert same(through, resumed)

@@ -145,6 +145,10 @@ def code_of_strategy(wildcards):
     return code("select", f"mgral.strategies.{STRATEGIES[wildcards.label].plugin}")
 
 
+def code_of_assessment(wildcards):
+    return code("assess", f"mgral.strategies.{STRATEGIES[wildcards.label].plugin}", DETECTOR)
+
+
 def each(name, labels=STRATEGIES, cycles=CYCLES):
     """A file of every cycle and seed of some strategies."""
     return expand(f"{CYCLE}/{name}", strategy=labels, seed=SEEDS, cycle=cycles)
@@ -170,7 +174,12 @@ def previous(name):
 
 def evidence(wildcards):
     """The files that a strategy looks at. What no strategy needs is not made."""
-    names = {"embeddings": "embeddings.npz", "detections": "detections.npz", "agent": "agent.safetensors"}
+    names = {
+        "embeddings": "embeddings.npz",
+        "detections": "detections.npz",
+        "agent": "agent.safetensors",
+        "assessment": "assessment.npz",
+    }
     folder = OWN_CYCLE.format(**wildcards)
     return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label] & IN_FILES)}
 
@@ -201,7 +210,7 @@ def shared_targets():
     """Of what is shared in cycle 0, the files that the rest is made on the way to."""
     if SELECTING and SEARCHERS:
         return ["agent.safetensors"]
-    if SELECTING and IN_FILES & frozenset().union(*NEEDS.values()):
+    if SELECTING and {"embeddings", "detections"} & frozenset().union(*NEEDS.values()):
         return ["metrics.json", "embeddings.npz"]
     return ["metrics.json"]
 

@@ -26,6 +26,7 @@ VERBS = {
     "proxy": "train proxies for batches",
     "table": "index the records of proxies and audit them",
     "search": "train the agent against the lookup table",
+    "assess": "assess the unlabelled images for a strategy that trains or looks for itself",
     "select": "select the next batch",
     "noise": "measure the spread between trainings of one pool",
     "curve": "collect the metrics of a run",

@@ -16,6 +16,7 @@ def read(
     embeddings: Path | None,
     detections: Path | None,
     agent: Path | None = None,
+    assessment: Path | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
@@ -41,4 +42,5 @@ def read(
         agent,
         {i: dataset.boxes[i] for i in state.labelled if i in dataset.boxes} if "labels" in needs else None,
         dataset.boxes if "truth" in needs else None,
+        arrays.read_assessment(assessment) if assessment else None,
     )

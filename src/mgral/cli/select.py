@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.errors import MgralError, nearest
+from mgral.errors import MgralError
 from mgral.params import Batch, Machine, Strategy
 from mgral.settings import Settings
 
@@ -25,21 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embeddings", type=Path, help="embeddings.npz, if the strategy looks at them")
     parser.add_argument("--detections", type=Path, help="detections.npz, if the strategy looks at them")
     parser.add_argument("--agent", type=Path, help="agent.safetensors, if the strategy has an agent")
+    parser.add_argument("--assessment", type=Path, help="assessment.npz, if the strategy makes one")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "selected.json to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import datasets, plugins, seeds, selections
-    from mgral.cli import _evidence
+    from mgral import datasets, seeds, selections
+    from mgral.cli import _evidence, _strategy
     from mgral.strategies import IN_FILES
 
     params = _arguments.read_params(Params, arguments.params)
-    strategies = {strategy.name: strategy for strategy in params.strategies}
-    if arguments.strategy not in strategies:
-        raise MgralError(f"--strategy: unknown label '{arguments.strategy}'; {nearest(arguments.strategy, strategies)}")
-    strategy = strategies[arguments.strategy]
-    plugin = plugins.load("strategies", strategy.plugin)
+    strategy, plugin, options = _strategy.find(params.strategies, arguments.strategy)
     for need in sorted(plugin.NEEDS & IN_FILES):
         if getattr(arguments, need) is None:
             raise MgralError(f"--{need}: missing; strategy {strategy.plugin} looks at it")
@@ -48,10 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
 
         compute.prepare(params.machine)
     dataset = datasets.read(arguments.dataset)
-    files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
+    files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent, arguments.assessment)
     evidence = _evidence.read(dataset, *files, needs=plugin.NEEDS)
     cycle, budget = evidence.pool.cycle, params.budget.batch
-    options = plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options")
     picks = plugin.select(evidence, budget, seeds.stream(arguments.seed, "select", cycle), options)
     selection = selections.Selection(strategy.name, strategy.plugin, arguments.seed, cycle, budget, picks)
     selections.write(selection, dataset, arguments.out)

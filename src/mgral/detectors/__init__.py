@@ -50,6 +50,11 @@ class Raw:
     offsets: Tensor
     features: list[Tensor]
 
+    def of_image(self, index: int) -> Raw:
+        """What it says of one image of the batch, as a batch of one."""
+        rows = slice(index, index + 1)
+        return Raw(self.logits[rows], self.offsets[rows], [features[rows] for features in self.features])
+
 
 @dataclass(frozen=True)
 class Target:
@@ -86,6 +91,7 @@ class Detector(nn.Module):
         image_size: side of the square input, pixels.
         priors: [P, 4] xyxy, pixels of the input.
         mirror: [P] index of the prior that a horizontal flip turns each prior into.
+        shapes: (C_l, H_l, W_l) of the maps the head looks at, finest first.
     """
 
     activation: Activation
@@ -110,7 +116,8 @@ class Detector(nn.Module):
         self.coder = coder
         self.register_buffer("priors", priors, persistent=False)
         self.register_buffer("mirror", _mirror(maps, anchors), persistent=False)
-        widths = [m.shape[1] for m in maps]
+        self.shapes = [(m.shape[1], m.shape[2], m.shape[3]) for m in maps]
+        widths = [channels for channels, _, _ in self.shapes]
         embedding = _projection("embedding projection", sum(widths), EMBEDDING_DIM)
         self.register_buffer("projection", embedding, persistent=False)
         features = _projection("feature projection", widths[0], FEATURE_DIM)
@@ -123,6 +130,11 @@ class Detector(nn.Module):
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """``classification`` and ``localisation``, scalars."""
         raise NotImplementedError
+
+    def image_losses(self, raw: Raw, targets: Sequence[Target]) -> Tensor:
+        """[B] the sum of :meth:`losses` of each image, as if it were the only one of its batch."""
+        alone = [self.losses(raw.of_image(k), [target]) for k, target in enumerate(targets)]
+        return torch.stack([torch.stack(list(losses.values())).sum() for losses in alone])
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """[…, K] logits to probabilities, float32."""

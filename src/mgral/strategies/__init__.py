@@ -2,24 +2,39 @@
 
 A strategy is a module with
 
-- ``NEEDS``: what of the :class:`Evidence` it looks at, any of ``detections``, ``embeddings``, ``agent``, ``labels``,
-  ``truth``; the workflow makes these and nothing more, and what is not named here is not shown;
+- ``NEEDS``: what of the :class:`Evidence` it looks at, any of ``detections``, ``embeddings``, ``agent``,
+  ``assessment``, ``labels``, ``truth``; the workflow makes these and nothing more, and what is not named here is not
+  shown;
 - ``Options``: its parameters (:class:`mgral.settings.Settings`), with defaults and explanations;
 - ``select(evidence, budget, seed, options)``: a list of :class:`mgral.types.Pick`, best first: ``budget``
   different unlabelled ids, or all of them if fewer are left. The answer does not depend on the order in which
   the pool is listed, equal scores go to the smaller id, and nothing but ``seed`` is random.
+
+One that looks at images or trains something of its own does so in a step before, and needs the ``assessment`` that
+this step leaves. It has also
+
+- ``assess(workbench, seed, options)``: an :class:`mgral.types.Assessment` of the unlabelled images, made with a
+  :class:`mgral.strategies._workbench.Workbench`; what it trains is for the assessment alone and no cycle's detector;
+- ``TERMS``: the names of the assessment's arrays, each with the axes that follow that of the images: ``()`` for a
+  number, ``("class",)`` for a number per class.
+
+The workflow loads every strategy to read this, so what is heavy to import (torch) is imported inside functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.pools import Pool
-from mgral.types import Activation, Boxes, Detections, Embeddings
+import numpy as np
 
-IN_FILES = frozenset({"detections", "embeddings", "agent"})  # needs with a file of their own; the rest needs none
+from mgral.errors import MgralError
+from mgral.pools import Pool
+from mgral.types import Activation, Assessment, Boxes, Detections, Doubles, Embeddings
+
+# Needs with a file of their own; the rest needs none.
+IN_FILES = frozenset({"detections", "embeddings", "agent", "assessment"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,7 @@ class Evidence:
         labels: ground truth of the labelled images.
         truth: ground truth of every image of the pool, the unlabelled ones too. To look at it is to cheat: there is
             none outside simulations.
+        assessment: of every unlabelled image, by the strategy's own ``assess``.
     """
 
     pool: Pool
@@ -46,3 +62,44 @@ class Evidence:
     agent: Path | None = None
     labels: Mapping[int, Boxes] | None = None
     truth: Mapping[int, Boxes] | None = None
+    assessment: Assessment | None = None
+
+
+Terms = Mapping[str, tuple[str, ...]]
+
+
+def assessed(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doubles]:
+    """The terms of a strategy's assessment, for its unlabelled images in ascending order of id.
+
+    Args:
+        evidence: with an ``assessment``.
+        strategy: its name, for messages.
+        terms: its ``TERMS``.
+
+    Returns:
+        [n, …] float64 by name.
+
+    Raises:
+        MgralError: no assessment, one of another strategy, or an image that it leaves out.
+    """
+    remedy = "make assessment.npz anew with `mgral assess`"
+    if evidence.assessment is None:
+        raise MgralError(f"strategy {strategy}: needs its assessment; give --assessment, made by `mgral assess`")
+    rows = _rows(evidence.assessment, sorted(evidence.pool.unlabelled), remedy)
+    found = {}
+    for name, axes in terms.items():
+        if name not in evidence.assessment.terms:
+            raise MgralError(f"strategy {strategy}: the assessment has no array '{name}'; {remedy}")
+        term = evidence.assessment.terms[name]
+        if term.shape[1:] != tuple({"class": len(evidence.classes)}[axis] for axis in axes):
+            raise MgralError(f"strategy {strategy}: the assessment's '{name}' has shape {term.shape}; {remedy}")
+        found[name] = term[rows]
+    return found
+
+
+def _rows(assessment: Assessment, ids: Sequence[int], remedy: str) -> np.ndarray:
+    row = {image: k for k, image in enumerate(assessment.ids.tolist())}
+    missing = [image for image in ids if image not in row]
+    if missing:
+        raise MgralError(f"image {missing[0]} has no row in the assessment; {remedy}")
+    return np.array([row[image] for image in ids], np.int64)

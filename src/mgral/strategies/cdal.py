@@ -14,8 +14,7 @@ Choices of ours [R]:
 - A class without detection in an image counts as the uniform mixture: nothing is known of it. The paper leaves out
   classes that not both images show. Detection images show few, so most pairs would be at distance 0, and with them
   nearly every image from the nearest of many labelled ones.
-- The classes of a sigmoid detector are no distribution. With 1 - max p for the background they are divided by their
-  sum; with one class that is the Bernoulli distribution (1 - p, p).
+- The classes of a sigmoid detector are no distribution; they are made one (:mod:`mgral.strategies._distributions`).
 - With nothing labelled, the greedy search starts as if one image without detections were.
 
 Mixtures are stored only where there is one: at most N·C·K numbers, and of the distances one per image.
@@ -35,6 +34,7 @@ from scipy.special import entr, expit
 from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence
+from mgral.strategies._distributions import class_distributions
 from mgral.types import Activation, Detections, Floats, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections"})
@@ -186,7 +186,7 @@ def mixtures(detections: Detections, activation: Activation, options: Options) -
     these are 0.
     """
     kept = detections.scores >= options.min_score
-    distributions = _distributions(detections.probs[kept].astype(np.float64), activation)
+    distributions = class_distributions(detections.probs[kept].astype(np.float64), activation)
     weights = entr(distributions).sum(axis=1)
     groups = detections.labels[kept] if options.variant == "paper" else np.zeros(kept.sum(), np.int64)
     found = {}
@@ -201,14 +201,6 @@ def divergence(mixtures: Floats, logs: Floats, mixture: Floats, log: Floats) -> 
     """[n] ½(KL(a‖b) + KL(b‖a)) = ½ Σ (a - b)(log a - log b) of n mixtures [n, K] and one [K]; exactly 0 for equals."""
     total: Doubles = ((mixtures - mixture) * (logs - log)).sum(axis=-1, dtype=np.float64) / 2
     return total
-
-
-def _distributions(probs: Doubles, activation: Activation) -> Doubles:
-    """[n, K] probabilities of detections to distributions [n, C + 1], background first."""
-    probs = np.clip(probs, 0, 1)
-    if activation == "sigmoid":
-        probs = np.hstack([1 - probs.max(axis=1, keepdims=True, initial=0), probs])
-    return probs / probs.sum(axis=1, keepdims=True)
 
 
 def _group(found: Sequence[tuple[int, Doubles]], width: int, epsilon: float) -> Group:

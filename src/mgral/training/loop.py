@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mgral import seeds
 from mgral.augment import augment
 from mgral.compute import Compute
-from mgral.detectors import Detector, Target
+from mgral.detectors import Detector, Raw, Target
 from mgral.errors import MgralError
 from mgral.files import write_checkpoint
 from mgral.images import Cache
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 CLIP = 10.0  # largest norm of the gradient
 
 Row = dict[str, float]
-Term = Callable[[Detector, int], dict[str, Tensor]]
+Term = Callable[[Detector, int, Raw, Sequence[Target]], dict[str, Tensor]]  # of a step, and its labelled batch
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def fit(
         plan: steps, batch, learning rate.
         compute: device and precision.
         seed: of order and augmentation.
-        term: further losses of a step, already weighted; the unlabelled images enter here.
+        term: further losses of a step, already weighted; the unlabelled images enter here. It is called with the
+            detector, the step, and the raw outputs and targets of the step's labelled images.
         checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
 
     Returns:
@@ -90,7 +91,7 @@ def fit(
             raw = detector(images)
         losses = detector.losses(raw, targets)
         if term is not None:
-            losses |= term(detector, step)
+            losses |= term(detector, step, raw, targets)
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
             raise MgralError(f"training: the loss is {loss.item()} at step {step}; lower the learning rate")

@@ -6,5 +6,5 @@ A term is a module with
 - ``ACTIVATIONS``: of the detectors it is made for, ``softmax`` or ``sigmoid``; others are refused when parameters are
   checked, and by the proxy run;
 - ``build(options, cache, unlabelled, labelled, plan, compute, seed)``: a :data:`mgral.training.loop.Term`: called with
-  the detector and the step, it gives further losses, already weighted.
+  the detector, the step and the step's labelled batch, it gives further losses, already weighted.
 """

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mgral import seeds
 from mgral.compute import Compute
-from mgral.detectors import Detector
+from mgral.detectors import Detector, Raw, Target
 from mgral.images import Cache
 from mgral.settings import Settings
 from mgral.training.loop import Plan, Term, draw
@@ -51,7 +51,7 @@ def build(
     size = max(2, 2 * round(plan.batch_size * options.ratio / 2))  # even: halves are mixed with each other
     first_epoch = math.ceil(len(labelled) / plan.batch_size)
 
-    def term(detector: Detector, step: int) -> dict[str, Tensor]:
+    def term(detector: Detector, step: int, _raw: Raw, _targets: Sequence[Target]) -> dict[str, Tensor]:
         chosen = draw(ids, size, step, seed, "unlabelled")
         images = compute.images(torch.from_numpy(cache.pixels(chosen)))
         share = float(seeds.generator(seed, "mix", step).beta(options.beta, options.beta))

@@ -1,0 +1,114 @@
+"""What every strategy promises that assesses images in a step of its own: from the command line, on both families."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mgral import arrays, cli, datasets, detectors, plugins, pools
+from mgral.pools import Pool
+from mgral.types import Boxes, Dataset, Image
+
+SIZE = 64  # pixels
+LABELLED, UNLABELLED = (1, 2, 4, 7), (3, 5, 6, 8, 9)
+CLASSES = ("ant", "bee")
+ASSESSING = [name for name in plugins.names("strategies") if "assessment" in plugins.load("strategies", name).NEEDS]
+PARAMS = """
+strategies: [{strategy}]
+budget: {{initial: 4, batch: 3}}
+detector: {{name: {detector}, options: {{}}}}
+training:
+  {{steps: 3, batch_size: 3, learning_rate: 0.0001, weight_decay: 0.0, warmup: 1, checkpoint_every: 2, augment: true}}
+evaluation: {{score_threshold: 0.01, nms_iou: 0.5, max_detections: 20}}
+machine: {{threads: 1, precision: fp32, device: cpu}}
+"""
+
+
+@pytest.fixture(scope="module", params=["tiny_ssd", "retinanet"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Nine images of noise with a bright square each, four labelled, and a detector that sees objects everywhere."""
+    folder = tmp_path_factory.mktemp(request.param)
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 80, (9, SIZE, SIZE, 3), dtype=np.uint8)
+    images, boxes = {}, {}
+    for i in range(1, 10):
+        x, y = generator.integers(0, SIZE - 24, 2)
+        pixels[i - 1, y : y + 24, x : x + 24] = 230
+        images[i] = Image(i, f"{i}.png", SIZE, SIZE, "train")
+        boxes[i] = Boxes(np.array([[x, y, x + 24, y + 24]], np.float32), np.array([i % 2]), np.array([False]))
+    np.save(folder / "images.npy", pixels)
+    dataset = Dataset(CLASSES, images, boxes, folder)
+    datasets.write(dataset, {}, folder / "dataset.json")
+    wrong = {i: one if i in LABELLED else replace(one, labels=1 - one.labels) for i, one in boxes.items()}
+    datasets.write(replace(dataset, boxes=wrong), {}, folder / "wrong.json")
+    pools.write(Pool(0, dict.fromkeys(LABELLED, 0), UNLABELLED), folder / "pool.json")
+    detector = detectors.build(request.param, CLASSES, SIZE, {}, 0)
+    with torch.no_grad():
+        for name, weights in detector.named_parameters():
+            if "classification_head" in name and name.endswith("bias"):
+                weights += 3  # from RetinaNet's 0.01 to about 0.2
+    detectors.save(detector, folder / "detector.safetensors")
+    return request.param, folder
+
+
+def assess(strategy: str, world: tuple[str, Path], out: Path, dataset: str = "dataset.json") -> Path:
+    """Run the verb; the parameters lie beside the assessment."""
+    detector, folder = world
+    params = out.with_suffix(".yaml")
+    params.write_text(PARAMS.format(strategy=strategy, detector=detector))
+    paths = {"images": "images.npy", "pool": "pool.json", "detector": "detector.safetensors", "dataset": dataset}
+    options = [text for name, path in paths.items() for text in (f"--{name}", str(folder / path))]
+    command = ["assess", "--params", str(params), "--strategy", strategy, *options, "--seed", "0", "--out", str(out)]
+    assert cli.main(command) == 0
+    return out
+
+
+@pytest.mark.parametrize("strategy", ASSESSING)
+def test_assessment_and_selection(strategy: str, world: tuple[str, Path], tmp_path: Path) -> None:
+    path = assess(strategy, world, tmp_path / "assessment.npz")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["assessment.npz", "assessment.yaml"]
+    found = arrays.read_assessment(path)
+    assert found.ids.tolist() == list(UNLABELLED)
+    terms = plugins.load("strategies", strategy).TERMS
+    assert {name: term.shape for name, term in found.terms.items()} == {
+        name: (len(UNLABELLED), *({"class": len(CLASSES)}[axis] for axis in axes)) for name, axes in terms.items()
+    }
+    assert any(len(np.unique(term, axis=0)) > 1 for term in found.terms.values())  # images differ
+
+    command = f"select --strategy {strategy} --seed 0 --assessment {path} --params {tmp_path}/assessment.yaml"
+    files = [f"--dataset={world[1]}/dataset.json", f"--pool={world[1]}/pool.json", f"--out={tmp_path}/selected.json"]
+    assert cli.main([*command.split(), *files]) == 0
+    picks = json.loads((tmp_path / "selected.json").read_text())["picks"]
+    assert len({pick["id"] for pick in picks} & set(UNLABELLED)) == len(picks) == 3
+
+
+@pytest.mark.parametrize("strategy", ASSESSING)
+def test_same_bytes_whatever_the_labels_to_come(strategy: str, world: tuple[str, Path], tmp_path: Path) -> None:
+    if world[0] != "tiny_ssd":
+        pytest.skip("one detector is enough: this is about the verb")
+    known = assess(strategy, world, tmp_path / "known.npz").read_bytes()
+    assert assess(strategy, world, tmp_path / "wrong.npz", "wrong.json").read_bytes() == known
+
+
+def test_what_assesses_nothing_is_refused(
+    world: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="random", detector="tiny_ssd"))
+    paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out")]
+    for label, says in (("random", "random assesses nothing; go on with `mgral select`"), ("rnd", "mean 'random'")):
+        assert cli.main(["assess", "--params", f"{tmp_path}/p.yaml", "--strategy", label, "--seed=0", *paths]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_a_missing_assessment_is_asked_for(
+    world: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="ll4al", detector="tiny_ssd"))
+    paths = [f"--dataset={world[1]}/dataset.json", f"--pool={world[1]}/pool.json", f"--out={tmp_path}/selected.json"]
+    assert cli.main(["select", f"--params={tmp_path}/p.yaml", "--strategy=ll4al", "--seed=0", *paths]) == 2
+    assert capsys.readouterr().err == "mgral: --assessment: missing; strategy ll4al looks at it\n"

@@ -1,0 +1,27 @@
+# What a strategy finds out about the unlabelled images by a look or a training of its own. Of those strategies alone
+# that need it, and never shared: two labels of one plug-in may differ in their options.
+
+
+rule assess:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        images=f"{RUN}/dataset/images.npy",
+        pool=f"{OWN_CYCLE}/pool.json",
+        detector=f"{OWN_CYCLE}/detector.safetensors",
+    output:
+        f"{OWN_CYCLE}/assessment.npz",
+    log:
+        f"{RUN}/logs/assess/{{label}}-{{seed}}-{{cycle}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/assess/{{label}}-{{seed}}-{{cycle}}.tsv"
+    conda:
+        ENV_OF_DETECTOR
+    threads: THREADS
+    params:
+        settings=settings("assess"),
+        code=code_of_assessment,
+    shell:
+        f"{MGRAL} assess --params - --strategy {{wildcards.label}}"
+        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+        " --detector {input.detector} --seed {wildcards.seed} --out {output}"
+        " <<< {params.settings:q} 2> {log}"
