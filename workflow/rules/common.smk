@@ -105,6 +105,11 @@ class Proxies:
     repeat: bool = False
 
     @property
+    def rule(self):
+        """``proxy`` for ``proxies``, ``proxy_scout_replay`` for ``scout/replay/proxies``, ``proxy_control`` …"""
+        return "_".join(["proxy", *(part for part in Path(self.folder).parts if part != "proxies")])
+
+    @property
     def home(self):
         """Where pool and detector lie: those of replay have not seen the images that are held out."""
         return f"{CYCLE}/replay" if self.kind == "replay" else CYCLE

@@ -30,11 +30,10 @@ rule draw:
 # the names of its outputs: were they parameters, another size of the chunks would train everything again.
 for _, some in PROXIES:
     for start in some.numbers[:: EXPERIMENT.proxy.per_job]:
-        name = "_".join(["proxy", *some.folder.split("/")]).removesuffix("_proxies")
 
         rule:
             name:
-                f"{name}_{start}"
+                f"{some.rule}_{start}"
             input:
                 dataset=f"{RUN}/dataset/dataset.json",
                 images=f"{RUN}/dataset/images.npy",
@@ -48,14 +47,15 @@ for _, some in PROXIES:
                     if start <= k < start + EXPERIMENT.proxy.per_job
                 ],
             log:
-                f"{RUN}/logs/{name}/{JOB}-{start}.log",
+                f"{RUN}/logs/{some.rule}/{JOB}-{start}.log",
             benchmark:
-                f"{RUN}/benchmarks/{name}/{JOB}-{start}.tsv"
+                f"{RUN}/benchmarks/{some.rule}/{JOB}-{start}.tsv"
             conda:
                 ENV_OF_DETECTOR
             threads: THREADS
             params:
                 kind=some.kind,
+                out=f"{CYCLE}/{some.folder}",
                 which=some.which,
                 settings=settings("proxy"),
                 code=code("proxy", DETECTOR, SEMI),
@@ -63,7 +63,7 @@ for _, some in PROXIES:
                 f"{MGRAL} proxy --params -"
                 " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
                 " --detector {input.detector} --batches {input.batches} --kind {params.kind} --seed {wildcards.seed}"
-                ' {params.which} $(basename -s .json {output}) --out "$(dirname {output[0]})"'
+                " {params.which} $(basename -s .json {output}) --out {params.out}"
                 " <<< {params.settings:q} 2> {log}"
 
 
