@@ -1,71 +1,181 @@
-"""Does a proxy rank batches as their true labels would? The central assumption of the method, measured.
+"""Does what the agent is rewarded for rank batches as their true labels would? The method's central assumption.
 
-Run it on a finished run, for instance after ``snakemake --cores all --configfile params/bccd.yaml``:
+    python tests/benchmarks/fidelity.py --data bccd --labelled 60 --kind unlabelled
+    python tests/benchmarks/fidelity.py --data bccd --labelled 60 --kind replay --table 32
 
-    python tests/benchmarks/fidelity.py --params params/base.yaml params/bccd.yaml --seed 0
+Batches of the unlabelled pool are drawn as for a lookup table. Each is trained *with* its labels, from scratch, by the
+trainer of the cycle's detector, all with one seed (common random numbers): the truth. What is held against it:
 
-For each record of cycle 0's lookup table it trains the cycle's own detector on the labelled pool and the record's batch
-*with* its labels, all with one seed (common random numbers), and compares the mAP on val with that of the proxy, which
-saw the batch without labels. What is trained is kept in ``<run>/fidelity/seed-<s>.json``, so a second call is free.
-The last line is ``tau=<Kendall> p=<p-value> rho=<Spearman> batches=<n>``.
+- the proxies of these very batches, without their labels (``--kind unlabelled`` only: the reward as published);
+- their price by a table of other batches' records of the kind (``--table``), which is what the search is given; by
+  every representation and surrogate, the ones of the parameters first.
+
+Snakemake makes detector, embeddings and table as in any run, below ``data/runs/fidelity_…``; the trainings of this
+script are kept in ``data/runs/fidelity/``. Both go on where they were when called again. The last line is
+``tau=<Kendall> p=<p-value> rho=<Spearman> batches=<n>`` of the proxies, or of the first price where there are none.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import yaml
 from scipy.stats import kendalltau, spearmanr
 from tqdm import tqdm
 
-from mgral import compute, datasets, detectors, evaluation, params, pools, records, seeds
-from mgral.files import read_json, write_json
+from mgral import compute, datasets, detectors, evaluation, generators, params, pools, seeds
+from mgral.cli import _evidence
+from mgral.files import read_json, whole, write_json
 from mgral.images import Cache
 from mgral.inference import look
-from mgral.params import Params
+from mgral.lookup import LookupTable
+from mgral.params import Params, Table
+from mgral.representations import REPRESENTATIONS
+from mgral.strategies import Evidence
+from mgral.surrogates import SURROGATES
+from mgral.training import proxy
 from mgral.training.loop import Plan, fit
-from mgral.types import Record
+
+DATA = {"bccd": ["params/bccd.yaml"], "generated": []}
+KEPT = Path("data/runs/fidelity")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--params", nargs="+", required=True, help="parameter files of the run, base first")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the run whose cycle 0 is looked at")
-    arguments = parser.parse_args()
-    experiment = params.read(arguments.params)
-    run = Path("data/runs") / experiment.experiment
+    arguments = read_arguments()
+    files = [*DATA[arguments.data], *arguments.params]
+    name = f"fidelity_{arguments.data}_{arguments.labelled}_{arguments.name or arguments.kind}"
+    own = KEPT / f"{name}.yaml"
+    with whole(own) as temporary:
+        given = {"kind": arguments.kind, **({"records": arguments.table} if arguments.table else {})}
+        changes = {"experiment": name, "budget": {"initial": arguments.labelled}, "proxy": given}
+        temporary.write_text(yaml.safe_dump(changes))
+    experiment = params.read(["params/base.yaml", *files, own])
+    run = Path("data/runs") / name
     folder = run / "shared" / f"seed-{arguments.seed}" / "cycle-0"
-    found = [records.read(folder / "proxies" / f"{k}.json") for k in range(experiment.proxy.records)]
-    kept = run / "fidelity" / f"seed-{arguments.seed}.json"
-    labelled = read_json(kept) if kept.exists() else with_labels(experiment, run, folder, found, arguments.seed)
-    write_json(kept, labelled)
+    last = folder / ("table/audit.json" if arguments.table else "detections.npz")
+    command = [
+        "snakemake",
+        "--cores",
+        "1",
+        "--quiet",
+        "rules",
+        "host",
+        "--configfile",
+        *files,
+        str(own),
+        "--",
+        str(last),
+    ]
+    subprocess.run(command, check=True)
 
-    base = read_json(folder / "metrics.json")["val"]["mAP"]
-    print(f"cycle 0's detector: {base:.4f} mAP on val")
-    print("generator    without labels  with labels")
-    for record, value in sorted(zip(found, labelled, strict=True), key=lambda pair: pair[0].mAP):
-        print(f"{record.generator:<12} {record.mAP:.4f}          {value:.4f}")
-    proxies = [record.mAP for record in found]
-    tau, rho = kendalltau(proxies, labelled), spearmanr(proxies, labelled)
-    print(f"tau={tau.statistic:.3f} p={tau.pvalue:.3f} rho={rho.statistic:.3f} batches={len(found)}")
+    world = World(experiment, run, folder, arguments.seed)
+    shares = experiment.proxy.first_shares
+    common = seeds.stream(arguments.seed, "fidelity")
+    batches = generators.draw(arguments.batches, experiment.budget.batch, shares, world.evidence, common)
+    label = f"{arguments.data}-{arguments.labelled}-{arguments.seed}"
+    truth = kept(f"{label}-labels", batches, lambda ids: world.with_labels(ids, common))
+    if arguments.ceiling:
+        other = seeds.stream(arguments.seed, "fidelity again")
+        again = kept(f"{label}-labels-again", batches, lambda ids: world.with_labels(ids, other))
+        print(f"the labels with another seed   {agreement(again, truth)}")
+    if arguments.table:
+        first = experiment.table.representation, experiment.table.surrogate
+        ways = [(kind, surrogate) for kind in REPRESENTATIONS for surrogate in SURROGATES]
+        for kind, surrogate in sorted(ways, key=lambda way: way != first):
+            settings = experiment.table.model_copy(update={"representation": kind, "surrogate": surrogate})
+            prices = world.prices([batch["ids"] for batch in batches], settings, experiment.table)
+            print(f"table: {f'{kind}, {surrogate}':<23} {agreement(prices, truth)}")
+            if (kind, surrogate) == first:
+                answer = prices
+    if arguments.kind == "unlabelled":
+        answer = kept(f"{label}-{name}", batches, world.without_labels)
+    print("generator    answer   with labels")
+    for batch, value, true in sorted(zip(batches, answer, truth, strict=True), key=lambda row: row[2]):
+        print(f"{batch['generator']:<12} {value:+.4f}  {true:.4f}")
+    print(agreement(answer, truth))
 
 
-def with_labels(experiment: Params, run: Path, folder: Path, found: list[Record], seed: int) -> list[float]:
-    """mAP on val after training on the labelled pool and each batch with its labels."""
-    machine = compute.prepare(experiment.machine)
-    dataset, pool = datasets.read(run / "dataset" / "dataset.json"), pools.read(folder / "pool.json")
-    cache = Cache(dataset, run / "dataset" / "images.npy")
-    common = seeds.stream(seed, "fidelity")
-    plan = Plan(**experiment.training.model_dump())
-    val = dataset.ids("val")
-    values = []
-    for record in tqdm(found, "batches"):
-        name, options = experiment.detector.name, experiment.detector.options
-        detector = detectors.build(name, dataset.classes, cache.size, options, common)
-        fit(detector, cache, [*pool.labelled_ids, *record.ids], plan, machine, common)
-        views = look(detector, cache, val, experiment.evaluation, machine)
-        values.append(evaluation.evaluate(dataset, views.detections, val, experiment.evaluation.max_detections)["mAP"])
-    return values
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=DATA, default="bccd")
+    parser.add_argument("--kind", choices=["unlabelled", "replay", "both"], default="unlabelled", help="of the records")
+    parser.add_argument("--labelled", type=int, default=60, help="images labelled in cycle 0; default 60")
+    parser.add_argument("--batches", type=int, default=20, help="batches to rank; default 20")
+    parser.add_argument("--table", type=int, default=0, help="records of the table that prices them; default 0: none")
+    parser.add_argument("--ceiling", action="store_true", help="also train with labels once more, with another seed")
+    parser.add_argument("--params", nargs="*", default=[], help="further parameter files, for variants of the proxy")
+    parser.add_argument("--name", help="of such a variant; its results are kept apart. Default: the kind")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.kind != "unlabelled" and not arguments.table:
+        parser.error(
+            f"--kind {arguments.kind}: a batch of the pool has no labels; name the size of a --table to price it"
+        )
+    if arguments.params and not arguments.name:
+        parser.error("--params: name the variant with --name")
+    return arguments
+
+
+class World:
+    """Cycle 0 of a run, and the trainings that are measured in it."""
+
+    def __init__(self, experiment: Params, run: Path, folder: Path, seed: int) -> None:
+        self.experiment, self.folder, self.seed = experiment, folder, seed
+        self.machine = compute.prepare(experiment.machine)
+        self.dataset = datasets.read(run / "dataset" / "dataset.json")
+        self.cache = Cache(self.dataset, run / "dataset" / "images.npy")
+        self.pool = pools.read(folder / "pool.json")
+        files = (folder / "pool.json", folder / "embeddings.npz", folder / "detections.npz")
+        self.evidence: Evidence = _evidence.read(self.dataset, *files)
+
+    def with_labels(self, ids: Sequence[int], common: int) -> float:
+        """mAP on val after training on the labelled pool and a batch with its labels."""
+        given, val = self.experiment, self.dataset.ids("val")
+        detector = detectors.build(
+            given.detector.name, self.dataset.classes, self.cache.size, given.detector.options, common
+        )
+        plan = Plan(**given.training.model_dump())
+        fit(detector, self.cache, [*self.pool.labelled_ids, *ids], plan, self.machine, common)
+        views = look(detector, self.cache, val, given.evaluation, self.machine)
+        score: float = evaluation.evaluate(self.dataset, views.detections, val, given.evaluation.max_detections)["mAP"]
+        return score
+
+    def without_labels(self, ids: Sequence[int]) -> float:
+        """mAP on val of the batch's proxy."""
+        given = self.experiment
+        sections = (given.detector, given.proxy, given.evaluation)
+        weights = self.folder / "detector.safetensors"
+        return proxy.run(
+            ids, "fidelity", self.dataset, self.cache, self.pool, weights, sections, self.machine, self.seed
+        ).mAP
+
+    def prices(self, batches: Sequence[Sequence[int]], table: Table, built: Table) -> list[float]:
+        """What the run's table says of batches, by a representation and surrogate of choice."""
+        embeddings = self.evidence.embeddings
+        assert embeddings is not None
+        records = LookupTable.load(self.folder / "table", embeddings, built).records
+        values: list[float] = LookupTable(records, embeddings, table).price(batches).value.tolist()
+        return values
+
+
+def kept(name: str, batches: Sequence[generators.Batch], train: Callable[[Sequence[int]], float]) -> list[float]:
+    """mAP of each batch, trained or as it was kept; written after each training."""
+    path = KEPT / f"{name}.json"
+    found = {tuple(row["ids"]): row["mAP"] for row in read_json(path)} if path.exists() else {}
+    for batch in tqdm(batches, name):
+        ids = tuple(batch["ids"])
+        if ids not in found:
+            found[ids] = train(ids)
+            write_json(path, [{"ids": list(key), "mAP": value} for key, value in found.items()])
+    return [found[tuple(batch["ids"])] for batch in batches]
+
+
+def agreement(answer: Sequence[float], truth: Sequence[float]) -> str:
+    tau, rho = kendalltau(answer, truth), spearmanr(answer, truth)
+    return f"tau={tau.statistic:.3f} p={tau.pvalue:.3f} rho={rho.statistic:.3f} batches={len(truth)}"
 
 
 if __name__ == "__main__":

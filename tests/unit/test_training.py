@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -148,3 +150,53 @@ def test_a_term_refuses_a_detector_that_it_is_not_for(world, machine, tmp_path):
     pool = Pool(0, {1: 0}, (4, 5))
     with pytest.raises(MgralError, match="isd is for detectors with softmax, not sigmoid"):
         proxy.run([4, 5], "random", dataset, cache, pool, tmp_path / "none", params, machine, 0)
+
+
+def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world, machine, monkeypatch):
+    dataset, cache = world
+    pictures = {i: replace(image, split="val" if i > 8 else "train") for i, image in dataset.images.items()}
+    dataset = replace(dataset, images=pictures)
+    pool = Pool(0, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
+    run = ProxyRun(semi="isd", options={"ramp_up": 0.0}, start="scratch", steps=6, batch_size=4, learning_rate=0.01)
+    evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10)
+    params = (DetectorParams(name="tiny_ssd", options={}), run, evaluation)
+    detectors_trained = []
+
+    def watched(network, *rest, fit=proxy.fit):
+        detectors_trained.append(network)
+        return fit(network, *rest)
+
+    monkeypatch.setattr(proxy, "fit", watched)
+
+    def trained(kind, repeat=0):
+        unused = dataset.root / "unused.safetensors"
+        record = proxy.run([5, 4], "random", dataset, cache, pool, unused, params, machine, 0, kind, repeat)
+        assert (record.ids, record.generator, record.kind) == ((4, 5), "random", kind)
+        assert 0 <= record.mAP <= 1
+        return detectors_trained.pop()
+
+    before = {kind: trained(kind) for kind in ("unlabelled", "replay", "control")}
+    assert not same(before["unlabelled"], before["replay"])
+    assert not same(before["unlabelled"], before["control"])
+    assert not same(before["replay"], trained("replay", repeat=1))
+    assert same(before["replay"], trained("replay"))
+    for i in (4, 5):
+        dataset.boxes[i].xyxy[:] = [[0, 0, 5, 5]]
+    assert same(before["unlabelled"], trained("unlabelled"))
+    assert same(before["control"], trained("control"))
+    assert not same(before["replay"], trained("replay"))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_control_learns_nothing_of_the_batch(world, machine, weight):
+    """With weight zero no gradient comes from the batch; what it leaves behind is in batch normalisation alone."""
+    options = isd.Options(weight=weight, ramp_up=0.0, flip=10.0)
+    trained = []
+    for batch in ([4, 5, 6], [7, 8, 9]):
+        fresh = detector()
+        term = isd.build(options, world[1], batch, [1, 2, 3], PLAN, machine, 0)
+        loop.fit(fresh, world[1], [1, 2, 3], PLAN, machine, 0, term)
+        trained.append(fresh)
+    pairs = zip(trained[0].named_parameters(), trained[1].parameters(), strict=True)
+    assert all(torch.equal(a, b) for (_, a), b in pairs) == (weight == 0)
+    assert not same(*trained)
