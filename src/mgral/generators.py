@@ -7,6 +7,9 @@ of the pool, so their records tell little apart; three biased kinds pull batches
 - ``uncertain``: towards images of high entropy and, every other batch, of low entropy;
 - ``cluster``: most of the batch from few clusters of the embeddings;
 - ``class``: towards images in which one class is predicted, each class in turn.
+
+A second round is drawn by the agent that was trained on the records of these: batches where it will look for the best
+(``agent``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypedDict
 
 import numpy as np
@@ -53,7 +56,7 @@ def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence
     first batch in order of ids that is not there yet takes the place.
 
     Args:
-        count: batches wanted (proxy.records).
+        count: batches wanted.
         batch: images in each (budget.batch); all that are left, if they are fewer.
         shares: of the kinds, scaled to sum to 1 (proxy.generators).
         evidence: the pool; ``detections`` and ``activation`` for uncertain and class, ``embeddings`` for
@@ -81,6 +84,40 @@ def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence
             chosen = _unseen(draw_one, k, ids, size, seen, names)
             seen.add(chosen)
             batches.append({"generator": kind, "ids": list(chosen)})
+    return batches
+
+
+def draw_by_agent(count: int, batch: int, evidence: Evidence, seed: int, others: Iterable[Batch] = ()) -> list[Batch]:
+    """Draw batches of unlabelled images by an agent's scores (Plackett–Luce).
+
+    Args:
+        count, batch, seed: as in :func:`draw`.
+        evidence: the pool, its embeddings and the agent.
+        others: batches of the first round, which are not drawn again.
+
+    Raises:
+        MgralError: no unlabelled image is left, or evidence is missing or does not fit.
+    """
+    import torch
+
+    from mgral.agent.policy import Policy, sequence
+
+    if evidence.agent is None or evidence.embeddings is None:
+        raise MgralError("proxy.generators.agent: needs embeddings and an agent; give --embeddings and --agent")
+    policy = Policy.load(evidence.agent)
+    scanned, features = sequence(evidence.pool.unlabelled, evidence.embeddings, policy)
+    with torch.no_grad():
+        by_id = dict(zip(scanned, policy(features).double().tolist(), strict=True))
+    ids = sorted(by_id)
+    scores = np.array([by_id[i] for i in ids])
+    size = min(batch, len(ids))
+    seen = {tuple(other["ids"]) for other in others}
+    batches: list[Batch] = []
+    for k in range(count):
+        names = (seed, "draw", evidence.pool.cycle, "agent")
+        chosen = _unseen(lambda _, rng: _without_replacement(scores, size, rng), k, ids, size, seen, names)
+        seen.add(chosen)
+        batches.append({"generator": "agent", "ids": list(chosen)})
     return batches
 
 

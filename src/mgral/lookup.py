@@ -3,6 +3,11 @@
 Training a proxy for every batch the agent thinks of would take days. The table holds the batches whose proxy
 was trained, and prices a new one by those that resemble it: :mod:`mgral.representations` says what that is,
 :mod:`mgral.surrogates` what follows.
+
+A price is a gain: mAP of the proxy less the reference of its kind, the mean over random batches
+(:func:`mgral.records.references`). The paper's reward, mAP(proxy) - mAP(M_c), differs from it by a constant within
+one kind of records. A constant changes nothing of what the agent learns, since each reward is held against a baseline
+made of other rewards, so there is no parameter for it; between kinds only differences can be compared.
 """
 
 from __future__ import annotations
@@ -28,7 +33,8 @@ class LookupTable:
     """Records, their vectors, and the surrogate fitted to them.
 
     Attributes:
-        records: in ascending order of (ids, generator, mAP, seconds), whatever order they came in.
+        records: in ascending order of (ids, kind, generator, mAP, seconds), whatever order they came in.
+        references: by kind, the mAP that its records are compared with.
         params: representation, surrogate and what these need.
     """
 
@@ -41,8 +47,8 @@ class LookupTable:
             params: the section ``table`` of the parameters.
 
         Raises:
-            MgralError: fewer than two records, or an unfit one: its ids are not in the pool or repeat, or its
-                mAP lies outside 0..1.
+            MgralError: fewer than two records, none of a kind's random, or an unfit one: its ids are not in the pool
+                or repeat, its mAP lies outside 0..1, or it is a control.
         """
         self.params = params
         self._embeddings = embeddings
@@ -50,14 +56,15 @@ class LookupTable:
         self._build(records)
 
     def _build(self, records: Iterable[Record]) -> None:
-        ordered = sorted(records, key=lambda r: (r.ids, r.generator, r.mAP, r.seconds))
+        ordered = sorted(records, key=lambda r: (r.ids, r.kind, r.generator, r.mAP, r.seconds))
         if len(ordered) < 2:
             raise MgralError(f"a lookup table needs at least 2 records, not {len(ordered)}; raise proxy.records")
         for record in ordered:
             _check(record, self._embeddings)
         vectors = self._describe([r.ids for r in ordered])
         self.records = tuple(ordered)
-        self._nearest = Nearest(vectors, np.array([r.mAP for r in ordered]), self.params)
+        self.references = recorded.references(ordered)
+        self._nearest = Nearest(vectors, np.array([self.gain(r) for r in ordered]), self.params)
         self._surrogate = SURROGATES[self.params.surrogate](self._nearest, self.params)
 
     def __len__(self) -> int:
@@ -68,8 +75,12 @@ class LookupTable:
         """Distance to the nearest record beyond which a batch is far; see :class:`mgral.surrogates.Nearest`."""
         return self._nearest.threshold
 
+    def gain(self, record: Record) -> float:
+        """mAP of a record less the reference of its kind, -1..1. Raises KeyError for a kind the table does not hold."""
+        return record.mAP - self.references[record.kind]
+
     def price(self, batches: Batches) -> Price:
-        """Estimate the mAP of batches by the table's surrogate.
+        """Estimate the gain of batches by the table's surrogate.
 
         Args:
             batches: image ids of each batch, in any order.
@@ -96,8 +107,8 @@ class LookupTable:
         Returns:
             The content of ``audit.json``: ``records`` and ``neighbours`` (counts), ``representation``,
             ``surrogate``, ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of
-            the others is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated mAP;
-            None where either is constant), ``spread`` (standard deviation of mAP over the records), ``far``
+            the others is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated
+            gain; None where either is constant), ``spread`` (standard deviation of the gain over the records), ``far``
             (share of records that the others call far), ``points``, and ``comparison``: ``mae``, ``spearman``,
             ``kendall`` and ``far`` of every representation with every surrogate on the same records.
         """
@@ -114,8 +125,8 @@ class LookupTable:
             "spread": float(values.std()),
             **_agreement(values, held_out),
             "points": [
-                {"generator": record.generator, "trained": record.mAP, "estimated": float(guess)}
-                for record, guess in zip(self.records, held_out.value, strict=True)
+                {"kind": one.kind, "generator": one.generator, "trained": self.gain(one), "estimated": float(guess)}
+                for one, guess in zip(self.records, held_out.value, strict=True)
             ],
             "comparison": [
                 {"representation": kind, "surrogate": name, **_agreement(values, surrogate.leave_one_out())}
@@ -143,10 +154,13 @@ class LookupTable:
                 ("generator", pa.string()),
                 ("mAP", pa.float64()),
                 ("seconds", pa.float64()),
+                ("kind", pa.string()),
+                ("reference", pa.float64()),
             ]
         )
         with whole(Path(folder) / "records.parquet") as temporary:
-            pq.write_table(pa.Table.from_pylist([asdict(r) for r in self.records], schema=schema), temporary)
+            rows = [{**asdict(r), "reference": self.references[r.kind]} for r in self.records]
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
         with whole(Path(folder) / "index.faiss") as temporary:
             faiss.write_index(self._nearest.index, str(temporary))
 
@@ -225,6 +239,8 @@ def _read_vectors(path: Path) -> Floats:
 
 def _check(record: Record, embeddings: Embeddings) -> None:
     name = f"record of {record.generator} ({_short(record.ids)})"
+    if record.kind == "control":
+        raise MgralError(f"{name}: is a control, which prices nothing; leave it out of the table")
     check_batch(record.ids, embeddings, name)
     if not 0 <= record.mAP <= 1:
         raise MgralError(f"{name}: mAP is {record.mAP}, not in 0..1; train its proxy again")

@@ -16,6 +16,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FEWEST_HELD_OUT = 4  # images, at least: two batches of two that share none
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
@@ -115,24 +116,77 @@ class ProxyRun(Settings):
     learning_rate: Rate
 
 
-class Generators(Settings):
+class ProxyKind(Settings):
+    """Which kinds of records fill the table."""
+
+    kind: Literal["unlabelled", "replay", "both"]
+
+
+class HoldOut(Settings):
+    """How much of the labelled pool replay proxies take for unlabelled."""
+
+    holdout: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Generators(ProxyKind):
     """Which batches proxies are trained for."""
 
     records: Annotated[int, Field(ge=2)]
-    generators: dict[Literal["random", "uncertain", "cluster", "class"], Annotated[float, Field(ge=0)]]
+    replay_share: Fraction
+    generators: dict[Literal["random", "uncertain", "cluster", "class", "agent"], Annotated[float, Field(ge=0)]]
+
+    @property
+    def kinds(self) -> tuple[Literal["unlabelled", "replay"], ...]:
+        """The kinds of records that are trained."""
+        return ("unlabelled", "replay") if self.kind == "both" else (self.kind,)
+
+    @property
+    def first_shares(self) -> dict[str, float]:
+        """Shares of the generators of the first round: all but the agent's."""
+        return {str(name): share for name, share in self.generators.items() if name != "agent"}
+
+    def rounds(self, kind: str) -> tuple[int, int]:
+        """How many records of a kind are drawn before there is an agent, and how many by the agent of those."""
+        replay = {"unlabelled": 0, "replay": self.records, "both": int(self.records * self.replay_share + 0.5)}
+        count = replay[self.kind] if kind == "replay" else self.records - replay[self.kind]
+        second = int(count * self.generators.get("agent", 0) / sum(self.generators.values()) + 0.5)
+        return count - second, second
 
     @field_validator("generators")
     @classmethod
     def _some_share(cls, value: dict[str, float]) -> dict[str, float]:
-        if sum(value.values()) <= 0:
-            raise ValueError("the shares must not all be zero")
+        if sum(share for name, share in value.items() if name != "agent") <= 0:
+            raise ValueError("the shares must not all be zero; the agent's alone is not enough, it needs records first")
         return value
 
+    @model_validator(mode="after")
+    def _a_reference_for_each_kind(self) -> Self:
+        shares = self.first_shares
+        for kind in self.kinds:
+            first, _ = self.rounds(kind)
+            if first * shares.get("random", 0) < sum(shares.values()):
+                raise ValueError(
+                    f"generators: of {first} {kind} records none is sure to be random, to compare the others with; "
+                    "raise records or the share of random"
+                )
+        if sum(self.rounds(kind)[0] for kind in self.kinds) < 2:
+            raise ValueError("generators: the agent needs 2 records before its own; raise records or lower its share")
+        return self
 
-class Proxy(ProxyRun, Generators):
+
+class Proxy(ProxyRun, Generators, HoldOut):
     """Everything about proxies."""
 
+    control: Count
+    repeats: Count
     per_job: Positive
+
+    @model_validator(mode="after")
+    def _some_to_control(self) -> Self:
+        first = self.rounds("unlabelled")[0]
+        if "unlabelled" in self.kinds and (self.control == 1 or self.control > first):
+            raise ValueError(f"control: must be 0 for none, or 2 to {first}, the unlabelled batches drawn at first")
+        return self
 
 
 class Table(Settings):
@@ -201,6 +255,23 @@ class Params(Settings):
             repeated = sorted({v for v in values if values.count(v) > 1})
             if repeated:
                 raise ValueError(f"{key}: '{repeated[0]}' stands twice; give each a label of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_is_possible(self) -> Self:
+        if "replay" not in self.proxy.kinds:
+            return self
+        initial, held_out = self.budget.initial, int(self.proxy.holdout * self.budget.initial + 0.5)
+        if not FEWEST_HELD_OUT <= held_out < initial:
+            raise ValueError(
+                f"proxy.holdout: {self.proxy.holdout} of budget.initial {initial} holds out {held_out} images; "
+                f"at least {FEWEST_HELD_OUT} must be held out and one kept: raise budget.initial or change it"
+            )
+        if self.table.representation == "index" and self.proxy.kind == "replay":
+            raise ValueError(
+                "table.representation: index compares batches by the images they share, and replay batches share none "
+                "with those of the pool; choose another, or proxy.kind: both"
+            )
         return self
 
     def strategy(self, label: str) -> Strategy:

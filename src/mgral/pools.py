@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral import seeds
+from mgral import seeds, stratified
 from mgral.errors import MgralError
 from mgral.files import read_json, write_json
 
@@ -63,6 +63,37 @@ def annotate(pool: Pool, ids: Iterable[int]) -> Pool:
     cycle = pool.cycle + 1
     labelled = {**pool.labelled, **dict.fromkeys(ids, cycle)}
     return Pool(cycle, dict(sorted(labelled.items())), tuple(sorted(unlabelled)))
+
+
+def hold_out(pool: Pool, classes: Mapping[int, Collection[int]], share: float, seed: int) -> Pool:
+    """The pool of replay proxies: a part of the labelled images, taken for unlabelled, and the other part.
+
+    Args:
+        pool: of the cycle.
+        classes: by image id, the classes in it; each class gives up its share.
+        share: of the labelled images that is held out, 0..1.
+        seed: of the experiment; each cycle holds out another part.
+
+    Raises:
+        MgralError: fewer than 2 images held out, too few for a batch of half of them, or none left.
+    """
+    labels = {i: classes.get(i, ()) for i in pool.labelled}
+    parts = stratified.draw(labels, {"held out": share}, "kept", seeds.stream(seed, "hold out", pool.cycle))
+    held_out = tuple(i for i in pool.labelled_ids if parts[i] == "held out")
+    if len(held_out) < 2 or len(held_out) == len(parts):
+        raise MgralError(
+            f"proxy.holdout: {share} holds out {len(held_out)} of {len(parts)} labelled images; at least 2 must be "
+            "held out and one kept: change it or raise budget.initial"
+        )
+    return Pool(pool.cycle, {i: pool.labelled[i] for i in pool.labelled_ids if parts[i] == "kept"}, held_out)
+
+
+def replay_batch(batch: int, held_out: int) -> int:
+    """Images in a replay batch: as many as are annotated a cycle, but at most half of those held out.
+
+    Of larger batches any two would be mostly the same images.
+    """
+    return min(batch, held_out // 2)
 
 
 def write(pool: Pool, path: str | Path) -> None:

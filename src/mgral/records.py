@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mgral.errors import MgralError
 from mgral.files import read_json, write_json
-from mgral.types import Record
+from mgral.types import KINDS, Record
 
 
 def as_json(record: Record) -> dict[str, Any]:
@@ -28,13 +29,13 @@ def from_json(value: Any, where: str) -> Record:
         MgralError: a key is missing or of the wrong kind.
     """
     try:
-        if not isinstance(value, Mapping) or not isinstance(value["generator"], str):
+        if not isinstance(value, Mapping) or not isinstance(value["generator"], str) or value["kind"] not in KINDS:
             raise TypeError
         ids = tuple(sorted(int(i) for i in value["ids"]))
-        return Record(ids, value["generator"], float(value["mAP"]), float(value["seconds"]))
+        return Record(ids, value["generator"], float(value["mAP"]), float(value["seconds"]), value["kind"])
     except (KeyError, TypeError, ValueError):
         raise MgralError(
-            f"{where}: not a record (ids, generator, mAP, seconds); make it anew with `mgral proxy`"
+            f"{where}: not a record (ids, generator, mAP, seconds, kind); make it anew with `mgral proxy`"
         ) from None
 
 
@@ -46,3 +47,24 @@ def write(record: Record, path: str | Path) -> None:
 def read(path: str | Path) -> Record:
     """Read one record. Raises MgralError if the file holds none."""
     return from_json(read_json(path), str(path))
+
+
+def references(found: Iterable[Record]) -> dict[str, float]:
+    """The mAP that records of each kind are compared with: the mean over their uniformly random batches.
+
+    Kinds differ in level, since replay proxies have fewer labelled images; all records of one kind share seed and
+    initial weights, hence also what chance adds to them, and a difference is free of both. The mean of several random
+    batches is less noisy than any one of them.
+
+    Raises:
+        MgralError: a kind has no random record.
+    """
+    by_kind: dict[str, list[float]] = {}
+    for record in found:
+        levels = by_kind.setdefault(record.kind, [])
+        if record.generator == "random":
+            levels.append(record.mAP)
+    for kind, levels in by_kind.items():
+        if not levels:
+            raise MgralError(f"no {kind} record is of a random batch, to compare the others with; draw batches anew")
+    return {kind: math.fsum(levels) / len(levels) for kind, levels in sorted(by_kind.items())}

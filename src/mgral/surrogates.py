@@ -1,4 +1,4 @@
-"""From the vectors of a few batches whose mAP is known to the mAP of others.
+"""From the vectors of a few batches whose gain in mAP is known to the gain of others.
 
 - ``nearest``: the mean of the nearest records, weighted by inverse distance (arXiv 2310.08387).
 - ``gp``: regression by a Gaussian process, which knows its own uncertainty (Rasmussen & Williams 2006, chapter 2).
@@ -34,7 +34,7 @@ differences of each pair. Index vectors are whole numbers, and exact either way.
 
 RESTARTS = 2  # of the search for the process's kernel, beside the one from its middle
 STEPS = 50  # of each such search
-LEVEL = 1e4  # prior variance of the process's level, in variances of mAP: the records alone decide it
+LEVEL = 1e4  # prior variance of the process's level, in variances of the gain: the records alone decide it
 PENALTIES = np.logspace(-3, 3, 13)  # of ridge regression, for vectors whose mean distance is 1
 
 
@@ -47,7 +47,7 @@ class Price:
     """What the table says of n batches.
 
     Attributes:
-        value: [n] float64, estimated mAP of the proxy, 0..1.
+        value: [n] float64, estimated gain: mAP of the proxy less that of random batches, -1..1.
         distance: [n] float64, L2 distance to the nearest record.
         far: [n] bool, the estimate is not to be trusted: the nearest record lies beyond the threshold, or the
             surrogate says so itself. Never a batch that has a record.
@@ -75,7 +75,7 @@ class Nearest:
 
     Attributes:
         vectors: [records, d].
-        values: [records] mAP.
+        values: [records] gain in mAP.
         index: ``IndexFlatL2`` over the vectors.
         scale: mean distance between all pairs of records.
         threshold: scale - deviations * standard deviation of these distances (the paper's "mean distance - 1
@@ -96,7 +96,7 @@ class Nearest:
         self._neighbours = params.neighbours
 
     def price(self, queries: Floats) -> Price:
-        """A batch at distance 0 of a record (see :data:`EXACT`) gets that record's mAP, or the mean of several
+        """A batch at distance 0 of a record (see :data:`EXACT`) gets that record's gain, or the mean of several
         such. With fewer than M records all of them count."""
         return self._price(*self._search(queries, self._neighbours))
 
@@ -134,7 +134,7 @@ def _inverse_distance_mean(distances: Doubles, values: Doubles) -> Doubles:
 class GaussianProcess:
     """Kernel a·exp(-d²/2l²) + noise around an unknown level; a, l and noise by marginal likelihood.
 
-    Before the fit, distances are divided by the mean distance between records, and mAP is standardised. The noise
+    Before the fit, distances are divided by the mean distance between records, and gains are standardised. The noise
     lets records at one place differ, so a batch that has a record gets a value near that record's rather than
     that value itself. A batch is far where the records leave more than ``table.far_uncertainty`` of the standard
     deviation √a that the process has before it sees any.
@@ -173,7 +173,7 @@ class GaussianProcess:
         """From the process's own scale; ``variance`` is that of a new proxy, its noise included."""
         shape = self._model.kernel_.k1
         left = np.sqrt(np.maximum(variance - shape.k2.noise_level, 0) / shape.k1.k1.constant_value)
-        value = np.clip(self._mean + self._spread * standard, 0, 1)
+        value = np.clip(self._mean + self._spread * standard, -1, 1)
         return Price(value, distance, (left > self._limit) & (distance > EXACT))
 
 
@@ -192,7 +192,7 @@ class Ridge:
 
     def price(self, queries: Floats) -> Price:
         near = self._nearest.price(queries)
-        value = np.clip(self._model.predict(_scaled(queries, self._nearest)), 0, 1)
+        value = np.clip(self._model.predict(_scaled(queries, self._nearest)), -1, 1)
         return Price(value, near.distance, near.far)
 
     @alone
@@ -206,7 +206,7 @@ class Ridge:
         products = x @ x.T
         hat = 1 / records + products @ np.linalg.inv(products + self._model.alpha_ * np.eye(records))
         estimated = values - (values - hat @ values) / (1 - np.diag(hat))
-        return Price(np.clip(estimated, 0, 1), near.distance, near.far)
+        return Price(np.clip(estimated, -1, 1), near.distance, near.far)
 
 
 def _scaled(vectors: Floats, nearest: Nearest) -> Doubles:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Activation = Literal["softmax", "sigmoid"]
+Kind = Literal["unlabelled", "replay", "control"]
+KINDS: tuple[Kind, ...] = ("unlabelled", "replay", "control")
 
 Floats = npt.NDArray[np.float32]
 Halfs = npt.NDArray[np.float16]
@@ -136,12 +138,16 @@ class Record:
         generator: what drew it: random, uncertain, cluster, …, search.
         mAP: of the proxy trained on the labelled pool and this batch, on val, 0..1.
         seconds: wall time of the proxy run.
+        kind: how the batch entered that training. ``unlabelled``: by the semi-supervised term, without its labels;
+            ``replay``: with its labels, being a part of the labelled pool that was held out; ``control``: as
+            unlabelled, with weight zero.
     """
 
     ids: tuple[int, ...]
     generator: str
     mAP: float
     seconds: float
+    kind: Kind = "unlabelled"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def main() -> None:
     ids = tuple(embeddings.ids.tolist())
     start = time.perf_counter()
     policy = Policy(WIDTH, HIDDEN, 0, CHUNK)
-    result = search.run(policy, embeddings, ids, table, 0.2, BATCH, _measure.search_params(iterations), 0)
+    result = search.run(policy, embeddings, ids, table, BATCH, _measure.search_params(iterations), 0)
     searched = time.perf_counter() - start
     with TemporaryDirectory() as folder:
         agent = Path(folder) / "agent.safetensors"

@@ -32,7 +32,7 @@ def main() -> None:
         distances = np.array([np.linalg.norm(query - mean(record.ids)) for record in table.records])
         nearest = np.argsort(distances)[: table.params.neighbours]
         weights = 1 / distances[nearest]
-        return float(weights @ np.array([table.records[k].mAP for k in nearest]) / weights.sum())
+        return float(weights @ np.array([table.gain(table.records[k]) for k in nearest]) / weights.sum())
 
     rng = np.random.default_rng(2)
     batches = [tuple(sorted(rng.choice(embeddings.ids, batch, replace=False).tolist())) for _ in range(REPEATS)]

@@ -44,7 +44,7 @@ def main() -> None:
     def timed(policy: Policy, iterations: int) -> tuple[float, search.Row]:
         params = _measure.search_params(iterations)
         start = time.perf_counter()
-        result = search.run(policy, embeddings, embeddings.ids.tolist(), table, 0.2, batch, params, 0)
+        result = search.run(policy, embeddings, embeddings.ids.tolist(), table, batch, params, 0)
         return time.perf_counter() - start, result.rows[0]
 
     timed(Policy(WIDTH, HIDDEN, 0), 1)  # kernels are chosen and memory is fetched

@@ -19,6 +19,8 @@ LEVELS = {
         "pools",
         "images",
         "records",
+        "stratified",
+        "spreads",
         "selections",
         "curves",
         "augment",

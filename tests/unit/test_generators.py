@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgral import generators
+from mgral.agent.policy import Policy, sequence
 from mgral.errors import MgralError
-from mgral.generators import allot, draw
+from mgral.generators import allot, draw, draw_by_agent
 from mgral.pools import Pool
 from mgral.strategies import Evidence
 from mgral.types import Detections, Embeddings
@@ -203,3 +205,28 @@ def test_faulty_evidence_is_named() -> None:
     evidence.embeddings.vectors[2, 0] = math.nan
     with pytest.raises(MgralError, match=r"^image 3 has an embedding that is not finite"):
         draw(1, 5, {"cluster": 1}, evidence, seed=0)
+
+
+def test_an_agent_draws_by_its_scores(tmp_path: Path) -> None:
+    """Batches are of the size asked, never one of the first round, and hold what the agent prefers."""
+    evidence = synthetic()
+    policy = Policy(4, 4, 0)
+    policy.decoder.weight.data.mul_(20)
+    policy.save(tmp_path / "agent.safetensors")
+    evidence = replace(evidence, agent=tmp_path / "agent.safetensors")
+    assert evidence.embeddings is not None
+    scanned, features = sequence(evidence.pool.unlabelled, evidence.embeddings, policy)
+    order = np.argsort(-policy(features).detach().numpy())
+    wanted = {scanned[k] for k in order[:20]}
+    batches = draw_by_agent(10, 10, evidence, seed=0)
+    assert {batch["generator"] for batch in batches} == {"agent"}
+    assert all(batch["ids"] == sorted(set(batch["ids"])) and len(batch["ids"]) == 10 for batch in batches)
+    # of 10 images 2.5 by chance alone
+    assert np.mean([len(wanted & set(batch["ids"])) for batch in batches]) > 5
+    backwards = replace(evidence, pool=replace(evidence.pool, unlabelled=evidence.pool.unlabelled[::-1]))
+    assert draw_by_agent(10, 10, backwards, seed=0) == batches
+    assert draw_by_agent(10, 10, evidence, seed=1) != batches
+    again = draw_by_agent(10, 10, evidence, seed=0, others=batches)
+    assert not {tuple(batch["ids"]) for batch in again} & {tuple(batch["ids"]) for batch in batches}
+    with pytest.raises(MgralError, match="needs embeddings and an agent; give --embeddings and --agent"):
+        draw_by_agent(1, 2, replace(evidence, agent=None), seed=0)

@@ -45,6 +45,11 @@ def record(ids: tuple[int, ...], value: float, generator: str = "random") -> Rec
     return Record(ids, generator, value, 1.5)
 
 
+def levels(table: LookupTable, batches: list[list[int]]) -> list[float]:
+    """Prices as mAP: the gain and what it is a gain over."""
+    return (table.price(batches).value + table.references["unlabelled"]).tolist()
+
+
 def test_an_embedding_batch_is_the_mean_of_its_images() -> None:
     vectors = represent([[1, 3], [3, 2, 1]], line(0, 1, 5), "embedding")
     assert vectors.dtype == np.float32
@@ -110,19 +115,18 @@ def test_neighbours_weigh_by_inverse_distance() -> None:
     # Records at 0 (0.2) and 3 (0.5), query at 1: (0.2 / 1 + 0.5 / 2) / (1 / 1 + 1 / 2) = 0.45 / 1.5 = 0.3.
     # Query at 5: distances 5 and 2: (0.2 / 5 + 0.5 / 2) / (1 / 5 + 1 / 2) = 0.29 / 0.7.
     table = LookupTable([record((1,), 0.2), record((3,), 0.5)], line(0, 1, 3, 5), params())
-    price = table.price([[2], [4]])
-    assert price.value.tolist() == pytest.approx([0.3, 0.29 / 0.7])
-    assert price.distance.tolist() == [1, 2]
+    assert levels(table, [[2], [4]]) == pytest.approx([0.3, 0.29 / 0.7])
+    assert table.price([[2], [4]]).distance.tolist() == [1, 2]
 
 
 def test_only_the_nearest_m_count() -> None:
     table = LookupTable([record((1,), 0.2), record((3,), 0.5), record((4,), 0.9)], line(0, 1, 3, 9), params(1))
-    assert table.price([[2]]).value.tolist() == [0.2]
+    assert levels(table, [[2]]) == pytest.approx([0.2])
 
 
 def test_more_neighbours_than_records_are_all_records() -> None:
     few = LookupTable([record((1,), 0.2), record((3,), 0.5)], line(0, 1, 3), params(50))
-    assert few.price([[2]]).value.tolist() == pytest.approx([0.3])
+    assert levels(few, [[2]]) == pytest.approx([0.3])
 
 
 def test_an_exact_hit_is_that_record_and_never_far() -> None:
@@ -130,7 +134,7 @@ def test_an_exact_hit_is_that_record_and_never_far() -> None:
     records = [record((1,), 0.2), record((3,), 0.5), record((4,), 0.9)]
     table = LookupTable(records, line(0, 1, 3, 9), params(3, 100))
     price = table.price([[3], [2]])
-    assert price.value[0] == 0.5
+    assert price.value[0] == table.gain(records[1])
     assert price.distance[0] == 0
     assert price.far.tolist() == [False, True]
 
@@ -138,7 +142,7 @@ def test_an_exact_hit_is_that_record_and_never_far() -> None:
 def test_several_exact_hits_are_averaged() -> None:
     # Images 1 and 2 stand at the same place: (0.2 + 0.3) / 2.
     records = [record((1,), 0.2), record((2,), 0.3), record((3,), 0.9)]
-    assert LookupTable(records, line(0, 0, 4), params(3)).price([[1]]).value.tolist() == [0.25]
+    assert levels(LookupTable(records, line(0, 0, 4), params(3)), [[1]]) == pytest.approx([0.25])
 
 
 def test_threshold_is_mean_minus_deviations_of_the_pairs() -> None:
@@ -164,7 +168,7 @@ def test_a_price_does_not_depend_on_the_others_asked_with_it() -> None:
     assert together.distance.tolist() == [price.distance[0] for price in alone]
     assert together.distance[:25].tolist() == [0.0] * 25
     assert (together.distance[25:] > 0.1).all()
-    assert together.value[:25].tolist() == pytest.approx([0.01 * k for k in range(25)])
+    assert together.value[:25].tolist() == pytest.approx([0.01 * (k - 12) for k in range(25)])
 
 
 def test_order_within_a_batch_is_of_no_account() -> None:
@@ -182,7 +186,8 @@ def test_an_added_record_is_as_if_always_there() -> None:
     assert table.records == built.records
     assert table.threshold == built.threshold
     assert table.price([[1], [3]]).value.tolist() == built.price([[1], [3]]).value.tolist()
-    assert table.price([[1]]).value.tolist() == [0.2]
+    assert levels(table, [[1]]) == pytest.approx([0.2])
+    assert table.references == {"unlabelled": pytest.approx(0.35)}  # that of the search is not random
 
 
 @pytest.fixture
@@ -225,6 +230,8 @@ def test_records_parquet_has_the_documented_columns(saved: tuple[LookupTable, Em
         "generator": "string",
         "mAP": "double",
         "seconds": "double",
+        "kind": "string",
+        "reference": "double",
     }
 
 
@@ -256,7 +263,7 @@ def test_any_table_is_the_same_after_loading(
     before, after = built.price(asked), loaded.price(asked)
     assert after.value.tobytes() == before.value.tobytes()
     assert after.far.tobytes() == before.far.tobytes()
-    assert ((before.value >= 0) & (before.value <= 1)).all()
+    assert (np.abs(before.value) <= 1).all()
     assert not built.price([record.ids for record in built.records]).far.any()
     built.add(record((10, 11, 12, 13), 0.9))
     again = LookupTable([*table.records, record((10, 11, 12, 13), 0.9)], embeddings, given)
@@ -290,6 +297,8 @@ def test_records_of_another_pool_are_refused(saved: tuple[LookupTable, Embedding
         ([record((1,), 0.2), record((2,), 1.2)], r"mAP is 1.2, not in 0\.\.1"),
         ([record((1,), 0.2), record((2,), math.nan)], r"mAP is nan, not in 0\.\.1"),
         ([record((1,), 0.2), Record((2,), "random", 0.2, math.inf)], "seconds is inf"),
+        ([record((1,), 0.2), Record((2,), "random", 0.2, 1.0, "control")], "is a control, which prices nothing"),
+        ([record((1,), 0.2), Record((2,), "class", 0.2, 1.0, "replay")], "no replay record is of a random batch"),
     ],
 )
 def test_unfit_records_are_refused(records: list[Record], message: str) -> None:
@@ -321,16 +330,15 @@ def test_audit_leaves_one_out() -> None:
     # Records at 0, 1, 3, 4 with 0.1, 0.2, 0.5, 0.4, one neighbour: estimates 0.2, 0.1, 0.4, 0.5, each 0.1 off.
     # Mean of the others: 1.1/3, 1.0/3, 0.7/3, 0.8/3; errors 0.8/3, 0.4/3, 0.8/3, 0.4/3; mean 0.2.
     # Ranks 1 2 4 3 against 2 1 3 4: Spearman 1 - 6 * 4 / (4 * 15) = 0.6; Kendall (4 - 2) / 6.
-    # Mean 0.3, variance (0.04 + 0.01 + 0.04 + 0.01) / 4. Pairs 1 3 4 2 3 1: mean 14/6, mean square 40/6.
+    # The reference is the mean, 0.3: gains -0.2, -0.1, 0.2, 0.1.
+    # Variance (0.04 + 0.01 + 0.04 + 0.01) / 4. Pairs 1 3 4 2 3 1: mean 14/6, mean square 40/6.
     places, values = line(0, 1, 3, 4), [0.1, 0.2, 0.5, 0.4]
-    records = [record((k + 1,), value, f"g{k}") for k, value in enumerate(values)]
+    records = [record((k + 1,), value) for k, value in enumerate(values)]
     audit = LookupTable(records, places, params(1)).audit()
-    assert audit["points"] == [
-        {"generator": "g0", "trained": 0.1, "estimated": 0.2},
-        {"generator": "g1", "trained": 0.2, "estimated": 0.1},
-        {"generator": "g2", "trained": 0.5, "estimated": 0.4},
-        {"generator": "g3", "trained": 0.4, "estimated": 0.5},
-    ]
+    points = [("unlabelled", "random", *pair) for pair in ((-0.2, -0.1), (-0.1, -0.2), (0.2, 0.1), (0.1, 0.2))]
+    for point, expected in zip(audit["points"], points, strict=True):
+        assert list(point) == ["kind", "generator", "trained", "estimated"]
+        assert tuple(point.values()) == (*expected[:2], pytest.approx(expected[2]), pytest.approx(expected[3]))
     assert audit["mae"] == pytest.approx(0.1)
     assert audit["mae_mean"] == pytest.approx(0.2)
     assert audit["spearman"] == pytest.approx(0.6)
@@ -361,11 +369,11 @@ def test_audit_compares_everything_on_the_same_records() -> None:
 
 
 def test_audit_of_the_smallest_table() -> None:
-    # Two records: each is the other's only evidence.
+    # Two records: each is the other's only evidence. Gains over 0.35: 0.15 and -0.15.
     for surrogate in SURROGATES:
         given = params(1, 1, surrogate=surrogate)
         audit = LookupTable([record((1,), 0.2), record((2,), 0.5)], line(0, 1), given).audit()
-        assert [point["estimated"] for point in audit["points"]] == pytest.approx([0.5, 0.2], abs=1e-3)
+        assert [point["estimated"] for point in audit["points"]] == pytest.approx([0.15, -0.15], abs=1e-3)
         assert all(row["mae"] == pytest.approx(0.3, abs=1e-3) for row in audit["comparison"])
 
 
@@ -384,11 +392,47 @@ def test_audit_never_lets_a_record_price_itself() -> None:
 
 
 def test_a_record_survives_json() -> None:
-    one = Record((3, 8), "cluster", 0.25, 12.5)
+    one = Record((3, 8), "cluster", 0.25, 12.5, "replay")
     assert from_json(as_json(one), "0.json") == one
 
 
-@pytest.mark.parametrize("value", [None, [], {"ids": [1]}, {**as_json(record((1,), 0.2)), "mAP": None}])
+@pytest.mark.parametrize(
+    "value",
+    [None, [], {"ids": [1]}, {**as_json(record((1,), 0.2)), "mAP": None}, {**as_json(record((1,), 0.2)), "kind": "x"}],
+)
 def test_what_is_no_record_is_refused(value: object) -> None:
     with pytest.raises(MgralError, match=r"proxies/0\.json: not a record"):
         from_json(value, "proxies/0.json")
+
+
+def test_records_of_two_kinds_are_priced_by_their_differences() -> None:
+    # Random records: unlabelled 0.3 and 0.5, mean 0.4; replay 0.1. Gains of the others: 0.45 - 0.4 and 0.3 - 0.1.
+    # Query at 4, records at 3 (gain 0.05) and 5 (gain 0.2), both at distance 1: the mean, 0.125.
+    records = [
+        record((1,), 0.3),
+        record((2,), 0.5),
+        record((3,), 0.45, "class"),
+        Record((5,), "class", 0.3, 1.0, "replay"),
+        Record((6,), "random", 0.1, 1.0, "replay"),
+    ]
+    table = LookupTable(records, line(-9, -5, 3, 4, 5, 20), params(2))
+    assert table.references == {"replay": pytest.approx(0.1), "unlabelled": pytest.approx(0.4)}
+    assert table.price([[4], [1], [6]]).value.tolist() == pytest.approx([0.125, -0.1, 0])
+
+
+def test_a_constant_added_to_all_records_of_a_kind_changes_no_price() -> None:
+    rng = np.random.default_rng(4)
+    embeddings = Embeddings(np.arange(30), rng.normal(size=(30, 8)).astype(np.float32))
+    batches = [tuple(sorted(rng.choice(30, 4, replace=False).tolist())) for _ in range(12)]
+    values = rng.uniform(0.2, 0.4, 12)
+    pairs = list(zip(batches, values, strict=True))
+    for surrogate in SURROGATES:
+        low, high = (
+            LookupTable(
+                [record(ids, value + shift, ("random", "class")[k % 2]) for k, (ids, value) in enumerate(pairs)],
+                embeddings,
+                params(3, surrogate=surrogate),
+            ).price([[1, 2, 3, 4], [5, 9, 20, 21]])
+            for shift in (0, 0.3)
+        )
+        assert high.value.tolist() == pytest.approx(low.value.tolist(), abs=1e-6)

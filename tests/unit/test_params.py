@@ -52,6 +52,20 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
         ("detector: {name: tinyssd}", "detector.name: unknown name 'tinyssd' in detectors; did you mean 'tiny_ssd'?"),
         ("dataset: {format: cocoo}", "dataset.format: unknown name 'cocoo' in formats; did you mean 'coco'?"),
         ("proxy: {semi: sid}", "proxy.semi: unknown name 'sid' in semi; did you mean 'isd'?"),
+        # records that could not be compared, or not be made
+        ("proxy: {kind: replayed}", "proxy.kind: Input should be 'unlabelled', 'replay' or 'both'"),
+        (
+            "proxy: {generators: {random: 0.05}}",
+            "proxy: generators: of 12 unlabelled records none is sure to be random",  # 12 * 0.05 / 0.65 < 1
+        ),
+        ("proxy: {kind: both, replay_share: 0.1}", "of 1 replay records none is sure to be random"),
+        ("proxy: {generators: {random: 0, uncertain: 0, cluster: 0, class: 0, agent: 1}}", "must not all be zero"),
+        ("proxy: {control: 13}", "proxy: control: must be 0 for none, or 2 to 12"),
+        ("proxy: {kind: replay, holdout: 0.08}", "proxy.holdout: 0.08 of budget.initial 40 holds out 3 images"),
+        (
+            "{proxy: {kind: replay}, table: {representation: index}}",
+            "table.representation: index compares batches by the images they share",
+        ),
         # values out of range or of the wrong kind
         ("cycles: 0", "cycles: Input should be greater than or equal to 1 (given: '0')"),
         ("cycles: two", "cycles: Input should be a valid integer"),
@@ -156,3 +170,14 @@ def test_a_step_takes_its_sections_from_a_whole_experiment():
 def test_a_step_refuses_a_key_that_belongs_to_nothing():
     with pytest.raises(MgralError, match=r"f\.yaml: cycle: unknown key; did you mean 'cycles'\?"):
         params.sections(Step, {"cycle": 3, "budget": {"initial": 1, "batch": 1}}, "f.yaml")
+
+
+def test_records_are_divided_among_kinds_and_rounds():
+    # 12 records, a quarter by the agent: 3. With both kinds, a third replay: 4 of which 1 by the agent, and 8 with 2.
+    given = {"random": 0.5, "class": 0.25, "agent": 0.25}
+    base = {"records": 12, "replay_share": 0.33, "generators": given}
+    alone = params.Generators.parse({**base, "kind": "unlabelled"}, "proxy")
+    assert [alone.rounds(kind) for kind in ("unlabelled", "replay")] == [(9, 3), (0, 0)]
+    both = params.Generators.parse({**base, "kind": "both"}, "proxy")
+    assert [both.rounds(kind) for kind in ("unlabelled", "replay")] == [(6, 2), (3, 1)]
+    assert params.Generators.parse({**base, "kind": "replay"}, "proxy").rounds("replay") == (9, 3)

@@ -55,3 +55,27 @@ def test_a_bad_file_is_refused(tmp_path, content, says):
     (tmp_path / "pool.json").write_text(json.dumps(content))
     with pytest.raises(MgralError, match=says):
         pools.read(tmp_path / "pool.json")
+
+
+def test_holding_out_takes_its_share_of_every_class_and_keeps_the_rest():
+    # 20 labelled images: 8 with class 0, 12 with class 1. A quarter is 5: 2 and 3.
+    pool = pools.Pool(3, {i: i % 3 for i in range(1, 21)}, (30, 31))
+    classes = {i: {0} if i <= 8 else {1} for i in range(1, 21)}
+    replay = pools.hold_out(pool, classes, 0.25, seed=0)
+    assert replay.cycle == 3
+    assert [sum(i <= 8 for i in replay.unlabelled), len(replay.unlabelled)] == [2, 5]
+    assert list(replay.unlabelled) == sorted(replay.unlabelled)
+    assert {**replay.labelled, **{i: pool.labelled[i] for i in replay.unlabelled}} == pool.labelled
+    assert pools.hold_out(pool, classes, 0.25, seed=0) == replay
+    assert pools.hold_out(pool, classes, 0.25, seed=1) != replay
+
+
+@pytest.mark.parametrize("share", [0.1, 0.95])
+def test_holding_out_too_few_or_all_is_refused(share):
+    # of 6 images 0.1 is 1, and 0.95 all of them
+    with pytest.raises(MgralError, match=r"proxy.holdout: .* of 6 labelled images; at least 2 must be held out"):
+        pools.hold_out(pools.Pool(0, dict.fromkeys(range(6), 0), ()), {}, share, 0)
+
+
+def test_a_replay_batch_is_at_most_half_of_what_is_held_out():
+    assert [pools.replay_batch(*sizes) for sizes in ((20, 15), (20, 40), (20, 100))] == [7, 20, 20]

@@ -76,10 +76,21 @@ def write_search(folder: Path) -> None:
     audit = {
         "records": 5, "neighbours": 2, "representation": "embedding", "threshold": 1.0, "mae": 0.008,
         "mae_mean": 0.015, "spearman": 1.0, "kendall": 1.0, "spread": 0.016, "far": 0.2, "points": points,
+        "kinds": {
+            "unlabelled": {
+                "records": 5, "reference": 0.2, "between_batches": 0.016, "between_random": 0.01, "between_seeds": 0.02,
+                "seeds": 3,
+            },
+        },
+        "control": None,
+        "comparison": [
+            {"representation": kind, "surrogate": name, "mae": 0.0123, "spearman": 0.5, "kendall": 0.4, "far": 0.0}
+            for kind in ("embedding", "counts") for name in ("nearest", "ridge")
+        ],
     }  # fmt: skip
     write_json(folder / "table" / "audit.json", audit)
-    lines = [f"{k},{0.2 + k / 1000},{0.2 + k / 2000},0.1,4,0,0.5" for k in range(20)]
-    head = "iteration,reward,baseline,loss,estimated,trained,distance"
+    lines = [f"{k},{0.2 + k / 1000},{0.2 + k / 2000},0.1,4,0,1,0.5" for k in range(20)]
+    head = "iteration,reward,baseline,loss,estimated,trained,far,distance"
     (folder / "search.csv").write_text("\n".join([head, *lines]) + "\n")
 
 

@@ -95,6 +95,35 @@ def test_the_numbers_behind_the_verdict() -> None:
     )
 
 
+def spreads(batches: float, seeds: float | None) -> dict[str, Any]:
+    return {"between_batches": batches, "between_random": None, "between_seeds": seeds}
+
+
+def test_batches_are_held_against_seeds() -> None:
+    # two tables: between batches (0.01 + 0.03) / 2 = 0.02, between seeds (0.01 + 0.02) / 2 = 0.015
+    audits = [
+        {"kinds": {"unlabelled": spreads(0.01, 0.01), "replay": spreads(0.01, 0.02)}, "control": None},
+        {"kinds": {"unlabelled": spreads(0.03, 0.02)}, "control": None},
+    ]
+    assert words.noise_of_records(audits) == [
+        "Unlabelled records differ between batches by ± 0.0200 mAP, more than seeds of one batch do (± 0.0150).",
+        "Replay records differ between batches by ± 0.0100 mAP, no more than seeds of one batch do (± 0.0200).",
+    ]
+    alone = [{"kinds": {"replay": {**spreads(0.02, None), "between_random": 0.01}}, "control": None}]
+    assert words.noise_of_records(alone) == [
+        "Replay records differ between batches by ± 0.0200 mAP (random batches by ± 0.0100); "
+        "how much seeds of one batch differ was not measured."
+    ]
+
+
+def test_the_control_is_told_beside_its_batches() -> None:
+    control = {"batches": 3, "mean": 0.3, "spread": 0.02, "control_mean": 0.4, "control_spread": 0.002}
+    assert words.noise_of_records([{"kinds": {}, "control": control}]) == [
+        "Control, the same 3 unlabelled batches with unsupervised weight zero: mAP 0.4000 with a spread of ± 0.0020, "
+        "against 0.3000 and ± 0.0200 with the weight."
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0214, "+0.021"), (-0.0214, "−0.021"), (None, "–"), (math.nan, "–"), (-0.0001, "0.000")]
 )

@@ -37,6 +37,9 @@ class Known:
     def add(self, record: Record) -> None:
         raise AssertionError("nothing is far from a formula")
 
+    def gain(self, record: Record) -> float:
+        raise AssertionError("nothing is trained")
+
 
 def settings(iterations: int, subsets: int = 4, fallback: int = 0, checkpoint_every: int = 0, **others: Any) -> Search:
     published = {
@@ -73,7 +76,7 @@ def test_one_iteration_is_one_analytic_step() -> None:
     """Arms worth 0.6 and 0.2: the scores' gradient by hand, then Adam's first step, lr * g / (|g| + eps)."""
     embeddings, policy = pool(2, 3), Policy(3, 4, seed=1)
     result = search.run(
-        policy, embeddings, [1, 2], Known(lambda b: 0.6 if b[0] == 1 else 0.2), 0.1, 1, settings(1, 8), seed=2
+        policy, embeddings, [1, 2], Known(lambda b: 0.6 if b[0] == 1 else 0.2), 1, settings(1, 8), seed=2
     )
 
     ids, features = sequence([1, 2], embeddings, policy)
@@ -95,18 +98,18 @@ def test_one_iteration_is_one_analytic_step() -> None:
     better = policy(features).detach()[ids.index(1)] - policy(features).detach()[ids.index(2)]
     after_scores = result.policy(features).detach()
     assert after_scores[ids.index(1)] - after_scores[ids.index(2)] > better
-    assert result.rows[0].reward == pytest.approx(mean - 0.1)
+    assert result.rows[0].reward == pytest.approx(mean)
 
 
 def test_the_baseline_trails_by_half() -> None:
     # Iterations are worth 0.2, 0.4, 0.6. It starts at the first mean; then 0.5 * 0.2 + 0.5 * 0.2 = 0.2, then
-    # 0.5 * 0.2 + 0.5 * 0.4 = 0.3. mAP(M_c) = 0.1 is taken off rewards and baseline alike.
+    # 0.5 * 0.2 + 0.5 * 0.4 = 0.3.
     worth = iter([0.2, 0.4, 0.6])
     table = Known(lambda batch: next(worth))
-    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 0.1, 2, settings(3, 1), 0).rows
-    assert [row.reward for row in rows] == pytest.approx([0.1, 0.3, 0.5])
-    assert [row.baseline for row in rows] == pytest.approx([0.1, 0.1, 0.2])
-    assert [row.average for row in rows] == pytest.approx([0.1, 0.2, 0.35])
+    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(3, 1), 0).rows
+    assert [row.reward for row in rows] == pytest.approx([0.2, 0.4, 0.6])
+    assert [row.baseline for row in rows] == pytest.approx([0.2, 0.2, 0.3])
+    assert [row.average for row in rows] == pytest.approx([0.2, 0.3, 0.45])
     assert rows[0].loss == 0
     assert [(row.iteration, row.estimated, row.trained) for row in rows] == [(0, 1, 0), (1, 1, 0), (2, 1, 0)]
 
@@ -118,9 +121,9 @@ def test_the_leave_one_out_baseline_is_the_mean_of_the_other_batches() -> None:
     # average would praise it.
     policy, worth = Policy(3, 4, 0), iter([0.2, 0.2, 0.4, 0.4])
     table = Known(lambda batch: next(worth))
-    result = search.run(policy, pool(5, 3), range(1, 6), table, 0.1, 2, settings(2, 2, baseline="leave_one_out"), 0)
+    result = search.run(policy, pool(5, 3), range(1, 6), table, 2, settings(2, 2, baseline="leave_one_out"), 0)
     assert [row.loss for row in result.rows] == [0, 0]
-    assert [row.baseline for row in result.rows] == pytest.approx([0.1, 0.3])
+    assert [row.baseline for row in result.rows] == pytest.approx([0.2, 0.4])
     for name, weight in policy.state_dict().items():
         assert torch.equal(weight, result.policy.state_dict()[name])
 
@@ -139,7 +142,7 @@ def test_entropy_of_three_weights() -> None:
 def test_the_entropy_bonus_alone_flattens_the_scores() -> None:
     # All batches are worth the same: the only gradient is the bonus's. loss = -0.5 H.
     result = search.run(
-        Policy(3, 8, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.5), 0.1, 3, settings(60, entropy_bonus=0.5), 0
+        Policy(3, 8, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.5), 3, settings(60, entropy_bonus=0.5), 0
     )
     assert result.rows[0].loss == pytest.approx(-0.5 * result.rows[0].entropy)
     assert result.rows[0].entropy < result.rows[-1].entropy <= math.log(9)
@@ -155,11 +158,11 @@ def test_temperature_flattens_the_draws() -> None:
         seen.append(batch)
         return 0.5
 
-    hot = search.run(policy, embeddings, range(1, 10), Known(worth), 0.1, 3, settings(1, 8, temperature=1e6), 0)
+    hot = search.run(policy, embeddings, range(1, 10), Known(worth), 3, settings(1, 8, temperature=1e6), 0)
     assert hot.rows[0].entropy == pytest.approx(math.log(9))
     assert len(set(seen)) > 1
     seen.clear()
-    cold = search.run(policy, embeddings, range(1, 10), Known(worth), 0.1, 3, settings(1, 8, temperature=1e-6), 0)
+    cold = search.run(policy, embeddings, range(1, 10), Known(worth), 3, settings(1, 8, temperature=1e-6), 0)
     assert cold.rows[0].entropy == pytest.approx(0, abs=1e-6)
     ids, features = sequence(range(1, 10), embeddings, policy)
     assert set(seen) == {tuple(sorted(ids[k] for k in policy(features).topk(3).indices.tolist()))}
@@ -170,14 +173,14 @@ def test_patience_ends_a_search_that_no_longer_improves() -> None:
     # is iteration 1; the third iteration after it, 4, is the last.
     worth = iter([0.2, 0.4] + [0.1] * 8)
     table = Known(lambda batch: next(worth))
-    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 0.0, 2, settings(10, 1, patience=3), 0).rows
+    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(10, 1, patience=3), 0).rows
     assert [row.average for row in rows] == pytest.approx([0.2, 0.3, 0.2, 0.15, 0.125])
 
 
 def test_patience_is_renewed_by_each_high() -> None:
     worth = iter([0.1 * t for t in range(10)])
     table = Known(lambda batch: next(worth))
-    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 0.0, 2, settings(10, 1, patience=1), 0).rows
+    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(10, 1, patience=1), 0).rows
     assert len(rows) == 10
 
 
@@ -188,7 +191,7 @@ def test_the_agent_finds_the_best_batch_of_an_additive_reward(seed: int) -> None
     values = embeddings.vectors @ np.random.default_rng(0).normal(size=16).astype(np.float32)
     values = (values - values.mean()) / values.std()
     table = Known(lambda batch: float(0.3 + 0.01 * np.mean([values[i - 1] for i in batch])))
-    result = search.run(Policy(16, 64, seed), embeddings, range(1, 61), table, 0.3, 6, settings(400), seed)
+    result = search.run(Policy(16, 64, seed), embeddings, range(1, 61), table, 6, settings(400), seed)
     ids, features = sequence(range(1, 61), embeddings, result.policy)
     chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:6].tolist()]
     best = 0.01 * np.sort(values)[-6:].mean()
@@ -219,7 +222,7 @@ def test_the_agent_learns_not_to_take_duplicates(seed: int) -> None:
     assert covered(top_by_value) == pytest.approx(27 / 84)
     random = np.mean([covered(rng.choice(80, 8, replace=False) + 1) for _ in range(500)])
     table = Known(lambda batch: 0.3 + 0.05 * covered(batch))
-    result = search.run(Policy(16, 64, seed), embeddings, range(1, 81), table, 0.3, 8, settings(400, 8), seed)
+    result = search.run(Policy(16, 64, seed), embeddings, range(1, 81), table, 8, settings(400, 8), seed)
     ids, features = sequence(range(1, 81), embeddings, result.policy)
     chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:8].tolist()]
     assert covered(chosen) > 0.75
@@ -235,19 +238,19 @@ def test_batches_have_the_size_asked_and_only_unlabelled_images() -> None:
         seen.append(batch)
         return 0.5
 
-    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2, 5, 6], Known(worth), 0.1, 3, settings(5), 0)
+    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2, 5, 6], Known(worth), 3, settings(5), 0)
     assert len(seen) == 20
     assert all(len(b) == 3 and list(b) == sorted(set(b)) and set(b) <= {2, 5, 6, 8} for b in seen)
     seen.clear()
-    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2], Known(worth), 0.1, 3, settings(2), 0)
+    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2], Known(worth), 3, settings(2), 0)
     assert set(seen) == {(2, 8)}  # fewer left than a batch
 
 
 def test_the_given_policy_is_left_unchanged_and_order_is_of_no_account() -> None:
     policy, table = Policy(3, 4, 0), Known(lambda batch: batch[0] / 10)
     before = {name: weight.clone() for name, weight in policy.state_dict().items()}
-    one = search.run(policy, pool(9, 3), range(1, 10), table, 0.1, 3, settings(5), 0)
-    other = search.run(policy, pool(9, 3), list(reversed(range(1, 10))), table, 0.1, 3, settings(5), 0)
+    one = search.run(policy, pool(9, 3), range(1, 10), table, 3, settings(5), 0)
+    other = search.run(policy, pool(9, 3), list(reversed(range(1, 10))), table, 3, settings(5), 0)
     assert one.rows == other.rows
     for name, weight in policy.state_dict().items():
         assert torch.equal(weight, before[name])
@@ -283,24 +286,26 @@ def test_far_batches_are_trained_while_the_budget_lasts() -> None:
         calls.append(ids)
         return proxy(ids)
 
-    result = search.run(Policy(2, 4, 0), embeddings, [3, 4, 5, 6], table, 0.2, 1, settings(6, 4, fallback=1), 0, train)
+    result = search.run(Policy(2, 4, 0), embeddings, [3, 4, 5, 6], table, 1, settings(6, 4, fallback=1), 0, train)
     assert len(calls) == 1
     assert result.added == (proxy(calls[0]),)
     assert len(table) == 3
     hit = table.price(calls)
-    assert (hit.value[0], hit.distance[0], hit.far[0]) == (proxy(calls[0]).mAP, 0, False)
+    assert hit.value[0] == pytest.approx(proxy(calls[0]).mAP - 0.25)  # random records: (0.2 + 0.3) / 2
+    assert (hit.distance[0], hit.far[0]) == (0, False)
     assert [row.trained for row in result.rows] == [1, 0, 0, 0, 0, 0]
     assert [row.estimated for row in result.rows] == [3, 4, 4, 4, 4, 4]
 
 
 def test_a_trained_proxy_replaces_its_estimate() -> None:
     # One batch an iteration: the first is far, its proxy gives 0.9 where the table would say 0.3 (image 2's).
+    # Gains over the random records, of mean 0.25: 0.65, and 0.05.
     embeddings, table = far_pool()
     once = search.run(
-        Policy(2, 4, 0), embeddings, [6], table, 0.2, 1, settings(2, 1, fallback=5), 0,
+        Policy(2, 4, 0), embeddings, [6], table, 1, settings(2, 1, fallback=5), 0,
         lambda ids: Record(ids, "search", 0.9, 2.0),
     )  # fmt: skip
-    assert [row.reward for row in once.rows] == pytest.approx([0.7, 0.7])
+    assert [row.reward for row in once.rows] == pytest.approx([0.65, 0.65])
     assert [row.trained for row in once.rows] == [1, 0]  # the second time it is a hit
     assert [row.distance for row in once.rows] == [39, 0]
 
@@ -308,8 +313,9 @@ def test_a_trained_proxy_replaces_its_estimate() -> None:
 def test_without_a_trainer_or_budget_far_batches_keep_their_estimate() -> None:
     for fallback, train in ((5, None), (0, proxy)):
         embeddings, table = far_pool()
-        result = search.run(Policy(2, 4, 0), embeddings, [6], table, 0.2, 1, settings(2, 1, fallback), 0, train)
-        assert [row.reward for row in result.rows] == pytest.approx([0.1, 0.1])
+        result = search.run(Policy(2, 4, 0), embeddings, [6], table, 1, settings(2, 1, fallback), 0, train)
+        assert [row.reward for row in result.rows] == pytest.approx([0.05, 0.05])
+        assert [(row.estimated, row.trained, row.far) for row in result.rows] == [(1, 0, 1)] * 2
         assert result.added == ()
         assert len(table) == 2
 
@@ -339,7 +345,7 @@ def test_a_killed_search_goes_on_to_the_same_result(others: dict[str, Any], tmp_
             return proxy(ids)
 
         policy = Policy(2, 4, 0)
-        found = search.run(policy, embeddings, [3, 4, 5, 6], table, 0.2, 1, parameters, 3, train, checkpoint)
+        found = search.run(policy, embeddings, [3, 4, 5, 6], table, 1, parameters, 3, train, checkpoint)
         return found, table, calls
 
     through, table, calls = go(None, 3)
@@ -369,7 +375,7 @@ def interrupted(checkpoint: Path, worth: float, iterations: int) -> search.Resul
         return worth * batch[0]
 
     parameters = settings(iterations, 1, checkpoint_every=2)
-    return search.run(Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(price), 0.1, 3, parameters, 0, None, checkpoint)
+    return search.run(Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(price), 3, parameters, 0, None, checkpoint)
 
 
 def test_a_periodic_checkpoint_saves_the_iterations_before_it(tmp_path: Path) -> None:
@@ -377,9 +383,7 @@ def test_a_periodic_checkpoint_saves_the_iterations_before_it(tmp_path: Path) ->
     with pytest.raises(Killed):
         interrupted(checkpoint, 0.01, 12)
     resumed = interrupted(checkpoint, 0.01, 12)  # 6 + 6 prices are enough only if the first 6 are not repeated
-    whole = search.run(
-        Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.01 * b[0]), 0.1, 3, settings(12, 1), 0
-    )
+    whole = search.run(Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.01 * b[0]), 3, settings(12, 1), 0)
     assert resumed.rows == whole.rows
     for name, weight in whole.policy.state_dict().items():
         assert torch.equal(weight, resumed.policy.state_dict()[name])
@@ -394,14 +398,13 @@ def test_the_checkpoint_of_another_search_is_not_taken_up(tmp_path: Path) -> Non
         pool(9, 3),
         range(1, 10),
         Known(lambda b: 0.5),
-        0.1,
         3,
         settings(3, 1),
         0,
         None,
         checkpoint,
     )
-    assert [row.reward for row in fresh.rows] == pytest.approx([0.4, 0.4, 0.4])
+    assert [row.reward for row in fresh.rows] == pytest.approx([0.5, 0.5, 0.5])
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
@@ -413,16 +416,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_rows_are_written_in_full(tmp_path: Path) -> None:
-    row = search.Row(0, 0.1 + 0.2, -0.25, 1e-7, 3, 1, 2.5, 0.5, 6.0)
+    row = search.Row(0, 0.1 + 0.2, -0.25, 1e-7, 3, 1, 2, 2.5, 0.5, 6.0)
     search.write_rows([row], tmp_path / "search.csv")
     assert (tmp_path / "search.csv").read_text() == (
-        "iteration,reward,baseline,loss,estimated,trained,distance,average,entropy\n"
-        "0,0.30000000000000004,-0.25,1e-07,3,1,2.5,0.5,6.0\n"
+        "iteration,reward,baseline,loss,estimated,trained,far,distance,average,entropy\n"
+        "0,0.30000000000000004,-0.25,1e-07,3,1,2,2.5,0.5,6.0\n"
     )
 
 
 def test_progress_is_logged_at_every_tenth(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="mgral.agent.search"):
-        search.run(Policy(3, 4, 0), pool(9, 3), [1, 2, 3], Known(lambda b: 0.5), 0.1, 1, settings(25, 1), 0)
+        search.run(Policy(3, 4, 0), pool(9, 3), [1, 2, 3], Known(lambda b: 0.5), 1, settings(25, 1), 0)
     lines = [line.split(",")[0] for line in caplog.messages]
     assert lines == [f"search: {t} of 25" for t in (3, 5, 8, 10, 13, 15, 18, 20, 23, 25)]

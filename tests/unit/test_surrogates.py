@@ -95,9 +95,9 @@ def test_ridge_is_far_where_the_nearest_record_is() -> None:
     assert Ridge(near, params()).price(column(2, 4.25)).far.tolist() == [False, True]
 
 
-def test_estimates_stay_within_0_and_1() -> None:
+def test_estimates_stay_within_minus_1_and_1() -> None:
     near = Nearest(column(0, 1, 2, 3), np.array([0.7, 0.8, 0.9, 1.0]), params())
-    assert Ridge(near, params()).price(column(50, -50)).value.tolist() == [1, 0]
+    assert Ridge(near, params()).price(column(50, -50)).value.tolist() == [1, -1]
 
 
 @pytest.mark.parametrize("surrogate", [GaussianProcess, Ridge])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mgral import compute, detectors, images
+from mgral import compute, detectors, images, pools
 from mgral.errors import MgralError
-from mgral.params import Machine
-from mgral.training import loop
+from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
+from mgral.training import loop, proxy
 from mgral.training.loop import Plan
 from mgral.training.semi import isd
 from mgral.types import Boxes, Dataset, Image
@@ -134,6 +134,58 @@ def test_a_proxy_depends_on_the_batch_and_never_on_its_labels(world, machine):
     assert same(plain, trained([4, 5, 6]))
     control = trained([4, 5, 6], isd.Options(weight=0.0))
     assert not same(plain, control)
+
+
+def test_a_replay_proxy_sees_the_labels_and_a_control_the_pictures_alone(tmp_path, machine):
+    """The boxes of the batch are moved away from what is in its pictures: whose mAP changes?"""
+    pixels = np.random.default_rng(1).integers(0, 80, (8, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels[:, 20:44, 20:44] = 230
+    splits = ["train"] * 6 + ["val"] * 2
+    listed = {i: Image(i, f"{i}.png", SIZE, SIZE, split) for i, split in enumerate(splits, start=1)}
+    evaluation = Evaluation(score_threshold=0.0, nms_iou=0.5, max_detections=100)
+    pool = pools.Pool(0, {1: 0, 2: 0}, (3, 4, 5, 6))
+    run = ProxyRun(semi="isd", options={"ramp_up": 0.0}, start="scratch", steps=25, batch_size=2, learning_rate=0.01)
+
+    def levels(corner, ids=(3, 4), repeat=0):
+        place = {i: 20 if i in (1, 2, 7, 8) else corner for i in listed}
+        boxes = {
+            i: Boxes(np.array([[at, at, at + 24, at + 24]], np.float32), np.array([0]), np.array([False]))
+            for i, at in place.items()
+        }
+        dataset = Dataset(("square",), listed, boxes, tmp_path)
+        np.save(tmp_path / "images.npy", pixels)
+        cache = images.Cache(dataset, tmp_path / "images.npy")
+        params = (DetectorParams(name="tiny_ssd", options={}), run, evaluation)
+        found = {}
+        for kind in ("unlabelled", "replay", "control"):
+            weights = tmp_path / "unused.safetensors"
+            record = proxy.run(ids, "random", dataset, cache, pool, weights, params, machine, 0, kind, repeat)
+            assert (record.ids, record.kind) == (ids, kind)
+            found[kind] = record.mAP
+        return found
+
+    first = levels(20)
+    assert len(set(first.values())) == 3
+    moved = levels(2)
+    assert moved["unlabelled"] == first["unlabelled"]
+    assert moved["control"] == first["control"]
+    assert moved["replay"] != first["replay"]
+    assert levels(20, repeat=1)["replay"] != first["replay"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_control_learns_nothing_of_the_batch(world, machine, weight):
+    """With weight zero no gradient comes from the batch; what it leaves behind is in batch normalisation alone."""
+    options = isd.Options(weight=weight, ramp_up=0.0, flip=10.0)
+    trained = []
+    for batch in ([4, 5, 6], [7, 8, 9]):
+        fresh = detector()
+        term = isd.build(options, world[1], batch, [1, 2, 3], PLAN, machine, 0)
+        loop.fit(fresh, world[1], [1, 2, 3], PLAN, machine, 0, term)
+        trained.append(fresh)
+    pairs = zip(trained[0].named_parameters(), trained[1].parameters(), strict=True)
+    assert all(torch.equal(a, b) for (_, a), b in pairs) == (weight == 0)
+    assert not same(*trained)
 
 
 def test_isd_refuses_a_sigmoid_detector(world, machine):

@@ -58,14 +58,14 @@ class Checkout:
         return self.call("snakemake", "--cores", str(cores), "--configfile", params, *arguments, fails=fails)
 
     def plan(self, *targets: str, params: str = TINY) -> Counter[str]:
-        """How many jobs of each rule Snakemake would run; chunks of proxies count as ``proxy``."""
+        """How many jobs of each rule Snakemake would run; chunks of proxies count as one rule."""
         text = self.snakemake("--dry-run", "--", *targets, params=params)
         if "Nothing to be done" in text:
             return Counter()
         table = text.split("Job stats:")[1].split("total")[0]
         jobs: Counter[str] = Counter()
         for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE):
-            jobs[re.sub(r"^proxy_\d+$", "proxy", rule)] += int(count)
+            jobs[re.sub(r"^(proxy\w*)_\d+$", r"\1", rule)] += int(count)
         return jobs
 
     def edit(self, name: str, old: str, new: str) -> None:

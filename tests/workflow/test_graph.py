@@ -15,12 +15,46 @@ def test_demo(project: Checkout):
     assert jobs["embed"] == 2 + 2 * 2 * 1  # cycle 0 shared; cycle 1 for entropy and mgral; the last selects nothing
     assert jobs["draw"] == jobs["table"] == jobs["search"] == 2 + 1 * 2 * 1  # for mgral only
     assert jobs["proxy"] == 4 * 2  # two chunks each
+    assert jobs["proxy_control"] == jobs["proxy_repeats"] == 4
+    assert not {"holdout", "train_replay", "search_scout"} & set(jobs)
     assert jobs["select"] == 3 * 2 * 2
     assert jobs["annotate"] == 3 * 2 * 2
     assert jobs["share_detector"] == 3 * 2
     assert jobs["share_evidence"] == 2 * 2
     assert jobs["share_agent"] == 1 * 2
     assert jobs["generate"] == jobs["import_data"] == jobs["cache"] == jobs["curve"] == jobs["report"] == 1
+
+
+FIRST_ROUND = {
+    "unlabelled": {"draw", "proxy", "proxy_control", "proxy_repeats"},
+    "replay": {"holdout", "train_replay", "draw_replay", "proxy_replay", "proxy_replay_repeats"},
+}
+SECOND_ROUND = {
+    "unlabelled": {"draw_scout", "proxy_scout"},
+    "replay": {"draw_scout_replay", "proxy_scout_replay"},
+}
+
+
+@pytest.mark.parametrize("kind", ["unlabelled", "replay", "both"])
+@pytest.mark.parametrize("agent", [0.0, 0.25])
+def test_kinds_and_rounds_of_records(project: Checkout, kind, agent):
+    # the demo's four tables of 12 records, 6 a job; an agent's share adds a second round to each kind
+    (project.root / "params/kinds.yaml").write_text(
+        f"experiment: kinds\nproxy: {{kind: {kind}, generators: {{agent: {agent}}}}}\n"
+    )
+    jobs = project.plan(params="params/kinds.yaml")
+    expected = {"table", "search"}
+    for part in ("unlabelled", "replay"):
+        if kind in (part, "both"):
+            expected |= FIRST_ROUND[part] | (SECOND_ROUND[part] if agent else set())
+    if agent:
+        expected |= {"table_scout", "search_scout"}
+    parts = ("draw", "proxy", "table", "search", "holdout", "train_replay")
+    found = {rule: count for rule, count in jobs.items() if rule.startswith(parts)}
+    assert set(found) == expected
+    # of 12 records of one kind 9 or 12 in the first round: two jobs; of 6: one
+    two = set() if kind == "both" else {"proxy", "proxy_replay"}
+    assert found == {rule: 8 if rule in two else 4 for rule in expected}
 
 
 def test_what_no_strategy_needs_is_not_made(project: Checkout):
@@ -137,7 +171,8 @@ def test_every_rule_says_where_it_runs_and_what_it_took(finished: Checkout):
 def test_copies_of_what_is_shared_are_whole(finished: Checkout):
     shared = finished.files("shared/seed-0/cycle-0/**/*")
     copies = finished.files("mgral/seed-0/cycle-0/**/*")
-    assert len(shared) == 4 + 2 + 1 + 4 + 3 + 3  # detector's, evidence, batches, records, table, agent's
+    # detector's, evidence, batches, records, control and repeats, table, agent's
+    assert len(shared) == 4 + 2 + 1 + 4 + 3 + 3 + 3
     for path, content in shared.items():
         assert copies[path.replace("shared", "mgral", 1)] == content
     selected = read_json(finished.run_folder / "mgral/seed-0/cycle-0/selected.json")

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -66,8 +67,6 @@ SELECTING = CYCLES[:-1]  # a selection stands between two cycles; the one after 
 STRATEGIES = {strategy.name: strategy for strategy in EXPERIMENT.strategies}
 NEEDS = {label: plugins.load("strategies", strategy.plugin).NEEDS for label, strategy in STRATEGIES.items()}
 SEARCHERS = [label for label in STRATEGIES if "agent" in NEEDS[label]]
-RECORDS = range(EXPERIMENT.proxy.records)
-CHUNKS = [RECORDS[k : k + EXPERIMENT.proxy.per_job] for k in RECORDS[:: EXPERIMENT.proxy.per_job]]
 
 # What lies beside the strategies' folders, for DVC; the rest is the data set and the cycles.
 RESULTS = ["curve.csv", "report.html", "figures", "benchmarks"]
@@ -91,15 +90,75 @@ PARAMETERS = EXPERIMENT.model_dump(mode="json")
 if GENERATED:
     PARAMETERS["dataset"]["root"] = RAW
 
+
+@dataclass(frozen=True)
+class Proxies:
+    """Proxies of one cycle that have their records in one folder.
+
+    Paths are relative to the cycle's folder.
+    """
+
+    folder: str
+    kind: str
+    numbers: range  # name the records; positions in ``batches``, or those of repeated trainings
+    batches: str
+    repeat: bool = False
+
+    @property
+    def home(self):
+        """Where pool and detector lie: those of replay have not seen the images that are held out."""
+        return f"{CYCLE}/replay" if self.kind == "replay" else CYCLE
+
+    @property
+    def which(self):
+        return "--index 0 --repeat" if self.repeat else "--index"
+
+    @property
+    def records(self):
+        return [f"{self.folder}/{k}.json" for k in self.numbers]
+
+
+def proxies(experiment):
+    """All proxies of a cycle: of the table in its first and second round, and of its audit."""
+    settings = experiment.proxy
+    for kind in settings.kinds:
+        folder = "replay/" if kind == "replay" else ""
+        first, second = settings.rounds(kind)
+        yield "first", Proxies(f"{folder}proxies", kind, range(first), f"{folder}batches.json")
+        yield "second", Proxies(f"scout/{folder}proxies", kind, range(second), f"scout/{folder}batches.json")
+        repeated = range(1, settings.repeats + 1)
+        yield "repeats", Proxies(f"{folder}repeats", kind, repeated, f"{folder}batches.json", repeat=True)
+        if kind == "unlabelled":
+            yield "control", Proxies("control", "control", range(settings.control), "batches.json")
+
+
+PROXIES = [(part, some) for part, some in proxies(EXPERIMENT) if some.numbers]
+
+
+def records_of(*parts):
+    """Records below a cycle's folder: of the table's ``first`` round, of its ``second``, ``control``, ``repeats``."""
+    return [record for part, some in PROXIES if part in parts for record in some.records]
+
+
+def in_cycle(names):
+    return [f"{CYCLE}/{name}" for name in names]
+
+
+SCOUT = bool(records_of("second"))
+
 # Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place
 # of a strategy, and copied: these files, by the rule that copies them.
 OF_DETECTOR = ["pool.json", "detector.safetensors", "metrics.json", "train.csv"]
 OF_EVIDENCE = ["embeddings.npz", "detections.npz"]
+OF_TABLE = [f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")]
+OF_SEARCH = ["agent.safetensors", "search.csv", "added.json"]
 OF_AGENT = [
-    "batches.json",
-    *(f"proxies/{k}.json" for k in RECORDS),
-    *(f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")),
-    *("agent.safetensors", "search.csv", "added.json"),
+    *sorted({some.batches for _, some in PROXIES}),
+    *records_of("first", "second", "control", "repeats"),
+    *(f"replay/{name}" for name in OF_DETECTOR if "replay" in EXPERIMENT.proxy.kinds),
+    *(f"scout/{name}" for name in [*OF_TABLE, *OF_SEARCH] if SCOUT),
+    *OF_TABLE,
+    *OF_SEARCH,
 ]
 
 LABEL = "|".join(map(re.escape, STRATEGIES))

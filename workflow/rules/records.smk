@@ -16,52 +16,63 @@ rule draw:
     conda:
         "../envs/mgral.yaml"
     params:
+        how="--kind unlabelled",
         settings=settings("draw"),
         code=code("draw"),
     shell:
         "mgral draw --params - --dataset {input.dataset} --pool {input.pool}"
-        " --embeddings {input.embeddings} --detections {input.detections}"
+        " --embeddings {input.embeddings} --detections {input.detections} {params.how}"
         " --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"
 
 
 # Starting an interpreter with torch costs seconds, so a job trains several proxies, one after the other. One rule for
 # each such chunk; its jobs run beside those of the other chunks. The command takes the numbers of its proxies from
 # the names of its outputs: were they parameters, another size of the chunks would train everything again.
-for chunk in CHUNKS:
+for _, some in PROXIES:
+    for start in some.numbers[:: EXPERIMENT.proxy.per_job]:
+        name = "_".join(["proxy", *some.folder.split("/")]).removesuffix("_proxies")
 
-    rule:
-        name:
-            f"proxy_{chunk[0]}"
-        input:
-            dataset=f"{RUN}/dataset/dataset.json",
-            images=f"{RUN}/dataset/images.npy",
-            pool=f"{CYCLE}/pool.json",
-            detector=f"{CYCLE}/detector.safetensors",
-            batches=f"{CYCLE}/batches.json",
-        output:
-            [f"{CYCLE}/proxies/{k}.json" for k in chunk],
-        log:
-            f"{RUN}/logs/proxy/{JOB}-{chunk[0]}.log",
-        benchmark:
-            f"{RUN}/benchmarks/proxy/{JOB}-{chunk[0]}.tsv"
-        conda:
-            ENV_OF_DETECTOR
-        threads: THREADS
-        params:
-            settings=settings("proxy"),
-            code=code("proxy", DETECTOR, SEMI),
-        shell:
-            f"{MGRAL} proxy --params -"
-            " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
-            " --detector {input.detector} --batches {input.batches} --seed {wildcards.seed}"
-            ' --index $(basename -s .json {output}) --out "$(dirname {input.batches})/proxies"'
-            " <<< {params.settings:q} 2> {log}"
+        rule:
+            name:
+                f"{name}_{start}"
+            input:
+                dataset=f"{RUN}/dataset/dataset.json",
+                images=f"{RUN}/dataset/images.npy",
+                pool=f"{some.home}/pool.json",
+                detector=f"{some.home}/detector.safetensors",
+                batches=f"{CYCLE}/{some.batches}",
+            output:
+                [
+                    f"{CYCLE}/{some.folder}/{k}.json"
+                    for k in some.numbers
+                    if start <= k < start + EXPERIMENT.proxy.per_job
+                ],
+            log:
+                f"{RUN}/logs/{name}/{JOB}-{start}.log",
+            benchmark:
+                f"{RUN}/benchmarks/{name}/{JOB}-{start}.tsv"
+            conda:
+                ENV_OF_DETECTOR
+            threads: THREADS
+            params:
+                kind=some.kind,
+                which=some.which,
+                settings=settings("proxy"),
+                code=code("proxy", DETECTOR, SEMI),
+            shell:
+                f"{MGRAL} proxy --params -"
+                " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+                " --detector {input.detector} --batches {input.batches} --kind {params.kind} --seed {wildcards.seed}"
+                ' {params.which} $(basename -s .json {output}) --out "$(dirname {output[0]})"'
+                " <<< {params.settings:q} 2> {log}"
 
 
 rule table:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
-        records=[f"{CYCLE}/proxies/{k}.json" for k in RECORDS],
+        records=in_cycle(records_of("first", "second")),
+        control=in_cycle(records_of("control")),
+        repeats=in_cycle(records_of("repeats")),
     output:
         f"{CYCLE}/table/records.parquet",
         f"{CYCLE}/table/index.faiss",
@@ -78,4 +89,5 @@ rule table:
         code=code("table"),
     shell:
         "mgral table --params - --embeddings {input.embeddings} --records {input.records}"
+        " --control {input.control} --repeats {input.repeats}"
         ' --out "$(dirname {output.audit})" <<< {params.settings:q} 2> {log}'

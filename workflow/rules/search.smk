@@ -9,7 +9,6 @@ rule search:
         images=f"{RUN}/dataset/images.npy",
         pool=f"{CYCLE}/pool.json",
         detector=f"{CYCLE}/detector.safetensors",
-        metrics=f"{CYCLE}/metrics.json",
         embeddings=f"{CYCLE}/embeddings.npz",
         audit=f"{CYCLE}/table/audit.json",
     output:
@@ -24,11 +23,12 @@ rule search:
         ENV_OF_DETECTOR
     threads: THREADS
     params:
+        how="",
         settings=settings("search"),
         code=code("search", DETECTOR, SEMI),
     shell:
         f"{MGRAL} search --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
-        " --detector {input.detector} --metrics {input.metrics} --embeddings {input.embeddings}"
-        ' --table "$(dirname {input.audit})" --seed {wildcards.seed} --out "$(dirname {output.agent})"'
+        " --detector {input.detector} --embeddings {input.embeddings}"
+        ' --table "$(dirname {input.audit})" {params.how} --seed {wildcards.seed} --out "$(dirname {output.agent})"'
         " <<< {params.settings:q} 2> {log}"

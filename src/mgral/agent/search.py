@@ -44,6 +44,8 @@ class Prices(Protocol):
 
     def add(self, record: Record) -> None: ...
 
+    def gain(self, record: Record) -> float: ...
+
 
 @dataclass(frozen=True)
 class Row:
@@ -51,10 +53,11 @@ class Row:
 
     Attributes:
         iteration: 0 … iterations - 1.
-        reward: mean over the sampled batches of R = mAP(proxy) - mAP(M_c).
-        baseline: what this iteration's rewards were held against, in the unit of R (mean over the batches).
-        loss: mean over the batches of -(mAP - baseline) · log π(S), less the weighted entropy.
+        reward: mean over the sampled batches of the gain: mAP(proxy) less the mean of random batches' proxies.
+        baseline: what this iteration's rewards were held against (mean over the batches).
+        loss: mean over the batches of -(reward - baseline) · log π(S), less the weighted entropy.
         estimated, trained: batches priced by the table, and by a proxy trained for them.
+        far: of the former, those beyond the table's threshold, which kept their estimate all the same.
         distance: mean distance to the nearest record of the table.
         average: the moving average of the reward after this iteration; ``search.patience`` watches it.
         entropy: of the distribution of a batch's first image, nats, 0 … ln N.
@@ -66,6 +69,7 @@ class Row:
     loss: float
     estimated: int
     trained: int
+    far: int
     distance: float
     average: float
     entropy: float
@@ -85,7 +89,6 @@ def run(
     embeddings: Embeddings,
     unlabelled: Sequence[int],
     table: Prices,
-    start_map: float,
     batch: int,
     params: Search,
     seed: int,
@@ -103,7 +106,6 @@ def run(
         embeddings: of the whole pool.
         unlabelled: ids the agent may choose from, in any order; only these are scanned.
         table: prices batches; receives the records that the fallback trains.
-        start_map: mAP(M_c) on val, of the cycle's own detector, 0..1.
         batch: images in a batch; all of them where fewer are left.
         params: the section ``search`` of the parameters.
         seed: names the random streams; iteration t has one of its own.
@@ -123,7 +125,7 @@ def run(
     rows: list[Row] = []
     added: list[Record] = []
 
-    name = _fingerprint(policy, ids, features, table.records, start_map, batch, params, seed)
+    name = _fingerprint(policy, ids, features, table.records, batch, params, seed)
     state = _read_checkpoint(checkpoint, name)
     if state is not None:
         policy.load_state_dict(state["policy"])
@@ -145,15 +147,17 @@ def run(
         subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
         batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
         price = table.price(batches)
-        maps = price.value.copy()
-        trained = _train_far(price, maps, batches, table, added, params.fallback, train_proxy)
+        rewards = price.value.copy()
+        trained = _train_far(price, rewards, batches, table, added, params.fallback, train_proxy)
 
-        mean = float(maps.mean())
+        mean = float(rewards.mean())
         if reference is None:
-            reference = mean  # the paper does not say how mAP_ref starts; from 0, the first steps would all be praise
-        baseline = others_mean(maps) if params.baseline == "leave_one_out" else np.full_like(maps, reference)
+            reference = (
+                mean  # the paper does not say how mAP_ref starts; from 0, the first steps would all be of one sign
+            )
+        baseline = others_mean(rewards) if params.baseline == "leave_one_out" else np.full_like(rewards, reference)
         uncertainty = entropy(logits)
-        loss = reinforce_loss(logits, subsets, maps - baseline) - params.entropy_bonus * uncertainty
+        loss = reinforce_loss(logits, subsets, rewards - baseline) - params.entropy_bonus * uncertainty
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -161,13 +165,14 @@ def run(
         rows.append(
             Row(
                 iteration=t,
-                reward=mean - start_map,
-                baseline=float(baseline.mean()) - start_map,
+                reward=mean,
+                baseline=float(baseline.mean()),
                 loss=loss.item(),
                 estimated=len(batches) - trained,
                 trained=trained,
+                far=int(price.far.sum()) - trained,
                 distance=float(price.distance.mean()),
-                average=reference - start_map,
+                average=reference,
                 entropy=uncertainty.item(),
             )
         )
@@ -192,20 +197,20 @@ def run(
 
 
 def reinforce_loss(logits: Tensor, subsets: Tensor, advantages: Doubles) -> Tensor:
-    """Mean over subsets of −(mAP − baseline) · log π(S).
+    """Mean over subsets of −(reward − baseline) · log π(S).
 
     Args:
         logits: [N]; gradients flow to them.
         subsets: [K, b] positions in the order drawn.
-        advantages: [K], mAP − baseline.
+        advantages: [K], reward − baseline.
     """
     weights = torch.from_numpy(advantages).to(logits.device)
     return -(weights * log_probability(logits, subsets)).mean()
 
 
-def others_mean(maps: Doubles) -> Doubles:
-    """[K], for each subset the mean mAP of the K − 1 others: a baseline independent of it, hence unbiased."""
-    return (maps.sum() - maps) / (len(maps) - 1)
+def others_mean(rewards: Doubles) -> Doubles:
+    """[K], for each subset the mean reward of the K − 1 others: a baseline independent of it, hence unbiased."""
+    return (rewards.sum() - rewards) / (len(rewards) - 1)
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -222,7 +227,7 @@ def _since_best(rows: Sequence[Row]) -> int:
 
 def _train_far(
     price: Price,
-    maps: Doubles,
+    rewards: Doubles,
     batches: list[tuple[int, ...]],
     table: Prices,
     added: list[Record],
@@ -231,7 +236,7 @@ def _train_far(
 ) -> int:
     """Train proxies of far batches, in the order sampled, until ``added`` holds ``limit`` records.
 
-    Their mAP replaces the estimate in ``maps``; table and ``added`` receive the records. The other batches
+    Their gain replaces the estimate in ``rewards``; table and ``added`` receive the records. The other batches
     keep the price they have and see the new records from the next iteration on. Returns how many were trained.
     """
     before = len(added)
@@ -242,7 +247,7 @@ def _train_far(
         record = train_proxy(batches[k])
         table.add(record)
         added.append(record)
-        maps[k] = record.mAP
+        rewards[k] = table.gain(record)
     return len(added) - before
 
 

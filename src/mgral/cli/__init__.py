@@ -21,6 +21,7 @@ VERBS = {
     "annotate": "label a selected batch: the pool of the next cycle",
     "train": "train and evaluate the detector of a cycle",
     "embed": "embed the pool and detect objects in it",
+    "holdout": "hold out part of the labelled pool, for replay",
     "draw": "draw the batches that fill the lookup table",
     "proxy": "train proxies for batches",
     "table": "index the records of proxies and audit them",

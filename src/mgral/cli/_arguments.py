@@ -12,6 +12,7 @@ import yaml
 from mgral import params
 from mgral.errors import MgralError
 from mgral.settings import Settings
+from mgral.types import Kind
 
 S = TypeVar("S", bound=Settings)
 
@@ -41,6 +42,11 @@ def add(parser: argparse.ArgumentParser, *names: str) -> None:
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     """Add ``--out``."""
     parser.add_argument("--out", required=True, type=Path, help=what)
+
+
+def add_kind(parser: argparse.ArgumentParser, *kinds: Kind) -> None:
+    """Add ``--kind``, of proxies."""
+    parser.add_argument("--kind", default="unlabelled", choices=kinds, help="how a batch enters; default unlabelled")
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

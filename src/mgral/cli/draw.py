@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.params import Batch, Generators
@@ -18,19 +19,30 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "pool", "embeddings", "detections")
+    _arguments.add_kind(parser, "unlabelled", "replay")
+    parser.add_argument("--agent", type=Path, help="agent.safetensors that draws the second round; without: the first")
+    parser.add_argument("--first", type=Path, help="batches.json of the first round, none of which is drawn again")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "batches.json to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import datasets, generators
+    from mgral import datasets, generators, pools, seeds
     from mgral.cli import _evidence
-    from mgral.files import write_json
+    from mgral.files import read_json, write_json
 
     params = _arguments.read_params(Params, arguments.params)
     dataset = datasets.read(arguments.dataset)
-    evidence = _evidence.read(dataset, arguments.pool, arguments.embeddings, arguments.detections)
-    proxy = params.proxy
-    shares: dict[str, float] = {str(kind): share for kind, share in proxy.generators.items()}
-    batches = generators.draw(proxy.records, params.budget.batch, shares, evidence, arguments.seed)
+    files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
+    evidence = _evidence.read(dataset, *files)
+    first, second = params.proxy.rounds(arguments.kind)
+    batch, seed = params.budget.batch, arguments.seed
+    if arguments.kind == "replay":
+        batch = pools.replay_batch(batch, len(evidence.pool.unlabelled))
+        seed = seeds.stream(seed, "replay")
+    if arguments.agent is None:
+        batches = generators.draw(first, batch, params.proxy.first_shares, evidence, seed)
+    else:
+        others = read_json(arguments.first) if arguments.first else []
+        batches = generators.draw_by_agent(second, batch, evidence, seed, others)
     write_json(arguments.out, batches)

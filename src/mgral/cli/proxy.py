@@ -8,6 +8,7 @@ import logging
 from mgral.cli import _arguments
 from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
 from mgral.settings import Settings
+from mgral.types import KINDS
 
 
 class Params(Settings):
@@ -22,8 +23,12 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "batches")
     _arguments.add_seed(parser)
+    _arguments.add_kind(parser, *KINDS)
     parser.add_argument("--index", required=True, type=int, nargs="+", help="which batches, by position from 0")
-    _arguments.add_out(parser, "folder for <index>.json")
+    parser.add_argument(
+        "--repeat", type=int, nargs="+", help="train the batch of --index again, with random numbers 1 …"
+    )
+    _arguments.add_out(parser, "folder for <index>.json, or <repeat>.json")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,7 +46,14 @@ def run(arguments: argparse.Namespace) -> None:
     for index in arguments.index:
         if not 0 <= index < len(batches):
             raise MgralError(f"{arguments.batches}: holds {len(batches)} batches, --index asks for {index}")
-    for index in arguments.index:
+    if arguments.repeat and len(arguments.index) > 1:
+        raise MgralError(f"--index: names {len(arguments.index)} batches; --repeat trains one of them again, name one")
+    runs = (
+        [(i, 0, i) for i in arguments.index]
+        if not arguments.repeat
+        else [(*arguments.index, r, r) for r in arguments.repeat]
+    )
+    for index, repeat, name in runs:
         record = proxy.run(
             batches[index]["ids"],
             batches[index]["generator"],
@@ -52,6 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
             (params.detector, params.proxy, params.evaluation),
             machine,
             arguments.seed,
+            arguments.kind,
+            repeat,
         )
-        records.write(record, arguments.out / f"{index}.json")
+        records.write(record, arguments.out / f"{name}.json")
         logging.info("batch %d (%s): mAP %.4f in %.1f s", index, record.generator, record.mAP, record.seconds)

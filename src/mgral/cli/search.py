@@ -6,8 +6,12 @@ import argparse
 import functools
 
 from mgral.cli import _arguments
-from mgral.params import Agent, Batch, DetectorParams, Evaluation, Machine, ProxyRun, Search, Table
+from mgral.params import Agent, Batch, DetectorParams, Evaluation, Machine, ProxyKind, ProxyRun, Search, Table
 from mgral.settings import Settings
+
+
+class Fallback(ProxyRun, ProxyKind):
+    """How a proxy of the fallback is trained, and whether the table holds its like."""
 
 
 class Params(Settings):
@@ -18,13 +22,16 @@ class Params(Settings):
     table: Table
     budget: Batch
     detector: DetectorParams
-    proxy: ProxyRun
+    proxy: Fallback
     evaluation: Evaluation
     machine: Machine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "metrics", "embeddings", "table")
+    _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "embeddings", "table")
+    parser.add_argument(
+        "--no-fallback", action="store_true", help="train no proxy: a batch that is far keeps its estimate"
+    )
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "folder for agent.safetensors, search.csv and added.json")
 
@@ -33,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral import arrays, compute, datasets, pools, records, seeds
     from mgral.agent import search
     from mgral.agent.policy import Policy
-    from mgral.files import read_json, write_json
+    from mgral.files import write_json
     from mgral.images import Cache
     from mgral.lookup import LookupTable
     from mgral.training import proxy
@@ -43,6 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     embeddings = arrays.read_embeddings(arguments.embeddings)
     seed = seeds.stream(arguments.seed, "agent", pool.cycle)
+    # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
+    estimates_only = arguments.no_fallback or params.proxy.kind == "replay"
     train_proxy = functools.partial(
         proxy.run,
         generator="search",
@@ -59,11 +68,10 @@ def run(arguments: argparse.Namespace) -> None:
         embeddings,
         pool.unlabelled,
         LookupTable.load(arguments.table, embeddings, params.table),
-        read_json(arguments.metrics)["val"]["mAP"],
         params.budget.batch,
         params.search,
         seed,
-        train_proxy,
+        None if estimates_only else train_proxy,
         checkpoint=arguments.out / "search.ckpt",
     )
     result.policy.save(arguments.out / "agent.safetensors")

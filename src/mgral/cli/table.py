@@ -20,11 +20,13 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "embeddings")
     parser.add_argument("--records", required=True, type=Path, nargs="+", help="proxies/<k>.json of the cycle")
+    parser.add_argument("--control", type=Path, nargs="*", default=[], help="records with unsupervised weight zero")
+    parser.add_argument("--repeats", type=Path, nargs="*", default=[], help="records of one batch trained again")
     _arguments.add_out(parser, "folder for records.parquet, index.faiss and audit.json")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import arrays, records
+    from mgral import arrays, records, spreads
     from mgral.files import write_json
     from mgral.lookup import LookupTable
 
@@ -32,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = [records.read(path) for path in arguments.records]
     table = LookupTable(found, arrays.read_embeddings(arguments.embeddings), params.table)
     table.save(arguments.out)
-    audit = table.audit()
+    control, repeats = ([records.read(path) for path in paths] for paths in (arguments.control, arguments.repeats))
+    audit = {**table.audit(), **spreads.audit(table.records, control, repeats)}
     write_json(arguments.out / "audit.json", audit)
     logging.info("%d records; held-out error %s against %s by their mean", len(found), audit["mae"], audit["mae_mean"])

@@ -10,7 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mgral.datasets import _objects, _pictures, _splits
+from mgral import stratified
+from mgral.datasets import _objects, _pictures
 from mgral.datasets._findings import Findings, shown
 from mgral.datasets._source import RawImage, Sheet, Source
 from mgral.params import Splits
@@ -199,7 +200,7 @@ def _split(sound: Mapping[int, _Sound], params: Splits) -> tuple[dict[int, Split
     if not missing or not pool:
         return split, []
     wanted = {name: min(1.0, shares[name] * len(labels) / len(pool)) for name in missing}
-    return {**split, **_splits.draw(pool, wanted, params.seed)}, list(missing)
+    return {**split, **stratified.draw(pool, wanted, "train", params.seed)}, list(missing)
 
 
 def _image(raw: RawImage) -> str:

@@ -123,7 +123,7 @@ def timings(seconds: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def table_error(audits: Sequence[Cell], look: Look) -> Figure:
-    """Estimated against trained mAP of held-out records, one panel a cycle.
+    """Estimated against trained gain of held-out records, one panel a cycle.
 
     Both are given relative to the mean of their own table's records: levels differ between seeds and cycles,
     and pooled levels would correlate even where the table knows nothing.
@@ -144,8 +144,8 @@ def table_error(audits: Sequence[Cell], look: Look) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(3))
     reach = 1.08 * limit or 0.01
     panels[0].set(xlim=(-reach, reach), ylim=(-reach, reach))
-    figure.supxlabel("trained mAP − mean of the table", fontsize=10)
-    figure.supylabel("estimated mAP − mean", fontsize=10)
+    figure.supxlabel("trained gain − mean of the table (mAP)", fontsize=10)
+    figure.supylabel("estimated gain − mean", fontsize=10)
     return figure
 
 
@@ -161,12 +161,12 @@ def search(searches: Sequence[Cell], look: Look) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("iteration", fontsize=10)
-    figure.supylabel("reward (mAP)", fontsize=10)
+    figure.supylabel("gain over random (mAP)", fontsize=10)
     return figure
 
 
 def _centred(points: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """[n, 2] trained and estimated mAP, less the mean trained one; points without estimate are left out."""
+    """[n, 2] trained and estimated gain in mAP, less the mean trained one; points without estimate are left out."""
     known = [(p["trained"], p["estimated"]) for p in points if p["estimated"] is not None]
     pairs = np.asarray(known, np.float64).reshape(-1, 2)
     return pairs - pairs[:, 0].mean() if len(pairs) else pairs

@@ -190,9 +190,13 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
             caption = "Held-out records, ρ: rank correlation. Solid: exact. Dashed: predicting the mean."
             plate = plates.add(f"table_{name}", draw.table_error(own_audits, look), caption)
             verdict, detail = words.signal([cell.value for cell in own_audits])
-            part["table"] = (verdict, detail, plate, tables.audits(own_audits))
+            noise = words.noise_of_records([cell.value for cell in own_audits])
+            compared = tables.comparison(own_audits)
+            part["table"] = (verdict, [detail, *noise], plate, tables.audits(own_audits), compared)
         if own_searches:
-            caption = "Reward of each iteration (dots) and its moving average, the baseline (lines, one a seed)."
+            caption = (
+                "Reward of each iteration (dots), the gain over random batches, and its baseline (lines, one a seed)."
+            )
             plate = plates.add(f"search_{name}", draw.search(own_searches, look), caption)
             part["search"] = (plate, tables.searches(own_searches))
         if own_audits or own_searches:

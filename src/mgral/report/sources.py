@@ -17,7 +17,8 @@ from mgral.files import read_json
 from mgral.types import Dataset, Pick
 
 AUDIT = ["records", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread", "far"]
-SEARCH = ["iteration", "reward", "baseline", "estimated", "trained"]
+AUDIT += ["kinds", "control", "comparison"]
+SEARCH = ["iteration", "reward", "baseline", "estimated", "trained", "far"]
 
 
 @dataclass(frozen=True)

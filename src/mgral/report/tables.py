@@ -75,15 +75,34 @@ def audits(cells: Sequence[Cell]) -> Table:
     return Table(header, rows)
 
 
+def comparison(cells: Sequence[Cell]) -> Table:
+    """Every representation with every surrogate on the same records: mean MAE and mean rank correlation over tables."""
+    found: dict[str, dict[str, list[Mapping[str, float | None]]]] = {}
+    for cell in cells:
+        for row in cell.value["comparison"]:
+            found.setdefault(row["representation"], {}).setdefault(row["surrogate"], []).append(row)
+    surrogates = list(next(iter(found.values()), {}))
+    rows = []
+    for name, by_surrogate in found.items():
+        shown = []
+        for surrogate in surrogates:
+            own = by_surrogate[surrogate]
+            error = spread(row["mae"] for row in own if row["mae"] is not None)[0]
+            rank = spread(row["spearman"] for row in own if row["spearman"] is not None)[0]
+            shown.append(f"{number(error, 4)} (ρ {signed(rank, 2)})")
+        rows.append([name, *shown])
+    return Table(["representation", *surrogates], rows)
+
+
 def searches(cells: Sequence[Cell]) -> Table:
     """What each search gained: mean reward of its first and of its last tenth, and who priced the subsets."""
-    header = ["cycle", "seed", "first tenth", "last tenth", "change", "by the table", "by a proxy run"]
+    header = ["cycle", "seed", "first tenth", "last tenth", "change", "by the table", "by a proxy run", "far"]
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
         reward = cell.value["reward"]
         tenth = max(1, len(reward) // 10)
         first, last = reward.iloc[:tenth].mean(), reward.iloc[-tenth:].mean()
-        priced = [f"{cell.value[key].sum():.0f}" for key in ("estimated", "trained")]
+        priced = [f"{cell.value[key].sum():.0f}" for key in ("estimated", "trained", "far")]
         means = [number(first, 4), number(last, 4), signed(last - first, 4)]
         rows.append([str(cell.cycle), str(cell.seed), *means, *priced])
     return Table(header, rows)

@@ -148,3 +148,40 @@ def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         f"mean absolute error {number(error, 4)} mAP, predicting the mean {number(error_of_mean, 4)}."
     )
     return verdict, detail
+
+
+def noise_of_records(audits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a batch does to a proxy's mAP beside what chance does, a sentence for each kind of records and the control.
+
+    Spreads are averaged over the tables.
+
+    Args:
+        audits: contents of ``audit.json``; ``kinds`` and ``control`` as :func:`mgral.spreads.audit` gives them.
+    """
+    said = []
+    for kind in sorted({kind for audit in audits for kind in audit["kinds"]}, reverse=True):
+        own = [audit["kinds"][kind] for audit in audits if kind in audit["kinds"]]
+        batches, alike, seeds = (_mean(own, key) for key in ("between_batches", "between_random", "between_seeds"))
+        text = f"{kind.capitalize()} records differ between batches by ± {number(batches, 4)} mAP"
+        if alike is not None:
+            text += f" (random batches by ± {number(alike, 4)})"
+        if seeds is None or batches is None:
+            said.append(f"{text}; how much seeds of one batch differ was not measured.")
+            continue
+        verdict = "more than" if batches > seeds else "no more than"
+        said.append(f"{text}, {verdict} seeds of one batch do (± {number(seeds, 4)}).")
+    controls = [audit["control"] for audit in audits if audit["control"]]
+    if controls:
+        level, spread_with, level_without, spread_without = (
+            number(_mean(controls, key), 4) for key in ("mean", "spread", "control_mean", "control_spread")
+        )
+        said.append(
+            f"Control, the same {controls[0]['batches']} unlabelled batches with unsupervised weight zero: mAP "
+            f"{level_without} with a spread of ± {spread_without}, against {level} and ± {spread_with} with the weight."
+        )
+    return said
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    values = [row[key] for row in rows if row[key] is not None]
+    return sum(values) / len(values) if values else None

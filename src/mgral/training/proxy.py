@@ -1,4 +1,4 @@
-"""A proxy run: a short semi-supervised training that prices a batch without its labels."""
+"""A proxy run: a short training that prices a batch, without its labels or, as replay, with them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mgral.inference import look
 from mgral.params import DetectorParams, Evaluation, ProxyRun
 from mgral.pools import Pool
 from mgral.training.loop import Plan, fit
-from mgral.types import Dataset, Record
+from mgral.types import Dataset, Kind, Record
 
 WEIGHT_DECAY = 0.0005
 WARMUP = 10  # steps
@@ -29,26 +29,32 @@ def run(
     params: tuple[DetectorParams, ProxyRun, Evaluation],
     compute: Compute,
     seed: int,
+    kind: Kind = "unlabelled",
+    repeat: int = 0,
 ) -> Record:
-    """Train a proxy on the labelled pool and an unlabelled batch; its mAP on val is the batch's price.
+    """Train a proxy on the labelled pool and a batch; its mAP on val is what the batch is worth.
 
-    All proxies of a cycle share seed and initial weights (common random numbers), so that their differences come
-    from the batches.
+    All proxies of a cycle and kind share seed and initial weights (common random numbers), so that their differences
+    come from the batches.
 
     Args:
-        ids: the batch, unlabelled.
+        ids: the batch, unlabelled in ``pool``.
         generator: what drew it, for the record.
-        dataset: ground truth; that of ``ids`` is not looked at.
-        cache: images.
+        dataset: ground truth; that of ``ids`` is looked at for ``replay`` alone.
+        cache: images, and their boxes.
         pool: labelled ids and cycle.
-        weights: the cycle's detector, the initial weights if ``proxy.start`` is ``detector``.
+        weights: of a detector trained on ``pool``, the initial ones if ``proxy.start`` is ``detector``. For replay that
+            is not the cycle's own, which has seen the batch.
         params: of detector, proxy and evaluation.
         compute: device and precision.
         seed: of the experiment.
+        kind: how the batch enters, see :class:`mgral.types.Record`. A control's batch still passes through the
+            detector, so that batch normalisation counts it among what it averages; nothing else of it is learnt.
+        repeat: above 0, train with other random numbers: what chance alone does to this batch's mAP.
     """
     detector_params, proxy, evaluate = params
     began = time.perf_counter()
-    common = seeds.stream(seed, "proxy", pool.cycle)
+    common = seeds.stream(seed, "proxy", pool.cycle, *(("repeat", repeat) if repeat else ()))
     detector = detectors.build(
         detector_params.name,
         dataset.classes,
@@ -59,11 +65,15 @@ def run(
     if proxy.start == "detector":
         detectors.load(detector, weights)
     plan = Plan(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
-    semi = plugins.load("semi", proxy.semi)
-    options = semi.Options.parse(proxy.options, "proxy.options")
-    term = semi.build(options, cache, ids, pool.labelled_ids, plan, compute, common)
-    fit(detector, cache, pool.labelled_ids, plan, compute, common, term)
+    if kind == "replay":
+        fit(detector, cache, [*pool.labelled_ids, *ids], plan, compute, common)
+    else:
+        semi = plugins.load("semi", proxy.semi)
+        given = {**proxy.options, "weight": 0.0} if kind == "control" else proxy.options
+        options = semi.Options.parse(given, "proxy.options")
+        term = semi.build(options, cache, ids, pool.labelled_ids, plan, compute, common)
+        fit(detector, cache, pool.labelled_ids, plan, compute, common, term)
     val = dataset.ids("val")
     views = look(detector, cache, val, evaluate, compute)
     score = evaluation.evaluate(dataset, views.detections, val, evaluate.max_detections)["mAP"]
-    return Record(tuple(sorted(ids)), generator, score, time.perf_counter() - began)
+    return Record(tuple(sorted(ids)), generator, score, time.perf_counter() - began, kind)

@@ -1,0 +1,30 @@
+"""Hold out part of the labelled pool, for proxies that see a batch with its labels (replay)."""
+
+from __future__ import annotations
+
+import argparse
+
+from mgral.cli import _arguments
+from mgral.params import HoldOut
+from mgral.settings import Settings
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    proxy: HoldOut
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset", "pool")
+    _arguments.add_seed(parser)
+    _arguments.add_out(parser, "pool.json of replay to write: the images held out count as unlabelled")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral import datasets, pools
+
+    params = _arguments.read_params(Params, arguments.params)
+    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
+    classes = {i: set(dataset.boxes[i].labels.tolist()) for i in pool.labelled if i in dataset.boxes}
+    pools.write(pools.hold_out(pool, classes, params.proxy.holdout, arguments.seed), arguments.out)

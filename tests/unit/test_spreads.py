@@ -1,0 +1,52 @@
+"""Spreads between batches and between seeds, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from mgral import spreads
+from mgral.errors import MgralError
+from mgral.types import Kind, Record
+
+
+def record(image: int, value: float, generator: str = "random", kind: Kind = "unlabelled") -> Record:
+    return Record((image,), generator, value, 1.0, kind)
+
+
+def test_between_batches_and_between_seeds() -> None:
+    # Random 0.2 and 0.4: mean 0.3, deviation √(0.02 / 1). With 0.6: mean 0.4, √((0.04 + 0 + 0.04) / 2) = 0.2.
+    # Batch 1 again with 0.24 and 0.28, beside its 0.2: mean 0.24, √((0.0016 + 0 + 0.0016) / 2) = 0.04.
+    found = [record(1, 0.2), record(2, 0.4), record(3, 0.6, "class"), record(4, 0.1, kind="replay")]
+    audit = spreads.audit(found, [], [record(1, 0.24), record(1, 0.28)])
+    assert audit["kinds"]["unlabelled"] == {
+        "records": 3,
+        "reference": pytest.approx(0.3),
+        "between_batches": pytest.approx(0.2),
+        "between_random": pytest.approx(math.sqrt(0.02)),
+        "between_seeds": pytest.approx(0.04),
+        "seeds": 3,
+    }
+    replay = audit["kinds"]["replay"]
+    assert (replay["records"], replay["reference"], replay["seeds"]) == (1, pytest.approx(0.1), 0)
+    assert (replay["between_batches"], replay["between_seeds"]) == (None, None)
+    assert audit["control"] is None
+
+
+def test_a_control_stands_beside_the_same_batches() -> None:
+    # With the weight 0.2 and 0.4, without 0.5 and 0.5; batch 3 has no control, and replay batches have none.
+    found = [record(1, 0.2), record(2, 0.4), record(3, 0.9), record(1, 0.7, kind="replay")]
+    control = [record(1, 0.5, kind="control"), record(2, 0.5, kind="control")]
+    assert spreads.audit(found, control, [])["control"] == {
+        "batches": 2,
+        "mean": pytest.approx(0.3),
+        "spread": pytest.approx(math.sqrt(0.02)),
+        "control_mean": pytest.approx(0.5),
+        "control_spread": 0,
+    }
+
+
+def test_a_kind_without_a_random_record_is_refused() -> None:
+    with pytest.raises(MgralError, match="no replay record is of a random batch"):
+        spreads.audit([record(1, 0.2), record(2, 0.3, "class", "replay")], [], [])

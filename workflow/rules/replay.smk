@@ -1,0 +1,55 @@
+# Replay: a part of the labelled pool is held out, taken for unlabelled, and its batches are priced with their labels.
+
+
+rule holdout:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        pool=f"{CYCLE}/pool.json",
+    output:
+        f"{CYCLE}/replay/pool.json",
+    log:
+        f"{RUN}/logs/holdout/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/holdout/{JOB}.tsv"
+    conda:
+        "../envs/mgral.yaml"
+    params:
+        settings=settings("holdout"),
+        code=code("holdout"),
+    shell:
+        "mgral holdout --params - --dataset {input.dataset} --pool {input.pool}"
+        " --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"
+
+
+# Where these proxies start: the cycle's own detector has seen what is held out.
+use rule train as train_replay with:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        images=f"{RUN}/dataset/images.npy",
+        pool=f"{CYCLE}/replay/pool.json",
+    output:
+        f"{CYCLE}/replay/detector.safetensors",
+        f"{CYCLE}/replay/train.csv",
+        metrics=f"{CYCLE}/replay/metrics.json",
+    log:
+        f"{RUN}/logs/train_replay/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/train_replay/{JOB}.tsv"
+
+
+use rule draw as draw_replay with:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        pool=f"{CYCLE}/replay/pool.json",
+        embeddings=f"{CYCLE}/embeddings.npz",
+        detections=f"{CYCLE}/detections.npz",
+    output:
+        f"{CYCLE}/replay/batches.json",
+    log:
+        f"{RUN}/logs/draw_replay/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/draw_replay/{JOB}.tsv"
+    params:
+        how="--kind replay",
+        settings=settings("draw"),
+        code=code("draw"),

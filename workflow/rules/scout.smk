@@ -1,0 +1,81 @@
+# A second round: an agent trained on the first records, the scout, draws the batches of more of them.
+
+
+use rule table as table_scout with:
+    input:
+        embeddings=f"{CYCLE}/embeddings.npz",
+        records=in_cycle(records_of("first")),
+        control=[],
+        repeats=[],
+    output:
+        f"{CYCLE}/scout/table/records.parquet",
+        f"{CYCLE}/scout/table/index.faiss",
+        audit=f"{CYCLE}/scout/table/audit.json",
+    log:
+        f"{RUN}/logs/table_scout/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/table_scout/{JOB}.tsv"
+
+
+use rule search as search_scout with:
+    input:
+        f"{CYCLE}/scout/table/records.parquet",
+        f"{CYCLE}/scout/table/index.faiss",
+        dataset=f"{RUN}/dataset/dataset.json",
+        images=f"{RUN}/dataset/images.npy",
+        pool=f"{CYCLE}/pool.json",
+        detector=f"{CYCLE}/detector.safetensors",
+        embeddings=f"{CYCLE}/embeddings.npz",
+        audit=f"{CYCLE}/scout/table/audit.json",
+    output:
+        f"{CYCLE}/scout/search.csv",
+        f"{CYCLE}/scout/added.json",
+        agent=f"{CYCLE}/scout/agent.safetensors",
+    log:
+        f"{RUN}/logs/search_scout/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/search_scout/{JOB}.tsv"
+    params:
+        how="--no-fallback",
+        settings=settings("search"),
+        code=code("search", DETECTOR, SEMI),
+
+
+use rule draw as draw_scout with:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        pool=f"{CYCLE}/pool.json",
+        embeddings=f"{CYCLE}/embeddings.npz",
+        detections=f"{CYCLE}/detections.npz",
+        agent=f"{CYCLE}/scout/agent.safetensors",
+        first=f"{CYCLE}/batches.json",
+    output:
+        f"{CYCLE}/scout/batches.json",
+    log:
+        f"{RUN}/logs/draw_scout/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/draw_scout/{JOB}.tsv"
+    params:
+        how=f"--kind unlabelled --agent {CYCLE}/scout/agent.safetensors --first {CYCLE}/batches.json",
+        settings=settings("draw"),
+        code=code("draw"),
+
+
+use rule draw as draw_scout_replay with:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        pool=f"{CYCLE}/replay/pool.json",
+        embeddings=f"{CYCLE}/embeddings.npz",
+        detections=f"{CYCLE}/detections.npz",
+        agent=f"{CYCLE}/scout/agent.safetensors",
+        first=f"{CYCLE}/replay/batches.json",
+    output:
+        f"{CYCLE}/scout/replay/batches.json",
+    log:
+        f"{RUN}/logs/draw_scout_replay/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/draw_scout_replay/{JOB}.tsv"
+    params:
+        how=f"--kind replay --agent {CYCLE}/scout/agent.safetensors --first {CYCLE}/replay/batches.json",
+        settings=settings("draw"),
+        code=code("draw"),
