@@ -61,11 +61,6 @@ class Activations:
         ]
 
 
-def needed(labelled: Sequence[int], shown: Sequence[int], val: Sequence[int]) -> list[int]:
-    """The images whose maps the proxies of a cycle read, ascending: what they learn from and are judged on."""
-    return sorted({*labelled, *shown, *val})
-
-
 def make(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> Activations:
     """The maps of some images, in memory."""
     ids = sorted(ids)
@@ -85,7 +80,7 @@ def write(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute
 
 
 def read(detector: Detector, ids: Sequence[int], path: str | Path) -> Activations:
-    """Open what :func:`write` wrote, as a memory map.
+    """Open what :func:`write` wrote of the same images, as a memory map.
 
     Raises:
         MgralError: missing, damaged, or of other images or another detector.

@@ -5,9 +5,9 @@ It needs a data set that a run has imported, for instance by
     snakemake --cores 1 --configfile params/bccd.yaml -- data/runs/bccd/dataset/images.npy
     python tests/benchmarks/shortcuts.py --params params/base.yaml params/bccd.yaml --labelled 60 --batches 24 --seed 0
 
-Batches of all generators are drawn from the images beyond an initial pool of ``--labelled``. Each is trained in full: the
-cycle's own trainer, from scratch, on the pool and the batch with its labels. Then by every shortcut. All runs of a seed
-share their random numbers; ``again`` is the full training with others, so its row says how well a ranking can agree
+Batches of all generators are drawn from the images beyond an initial pool of ``--labelled``. Each is trained in full,
+by the cycle's own trainer from scratch on the pool and the batch with its labels. Then by every shortcut. All runs
+of a seed share their random numbers; ``again`` is the full training with others, so its row says how well a ranking can agree
 with another at all. What is trained is kept in ``<run>/fidelity/``, so a killed call goes on where it was.
 
 One line a variant: Kendall τ and Spearman ρ to the full training, and the processor seconds of a run.
@@ -76,7 +76,9 @@ class Bench:
         """From fresh weights."""
         seed = seeds.stream(self.seed, "fidelity", name)
         detector = self.build(seed)
-        fit(detector, self.cache, [*self.pool.labelled_ids, *batch], replace(self.plan, steps=steps), self.machine, seed)
+        fit(
+            detector, self.cache, [*self.pool.labelled_ids, *batch], replace(self.plan, steps=steps), self.machine, seed
+        )
         return self.score(detector)
 
     def tuned(self, batch: Ids, steps: int, frozen: bool = False) -> float:
@@ -90,8 +92,8 @@ class Bench:
             detector.freeze_trunk()
             if self.kept is None:
                 shown = [i for drawn in self.batches for i in drawn["ids"]]
-                ids_of_all = activations.needed(self.pool.labelled_ids, shown, self.dataset.ids("val"))
-                self.kept = activations.make(detector, self.cache, ids_of_all, self.machine)
+                every = {*ids, *shown, *self.dataset.ids("val")}
+                self.kept = activations.make(detector, self.cache, sorted(every), self.machine)
         kept = self.kept if frozen else None
         fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept)
         return self.score(detector, kept)
@@ -153,7 +155,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", nargs="+", required=True, help="parameter files of the run, base first")
     parser.add_argument("--labelled", type=int, required=True, help="images in the pool")
-    parser.add_argument("--batches", type=int, default=24, help="batches to rank, at least 20 for a figure worth quoting")
+    parser.add_argument(
+        "--batches", type=int, default=24, help="batches to rank, at least 20 for a figure worth quoting"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     experiment = params.read(arguments.params)

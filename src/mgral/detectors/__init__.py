@@ -117,7 +117,7 @@ class Detector(nn.Module):
         self.register_buffer("feature_projection", features, persistent=False)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Images [B, 3, size, size], RGB in 0..1, to the maps the head looks at, finest first, each [B, C_l, H_l, W_l]."""
+        """Images [B, 3, size, size], RGB in 0..1, to the maps the head looks at, finest first: [B, C_l, H_l, W_l]."""
         raise NotImplementedError
 
     def answer(self, maps: list[Tensor]) -> Raw:
