@@ -70,6 +70,12 @@ def _move(boxes: Boxes, slope: Floats, shift: Floats, size: int) -> Boxes:
     return Boxes(xyxy[seen], boxes.labels[seen], boxes.ignore[seen])
 
 
+def mirror(boxes: Boxes, size: int) -> Boxes:
+    """Boxes of the image flipped left to right; xyxy in pixels of an input ``size`` wide."""
+    x1, y1, x2, y2 = boxes.xyxy.T
+    return Boxes(np.stack([size - x2, y1, size - x1, y2], 1), boxes.labels, boxes.ignore)
+
+
 def _recolour(images: Tensor, generator: np.random.Generator) -> Tensor:
     def draw(limit: float) -> Tensor:
         values = generator.uniform(-limit, limit, (len(images), 1, 1, 1))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from mgral.activations import Activations
 from mgral.compute import Compute
 from mgral.detectors import EMBEDDING_DIM, Detector
 from mgral.images import Cache
@@ -27,7 +29,14 @@ class Views:
 
 
 @torch.inference_mode()
-def look(detector: Detector, cache: Cache, ids: Sequence[int], evaluation: Evaluation, compute: Compute) -> Views:
+def look(
+    detector: Detector,
+    cache: Cache,
+    ids: Sequence[int],
+    evaluation: Evaluation,
+    compute: Compute,
+    activations: Activations | None = None,
+) -> Views:
     """Run the detector over images.
 
     Args:
@@ -36,6 +45,7 @@ def look(detector: Detector, cache: Cache, ids: Sequence[int], evaluation: Evalu
         ids: images to look at.
         evaluation: threshold, suppression and number of detections.
         compute: device and precision.
+        activations: what the detector's trunk, frozen, says of the images. None: it is asked.
     """
     detector.to(compute.device).eval()
     ids = sorted(ids)
@@ -43,9 +53,9 @@ def look(detector: Detector, cache: Cache, ids: Sequence[int], evaluation: Evalu
     vectors = np.zeros((len(ids), EMBEDDING_DIM), np.float32)
     for start in tqdm(range(0, len(ids), BATCH), "inference", disable=None, leave=False):
         chosen = ids[start : start + BATCH]
-        images = compute.images(torch.from_numpy(cache.pixels(chosen)))
+        maps = activations.maps(chosen, [False] * len(chosen), compute) if activations else None
         with compute.autocast():
-            raw = detector(images.contiguous(memory_format=torch.channels_last))
+            raw = detector.answer(maps or detector.maps(_pixels(cache, chosen, compute)))
         vectors[start : start + len(chosen)] = detector.embed(raw).cpu().numpy()
         found = detector.predict(raw, evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections)
         for image_id, one in zip(chosen, found, strict=True):
@@ -57,3 +67,8 @@ def look(detector: Detector, cache: Cache, ids: Sequence[int], evaluation: Evalu
                 one.features.half().cpu().numpy(),
             )
     return Views(detections, Embeddings(np.asarray(ids, np.int64), vectors))
+
+
+def _pixels(cache: Cache, ids: Sequence[int], compute: Compute) -> Tensor:
+    """Images [B, 3, S, S] in 0..1."""
+    return compute.images(torch.from_numpy(cache.pixels(ids))).contiguous(memory_format=torch.channels_last)

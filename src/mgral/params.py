@@ -112,9 +112,16 @@ class ProxyRun(Settings):
     semi: str
     options: dict[str, Any]
     start: Literal["scratch", "detector"]
+    trunk: Literal["learns", "frozen"]
     steps: Positive
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Rate
+
+    @model_validator(mode="after")
+    def _a_frozen_trunk_has_learnt(self) -> Self:
+        if self.trunk == "frozen" and self.start == "scratch":
+            raise ValueError("trunk: frozen keeps what the detector's trunk has learnt; set start: detector")
+        return self
 
 
 class ProxyKind(Settings):

@@ -31,11 +31,12 @@ LEVELS = {
     2: ["lookup"],
     3: ["agent"],
     4: ["detectors"],
-    5: ["evaluation", "inference"],
-    6: ["training"],
-    7: ["strategies"],
-    8: ["generators"],
-    9: ["cli"],
+    5: ["activations"],
+    6: ["evaluation", "inference"],
+    7: ["training"],
+    8: ["strategies"],
+    9: ["generators"],
+    10: ["cli"],
 }
 SIDE = {
     "report": 1,

@@ -144,7 +144,7 @@ def test_a_term_refuses_a_detector_that_it_is_not_for(world, machine, tmp_path):
     dataset, cache = world
     params = (
         DetectorParams(name="retinanet", options={}),
-        ProxyRun(semi="isd", options={}, start="scratch", steps=1, batch_size=2, learning_rate=0.001),
+        ProxyRun(semi="isd", options={}, start="scratch", trunk="learns", steps=1, batch_size=2, learning_rate=0.001),
         Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10),
     )
     pool = Pool(0, {1: 0}, (4, 5))
@@ -157,14 +157,15 @@ def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world
     pictures = {i: replace(image, split="val" if i > 8 else "train") for i, image in dataset.images.items()}
     dataset = replace(dataset, images=pictures)
     pool = Pool(0, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
-    run = ProxyRun(semi="isd", options={"ramp_up": 0.0}, start="scratch", steps=6, batch_size=4, learning_rate=0.01)
+    own = {"semi": "isd", "options": {"ramp_up": 0.0}, "start": "scratch", "trunk": "learns"}
+    run = ProxyRun(**own, steps=6, batch_size=4, learning_rate=0.01)
     evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10)
     params = (DetectorParams(name="tiny_ssd", options={}), run, evaluation)
     detectors_trained = []
 
-    def watched(network, *rest, fit=proxy.fit):
+    def watched(network, *rest, fit=proxy.fit, **more):
         detectors_trained.append(network)
-        return fit(network, *rest)
+        return fit(network, *rest, **more)
 
     monkeypatch.setattr(proxy, "fit", watched)
 

@@ -149,6 +149,7 @@ def in_cycle(names):
     return [f"{CYCLE}/{name}" for name in names]
 
 
+FROZEN = EXPERIMENT.proxy.trunk == "frozen"
 SCOUT = bool(records_of("second"))
 
 # Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place

@@ -25,6 +25,32 @@ rule draw:
         " --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"
 
 
+# What a frozen trunk says of the images that proxies share: computed once, and gone when the last of them is trained.
+rule activations:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        images=f"{RUN}/dataset/images.npy",
+        pool=f"{CYCLE}/pool.json",
+        detector=f"{CYCLE}/detector.safetensors",
+    output:
+        temp(f"{CYCLE}/activations.npy"),
+    log:
+        f"{RUN}/logs/activations/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/activations/{JOB}.tsv"
+    conda:
+        ENV_OF_DETECTOR
+    threads: THREADS
+    params:
+        kind="unlabelled",
+        settings=settings("activations"),
+        code=code("activations", DETECTOR),
+    shell:
+        f"{MGRAL} activations --params -"
+        " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
+        " --detector {input.detector} --kind {params.kind} --out {output} <<< {params.settings:q} 2> {log}"
+
+
 # Starting an interpreter with torch costs seconds, so a job trains several proxies, one after the other. One rule for
 # each such chunk; its jobs run beside those of the other chunks. The command takes the numbers of its proxies from
 # the names of its outputs: were they parameters, another size of the chunks would train everything again.
@@ -40,6 +66,7 @@ for _, some in PROXIES:
                 pool=f"{some.home}/pool.json",
                 detector=f"{some.home}/detector.safetensors",
                 batches=f"{CYCLE}/{some.batches}",
+                activations=[f"{some.home}/activations.npy"] if FROZEN else [],
             output:
                 [
                     f"{CYCLE}/{some.folder}/{k}.json"
@@ -63,7 +90,8 @@ for _, some in PROXIES:
                 f"{MGRAL} proxy --params -"
                 " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
                 " --detector {input.detector} --batches {input.batches} --kind {params.kind} --seed {wildcards.seed}"
-                " {params.which} $(basename -s .json {output}) --out {params.out}"
+                + (" --activations {input.activations}" if FROZEN else "")
+                + " {params.which} $(basename -s .json {output}) --out {params.out}"
                 " <<< {params.settings:q} 2> {log}"
 
 

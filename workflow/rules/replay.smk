@@ -37,6 +37,24 @@ use rule train as train_replay with:
         f"{RUN}/benchmarks/train_replay/{JOB}.tsv"
 
 
+use rule activations as activations_replay with:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        images=f"{RUN}/dataset/images.npy",
+        pool=f"{CYCLE}/replay/pool.json",
+        detector=f"{CYCLE}/replay/detector.safetensors",
+    output:
+        temp(f"{CYCLE}/replay/activations.npy"),
+    log:
+        f"{RUN}/logs/activations_replay/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/activations_replay/{JOB}.tsv"
+    params:
+        kind="replay",
+        settings=settings("activations"),
+        code=code("activations", DETECTOR),
+
+
 use rule draw as draw_replay with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",

@@ -24,6 +24,7 @@ VERBS = {
     "embed": "embed the pool and detect objects in it",
     "holdout": "hold out part of the labelled pool, for replay",
     "draw": "draw the batches that fill the lookup table",
+    "activations": "compute what a frozen trunk says of images, for proxies to share",
     "proxy": "train proxies for batches",
     "table": "index the records of proxies and audit them",
     "search": "train the agent against the lookup table",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
@@ -27,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", required=True, type=int, nargs="+", help="which batches, by position from 0")
     parser.add_argument(
         "--repeat", type=int, nargs="+", help="train the batch of --index again, with random numbers 1 …"
+    )
+    parser.add_argument(
+        "--activations",
+        type=Path,
+        help="activations.npy of the detector, where the trunk is frozen; else made each time",
     )
     _arguments.add_out(parser, "folder for <index>.json, or <repeat>.json")
 
@@ -66,6 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.seed,
             arguments.kind,
             repeat,
+            arguments.activations,
         )
         records.write(record, arguments.out / f"{name}.json")
         logging.info("batch %d (%s): mAP %.4f in %.1f s", index, record.generator, record.mAP, record.seconds)

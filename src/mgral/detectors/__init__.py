@@ -15,7 +15,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -83,9 +83,10 @@ class Prediction:
 class Detector(nn.Module):
     """The part that anchor-based one-stage detectors share.
 
-    A subclass implements :meth:`forward` and :meth:`losses`.
+    A subclass implements :meth:`maps`, :meth:`answer` and :meth:`losses`, and has a ``head``; the rest is its trunk.
 
     Attributes:
+        head: the layers between the maps and the raw outputs.
         activation: how logits become probabilities.
         num_classes: C, without background.
         image_size: side of the square input, pixels.
@@ -95,6 +96,7 @@ class Detector(nn.Module):
     """
 
     activation: Activation
+    head: nn.Module
     priors: Tensor
     mirror: Tensor
     projection: Tensor
@@ -111,6 +113,7 @@ class Detector(nn.Module):
     ) -> None:
         """Take the priors [P, 4] and their layout: the maps of one image and the anchors per cell of each map."""
         super().__init__()
+        self._frozen = False
         self.num_classes = num_classes
         self.image_size = image_size
         self.coder = coder
@@ -123,9 +126,30 @@ class Detector(nn.Module):
         features = _projection("feature projection", widths[0], FEATURE_DIM)
         self.register_buffer("feature_projection", features, persistent=False)
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Images [B, 3, size, size], RGB in 0..1, to the maps the head looks at, finest first: [B, C_l, H_l, W_l]."""
+        raise NotImplementedError
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        """The maps to raw outputs."""
+        raise NotImplementedError
+
     def forward(self, images: Tensor) -> Raw:
         """Images [B, 3, size, size], RGB in 0..1, to raw outputs."""
-        raise NotImplementedError
+        return self.answer(self.maps(images))
+
+    def freeze_trunk(self) -> None:
+        """From now on only the head learns; what the trunk says of an image stays the same, batch norms included."""
+        self._frozen = True
+        self.requires_grad_(False)
+        self.head.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode and not self._frozen)
+        self.head.train(mode)
+        self.training = mode
+        return self
 
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """``classification`` and ``localisation``, scalars."""

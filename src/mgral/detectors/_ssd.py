@@ -57,10 +57,12 @@ class SSD(Detector):
         self.head = SSDHead([m.shape[1] for m in maps], anchors, num_classes + 1)
         self._matcher = SSDMatcher(0.5)
 
-    def forward(self, images: Tensor) -> Raw:
-        features = self.trunk(images)
-        out = self.head(features)
-        return Raw(out["cls_logits"], out["bbox_regression"], features)
+    def maps(self, images: Tensor) -> list[Tensor]:
+        return list(self.trunk(images))
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        out = self.head(maps)
+        return Raw(out["cls_logits"], out["bbox_regression"], maps)
 
     def match(self, target: Target) -> tuple[Tensor, Tensor]:
         """Class [P] (0 background, k + 1 class k) and box [P, 4] that each prior should say."""

@@ -88,14 +88,20 @@ class MMDetector(Detector):
         self._swap = swap
         self._levels = [(height, width, count) for (height, width), count in zip(sizes, anchors, strict=True)]
 
-    def forward(self, images: Tensor) -> Raw:
+    @property
+    def head(self) -> nn.Module:  # type: ignore[override]
+        return self.model.bbox_head
+
+    def maps(self, images: Tensor) -> list[Tensor]:
         images = images.flip(1) if self._swap else images
-        features = list(self.model.extract_feat((images * 255 - self.mean) / self.std))
-        scores, offsets = self.model.bbox_head(features)
+        return list(self.model.extract_feat((images * 255 - self.mean) / self.std))
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        scores, offsets = self.model.bbox_head(maps)
         logits = _by_prior(scores, self.model.bbox_head.cls_out_channels)
         if self.activation == "softmax":
             logits = logits.roll(1, -1)  # mmdet has the background last
-        return Raw(logits, _by_prior(offsets, 4), features)
+        return Raw(logits, _by_prior(offsets, 4), maps)
 
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The head's own losses with the config's matching and weights.

@@ -48,10 +48,12 @@ class RetinaNet(Detector):
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> Raw:
-        features = list(self.backbone((images - self.mean) / self.std).values())
-        out = self.head(features)
-        return Raw(out["cls_logits"], out["bbox_regression"], features)
+    def maps(self, images: Tensor) -> list[Tensor]:
+        return list(self.backbone((images - self.mean) / self.std).values())
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        out = self.head(maps)
+        return Raw(out["cls_logits"], out["bbox_regression"], maps)
 
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Focal loss (gamma 2, alpha 0.25) and L1, each over an image's positives, averaged over images."""

@@ -14,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mgral import seeds
-from mgral.augment import augment
+from mgral.activations import Activations
+from mgral.augment import augment, mirror
 from mgral.compute import Compute
 from mgral.detectors import Detector, Raw, Target
 from mgral.errors import MgralError
@@ -52,6 +53,7 @@ def fit(
     seed: int,
     term: Term | None = None,
     checkpoint: Path | None = None,
+    activations: Activations | None = None,
 ) -> list[Row]:
     """Train in place on the labelled images; the weights depend on the arguments alone.
 
@@ -68,6 +70,8 @@ def fit(
         term: further losses of a step, already weighted; the unlabelled images enter here. It is called with the
             detector, the step, and the raw outputs and targets of the step's labelled images.
         checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
+        activations: of the labelled images, where the detector's trunk is frozen; augmentation is then the flip
+            alone. None: images are augmented and go through the trunk.
 
     Returns:
         One row per step: ``step``, ``loss``, each of its parts, ``learning_rate``.
@@ -86,9 +90,14 @@ def fit(
         rate = learning_rate(step, plan)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        images, targets = batch(cache, labelled, plan, compute, seed, step)
-        with compute.autocast():
-            raw = detector(images)
+        if activations is None:
+            images, targets = batch(cache, labelled, plan, compute, seed, step)
+            with compute.autocast():
+                raw = detector(images)
+        else:
+            maps, targets = batch_of_maps(activations, cache, labelled, plan, compute, seed, step)
+            with compute.autocast():
+                raw = detector.answer(maps)
         losses = detector.losses(raw, targets)
         if term is not None:
             losses |= term(detector, step, raw, targets)
@@ -139,6 +148,17 @@ def batch(
     if plan.augment:
         images, boxes = augment(images, boxes, seeds.generator(seed, "augment", step))
     return images.contiguous(memory_format=torch.channels_last), [target(b, compute) for b in boxes]
+
+
+def batch_of_maps(
+    activations: Activations, cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int
+) -> tuple[list[Tensor], list[Target]]:
+    """What :func:`batch` gives, as the frozen trunk's maps; if the plan augments, half of the images are mirrored."""
+    chosen = draw(ids, plan.batch_size, step, seed, "order")
+    mirrored = seeds.generator(seed, "augment", step).random(len(chosen)) < (0.5 if plan.augment else 0.0)
+    boxes = [cache.boxes(i) for i in chosen]
+    boxes = [mirror(b, cache.size) if flip else b for b, flip in zip(boxes, mirrored, strict=True)]
+    return activations.maps(chosen, mirrored.tolist(), compute), [target(b, compute) for b in boxes]
 
 
 def target(boxes: Boxes, compute: Compute) -> Target:

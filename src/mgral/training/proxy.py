@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgral import detectors, evaluation, plugins, seeds
+from mgral import activations, detectors, evaluation, plugins, seeds
 from mgral.compute import Compute
 from mgral.images import Cache
 from mgral.inference import look
@@ -31,6 +31,7 @@ def run(
     seed: int,
     kind: Kind = "unlabelled",
     repeat: int = 0,
+    maps: Path | None = None,
 ) -> Record:
     """Train a proxy on the labelled pool and a batch; its mAP on val is what the batch is worth.
 
@@ -51,6 +52,8 @@ def run(
         kind: how the batch enters, see :class:`mgral.types.Record`. A control's batch still passes through the
             detector, so that batch normalisation counts it among what it averages; nothing else of it is learnt.
         repeat: above 0, train with other random numbers: what chance alone does to this batch's mAP.
+        maps: ``activations.npy`` of these weights, of the images that :func:`shown` names, for a frozen trunk. None:
+            they are computed for this proxy alone.
 
     Raises:
         MgralError: the term is not for this detector; weights that do not fit; a loss that is not finite.
@@ -69,16 +72,36 @@ def run(
         check_semi(proxy.semi, detector.activation)
     if proxy.start == "detector":
         detectors.load(detector, weights)
+    val = dataset.ids("val")
+    known = None
+    if proxy.trunk == "frozen":
+        detector.freeze_trunk()
+        ids_shown = shown(pool, kind, val)
+        known = (
+            activations.make(detector, cache, ids_shown, compute)
+            if maps is None
+            else activations.read(detector, ids_shown, maps)
+        )
     plan = Plan(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
     if kind == "replay":
-        fit(detector, cache, [*pool.labelled_ids, *ids], plan, compute, common)
+        fit(detector, cache, [*pool.labelled_ids, *ids], plan, compute, common, activations=known)
     else:
         semi = plugins.load("semi", proxy.semi)
         given = {**proxy.options, "weight": 0.0} if kind == "control" else proxy.options
         options = semi.Options.parse(given, "proxy.options")
         term = semi.build(options, cache, ids, pool.labelled_ids, plan, compute, common)
-        fit(detector, cache, pool.labelled_ids, plan, compute, common, term)
-    val = dataset.ids("val")
-    views = look(detector, cache, val, evaluate, compute)
+        fit(detector, cache, pool.labelled_ids, plan, compute, common, term, activations=known)
+    views = look(detector, cache, val, evaluate, compute, known)
     score = evaluation.evaluate(dataset, views.detections, val, evaluate.max_detections)["mAP"]
     return Record(tuple(sorted(ids)), generator, score, time.perf_counter() - began, kind)
+
+
+def shown(pool: Pool, kind: Kind, val: Sequence[int]) -> list[int]:
+    """Images whose labels proxies of a kind learn from or are judged by, ascending.
+
+    Args:
+        pool: that of the proxies; what is unlabelled there is held out, for replay, and its labels are known.
+        kind: of the proxies.
+        val: ids of the split val.
+    """
+    return sorted({*pool.labelled, *val, *(pool.unlabelled if kind == "replay" else ())})

@@ -1,0 +1,37 @@
+"""Compute once what a frozen trunk says of the images that the proxies of a cycle learn from and are judged by."""
+
+from __future__ import annotations
+
+import argparse
+
+from mgral.cli import _arguments
+from mgral.params import DetectorParams, Machine
+from mgral.settings import Settings
+from mgral.types import KINDS
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    detector: DetectorParams
+    machine: Machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset", "images", "pool", "detector")
+    _arguments.add_kind(parser, *KINDS)
+    _arguments.add_out(parser, "activations.npy to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral import activations, compute, datasets, detectors, pools
+    from mgral.images import Cache
+    from mgral.training import proxy
+
+    params = _arguments.read_params(Params, arguments.params)
+    machine = compute.prepare(params.machine)
+    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
+    cache = Cache(dataset, arguments.images)
+    detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed=0)
+    detectors.load(detector, arguments.detector)
+    activations.write(detector, cache, proxy.shown(pool, arguments.kind, dataset.ids("val")), machine, arguments.out)

@@ -1,0 +1,184 @@
+"""What may be saved on a proxy? Each shortcut's ranking of batches against that of a full training.
+
+It needs a data set that a run has imported, for instance by
+
+    snakemake --cores 1 --configfile params/bccd.yaml -- data/runs/bccd/dataset/images.npy
+    python tests/benchmarks/shortcuts.py --params params/base.yaml params/bccd.yaml --labelled 60 --batches 24 --seed 0
+
+Batches of all generators are drawn from the images beyond an initial pool of ``--labelled``. Each is trained in full,
+by the cycle's own trainer from scratch on the pool and the batch with its labels. Then by every shortcut. All runs of a
+seed share their random numbers; ``again`` is the full training with others, so its row says how well a ranking can
+agree with another at all. What is trained is kept in ``<run>/fidelity/``, so a killed call goes on where it was.
+
+One line a variant: Kendall τ and Spearman ρ to the full training, and the processor seconds of a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scipy.stats import kendalltau, spearmanr
+
+from mgral import activations, compute, datasets, detectors, evaluation, generators, params, plugins, pools, seeds
+from mgral.activations import Activations
+from mgral.compute import Compute
+from mgral.detectors import Detector
+from mgral.files import read_json, write_json
+from mgral.images import Cache
+from mgral.inference import look
+from mgral.params import Params
+from mgral.pools import Pool
+from mgral.strategies import Evidence
+from mgral.training.loop import Plan, fit
+from mgral.types import Dataset
+
+Ids = list[int]
+
+
+@dataclass
+class Bench:
+    """One seed of one data set: a detector trained on the pool, and the batches in question."""
+
+    experiment: Params
+    dataset: Dataset
+    cache: Cache
+    machine: Compute
+    pool: Pool
+    seed: int
+    weights: Path
+    batches: list[generators.Batch]
+    kept: Activations | None = None
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(**self.experiment.training.model_dump())
+
+    @property
+    def short(self) -> Plan:
+        proxy = self.experiment.proxy
+        return replace(self.plan, learning_rate=proxy.learning_rate, batch_size=proxy.batch_size, warmup=10)
+
+    def build(self, seed: int) -> Detector:
+        chosen = self.experiment.detector
+        return detectors.build(chosen.name, self.dataset.classes, self.cache.size, chosen.options, seed)
+
+    def score(self, detector: Detector, kept: Activations | None = None) -> float:
+        val = self.dataset.ids("val")
+        views = look(detector, self.cache, val, self.experiment.evaluation, self.machine, kept)
+        limit = self.experiment.evaluation.max_detections
+        return evaluation.evaluate(self.dataset, views.detections, val, limit)["mAP"]
+
+    def scratch(self, batch: Ids, steps: int, name: str = "full") -> float:
+        """From fresh weights."""
+        seed = seeds.stream(self.seed, "fidelity", name)
+        detector = self.build(seed)
+        fit(
+            detector, self.cache, [*self.pool.labelled_ids, *batch], replace(self.plan, steps=steps), self.machine, seed
+        )
+        return self.score(detector)
+
+    def tuned(self, batch: Ids, steps: int, frozen: bool = False) -> float:
+        """From the weights of the detector trained on the pool."""
+        seed = seeds.stream(self.seed, "fidelity", "tuned")
+        detector = self.build(seed)
+        detectors.load(detector, self.weights)
+        ids = [*self.pool.labelled_ids, *batch]
+        plan = replace(self.short, steps=steps)
+        if frozen:
+            detector.freeze_trunk()
+            if self.kept is None:
+                shown = [i for drawn in self.batches for i in drawn["ids"]]
+                every = {*ids, *shown, *self.dataset.ids("val")}
+                self.kept = activations.make(detector, self.cache, sorted(every), self.machine)
+        kept = self.kept if frozen else None
+        fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept)
+        return self.score(detector, kept)
+
+    def unlabelled(self, batch: Ids, steps: int) -> float:
+        """The published proxy: the batch without its labels, through the semi-supervised term."""
+        proxy = self.experiment.proxy
+        seed = seeds.stream(self.seed, "fidelity", "tuned")
+        detector = self.build(seed)
+        detectors.load(detector, self.weights)
+        plan = replace(self.short, steps=steps)
+        semi = plugins.load("semi", proxy.semi)
+        options = semi.Options.parse(proxy.options, "proxy.options")
+        term = semi.build(options, self.cache, batch, self.pool.labelled_ids, plan, self.machine, seed)
+        fit(detector, self.cache, self.pool.labelled_ids, plan, self.machine, seed, term)
+        return self.score(detector)
+
+
+def variants(bench: Bench) -> dict[str, Callable[[Ids], float]]:
+    """Name → the mAP on val that the variant gives a batch."""
+    whole, part = bench.plan.steps, bench.experiment.proxy.steps
+    return {
+        "full": lambda batch: bench.scratch(batch, whole),
+        "again": lambda batch: bench.scratch(batch, whole, "again"),
+        "half as long": lambda batch: bench.scratch(batch, whole // 2),
+        f"from the detector, {part} steps": lambda batch: bench.tuned(batch, part),
+        f"from the detector, {whole // 2} steps": lambda batch: bench.tuned(batch, whole // 2),
+        f"frozen trunk, {part} steps": lambda batch: bench.tuned(batch, part, frozen=True),
+        f"frozen trunk, {whole} steps": lambda batch: bench.tuned(batch, whole, frozen=True),
+        f"without labels ({bench.experiment.proxy.semi}), {part} steps": lambda batch: bench.unlabelled(batch, part),
+    }
+
+
+def prepare(experiment: Params, labelled: int, count: int, seed: int) -> Bench:
+    """Train the detector on the pool, and draw the batches by what it says of the rest."""
+    run = Path("data/runs") / experiment.experiment
+    machine = compute.prepare(experiment.machine)
+    dataset = datasets.read(run / "dataset" / "dataset.json")
+    cache = Cache(dataset, run / "dataset" / "images.npy")
+    pool = pools.initial(dataset.ids("train"), labelled, seed)
+    weights = run / "fidelity" / f"detector-{labelled}-seed-{seed}.safetensors"
+    bench = Bench(experiment, dataset, cache, machine, pool, seed, weights, [])
+    common = seeds.stream(seed, "fidelity", "pool")
+    detector = bench.build(common)
+    if weights.exists():
+        detectors.load(detector, weights)
+    else:
+        fit(detector, cache, pool.labelled_ids, bench.plan, machine, common)
+        detectors.save(detector, weights)
+    print(f"the pool alone: {bench.score(detector):.4f} mAP on val")
+    views = look(detector, cache, [*pool.labelled, *pool.unlabelled], experiment.evaluation, machine)
+    evidence = Evidence(pool, dataset.classes, views.detections, detector.activation, views.embeddings)
+    shares = {str(kind): share for kind, share in experiment.proxy.generators.items()}
+    bench.batches = generators.draw(count, experiment.budget.batch, shares, evidence, seed)
+    return bench
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", nargs="+", required=True, help="parameter files of the run, base first")
+    parser.add_argument("--labelled", type=int, required=True, help="images in the pool")
+    parser.add_argument(
+        "--batches", type=int, default=24, help="batches to rank, at least 20 for a figure worth quoting"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    experiment = params.read(arguments.params)
+    bench = prepare(experiment, arguments.labelled, arguments.batches, arguments.seed)
+    name = f"shortcuts-{arguments.labelled}-{arguments.batches}-seed-{arguments.seed}.json"
+    kept = bench.weights.parent / name
+    done: dict[str, list[list[float]]] = read_json(kept) if kept.exists() else {}
+    for variant, train in variants(bench).items():
+        rows = done.setdefault(variant, [])
+        for drawn in bench.batches[len(rows) :]:
+            began = time.process_time()
+            value = train(drawn["ids"])
+            rows.append([value, time.process_time() - began])
+            write_json(kept, done)
+        full = [value for value, _ in done["full"]]
+        found = [value for value, _ in rows]
+        tau, rho = kendalltau(full, found).statistic, spearmanr(full, found).statistic
+        mean, spread = sum(found) / len(found), max(found) - min(found)
+        seconds = sorted(second for _, second in rows)[len(rows) // 2]
+        print(f"{variant:<36} tau={tau:+.3f} rho={rho:+.3f} mean={mean:.4f} range={spread:.4f} seconds={seconds:.2f}")
+
+
+if __name__ == "__main__":
+    main()
