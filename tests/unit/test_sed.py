@@ -105,11 +105,11 @@ def test_levels_of_an_image_and_of_its_half() -> None:
 @pytest.mark.slow
 def test_levels_of_retinanet() -> None:
     """Its maps, anchors and their order at two sizes; the anchors are rounded to whole pixels."""
-    full, half = (detectors.build("retinanet", ("a", "b"), size, {}, 0).eval() for size in (128, 64))
+    full, half = (detectors.build("retinanet", ("a", "b"), size, {}, 0).eval() for size in (192, 96))
     with torch.no_grad():
-        raw = [full(torch.zeros(1, 3, size, size)) for size in (128, 64)]
+        raw = [full(torch.zeros(1, 3, size, size)) for size in (192, 96)]
     coarse, fine = sed.corresponding(raw[0], raw[1], full.priors)
-    assert (coarse.start, fine.stop) == (9 * 16**2, 9 * (8**2 + 4**2 + 2**2 + 1))
+    assert (coarse.start, fine.stop) == (9 * 24**2, 9 * (12**2 + 6**2 + 3**2 + 2**2))
     assert torch.allclose(full.priors[coarse], 2 * half.priors[fine], rtol=0, atol=2)
 
 
@@ -119,6 +119,13 @@ def test_what_has_no_corresponding_levels_is_refused(machine) -> None:
         view = torch.zeros(2, 3, size, size)
         with pytest.raises(MgralError, match="anchors that double from level to level"):
             sed.losses(student, taught(student), view, view, machine, options)
+
+
+def test_a_half_that_shrinks_to_one_cell_twice_is_refused() -> None:
+    full = Raw(torch.zeros(1, 21, 2), torch.zeros(1, 21, 4), [torch.zeros(1, 3, side, side) for side in (4, 2, 1)])
+    half = Raw(torch.zeros(1, 6, 2), torch.zeros(1, 6, 4), [torch.zeros(1, 3, side, side) for side in (2, 1, 1)])
+    with pytest.raises(MgralError, match=r"^image_size: .* shrink to one cell"):
+        sed.corresponding(full, half, Pyramid(SIZE // 2).priors)
 
 
 def test_disagreement_of_two_locations() -> None:

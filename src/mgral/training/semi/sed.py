@@ -138,7 +138,8 @@ def corresponding(full: Raw, half: Raw, priors: Tensor) -> tuple[slice, slice]:
         Slices of the priors of ``full`` (all levels but the finest) and of ``half`` (all but the coarsest).
 
     Raises:
-        MgralError: the maps or the anchors do not double from level to level.
+        MgralError: the maps or the anchors do not double from level to level, or two maps of ``half`` have one cell:
+            detectors refuse such images, of which torch in bfloat16 on a CPU gets a gradient wrong.
     """
     cells, cells_half = ([features[0, 0].numel() for features in raw.features] for raw in (full, half))
     anchors = full.logits.shape[1] // sum(cells)
@@ -151,6 +152,10 @@ def corresponding(full: Raw, half: Raw, priors: Tensor) -> tuple[slice, slice]:
         raise MgralError(
             "proxy.semi: sed needs an even image_size and anchors that double from level to level (RetinaNet); "
             "choose another size, detector or term"
+        )
+    if cells_half.count(1) > 1:
+        raise MgralError(
+            "image_size: sed halves the images, and the coarsest maps shrink to one cell; set a larger one"
         )
     return slice(anchors * cells[0], None), slice(0, anchors * sum(cells_half[:-1]))
 
