@@ -34,7 +34,7 @@ def augment(images: Tensor, boxes: Sequence[Boxes], generator: np.random.Generat
     room = np.abs(1 - zoom)  # how far the image may shift, in half image sides
     shift = generator.uniform(-1, 1, (count, 2)) * room[:, None]
     slope = np.stack([zoom * np.where(generator.random(count) < 0.5, -1, 1), zoom], 1)  # [B, 2] for x, y
-    images = _recolour(_warp(images, slope, shift), generator)
+    images = recolour(_warp(images, slope, shift), generator)
     return images, [_move(b, slope[i], shift[i], size) for i, b in enumerate(boxes)]
 
 
@@ -76,7 +76,9 @@ def mirror(boxes: Boxes, size: int) -> Boxes:
     return Boxes(np.stack([size - x2, y1, size - x1, y2], 1), boxes.labels, boxes.ignore)
 
 
-def _recolour(images: Tensor, generator: np.random.Generator) -> Tensor:
+def recolour(images: Tensor, generator: np.random.Generator) -> Tensor:
+    """Contrast, brightness and saturation of each image [B, 3, S, S], 0..1, changed at random."""
+
     def draw(limit: float) -> Tensor:
         values = generator.uniform(-limit, limit, (len(images), 1, 1, 1))
         return torch.from_numpy(values.astype(np.float32)).to(images.device)

@@ -1,4 +1,4 @@
-"""Average precision of detections: COCO's through pycocotools, and PASCAL VOC's own.
+"""Average precision of detections: COCO's through faster-coco-eval or pycocotools, and PASCAL VOC's own.
 
 Both rank all detections of a class by score over all images, match them greedily to ground truth, and average
 the precision over recall. They differ in the matching. COCO gives a detection the best ground truth *that is
@@ -10,18 +10,23 @@ neither right nor wrong.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from mgral import boxes
 from mgral.errors import MgralError
 from mgral.types import Bools, Dataset, Detections, Ints
+
+Library = Literal["faster_coco_eval", "pycocotools"]
+
+LIBRARY: Library = "faster_coco_eval" if importlib.util.find_spec("faster_coco_eval") else "pycocotools"
+"""What computes COCO's average precision: the faster one, in C++, where its wheel is installed. Both give the same."""
 
 _EVERY_AREA = [0.0, 1e10]  # square pixels; COCO's own bound for "all"
 
@@ -49,9 +54,13 @@ class Metrics(VocMetrics):
 
 
 def evaluate(
-    dataset: Dataset, detections: Mapping[int, Detections], ids: Iterable[int], max_detections: int = 100
+    dataset: Dataset,
+    detections: Mapping[int, Detections],
+    ids: Iterable[int],
+    max_detections: int = 100,
+    library: Library = LIBRARY,
 ) -> Metrics:
-    """mAP after COCO (Lin et al. 2014; cocodataset.org/#detection-eval), computed by pycocotools.
+    """mAP after COCO (Lin et al. 2014; cocodataset.org/#detection-eval).
 
     Precision is interpolated at the recalls 0, 0.01, …, 1. ``ignore`` boxes enter as crowd regions: any
     number of detections may lie on one, and the overlap that counts is the share of the detection inside it.
@@ -61,17 +70,17 @@ def evaluate(
         detections: by image id; an image in which nothing was found has an entry of length 0.
         ids: images to evaluate on; detections of others are not looked at.
         max_detections: per image and class, best first (evaluation.max_detections; COCO: 100).
+        library: what computes it.
 
     Raises:
         MgralError: an image is unknown, not annotated or has no detections entry; a detection is not finite;
             or there is no ground truth at all.
     """
     ids = _check(dataset, detections, ids)
-    truth, found = _coco_annotations(dataset, detections, ids)
+    run = coco_run(dataset, detections, ids, library)
+    run.params.maxDets = [max_detections]
+    run.params.areaRng, run.params.areaRngLbl = [_EVERY_AREA], ["all"]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        run = COCOeval(_coco(dataset, ids, truth), _coco(dataset, ids, found), "bbox")
-        run.params.maxDets = [max_detections]
-        run.params.areaRng, run.params.areaRngLbl = [_EVERY_AREA], ["all"]
         run.evaluate()
         run.accumulate()
     precision = run.eval["precision"][..., 0, 0]  # [10 IoU thresholds, 101 recalls, C]; -1: no ground truth
@@ -82,6 +91,34 @@ def evaluate(
         "AP50": float(precision[0][:, present].mean()),
         "per_class": _by_name(dataset, by_class, present),
     }
+
+
+def coco_run(
+    dataset: Dataset, detections: Mapping[int, Detections], ids: Iterable[int], library: Library = LIBRARY
+) -> Any:
+    """The library's own evaluation object, ready to run with COCO's parameters: its twelve numbers need no others.
+
+    Args:
+        dataset: ground truth.
+        detections: by image id.
+        ids: images to evaluate on.
+        library: what computes them.
+
+    Returns:
+        A ``COCOeval``; ``evaluate()``, ``accumulate()`` and ``summarize()`` fill its ``stats``.
+    """
+    if library == "pycocotools":
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    else:
+        from faster_coco_eval import COCO
+        from faster_coco_eval import COCOeval_faster as COCOeval
+
+        logging.getLogger(library).setLevel(logging.WARNING)  # else its progress, at each call
+    ids = list(ids)
+    truth, found = _coco_annotations(dataset, detections, ids)
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCOeval(_coco(COCO(), dataset, ids, truth), _coco(COCO(), dataset, ids, found), "bbox")
 
 
 def voc_ap(
@@ -181,9 +218,8 @@ def _coco_rows(image_id: int, xyxy: npt.NDArray[np.float32], labels: Ints) -> li
     return [{"image_id": image_id, "category_id": k, "bbox": xywh, "area": area} for xywh, area, k in columns]
 
 
-def _coco(dataset: Dataset, ids: list[int], annotations: list[dict[str, Any]]) -> COCO:
-    """The same as a COCO file of these annotations, without the file."""
-    coco = COCO()
+def _coco(coco: Any, dataset: Dataset, ids: list[int], annotations: list[dict[str, Any]]) -> Any:
+    """``coco``, empty until now, as if it had read a COCO file of these annotations."""
     coco.dataset = {
         "images": [{"id": i} for i in ids],
         "categories": [{"id": k, "name": name} for k, name in enumerate(dataset.classes)],

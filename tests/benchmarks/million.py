@@ -30,19 +30,18 @@ def main() -> None:
     embeddings = _measure.pool(images, WIDTH)
     table = _measure.table(embeddings, RECORDS, BATCH)
     ids = tuple(embeddings.ids.tolist())
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     policy = Policy(WIDTH, HIDDEN, 0, CHUNK)
     result = search.run(policy, embeddings, ids, table, BATCH, _measure.search_params(iterations), 0)
-    searched = time.perf_counter() - start
+    searched, search_work = time.perf_counter() - start, time.process_time() - worked
     with TemporaryDirectory() as folder:
         agent = Path(folder) / "agent.safetensors"
         result.policy.save(agent)
         evidence = Evidence(pool=Pool(0, {}, ids), classes=("any",), embeddings=embeddings, agent=agent)
         picks = mgral.select(evidence, BATCH, 0, mgral.Options())
     seconds = time.perf_counter() - start
-    print(
-        f"{images} images, {iterations} iterations: {searched:.1f} s; picking {len(picks)}: {seconds - searched:.1f} s"
-    )
+    print(f"{images} images, {iterations} iterations: {searched:.1f} s, of them {search_work:.1f} s on a processor")
+    print(f"picking {len(picks)}: {seconds - searched:.1f} s")
     _measure.last_line(None, seconds, _measure.peak_mib())
 
 

@@ -27,7 +27,7 @@ from mgral.errors import MgralError
 from mgral.params import Machine
 from mgral.training import loop
 from mgral.training.loop import Plan
-from mgral.training.semi import isd
+from mgral.training.semi import isd, sed
 from mgral.types import Boxes, Dataset, Image
 
 pytest.importorskip("mmdet", reason="mmdet is not in this environment; `make env-mmdet` builds its own")
@@ -265,3 +265,18 @@ def test_isd_teaches_a_softmax_detector_of_mmdet(tmp_path):
     total.backward()
     assert all(weights.grad is not None for weights in detector.model.bbox_head.cls_convs.parameters())
     assert any(weights.grad.abs().sum() > 0 for weights in detector.model.backbone.parameters())
+
+
+def test_sed_teaches_retinanet_of_mmdet():
+    """Its levels correspond at two sizes; what the student learns from another look at the images is finite."""
+    machine = compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    student = new("retinanet", 160).train()
+    teacher = sed.averaged(student, 0.999)
+    teacher.update_parameters(student)
+    pixels = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    losses = sed.losses(student, teacher, pixels, pixels.flip(1), machine, sed.Options())
+    total = sum(losses.values())
+    assert torch.isfinite(total) and min(losses.values()) > 0
+    total.backward()
+    assert all(torch.isfinite(weights.grad).all() for weights in student.parameters())
+    assert any(weights.grad.abs().sum() > 0 for weights in student.model.backbone.parameters())

@@ -183,3 +183,8 @@ def test_weights_that_run_code_are_refused(tmp_path):
     torch.save({"x": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(MgralError, match=r"evil\.pth: holds code"):
         detectors.read_weights(tmp_path / "evil.pth")
+
+
+def test_retinanet_refuses_images_too_small_for_its_levels() -> None:
+    with pytest.raises(MgralError, match=r"^image_size: at 64 pixels retinanet's coarsest maps shrink to one cell"):
+        detectors.build("retinanet", CLASSES, 64, {}, 0)

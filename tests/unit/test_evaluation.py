@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgral.errors import MgralError
-from mgral.evaluation import evaluate, voc_ap
+from mgral.evaluation import Library, coco_run, evaluate, voc_ap
 from mgral.types import Boxes, Dataset, Detections, Image
 
 A, B, C, D = [0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]
@@ -189,9 +191,71 @@ def test_coco_looks_at_the_best_detections_only() -> None:
     assert evaluate(data, seen, [1], max_detections=2)["mAP"] == pytest.approx(0.5)
 
 
-def test_pycocotools_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate(FOUR, RANKED, [1])
+LIBRARIES = pytest.mark.parametrize("library", ["faster_coco_eval", "pycocotools"])
+
+
+@LIBRARIES
+def test_libraries_are_silent(
+    library: Library, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip(library)
+    with caplog.at_level(logging.INFO):
+        evaluate(FOUR, RANKED, [1], library=library)
     assert capsys.readouterr().out == ""
+    assert not caplog.records
+
+
+def crowded(seed: int, images: int, classes: int) -> tuple[Dataset, dict[int, Detections]]:
+    """Boxes of 4 to 160 pixels, small, medium and large to COCO, some of them ignored; detections around them and
+    elsewhere, their scores among 50 values so that many are equal. An image may have no object or no detection.
+    """
+    rng = np.random.default_rng(seed)
+
+    def scattered(count: int) -> np.ndarray:
+        corner, side = rng.uniform(0, 300, (count, 2)), np.exp(rng.uniform(np.log(4), np.log(160), (count, 2)))
+        return np.hstack([corner, corner + side])
+
+    data, seen = [], {}
+    for i in range(1, images + 1):
+        count = int(rng.integers(0, 6))
+        objects, labels = scattered(count), rng.integers(0, classes, count)
+        data.append(Boxes(objects.astype(np.float32), labels, rng.random(count) < 0.2))
+        near = rng.integers(0, max(count, 1), 4 * count)
+        rows = np.vstack([objects[near] + rng.normal(0, 3, (len(near), 4)), scattered(int(rng.integers(0, 9)))])
+        rows = rows[(rows[:, 2:] > rows[:, :2]).all(1)]
+        scores = np.sort(rng.integers(1, 50, len(rows)) / 50)[::-1].astype(np.float32)
+        rows = rng.permutation(rows).astype(np.float32)
+        seen[i] = Detections(rows, scores, rng.integers(0, classes, len(rows)), np.zeros((len(rows), 2), np.float32))
+    return dataset(*data, classes=tuple(f"class {k}" for k in range(classes))), seen
+
+
+@pytest.mark.parametrize(("images", "classes"), [(40, 1), (40, 5), (3, 8)])
+@pytest.mark.parametrize("seed", range(5))
+def test_both_libraries_give_the_same(seed: int, images: int, classes: int) -> None:
+    """COCO's twelve numbers, and ours; with few images some classes have no object, or ignored ones only."""
+    pytest.importorskip("faster_coco_eval")
+    data, seen = crowded(seed, images, classes)
+    stats: list[list[float]] = []
+    ours: list[dict[str, Any]] = []
+    for library in ("faster_coco_eval", "pycocotools"):
+        run = coco_run(data, seen, seen, library)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+        stats.append(list(run.stats))
+        metrics = evaluate(data, seen, seen, 7, library)
+        ours.append({"mAP": metrics["mAP"], "AP50": metrics["AP50"], **metrics["per_class"]})
+    assert len(stats[0]) == 12
+    assert 0 < stats[1][0] < stats[1][1] < 1  # nothing is trivially equal
+    assert stats[0] == pytest.approx(stats[1], abs=1e-6)
+    assert ours[0] == pytest.approx(ours[1], abs=1e-6)
+
+
+@LIBRARIES
+def test_libraries_agree_where_nothing_is_found(library: Library) -> None:
+    pytest.importorskip(library)
+    nothing = {1: found(), 2: found()}
+    assert evaluate(dataset(truth((A, 0)), truth()), nothing, [1, 2], library=library)["mAP"] == 0.0
 
 
 @pytest.mark.parametrize("function", [evaluate, voc_ap])

@@ -51,7 +51,7 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
         ),
         ("detector: {name: tinyssd}", "detector.name: unknown name 'tinyssd' in detectors; did you mean 'tiny_ssd'?"),
         ("dataset: {format: cocoo}", "dataset.format: unknown name 'cocoo' in formats; did you mean 'coco'?"),
-        ("proxy: {semi: sid}", "proxy.semi: unknown name 'sid' in semi; did you mean 'isd'?"),
+        ("proxy: {semi: isdd}", "proxy.semi: unknown name 'isdd' in semi; did you mean 'isd'?"),
         # records that could not be compared, or not be made
         ("proxy: {kind: replayed}", "proxy.kind: Input should be 'unlabelled', 'replay' or 'both'"),
         (

@@ -15,6 +15,7 @@ from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetin
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
 from mgral.detectors import Detector, Raw, Target, load_fitting, read_weights
+from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.types import Activation
 
@@ -29,7 +30,14 @@ class Options(Settings):
 
 
 class RetinaNet(Detector):
-    """RetinaNet; one sigmoid per class, focal loss."""
+    """RetinaNet; one sigmoid per class, focal loss.
+
+    Two maps of one cell are refused since the second sees no more than the first; besides, torch 2.15 in bfloat16 on a
+    CPU gets the gradient of the convolution between such maps wrong.
+
+    Raises:
+        MgralError: the image is so small that two maps have one cell.
+    """
 
     activation: Activation = "sigmoid"
     mean: Tensor
@@ -39,6 +47,10 @@ class RetinaNet(Detector):
         image = torch.zeros(1, 3, image_size, image_size)
         with torch.no_grad():
             maps = list(model.backbone.eval()(image).values())
+        if sum(features[0, 0].numel() == 1 for features in maps) > 1:
+            raise MgralError(
+                f"image_size: at {image_size} pixels retinanet's coarsest maps shrink to one cell; set one above 64"
+            )
         priors = model.anchor_generator(ImageList(image, [(image_size, image_size)]), maps)[0]
         anchors = model.anchor_generator.num_anchors_per_location()
         super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((1.0, 1.0, 1.0, 1.0)))
@@ -86,7 +98,7 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNe
     """RetinaNet R50-FPN.
 
     Raises:
-        MgralError: weights that do not fit.
+        MgralError: weights that do not fit, or an image size that is too small.
     """
     model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=len(classes))
     if options.weights is not None:
