@@ -146,7 +146,9 @@ class Detector(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        super().train(mode and not self._frozen)
+        if not self._frozen:
+            return super().train(mode)
+        super().train(False)
         self.head.train(mode)
         self.training = mode
         return self
