@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from checkouts import Checkout, copy_project
@@ -67,8 +69,7 @@ def main() -> None:
 
 def whole_runs(project: Checkout) -> None:
     """Time until the first job, of the graph, and of a run that has nothing to do."""
-    first = until_the_first_job(project)
-    print(f"from `snakemake` to the first job: {first:.1f} s")
+    print("until the first job: {:.1f} s, of a processor {:.1f} s".format(*until_the_first_job(project)), flush=True)
     project.snakemake()
     print("nothing to do: {:.1f} s, of a processor {:.1f} s".format(*quickest(project.snakemake)), flush=True)
     (project.root / "params/voc.yaml").write_text(VOC)
@@ -82,8 +83,8 @@ def whole_runs(project: Checkout) -> None:
     print(f"seconds={wall:.4g}")
 
 
-def until_the_first_job(project: Checkout) -> float:
-    """Seconds until the first job's command opens its log."""
+def until_the_first_job(project: Checkout) -> tuple[float, float]:
+    """Wall and processor seconds of Snakemake until the first job's command opens its log."""
     log = project.run_folder / "logs/generate/all.log"
     began = time.perf_counter()
     run = project.start()
@@ -91,10 +92,10 @@ def until_the_first_job(project: Checkout) -> float:
         if run.poll() is not None:
             raise SystemExit("snakemake ended before its first job")
         time.sleep(0.01)
-    seconds = time.perf_counter() - began
+    wall, used = time.perf_counter() - began, psutil.Process(run.pid).cpu_times()
     os.killpg(run.pid, signal.SIGTERM)
     run.wait()
-    return seconds
+    return wall, used.user + used.system
 
 
 def share(run: Path) -> None:
