@@ -38,7 +38,7 @@ proxy: {records: 200}
 ANNOTATIONS = 16_551  # files of VOC2007 and VOC2012 together, train and val
 REPEATS = 3  # the quickest counts
 
-# What a job imports until its work begins, by rule; the rest start as `mgral --help` does.
+# What a job imports until its work begins, by rule; the rest need no more than a data set does.
 TRAINING = "import mgral.training.loop, mgral.inference, mgral.evaluation, mgral.detectors.tiny_ssd, torch._dynamo"
 FITTING = "import faiss, scipy.spatial.distance, scipy.stats, sklearn.gaussian_process, sklearn.linear_model"
 IMPORTS = {
@@ -105,7 +105,7 @@ def share(run: Path) -> None:
     for folder in sorted((run / "benchmarks").iterdir()):
         times = [float(row["cpu_time"]) for path in folder.glob("*.tsv") for row in read(path)]
         start = (
-            0.0 if folder.name.startswith("share_") else processor_time(IMPORTS.get(folder.name, "import mgral.cli"))
+            0.0 if folder.name.startswith("share_") else processor_time(IMPORTS.get(folder.name, "import mgral.datasets"))
         )
         print(f"{folder.name:16}{len(times):3}{start:10.2f}{len(times) * start:8.1f}{sum(times):16.1f}", flush=True)
         startup += len(times) * start
