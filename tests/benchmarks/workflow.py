@@ -104,9 +104,8 @@ def share(run: Path) -> None:
     print("rule        jobs  start-up  in all  processor time")
     for folder in sorted((run / "benchmarks").iterdir()):
         times = [float(row["cpu_time"]) for path in folder.glob("*.tsv") for row in read(path)]
-        start = (
-            0.0 if folder.name.startswith("share_") else processor_time(IMPORTS.get(folder.name, "import mgral.datasets"))
-        )
+        copies = folder.name.startswith("share_")  # by the shell
+        start = 0.0 if copies else processor_time(IMPORTS.get(folder.name, "import mgral.datasets"))
         print(f"{folder.name:16}{len(times):3}{start:10.2f}{len(times) * start:8.1f}{sum(times):16.1f}", flush=True)
         startup += len(times) * start
         total += sum(times)
