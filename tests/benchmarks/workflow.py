@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from checkouts import Checkout, copy_project
@@ -36,7 +38,7 @@ proxy: {records: 200}
 ANNOTATIONS = 16_551  # files of VOC2007 and VOC2012 together, train and val
 REPEATS = 3  # the quickest counts
 
-# What a job imports until its work begins, by rule; the rest start as `mgral --help` does.
+# What a job imports until its work begins, by rule; the rest need no more than a data set does.
 TRAINING = "import mgral.training.loop, mgral.inference, mgral.evaluation, mgral.detectors.tiny_ssd, torch._dynamo"
 FITTING = "import faiss, scipy.spatial.distance, scipy.stats, sklearn.gaussian_process, sklearn.linear_model"
 IMPORTS = {
@@ -67,8 +69,7 @@ def main() -> None:
 
 def whole_runs(project: Checkout) -> None:
     """Time until the first job, of the graph, and of a run that has nothing to do."""
-    first = until_the_first_job(project)
-    print(f"from `snakemake` to the first job: {first:.1f} s")
+    print("until the first job: {:.1f} s, of a processor {:.1f} s".format(*until_the_first_job(project)), flush=True)
     project.snakemake()
     print("nothing to do: {:.1f} s, of a processor {:.1f} s".format(*quickest(project.snakemake)), flush=True)
     (project.root / "params/voc.yaml").write_text(VOC)
@@ -82,8 +83,8 @@ def whole_runs(project: Checkout) -> None:
     print(f"seconds={wall:.4g}")
 
 
-def until_the_first_job(project: Checkout) -> float:
-    """Seconds until the first job's command opens its log."""
+def until_the_first_job(project: Checkout) -> tuple[float, float]:
+    """Wall and processor seconds of Snakemake until the first job's command opens its log."""
     log = project.run_folder / "logs/generate/all.log"
     began = time.perf_counter()
     run = project.start()
@@ -91,10 +92,10 @@ def until_the_first_job(project: Checkout) -> float:
         if run.poll() is not None:
             raise SystemExit("snakemake ended before its first job")
         time.sleep(0.01)
-    seconds = time.perf_counter() - began
+    wall, used = time.perf_counter() - began, psutil.Process(run.pid).cpu_times()
     os.killpg(run.pid, signal.SIGTERM)
     run.wait()
-    return seconds
+    return wall, used.user + used.system
 
 
 def share(run: Path) -> None:
@@ -103,9 +104,8 @@ def share(run: Path) -> None:
     print("rule        jobs  start-up  in all  processor time")
     for folder in sorted((run / "benchmarks").iterdir()):
         times = [float(row["cpu_time"]) for path in folder.glob("*.tsv") for row in read(path)]
-        start = (
-            0.0 if folder.name.startswith("share_") else processor_time(IMPORTS.get(folder.name, "import mgral.cli"))
-        )
+        copies = folder.name.startswith("share_")  # by the shell
+        start = 0.0 if copies else processor_time(IMPORTS.get(folder.name, "import mgral.datasets"))
         print(f"{folder.name:16}{len(times):3}{start:10.2f}{len(times) * start:8.1f}{sum(times):16.1f}", flush=True)
         startup += len(times) * start
         total += sum(times)

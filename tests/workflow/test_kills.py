@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import random
+import time
 
 import pytest
 from checkouts import TINY, Checkout, kill_when
@@ -17,8 +20,8 @@ SEED = 0
 def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
     """Each kill takes Snakemake and its jobs at once, with no time to tidy up.
 
-    The moments spread over the whole run: its jobs in ten parts, a kill at random within each, and up to two more
-    seconds. The machine may be fast or slow: jobs that are done, by their benchmarks, are the clock.
+    The moments spread over the whole run: its jobs in ten parts, a kill at random within each, once a job has begun
+    again, and up to two more seconds. The machine may be fast or slow: jobs that are done are the clock.
     """
     undisturbed = results(finished)
     jobs = len(finished.files("benchmarks/*/*.tsv"))
@@ -28,7 +31,8 @@ def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
     before: set[str] = set()
     for kill in range(KILLS):
         done = int((kill + moments.random()) * part)
-        kill_when(lambda done=done: len(benchmarks(project)) >= done, project.start(), moments.uniform(0, 2))
+        began = time.time()
+        kill_when(functools.partial(at_work, project, done, began), project.start(), moments.uniform(0, 2))
         left = results(project)
         assert left == {path: undisturbed[path] for path in left}, f"after kill {kill}"
         assert set(left) >= before, f"kill {kill} took away what was done"
@@ -43,6 +47,10 @@ def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
     assert project.plan() == {}
 
 
-def benchmarks(checkout: Checkout) -> list[str]:
-    """Of each job that is done, one file."""
-    return [str(path) for path in checkout.run_folder.glob("benchmarks/*/*.tsv")]
+def at_work(checkout: Checkout, done: int, began: float) -> bool:
+    """Whether so many jobs are done, by their benchmarks, and another has begun after a time, by its log."""
+    if len(list(checkout.run_folder.glob("benchmarks/*/*.tsv"))) < done:
+        return False
+    with contextlib.suppress(FileNotFoundError):  # Snakemake may put a log away meanwhile
+        return any(log.stat().st_mtime > began for log in checkout.run_folder.glob("logs/*/*.log"))
+    return False
