@@ -41,6 +41,8 @@ def test_list_can_print_the_options(capsys):
 
 
 SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "budget": 1}
+PATHS = {"dataset": "d", "images": "i", "pool": "pool.json", "detector": "w", "batches": "b", "out": "o"}
+PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *(text for key in PATHS for text in (f"--{key}", PATHS[key]))]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,18 @@ SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "bu
         (["annotate", "--pool", "pool.json", "--selected", "again.json", "--out", "o"], "image 1 is labelled already"),
         (["annotate", "--pool", "pool.json", "--selected", "pool.json", "--out", "o"], "not a selection"),
         (["annotate", "--pool", "again.json", "--selected", "again.json", "--out", "o"], "not a pool"),
+        (
+            ["holdout", "--params", "p.yaml", "--dataset", "d", "--pool", "pool.json", "--seed", "0", "--out", "o"],
+            "proxy",
+        ),
+        (
+            [*PROXY, "--index", "0", "1", "--repeat", "1"],
+            "--repeat: trains one batch again",
+        ),
+        (
+            [*PROXY, "--index", "0", "--kind", "replayed"],
+            "invalid choice: 'replayed'",
+        ),
         (["show", "none"], "none: no such file or folder"),
         (["show", "p.yaml"], "no file that a step made"),
         (["check", "--params", "p.yaml"], "p.yaml: experiment: missing"),

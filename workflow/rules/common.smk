@@ -93,11 +93,9 @@ if GENERATED:
 
 @dataclass(frozen=True)
 class Proxies:
-    """Proxies of one cycle that have their records in one folder.
+    """Proxies of one cycle that have their records in one folder; paths are relative to the cycle's."""
 
-    Paths are relative to the cycle's folder.
-    """
-
+    part: str  # first or second round of the table; control or repeats of its audit
     folder: str
     kind: str
     numbers: range  # name the records; positions in ``batches``, or those of repeated trainings
@@ -122,27 +120,33 @@ class Proxies:
     def records(self):
         return [f"{self.folder}/{k}.json" for k in self.numbers]
 
+    @property
+    def chunks(self):
+        """The numbers that share a job, each chunk as a range."""
+        size = EXPERIMENT.proxy.per_job
+        return [self.numbers[k : k + size] for k in range(0, len(self.numbers), size)]
+
 
 def proxies(experiment):
-    """All proxies of a cycle: of the table in its first and second round, and of its audit."""
-    settings = experiment.proxy
-    for kind in settings.kinds:
+    """All proxies of a cycle; some of these sets may be empty."""
+    given = experiment.proxy
+    for kind in given.kinds:
         folder = "replay/" if kind == "replay" else ""
-        first, second = settings.rounds(kind)
-        yield "first", Proxies(f"{folder}proxies", kind, range(first), f"{folder}batches.json")
-        yield "second", Proxies(f"scout/{folder}proxies", kind, range(second), f"scout/{folder}batches.json")
-        repeated = range(1, settings.repeats + 1)
-        yield "repeats", Proxies(f"{folder}repeats", kind, repeated, f"{folder}batches.json", repeat=True)
+        first, second = given.rounds(kind)
+        yield Proxies("first", f"{folder}proxies", kind, range(first), f"{folder}batches.json")
+        yield Proxies("second", f"scout/{folder}proxies", kind, range(second), f"scout/{folder}batches.json")
+        repeated = range(1, given.repeats + 1)
+        yield Proxies("repeats", f"{folder}repeats", kind, repeated, f"{folder}batches.json", repeat=True)
         if kind == "unlabelled":
-            yield "control", Proxies("control", "control", range(settings.control), "batches.json")
+            yield Proxies("control", "control", "control", range(given.control), "batches.json")
 
 
-PROXIES = [(part, some) for part, some in proxies(EXPERIMENT) if some.numbers]
+PROXIES = [some for some in proxies(EXPERIMENT) if some.numbers]
 
 
 def records_of(*parts):
     """Records below a cycle's folder: of the table's ``first`` round, of its ``second``, ``control``, ``repeats``."""
-    return [record for part, some in PROXIES if part in parts for record in some.records]
+    return [record for some in PROXIES if some.part in parts for record in some.records]
 
 
 def in_cycle(names):
@@ -159,7 +163,7 @@ OF_EVIDENCE = ["embeddings.npz", "detections.npz"]
 OF_TABLE = [f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")]
 OF_SEARCH = ["agent.safetensors", "search.csv", "added.json"]
 OF_AGENT = [
-    *sorted({some.batches for _, some in PROXIES}),
+    *sorted({some.batches for some in PROXIES}),
     *records_of("first", "second", "control", "repeats"),
     *(f"replay/{name}" for name in OF_DETECTOR if "replay" in EXPERIMENT.proxy.kinds),
     *(f"scout/{name}" for name in [*OF_TABLE, *OF_SEARCH] if SCOUT),

@@ -54,12 +54,12 @@ rule activations:
 # Starting an interpreter with torch costs seconds, so a job trains several proxies, one after the other. One rule for
 # each such chunk; its jobs run beside those of the other chunks. The command takes the numbers of its proxies from
 # the names of its outputs: were they parameters, another size of the chunks would train everything again.
-for _, some in PROXIES:
-    for start in some.numbers[:: EXPERIMENT.proxy.per_job]:
+for some in PROXIES:
+    for chunk in some.chunks:
 
         rule:
             name:
-                f"{some.rule}_{start}"
+                f"{some.rule}_{chunk[0]}"
             input:
                 dataset=f"{RUN}/dataset/dataset.json",
                 images=f"{RUN}/dataset/images.npy",
@@ -68,15 +68,11 @@ for _, some in PROXIES:
                 batches=f"{CYCLE}/{some.batches}",
                 activations=[f"{some.home}/activations.npy"] if FROZEN else [],
             output:
-                [
-                    f"{CYCLE}/{some.folder}/{k}.json"
-                    for k in some.numbers
-                    if start <= k < start + EXPERIMENT.proxy.per_job
-                ],
+                [f"{CYCLE}/{some.folder}/{k}.json" for k in chunk],
             log:
-                f"{RUN}/logs/{some.rule}/{JOB}-{start}.log",
+                f"{RUN}/logs/{some.rule}/{JOB}-{chunk[0]}.log",
             benchmark:
-                f"{RUN}/benchmarks/{some.rule}/{JOB}-{start}.tsv"
+                f"{RUN}/benchmarks/{some.rule}/{JOB}-{chunk[0]}.tsv"
             conda:
                 ENV_OF_DETECTOR
             threads: THREADS

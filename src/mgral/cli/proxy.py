@@ -44,22 +44,24 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.images import Cache
     from mgral.training import proxy
 
+    if arguments.repeat and (len(arguments.index) > 1 or min(arguments.repeat) < 1):
+        raise MgralError("--repeat: trains one batch again, with random numbers 1, 2, …; name one --index")
     params = _arguments.read_params(Params, arguments.params)
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     cache = Cache(dataset, arguments.images)
-    batches = read_json(arguments.batches)
+    batches, unlabelled = read_json(arguments.batches), set(pool.unlabelled)
     for index in arguments.index:
         if not 0 <= index < len(batches):
             raise MgralError(f"{arguments.batches}: holds {len(batches)} batches, --index asks for {index}")
-    if arguments.repeat and len(arguments.index) > 1:
-        raise MgralError(f"--index: names {len(arguments.index)} batches; --repeat trains one of them again, name one")
-    runs = (
-        [(i, 0, i) for i in arguments.index]
-        if not arguments.repeat
-        else [(*arguments.index, r, r) for r in arguments.repeat]
-    )
-    for index, repeat, name in runs:
+        for i in batches[index]["ids"]:
+            if i not in unlabelled:
+                raise MgralError(
+                    f"{arguments.batches}: image {i} of batch {index} is not unlabelled in {arguments.pool}; "
+                    "give the pool that it was drawn from"
+                )
+    for name in arguments.repeat or arguments.index:
+        index, repeat = (arguments.index[0], name) if arguments.repeat else (name, 0)
         record = proxy.run(
             batches[index]["ids"],
             batches[index]["generator"],

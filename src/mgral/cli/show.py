@@ -57,6 +57,10 @@ def _audit(path: Path) -> Iterator[str]:
     audit = read_json(path)
     yield f"{audit['records']} records, mAP spread {audit['spread']:.4f}; {audit['representation']}"
     yield f"held out: error {audit['mae']:.4f} against {audit['mae_mean']:.4f} by the others' mean"
+    for kind, own in audit["kinds"].items():
+        spreads = [f"{own[key]:.4f}" if own[key] is not None else "–" for key in ("between_batches", "between_seeds")]
+        level = f"random batches {own['reference']:.4f}"
+        yield f"{own['records']} {kind}: {level}, spread between batches {spreads[0]}, between seeds {spreads[1]}"
     yield f"rank correlation: Spearman {audit['spearman']}, Kendall {audit['kendall']}; far {audit['far']:.0%}"
 
 
