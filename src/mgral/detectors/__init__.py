@@ -78,7 +78,7 @@ class Prediction:
 class Detector(nn.Module):
     """The part that anchor-based one-stage detectors share.
 
-    A subclass implements :meth:`forward` and :meth:`losses`.
+    A subclass implements :meth:`forward`, :meth:`losses` and :meth:`classifier`.
 
     Attributes:
         activation: how logits become probabilities.
@@ -123,6 +123,10 @@ class Detector(nn.Module):
 
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """``classification`` and ``localisation``, scalars."""
+        raise NotImplementedError
+
+    def classifier(self) -> nn.Module:
+        """The part that turns the feature maps of :class:`Raw` into its logits, with the weights of this detector."""
         raise NotImplementedError
 
     def image_losses(self, raw: Raw, targets: Sequence[Target]) -> Tensor:

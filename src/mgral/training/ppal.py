@@ -1,4 +1,4 @@
-"""How difficult each class is to a detector while it trains (PPAL; Yang et al., CVPR 2024, section 3.2)."""
+"""How difficult each class is to a detector while it trains (PPAL; Yang et al., CVPR 2024)."""
 
 from __future__ import annotations
 
