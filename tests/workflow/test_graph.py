@@ -42,6 +42,24 @@ def test_ground_truth_comes_with_the_data_set(project: Checkout):
     assert text.count("mgral embed") == 2 + 2 * 1  # cycle 0 once a seed; cycle 1 for coreset
 
 
+def test_an_assessment_is_made_for_whom_it_serves(project: Checkout):
+    # base.yaml: seeds 0, 1; cycles 0, 1, 2, and nothing is selected in the last
+    (project.root / "params/assess.yaml").write_text("experiment: assess\nstrategies: [random, ll4al, cald]\n")
+    jobs = project.plan(params="params/assess.yaml")
+    assert jobs["assess"] == 2 * 2 * 2
+    assert jobs["train"] == 2 + 3 * 2 * 2
+    assert "embed" not in jobs
+    text = project.snakemake("--dry-run", "--printshellcmds", params="params/assess.yaml")
+    for label, others in (("ll4al", ("cald", "random")), ("cald", ("ll4al", "random"))):
+        commands = [line for line in text.splitlines() if f"mgral assess --params - --strategy {label} " in line]
+        assert len(commands) == 2 * 2
+        for line in commands:
+            assert f"{label}/seed-" in line and line.count("assessment.npz") == 1
+            assert not any(other in line for other in others)  # the parameters are those of the one strategy
+    selections = [line for line in text.splitlines() if "mgral select" in line]
+    assert [("--assessment" in line) for line in selections] == ["--strategy random" not in line for line in selections]
+
+
 def test_two_settings_of_one_plug_in_have_folders_of_their_own(project: Checkout):
     (project.root / "params/means.yaml").write_text(
         "experiment: means\nseeds: [0]\ncycles: 2\nstrategies:\n"
@@ -57,9 +75,10 @@ def test_two_settings_of_one_plug_in_have_folders_of_their_own(project: Checkout
 
 
 def test_next_chooses_after_the_last_cycle(project: Checkout):
-    # tiny.yaml: random and mgral, one seed, cycles 0 and 1: of `all` one selection each, and a second one
+    # tiny.yaml: random, ll4al and mgral, one seed, cycles 0 and 1: of `all` one selection each, and a second one
     jobs = project.plan("next")
-    assert jobs["select"] == 2 * 2
+    assert jobs["select"] == 3 * 2
+    assert jobs["assess"] == 2  # for ll4al
     assert jobs["search"] == 2  # shared in cycle 0; in cycle 1 for mgral
     assert jobs["report"] == 0
 

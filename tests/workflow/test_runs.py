@@ -34,6 +34,8 @@ def test_a_finished_run_has_its_results(finished: Checkout):
     assert [line.split(",")[:4] for line in curve[1:]] == [
         ["random", "0", "0", "12"],
         ["random", "0", "1", "16"],
+        ["ll4al", "0", "0", "12"],
+        ["ll4al", "0", "1", "16"],
         ["mgral", "0", "0", "12"],
         ["mgral", "0", "1", "16"],
     ]
@@ -87,10 +89,20 @@ def test_code_concerns_the_steps_that_use_it(checkout: Checkout):
     assert checkout.plan() == AFTER_THE_SEARCH
 
 
+def test_the_code_of_an_assessment_concerns_its_strategy_alone(checkout: Checkout):
+    """ll4al selects anew, and the one detector that is trained again is that of its next cycle."""
+    with (checkout.root / "src/mgral/training/ll4al.py").open("a") as file:
+        file.write("\nMORE = 1\n")
+    after_it = {"select": 1, "annotate": 1, "train": 1, "curve": 1, "report": 1, "all": 1}
+    assert checkout.plan() == {"assess": 1, **after_it}
+    text = checkout.snakemake("--dry-run")
+    assert re.findall(r"benchmark: \S+/((?:assess|train)/.*)", text) == ["assess/ll4al-0-0.tsv", "train/ll4al-0-1.tsv"]
+
+
 def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Checkout, checkout: Checkout):
     """Killed while proxies are trained; the rest of the run has one core in place of two."""
     undisturbed = results(finished)
-    for strategy in ("shared", "random", "mgral"):
+    for strategy in ("shared", "random", "ll4al", "mgral"):
         shutil.rmtree(checkout.run_folder / strategy)
     run = subprocess.Popen(
         ["snakemake", "--cores", "2", "--configfile", TINY],
@@ -121,7 +133,7 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Chec
     checkout.snakemake(cores=1)
     resumed = results(checkout)
     chosen = [path for path in undisturbed if path.endswith("selected.json")]
-    assert len(chosen) == 2
+    assert len(chosen) == 3
     assert {path: resumed[path] for path in chosen} == {path: undisturbed[path] for path in chosen}
     assert resumed == undisturbed
     assert checkout.plan() == {}

@@ -84,9 +84,9 @@ class Detector(nn.Module):
         activation: how logits become probabilities.
         num_classes: C, without background.
         image_size: side of the square input, pixels.
-        widths: channels of each feature map.
         priors: [P, 4] xyxy, pixels of the input.
         mirror: [P] index of the prior that a horizontal flip turns each prior into.
+        shapes: (C_l, H_l, W_l) of the maps the head looks at, finest first.
     """
 
     activation: Activation
@@ -111,10 +111,11 @@ class Detector(nn.Module):
         self.coder = coder
         self.register_buffer("priors", priors, persistent=False)
         self.register_buffer("mirror", _mirror(maps, anchors), persistent=False)
-        self.widths = [m.shape[1] for m in maps]
-        embedding = _projection("embedding projection", sum(self.widths), EMBEDDING_DIM)
+        self.shapes = [(m.shape[1], m.shape[2], m.shape[3]) for m in maps]
+        widths = [channels for channels, _, _ in self.shapes]
+        embedding = _projection("embedding projection", sum(widths), EMBEDDING_DIM)
         self.register_buffer("projection", embedding, persistent=False)
-        features = _projection("feature projection", self.widths[0], FEATURE_DIM)
+        features = _projection("feature projection", widths[0], FEATURE_DIM)
         self.register_buffer("feature_projection", features, persistent=False)
 
     def forward(self, images: Tensor) -> Raw:

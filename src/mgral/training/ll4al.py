@@ -90,7 +90,7 @@ def train(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.stream(seed, "loss head"))
-        head = LossHead(detector.widths, hidden)
+        head = LossHead([channels for channels, _, _ in detector.shapes], hidden)
     detector.loss_head = head  # a part of it while it trains: in its optimiser, its checkpoint and on its device
 
     def term(_detector: Detector, step: int, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
