@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def machine() -> Compute:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Twelve images of noise, each with a bright square: large ones are of class 0, small ones of class 1."""
     folder = tmp_path_factory.mktemp("squares")
     generator = np.random.default_rng(0)
@@ -113,7 +114,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
         xyxy = np.array([[x, y, x + side, y + side]], np.float32)
         boxes[i + 1] = Boxes(xyxy, np.array([i % 2]), np.array([False]))
     np.save(folder / "images.npy", pixels)
-    return Cache(Dataset(("large", "small"), listed, boxes, folder), folder / "images.npy")
+    return Dataset(("large", "small"), listed, boxes, folder)
+
+
+@pytest.fixture(scope="module")
+def cache(squares: Dataset) -> Cache:
+    return Cache(squares, squares.root / "images.npy")
 
 
 LABELLED, UNLABELLED = [1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12]
@@ -209,11 +215,12 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert not (tmp_path / "x.ckpt").exists()
 
 
-def test_one_class_is_trained_and_scored(cache: Cache, machine: Compute, tmp_path: Path) -> None:
-    one = {i: Boxes(b.xyxy, np.zeros(1, np.int64), b.ignore) for i, b in cache._dataset.boxes.items()}
-    dataset = Dataset(("square",), cache._dataset.images, one, cache._dataset.root)
+def test_one_class_is_trained_and_scored(squares: Dataset, machine: Compute, tmp_path: Path) -> None:
+    boxes = {i: Boxes(one.xyxy, np.zeros(1, np.int64), one.ignore) for i, one in squares.boxes.items()}
+    alike = replace(squares, classes=("square",), boxes=boxes)
+    cache = Cache(alike, squares.root / "images.npy")
     net = network(classes=("square",))
-    train(net, Cache(dataset, dataset.root / "images.npy"), machine, tmp_path)
+    train(net, cache, machine, tmp_path)
     found = scores(net, cache, machine)
     assert min(found) > 0 and len(set(found)) == len(UNLABELLED)
 

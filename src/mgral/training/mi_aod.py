@@ -71,7 +71,7 @@ class TwoHeads(nn.Module):
         return first, second
 
     def classifier_weights(self) -> list[nn.Parameter]:
-        """Of f1 and f2."""
+        """Of f1 and f2; of an mmdet detector, whose head is one module, also those that locate boxes."""
         return [*self.detector.classifier().parameters(), *self.second.parameters()]
 
 
