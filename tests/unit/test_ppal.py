@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +214,54 @@ def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
     none = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     labels, found = qualities(detector, Raw(logits, offsets, []), [none], 0.6)
     assert labels.tolist() == [] and found.tolist() == []
+
+
+def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mgral import compute, detectors
+    from mgral.images import Cache
+    from mgral.params import Machine
+    from mgral.training import ppal as training
+    from mgral.training.loop import Plan
+    from mgral.types import Boxes, Dataset, Image
+
+    # four images with a large bright square each; the second class has no object
+    pixels = np.random.default_rng(0).integers(0, 80, (4, 64, 64, 3), dtype=np.uint8)
+    pixels[:, 16:48, 16:48] = 230
+    listed = {i: Image(i, f"{i}.png", 64, 64, "train") for i in range(1, 5)}
+    box = Boxes(np.array([[16, 16, 48, 48]], np.float32), np.array([0]), np.array([False]))
+    np.save(tmp_path / "images.npy", pixels)
+    cache = Cache(Dataset(("square", "none"), listed, dict.fromkeys(listed, box), tmp_path), tmp_path / "images.npy")
+    plan = Plan(12, 4, learning_rate=3e-3, weight_decay=0.0, warmup=2, augment=False, checkpoint_every=4)
+    machine = compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+
+    def measure() -> np.ndarray:
+        detector = detectors.build("tiny_ssd", ("square", "none"), 64, {}, 0)
+        checkpoint = tmp_path / "x.ckpt"
+        numbers = {"exponent": 0.6, "momentum": 0.8, "forgets": False}
+        found = training.measure(detector, cache, [1, 2, 3, 4], plan, machine, 0, checkpoint, **numbers)  # type: ignore[arg-type]
+        assert set(detector.state_dict()) == set(detectors.build("tiny_ssd", ("a", "b"), 64, {}, 0).state_dict())
+        return found
+
+    through = measure()
+    assert 0 < through[0] < 0.6  # as a mean of 1 - quality over about the last 1 / (1 - 0.8) = 5 steps
+    assert through[1] == 1
+
+    class Killed(Exception):
+        pass
+
+    calls = iter(range(100))
+    qualities = training.qualities
+
+    def kill(*given):  # type: ignore[no-untyped-def]
+        if next(calls) == 10:
+            raise Killed
+        return qualities(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "qualities", kill)
+        with pytest.raises(Killed):
+            measure()
+    assert (tmp_path / "x.ckpt").exists()
+    assert measure().tolist() == through.tolist()

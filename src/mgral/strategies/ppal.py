@@ -96,6 +96,8 @@ def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
     from mgral.training import ppal
 
     ids = sorted(workbench.pool.unlabelled)
+    if not ids:
+        return Assessment(np.zeros(0, np.int64), {"difficulty": np.zeros((0, len(workbench.classes)))})
     difficulty = ppal.measure(
         workbench.fresh_detector(seed),
         workbench.cache,
