@@ -31,7 +31,7 @@ import numpy as np
 
 from mgral.errors import MgralError
 from mgral.pools import Pool
-from mgral.types import Activation, Assessment, Boxes, Detections, Doubles, Embeddings
+from mgral.types import Activation, Assessment, Boxes, Detections, Doubles, Embeddings, Ints
 
 # Needs with a file of their own; the rest needs none.
 IN_FILES = frozenset({"detections", "embeddings", "agent", "assessment"})
@@ -97,7 +97,7 @@ def assessed(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doubl
     return found
 
 
-def _rows(assessment: Assessment, ids: Sequence[int], remedy: str) -> np.ndarray:
+def _rows(assessment: Assessment, ids: Sequence[int], remedy: str) -> Ints:
     row = {image: k for k, image in enumerate(assessment.ids.tolist())}
     missing = [image for image in ids if image not in row]
     if missing:
