@@ -18,6 +18,7 @@ from test_detectors import (  # noqa: F401
     test_predictions_keep_full_probabilities,
     test_shapes_and_the_statement_softmax_or_sigmoid,
     test_single_equals_batched,
+    test_the_classifier_makes_the_logits,
     test_the_loss_of_an_image_is_its_own,
 )
 

@@ -86,6 +86,12 @@ def test_features_of_detections_follow_the_map(built):
         torch.testing.assert_close(detector.describe(features * scale, boxes), found, rtol=1e-4, atol=1e-5)
 
 
+def test_the_classifier_makes_the_logits(built):
+    detector, _, raw = built
+    with torch.no_grad():
+        torch.testing.assert_close(detector.eval().classifier()(raw.features), raw.logits)
+
+
 def test_single_equals_batched(built):
     detector, images, raw = built
     with torch.no_grad():

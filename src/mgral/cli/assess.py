@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral import arrays, compute, datasets, pools, seeds
-    from mgral.cli import _strategy
+    from mgral.cli import _checkpoint, _strategy
     from mgral.images import Cache
     from mgral.strategies._workbench import Workbench
     from mgral.training.loop import Plan
@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     labels = {i: dataset.boxes[i] for i in pool.labelled if i in dataset.boxes}
+    modules = [__name__, f"mgral.strategies.{strategy.plugin}", f"mgral.detectors.{params.detector.name}"]
+    inputs = [arguments.dataset, arguments.pool, arguments.detector]
     workbench = Workbench(
         pool,
         dataset.classes,
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         Plan(**params.training.model_dump()),
         params.evaluation,
         machine,
-        arguments.out.with_suffix(".ckpt"),
+        _checkpoint.place(arguments.out, params, arguments.seed, inputs, modules),
     )
     assessment = plugin.assess(workbench, seeds.stream(arguments.seed, "assess", pool.cycle), options)
     arrays.write_assessment(assessment, arguments.out)

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mgral.cli import _arguments
+from mgral.cli import _arguments, _checkpoint
 from mgral.params import DetectorParams, Evaluation, Machine, Training
 from mgral.pools import Pool
 from mgral.settings import Settings
@@ -43,8 +43,11 @@ def run(arguments: argparse.Namespace) -> None:
     seed = seeds.stream(arguments.seed, "train", pool.cycle)
     detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed)
     out = arguments.out
+    inputs = [arguments.dataset, arguments.pool]
+    modules = [__name__, f"mgral.detectors.{params.detector.name}"]
+    checkpoint = _checkpoint.place(out / "detector.safetensors", params, arguments.seed, inputs, modules)
     plan = Plan(**params.training.model_dump())
-    rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=out / "detector.ckpt")
+    rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=checkpoint)
     detectors.save(detector, out / "detector.safetensors")
     _write_rows(rows, out / "train.csv")
     results = _evaluate(detector, cache, dataset, params.evaluation, machine)

@@ -83,7 +83,8 @@ class Prediction:
 class Detector(nn.Module):
     """The part that anchor-based one-stage detectors share.
 
-    A subclass implements :meth:`maps`, :meth:`answer` and :meth:`losses`, and has a ``head``; the rest is its trunk.
+    A subclass implements :meth:`maps`, :meth:`answer`, :meth:`losses` and :meth:`classifier`, and has a ``head``; the
+    rest is its trunk.
 
     Attributes:
         head: the layers between the maps and the raw outputs.
@@ -155,6 +156,10 @@ class Detector(nn.Module):
 
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """``classification`` and ``localisation``, scalars."""
+        raise NotImplementedError
+
+    def classifier(self) -> nn.Module:
+        """The part that turns the feature maps of :class:`Raw` into its logits, with the weights of this detector."""
         raise NotImplementedError
 
     def image_losses(self, raw: Raw, targets: Sequence[Target]) -> Tensor:

@@ -64,6 +64,9 @@ class SSD(Detector):
         out = self.head(maps)
         return Raw(out["cls_logits"], out["bbox_regression"], maps)
 
+    def classifier(self) -> nn.Module:
+        return self.head.get_submodule("classification_head")
+
     def match(self, target: Target) -> tuple[Tensor, Tensor]:
         """Class [P] (0 background, k + 1 class k) and box [P, 4] that each prior should say."""
         classes = torch.zeros(len(self.priors), dtype=torch.int64, device=self.priors.device)

@@ -97,11 +97,12 @@ class MMDetector(Detector):
         return list(self.model.extract_feat((images * 255 - self.mean) / self.std))
 
     def answer(self, maps: list[Tensor]) -> Raw:
-        scores, offsets = self.model.bbox_head(maps)
-        logits = _by_prior(scores, self.model.bbox_head.cls_out_channels)
-        if self.activation == "softmax":
-            logits = logits.roll(1, -1)  # mmdet has the background last
-        return Raw(logits, _by_prior(offsets, 4), maps)
+        scores, offsets = self.head(maps)
+        return Raw(_logits(self.head, scores), _by_prior(offsets, 4), maps)
+
+    def classifier(self) -> nn.Module:
+        """mmdet's head is one module, so the layers that locate boxes come along, unused."""
+        return _Classifier(self.head)
 
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The head's own losses with the config's matching and weights.
@@ -141,6 +142,17 @@ class MMDetector(Detector):
 def activation(options: Options) -> Activation | None:
     """That of our own configs as they are; of others mmdet has to read the config, and it may not be here."""
     return None if options.cfg_options else SAYS.get(options.config)
+
+
+class _Classifier(nn.Module):
+    """The classes' part of a head of mmdet."""
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return _logits(self.head, self.head(features)[0])
 
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> MMDetector:
@@ -300,6 +312,12 @@ def _check_grid(generator: Any, sizes: Sequence[tuple[int, int]], priors: Tensor
 def _by_prior(maps: Sequence[Tensor], width: int) -> Tensor:
     """mmdet's maps, each [B, A·width, H, W], to [B, P, width]; priors by level, row, column and anchor."""
     return torch.cat([level.permute(0, 2, 3, 1).reshape(len(level), -1, width) for level in maps], 1)
+
+
+def _logits(head: Any, scores: Sequence[Tensor]) -> Tensor:
+    """mmdet's maps of scores to the logits of :class:`mgral.detectors.Raw`; mmdet has the background last."""
+    logits = _by_prior(scores, head.cls_out_channels)
+    return logits if head.use_sigmoid_cls else logits.roll(1, -1)
 
 
 def _total(losses: Tensor | Sequence[Tensor]) -> Tensor:

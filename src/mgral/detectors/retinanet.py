@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection import retinanet_resnet50_fpn
 from torchvision.models.detection._utils import BoxCoder, Matcher
@@ -66,6 +66,9 @@ class RetinaNet(Detector):
     def answer(self, maps: list[Tensor]) -> Raw:
         out = self.head(maps)
         return Raw(out["cls_logits"], out["bbox_regression"], maps)
+
+    def classifier(self) -> nn.Module:
+        return self.head.get_submodule("classification_head")
 
     def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Focal loss (gamma 2, alpha 0.25) and L1, each over an image's positives, averaged over images."""

@@ -1,4 +1,4 @@
-"""The training loop: one for the cycle's detectors and for the proxies."""
+"""The training loop: one for the cycle's detectors, for the proxies, and for what a strategy trains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mgral import seeds
@@ -82,14 +82,9 @@ def fit(
     if not labelled:
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
     labelled = sorted(labelled)
-    detector.to(compute.device).train()
-    weights = [weight for weight in detector.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
-    start, rows = _resume(checkpoint, detector, optimizer)
-    for step in tqdm(range(start, plan.steps), "training", initial=start, total=plan.steps, disable=None, leave=False):
-        rate = learning_rate(step, plan)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+    detector.to(compute.device)
+
+    def losses(step: int) -> dict[str, Tensor]:
         if activations is None:
             images, targets = batch(cache, labelled, plan, compute, seed, step)
             with compute.autocast():
@@ -98,9 +93,41 @@ def fit(
             maps, targets = batch_of_maps(activations, cache, labelled, plan, compute, seed, step)
             with compute.autocast():
                 raw = detector.answer(maps)
-        losses = detector.losses(raw, targets)
+        found = detector.losses(raw, targets)
         if term is not None:
-            losses |= term(detector, step, raw, targets)
+            found |= term(detector, step, raw, targets)
+        return found
+
+    return descend(detector, losses, plan, checkpoint)
+
+
+def descend(
+    network: nn.Module, step_losses: Callable[[int], dict[str, Tensor]], plan: Plan, checkpoint: Path | None = None
+) -> list[Row]:
+    """The loop itself: AdamW on the sum of each step's losses.
+
+    Args:
+        network: is put in training mode, on the device it is on. Of its weights, those that a step's losses do not
+            reach stay as they are in that step.
+        step_losses: the losses of a step, by name; may depend on nothing but the network and the step.
+        plan: steps and learning rate.
+        checkpoint: as for :func:`fit`.
+
+    Returns:
+        Rows as of :func:`fit`.
+
+    Raises:
+        MgralError: a loss that is not finite.
+    """
+    network.train()
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
+    start, rows = _resume(checkpoint, network, optimizer)
+    for step in tqdm(range(start, plan.steps), "training", initial=start, total=plan.steps, disable=None, leave=False):
+        rate = learning_rate(step, plan)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses = step_losses(step)
         loss = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
             raise MgralError(f"training: the loss is {loss.item()} at step {step}; lower the learning rate")
@@ -113,7 +140,7 @@ def fit(
         if (step + 1) % max(plan.steps // 10, 1) == 0:
             log.info("step %d of %d: loss %.3f", step + 1, plan.steps, loss.item())
         if checkpoint is not None and plan.checkpoint_every and (step + 1) % plan.checkpoint_every == 0:
-            _save(checkpoint, detector, optimizer, step + 1, rows)
+            _save(checkpoint, network, optimizer, step + 1, rows)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return rows
@@ -171,16 +198,16 @@ def target(boxes: Boxes, compute: Compute) -> Target:
     return Target(xyxy.to(compute.device), labels.to(compute.device))
 
 
-def _save(path: Path, detector: Detector, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]) -> None:
-    state = {"model": detector.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rows": rows}
+def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]) -> None:
+    state = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rows": rows}
     write_checkpoint(path, state)
 
 
-def _resume(path: Path | None, detector: Detector, optimizer: torch.optim.Optimizer) -> tuple[int, list[Row]]:
+def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[Row]]:
     if path is None or not path.exists():
         return 0, []
     state = torch.load(path, map_location="cpu", weights_only=True)
-    detector.load_state_dict(state["model"])
+    network.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     log.info("resuming at step %d from %s", state["step"], path)
     return state["step"], state["rows"]

@@ -1,0 +1,106 @@
+"""mi_aod: the images on whose objects two classifiers disagree most (MI-AOD, MIAL; Yuan et al., CVPR 2021).
+
+A detector of the experiment's kind is trained once more, with a second classifier and a head for multiple-instance
+learning, through phases that minimise and maximise the classifiers' disagreement on unlabelled images
+(:mod:`mgral.training.mi_aod`). It serves the assessment alone: the mAP that is reported is that of the plain detector,
+where the paper reports that of its own.
+
+An image's score is the mean over its anchors of largest discrepancy of the mean over classes of (p1 - p2)².
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from mgral.settings import Settings
+from mgral.strategies import Evidence, Terms, assessed
+from mgral.types import Assessment, Pick
+
+if TYPE_CHECKING:
+    from mgral.strategies._workbench import Workbench
+
+NEEDS: frozenset[str] = frozenset({"assessment"})
+TERMS: Terms = {"discrepancy": (), "peak": ()}
+
+
+class Options(Settings):
+    """Options of mi_aod; the paper's letters in brackets."""
+
+    effort: float = Field(
+        default=1.0,
+        gt=0,
+        description="images trained on, as a multiple of what the cycle's detector is (training.steps x batch_size); "
+        "a step with unlabelled images counts twice",
+    )
+    rounds: int = Field(default=2, ge=1, description="of minimising, maximising and learning from labels again")
+    epochs: int = Field(default=3, ge=1, description="of learning from labels for one of minimising or maximising")
+    weight: float = Field(default=0.5, gt=0, description="of the disagreement beside the other losses [lambda]")
+    pseudo: float = Field(
+        default=0.5, ge=0, le=1, description="probability from which an unlabelled image counts as showing a class"
+    )
+    top: int = Field(default=10000, ge=1, description="anchors that make an image's score, of largest discrepancy [k]")
+
+
+def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
+    """Train the two classifiers and see how far they are apart on every unlabelled image.
+
+    Args:
+        workbench: images, labels, detector and machine.
+        seed: of initial weights, order, augmentation and the unlabelled images trained on.
+        options: see :class:`Options`.
+
+    Raises:
+        MgralError: nothing is labelled, the training diverges, or both classifiers would start alike.
+    """
+    from mgral.training import mi_aod
+
+    ids = sorted(workbench.pool.unlabelled)
+    if not ids:
+        return Assessment(np.zeros(0, np.int64), {name: np.zeros(0) for name in TERMS})
+    network = mi_aod.build(workbench.fresh_detector, seed)
+    mi_aod.train(
+        network,
+        workbench.cache,
+        workbench.pool.labelled_ids,
+        ids,
+        workbench.plan,
+        workbench.compute,
+        seed,
+        workbench.checkpoint,
+        effort=options.effort,
+        rounds=options.rounds,
+        epochs=options.epochs,
+        weight=options.weight,
+        pseudo=options.pseudo,
+    )
+    mean, peak = mi_aod.discrepancies(network, workbench.cache, ids, workbench.compute, options.top)
+    return Assessment(np.array(ids, np.int64), {"discrepancy": mean, "peak": peak})
+
+
+def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
+    """Pick the images of largest discrepancy, equal ones by id.
+
+    Args:
+        evidence: the ``assessment`` of every unlabelled image.
+        budget: images wanted.
+        seed: unused, nothing is random.
+        options: see :class:`Options`.
+
+    Returns:
+        Picks with the reasons ``discrepancy`` (in 0..1), its ``rank`` in the pool, and ``peak``, that of the anchor of
+            largest discrepancy.
+
+    Raises:
+        MgralError: no assessment, or one that leaves an image out.
+    """
+    terms = assessed(evidence, "mi_aod", TERMS)
+    ids = sorted(evidence.pool.unlabelled)
+    best = np.argsort(-terms["discrepancy"], kind="stable")[:budget]
+    picks = []
+    for rank, row in enumerate(best.tolist(), start=1):
+        score = float(terms["discrepancy"][row])
+        picks.append(Pick(ids[row], score, {"discrepancy": score, "rank": rank, "peak": float(terms["peak"][row])}))
+    return picks

@@ -1,0 +1,47 @@
+"""A checkpoint belongs to one training: nothing else takes it up."""
+
+import pytest
+
+from mgral.cli import _checkpoint
+from mgral.params import Batch
+
+MODULES = ["mgral.seeds"]
+
+
+@pytest.fixture
+def began(tmp_path):
+    """A training that was killed: its input, its output and its checkpoint."""
+    given, out = tmp_path / "pool.json", tmp_path / "made" / "detector.safetensors"
+    given.write_text("{}")
+    path = _checkpoint.place(out, Batch(batch=4), 0, [given], MODULES)
+    path.write_bytes(b"state")
+    return given, out, path
+
+
+def test_the_same_training_finds_it(began):
+    given, out, path = began
+    assert _checkpoint.place(out, Batch(batch=4), 0, [given], MODULES) == path
+    assert path.read_bytes() == b"state"
+    assert path.name.startswith(".detector.")
+
+
+@pytest.mark.parametrize("edited", ["parameter", "seed", "input", "code"])
+def test_another_training_does_not_and_removes_it(began, edited):
+    given, out, path = began
+    if edited == "input":
+        given.write_text('{"cycle": 0}')
+    other = _checkpoint.place(
+        out,
+        Batch(batch=5 if edited == "parameter" else 4),
+        1 if edited == "seed" else 0,
+        [given],
+        ["mgral.errors"] if edited == "code" else MODULES,
+    )
+    assert other != path
+    assert not path.exists()
+
+
+def test_that_of_another_output_stays(began):
+    given, out, path = began
+    _checkpoint.place(out.with_name("assessment.npz"), Batch(batch=5), 0, [given], MODULES)
+    assert path.exists()

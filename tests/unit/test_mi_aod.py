@@ -1,0 +1,239 @@
+"""MI-AOD: weights, losses and score on numbers worked out by hand; who learns in which phase."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mgral import compute, detectors
+from mgral.compute import Compute
+from mgral.detectors import Target
+from mgral.errors import MgralError
+from mgral.images import Cache
+from mgral.params import Machine
+from mgral.training import mi_aod
+from mgral.training.loop import Plan
+from mgral.training.mi_aod import TwoHeads
+from mgral.types import Boxes, Dataset, Image
+
+SIZE = 64
+LN2, LN3 = math.log(2), math.log(3)
+PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.01, warmup=2, augment=True, checkpoint_every=2)
+NUMBERS = {"effort": 1.0, "rounds": 1, "epochs": 1, "weight": 0.5, "pseudo": 0.5}
+
+# three anchors, two classes; differences 0.4 and 0.2, none, 0 and 0.2
+P1 = torch.tensor([[[0.9, 0.1], [0.5, 0.5], [0.2, 0.4]]])
+P2 = torch.tensor([[[0.5, 0.3], [0.5, 0.5], [0.2, 0.2]]])
+
+
+def test_discrepancy_of_two_heads() -> None:
+    # anchors: (0.16 + 0.04)/2 = 0.1, 0, (0 + 0.04)/2 = 0.02; the two largest: 0.06; all three: 0.04
+    mean, peak = mi_aod.discrepancy(P1, P2, top=2)
+    assert (mean.item(), peak.item()) == pytest.approx((0.06, 0.1))
+    assert mi_aod.discrepancy(P1, P2, top=10000)[0].item() == pytest.approx(0.04)
+
+
+def test_weights_of_instances() -> None:
+    mil = torch.tensor([[[0.0, LN3], [0.0, 0.0]]])  # over classes: 1/4 3/4, and 1/2 1/2
+    probs = torch.tensor([[[0.1, 0.8], [0.8 - LN2, 0.0]]], requires_grad=True)  # over anchors: e^0.8 : e^0.8/2 = 2 : 1
+    weights = mi_aod.instance_weights(mil, probs)
+    # 2/3 · 1/4, 2/3 · 3/4; 1/3 · 1/2 twice
+    assert weights[0].tolist() == [pytest.approx([1 / 6, 1 / 2]), pytest.approx([1 / 6, 1 / 6])]
+    assert mi_aod.image_scores(weights)[0].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert not weights.requires_grad  # nothing flows into the classifiers
+
+
+def test_one_class_leaves_the_mil_head_something_to_say() -> None:
+    mil = torch.tensor([[[0.0], [LN3]]])  # sigmoids: 1/2, 3/4
+    probs = torch.tensor([[[0.8], [0.8 - LN2]]])  # 2/3, 1/3
+    weights = mi_aod.instance_weights(mil, probs)
+    assert weights.flatten().tolist() == pytest.approx([1 / 3, 1 / 4])
+    assert mi_aod.image_scores(weights).item() == pytest.approx(7 / 12)
+
+
+def test_losses_of_the_phases() -> None:
+    weights = torch.tensor([[[0.2, 0.1], [0.3, 0.3], [0.0, 0.1]]])
+    # |p1 - p2|·w: (0.4·0.2 + 0.2·0.1)/2 = 0.05; 0; (0 + 0.2·0.1)/2 = 0.01
+    assert mi_aod.disagreement(P1, P2, weights).item() == pytest.approx(0.06)
+    # w alone: 0.15 + 0.3 + 0.05 = 0.5, so (1 - |p1 - p2|)·w: 0.5 - 0.06
+    assert mi_aod.agreement(P1, P2, weights).item() == pytest.approx(0.44)
+    # with a second image on which they agree: half of 0.06, and (0.44 + 0.5)/2
+    first, second, both = torch.cat([P1, P1]), torch.cat([P2, P1]), torch.cat([weights, weights])
+    assert mi_aod.disagreement(first, second, both).item() == pytest.approx(0.03)
+    assert mi_aod.agreement(first, second, both).item() == pytest.approx(0.47)
+
+
+def test_pseudo_labels_come_from_both_classifiers_and_only_from_clear_images() -> None:
+    scores = torch.tensor([[0.8, 0.4], [0.9, 0.9]])
+    probs = torch.tensor([[[0.1, 0.2], [0.6, 0.49]], [[0.3, 0.1], [0.2, 0.4]]])
+    # image 1 shows class 0: -(ln 0.8 + ln 0.6)/2 = (0.223144 + 0.510826)/2 = 0.366985; image 2 shows nothing
+    assert mi_aod.pseudo_loss(scores, probs, 0.5).item() == pytest.approx(0.366985, abs=1e-5)
+    assert mi_aod.pseudo_loss(scores, probs, 0.7).item() == 0
+
+
+def test_labels_of_images() -> None:
+    boxes = torch.zeros(3, 4)
+    targets = [Target(boxes, torch.tensor([2, 0, 2])), Target(boxes[:0], torch.zeros(0, dtype=torch.int64))]
+    assert mi_aod.image_labels(targets, 3).tolist() == [[1, 0, 1], [0, 0, 0]]
+
+
+def test_schedule() -> None:
+    # an epoch of A costs 1, of B and C 2: 3 + 2·(2 + 2 + 3) = 17
+    letters = {"labelled": "A", "minimise": "B", "maximise": "C"}
+    phases = mi_aod.schedule(17, rounds=2, epochs=3)
+    assert "".join(letters[phase] for phase, _ in phases) == "AAABCAAABCAAA"
+    assert [k for _, k in phases] == [0] * 8 + [1] * 5
+    assert len(mi_aod.schedule(34, 2, 3)) == 26
+    assert len(mi_aod.schedule(0.5, 2, 3)) == 13  # at least a step for each
+
+
+@pytest.fixture(scope="module")
+def machine() -> Compute:
+    return compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Twelve images of noise, each with a bright square: large ones are of class 0, small ones of class 1."""
+    folder = tmp_path_factory.mktemp("squares")
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 80, (12, SIZE, SIZE, 3), dtype=np.uint8)
+    listed, boxes = {}, {}
+    for i in range(12):
+        side = (28, 14)[i % 2]
+        x, y = generator.integers(0, SIZE - side, 2)
+        pixels[i, y : y + side, x : x + side] = 230
+        listed[i + 1] = Image(i + 1, f"{i}.png", SIZE, SIZE, "train")
+        xyxy = np.array([[x, y, x + side, y + side]], np.float32)
+        boxes[i + 1] = Boxes(xyxy, np.array([i % 2]), np.array([False]))
+    np.save(folder / "images.npy", pixels)
+    return Dataset(("large", "small"), listed, boxes, folder)
+
+
+@pytest.fixture(scope="module")
+def cache(squares: Dataset) -> Cache:
+    return Cache(squares, squares.root / "images.npy")
+
+
+LABELLED, UNLABELLED = [1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12]
+
+
+def network(name: str = "tiny_ssd", classes: tuple[str, ...] = ("large", "small"), seed: int = 0) -> TwoHeads:
+    return mi_aod.build(lambda seed: detectors.build(name, classes, SIZE, {}, seed), seed)
+
+
+def train(net: TwoHeads, cache: Cache, machine: Compute, path: Path, plan: Plan = PLAN, **changed: float) -> TwoHeads:
+    numbers = NUMBERS | changed
+    mi_aod.train(net, cache, LABELLED, UNLABELLED, plan, machine, 0, path / "x.ckpt", **numbers)  # type: ignore[arg-type]
+    return net
+
+
+def moved(net: TwoHeads, step: Callable[[], object]) -> set[str]:
+    """Which parts of the network have other weights after a step: f1, f2, MIL and the rest."""
+    classifiers = {id(one): "f1" for one in net.detector.classifier().parameters()}
+    classifiers |= {id(one): "f2" for one in net.second.parameters()}
+    classifiers |= {id(one): "mil" for one in net.mil.parameters()}
+    before = {name: one.detach().clone() for name, one in net.named_parameters()}
+    step()
+    return {
+        classifiers.get(id(one), "rest") for name, one in net.named_parameters() if not torch.equal(one, before[name])
+    }
+
+
+@pytest.mark.parametrize("name", ["tiny_ssd", "retinanet"])
+@pytest.mark.parametrize(
+    ("phase", "learn"),
+    [
+        ("labelled", {"f1", "f2", "mil", "rest"}),
+        ("minimise", {"mil", "rest"}),
+        ("maximise", {"f1", "f2"}),
+    ],
+)
+def test_who_learns_in_which_phase(
+    name: str,
+    phase: str,
+    learn: set[str],
+    cache: Cache,
+    machine: Compute,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = network(name)
+    monkeypatch.setattr(mi_aod, "schedule", lambda *_: [(phase, 0)])
+    assert moved(net, lambda: train(net, cache, machine, tmp_path)) == learn
+    assert all(one.requires_grad for one in net.parameters())
+
+
+def test_one_phase_parts_the_classifiers_and_the_other_brings_them_together(
+    cache: Cache, machine: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(steps=1, batch_size=4, learning_rate=2e-3, weight_decay=0.0, warmup=2, augment=False)
+
+    def apart(phase: str, weight: float) -> float:
+        """Discrepancy after some steps from labels, then some of a phase in which it counts as much as given."""
+        net = network()
+        for steps in ([("labelled", 0)] * 20, [(phase, 0)] * 10):
+            monkeypatch.setattr(mi_aod, "schedule", lambda *_, steps=steps: steps)
+            train(net, cache, machine, tmp_path, plan, weight=weight)
+        mean, _ = mi_aod.discrepancies(net, cache, UNLABELLED, machine, top=100)
+        return float(mean.mean())
+
+    assert apart("maximise", 100.0) > 1.5 * apart("maximise", 1e-6)
+    assert apart("minimise", 100.0) < apart("minimise", 1e-6)
+
+
+def scores(net: TwoHeads, cache: Cache, machine: Compute) -> list[float]:
+    means: list[float] = mi_aod.discrepancies(net, cache, UNLABELLED, machine, 10000)[0].tolist()
+    return means
+
+
+def test_a_killed_run_resumes_to_the_same_weights(
+    cache: Cache, machine: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    through = train(network(), cache, machine, tmp_path)  # 1 + (1 + 1 + 1) epochs of 6/6 = 1 step
+
+    class Killed(Exception):
+        pass
+
+    def kill(*_: Tensor) -> Tensor:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mi_aod, "agreement", kill)  # in the third step
+        with pytest.raises(Killed):
+            train(network(), cache, machine, tmp_path)
+    assert (tmp_path / "x.ckpt").exists()
+    resumed = train(network(seed=1), cache, machine, tmp_path)  # the checkpoint decides, not the initial weights
+    assert scores(resumed, cache, machine) == scores(through, cache, machine)
+    assert not (tmp_path / "x.ckpt").exists()
+
+
+def test_one_class_is_trained_and_scored(squares: Dataset, machine: Compute, tmp_path: Path) -> None:
+    boxes = {i: Boxes(one.xyxy, np.zeros(1, np.int64), one.ignore) for i, one in squares.boxes.items()}
+    alike = replace(squares, classes=("square",), boxes=boxes)
+    cache = Cache(alike, squares.root / "images.npy")
+    net = network(classes=("square",))
+    train(net, cache, machine, tmp_path)
+    found = scores(net, cache, machine)
+    assert min(found) > 0 and len(set(found)) == len(UNLABELLED)
+
+
+def test_order_of_the_images_does_not_matter(cache: Cache, machine: Compute, tmp_path: Path) -> None:
+    plain, shuffled = network(), network()
+    train(plain, cache, machine, tmp_path)
+    mi_aod.train(shuffled, cache, LABELLED[::-1], UNLABELLED[::-1], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
+    assert scores(plain, cache, machine) == scores(shuffled, cache, machine)
+
+
+def test_what_cannot_be_trained_is_refused(cache: Cache, machine: Compute, tmp_path: Path) -> None:
+    with pytest.raises(MgralError, match="labelled pool is empty"):
+        mi_aod.train(network(), cache, [], UNLABELLED, PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
+    with pytest.raises(MgralError, match="needs two that differ"):
+        mi_aod.build(lambda _: detectors.build("tiny_ssd", ("a",), SIZE, {}, 0), 0)
