@@ -49,7 +49,7 @@ def signature() -> str:
 
 def of_run(run: Path) -> list[Job]:
     """All jobs of a run, by step and name. Raises MgralError if a benchmark is damaged."""
-    return [_job(run, path) for path in sorted(run.glob("benchmarks/*/*.tsv"))]
+    return [_job(run, path) for path in _benchmarks(run)]
 
 
 def of_cycle(folder: Path) -> list[Job]:
@@ -68,12 +68,16 @@ def of_cycle(folder: Path) -> list[Job]:
     run = folder.resolve().parents[2]
     ours = "|".join(map(re.escape, names))
     jobs = [
-        job
-        for job in of_run(run)
-        if re.fullmatch(rf"({ours})-\d+" if job.step == "proxy" else ours, job.name)  # proxies come in several jobs
+        _job(run, path)
+        for path in _benchmarks(run)
+        if re.fullmatch(rf"({ours})-\d+" if path.parent.name == "proxy" else ours, path.stem)  # several jobs of proxies
     ]
     order = list(cli.VERBS)
     return sorted(jobs, key=lambda job: order.index(job.step) if job.step in order else len(order))
+
+
+def _benchmarks(run: Path) -> list[Path]:
+    return sorted(run.glob("benchmarks/*/*.tsv"))
 
 
 def _job(run: Path, path: Path) -> Job:
