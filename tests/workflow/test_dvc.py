@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,7 @@ def test_metrics_plots_and_params_say_something(recorded: Checkout):
 
     recorded.edit(TINY, "iterations: 8", "iterations: 12")
     changed = printed_json(recorded, "dvc", "params", "diff", "--json")
-    assert changed == {TINY: {"search.iterations": {"old": 8, "new": 12}}}
+    assert changed == {TINY: {"search.iterations": {"old": 8, "new": 12, "diff": 4}}}
     assert "cycle@mgral-0-1" in recorded.call("dvc", "dag", "--mermaid")
 
 
@@ -107,17 +106,19 @@ def test_an_experiment_sets_a_parameter(recorded: Checkout):
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """The address of an S3 server on loopback, with an empty bucket ``runs``."""
     server = pytest.importorskip("moto.server", reason="needs the extras dev and s3: `make environment`")
     pytest.importorskip("dvc_s3", reason="needs the extra s3: `make environment`")
     import boto3
 
+    (tmp_path / "aws").touch()  # in place of the user's own settings
     for name, value in {
         "AWS_ACCESS_KEY_ID": "tests",
         "AWS_SECRET_ACCESS_KEY": "tests",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_CONFIG_FILE": str(tmp_path / "aws"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws"),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }.items():
