@@ -8,6 +8,9 @@
 configfile: "params/base.yaml"
 
 
+report: "workflow/report/run.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/dataset.smk"
 include: "workflow/rules/pool.smk"
@@ -35,6 +38,7 @@ rule all:
         each("metrics.json"),
         each("selected.json", cycles=SELECTING),
         f"{RUN}/curve.csv",
+        f"{RUN}/summary.json",
         f"{RUN}/report.html",
 
 

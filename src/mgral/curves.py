@@ -206,6 +206,21 @@ def summary(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float, int]
     return result
 
 
+def means(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """What each strategy is worth, as a mean over seeds: summary.json.
+
+    Args:
+        frame: as :func:`collect` gives it.
+
+    Returns:
+        strategy → measure (:data:`MEASURES`) → mean; None where it is undefined, as an area of one cycle is.
+    """
+    return {
+        strategy: {name: None if math.isnan(mean) else mean for name, (mean, _, _) in measures.items()}
+        for strategy, measures in summary(scores(frame)).items()
+    }
+
+
 def spread(values: Iterable[float]) -> tuple[float, float, int]:
     """Mean, sample standard deviation and count of the finite ``values``; NaN where undefined."""
     finite = [value for value in values if math.isfinite(value)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from mgral import arrays, cli, datasets, plugins, pools
+from mgral.files import write_json
 from mgral.pools import Pool
 from mgral.types import Boxes, Dataset, Detections, Embeddings, Image
 
@@ -75,6 +78,10 @@ PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *(text for key in PATHS f
         ),
         (["show", "none"], "none: no such file or folder"),
         (["show", "p.yaml"], "no file that a step made"),
+        (["show", "damaged/summary.json"], "summary.json: not what a step writes under that name"),
+        (["show", "damaged/search.csv"], "search.csv: not what a step writes under that name"),
+        (["show", "damaged/benchmarks/train/a.tsv"], "not a benchmark (columns s, max_rss)"),
+        (["show", "damaged/benchmarks"], "not the folder of a cycle or of a run"),
         (["check", "--params", "p.yaml"], "p.yaml: experiment: missing"),
     ],
 )
@@ -88,6 +95,9 @@ def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch
         json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
     )
     (tmp_path / "again.json").write_text(json.dumps({**SELECTED, "picks": [{"id": 1, "score": 1.0, "reason": {}}]}))
+    (tmp_path / "damaged/benchmarks/train").mkdir(parents=True)
+    for name in ("summary.json", "search.csv", "benchmarks/train/a.tsv"):
+        (tmp_path / "damaged" / name).write_text("[1]\n")
     before = sorted(tmp_path.iterdir())
     assert cli.main(arguments) == 2
     printed = capsys.readouterr()
@@ -127,12 +137,57 @@ def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, ca
     probs = np.full((1, 4), 0.25, np.float32)
     one = Detections(np.array([[1, 1, 9, 9]], np.float32), probs[0, :1], np.zeros(1, np.int64), probs)
     arrays.write_detections(dict.fromkeys(images, one), "softmax", "detections.npz")
-    Path("p.yaml").write_text(f"proxy: {{records: 2, generators: {{{kind}: 1}}}}\nbudget: {{batch: 1}}\n")
+    proxy = {"records": 2, "kind": "unlabelled", "replay_share": 0, "generators": {"random": 1, kind: 1}}
+    Path("p.yaml").write_text(json.dumps({"proxy": proxy, "budget": {"batch": 1}}))
     command = "draw --params p.yaml --dataset dataset.json --pool pool.json --embeddings embeddings.npz"
     assert cli.main([*command.split(), "--detections", "detections.npz", "--seed", "0", "--out", "b.json"]) == 2
     says = "mgral: detections.npz: is of 3 classes, the data set of 2; make it anew with `mgral embed`\n"
     assert capsys.readouterr().err == says
     assert not Path("b.json").exists()
+
+
+def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
+    run = tmp_path / "run"
+    for name, seconds, memory, host in [
+        ("train/random-0-1", 2.5, "100.00", "one"),
+        ("train/random-0-2", 4.0, "300.00", "two"),
+        ("pool/shared-0-0", 0.1, "NA", None),
+    ]:
+        for folder in ("benchmarks", "logs"):
+            (run / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / "benchmarks" / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t{memory}\n")
+        text = "step 1\n" + (f"done on {host} at 2026-01-02T03:04:05+00:00\n" if host else "")
+        (run / "logs" / f"{name}.log").write_text(text)
+    (run / "summary.json").write_text('{"random": {"mAP": 0.25, "auc_images": null}}')
+    assert cli.main(["show", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "summary.json:",
+        "  random: mAP 0.2500, auc_images undefined",
+        "jobs:",
+        "  train: 2 jobs, 6.5 s, at most 300 MiB on one, two",
+        "  pool: 1 job, 0.1 s",
+    ]
+    # the jobs of cycle 2, and not those of cycle 1
+    cycle = run / "random/seed-0/cycle-2"
+    cycle.mkdir(parents=True)
+    (cycle / "pool.json").write_text('{"cycle": 2, "labelled": [], "unlabelled": [7]}')
+    assert cli.main(["show", str(cycle)]) == 0
+    *_, heading, job = capsys.readouterr().out.splitlines()
+    assert heading == "jobs:"
+    assert job.split() == ["train", "random-0-2", "4.0", "s", "300", "MiB", "on", "two,", "2026-01-02T03:04:05+00:00"]
+
+
+def test_what_makes_a_file_signs_its_log(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    Path("p.json").write_text('{"strategies": ["random"], "seeds": [0], "cycles": 1}')
+    write_json("random/seed-0/cycle-0/metrics.json", {"images": 1, "boxes": 1, "test": {"mAP": 0.5, "AP50": 0.5}})
+    command = "curve --params p.json --run . --out curve.csv --summary summary.json"
+    with caplog.at_level("INFO"):
+        assert cli.main(command.split()) == 0
+    assert re.fullmatch(rf"done on {re.escape(platform.node())} at \d{{4}}-\S+\+00:00", caplog.messages[-1])
+    caplog.clear()
+    assert cli.main(["show", "curve.csv"]) == 0
+    assert caplog.messages == []
 
 
 def test_ground_truth_is_shown_to_those_alone_who_ask(tmp_path, monkeypatch):

@@ -162,3 +162,18 @@ def test_noise_needs_two_trainings_of_one_pool(tmp_path: Path) -> None:
         curves.noise(trainings(tmp_path, [(30, 0.1)]))
     with pytest.raises(MgralError, match="pools of 30 and 40 images"):
         curves.noise(trainings(tmp_path, [(40, 0.1), (30, 0.2)]))
+
+
+def test_means_over_seeds(run: Path) -> None:
+    means = curves.means(collected(run))
+    # last mAP: random (0.3 + 0.2)/2, entropy 0.4 in both; AP50 is twice that
+    assert means["random"]["mAP"] == pytest.approx(0.25)
+    assert means["entropy"]["AP50"] == pytest.approx(0.8)
+    # heights over images: random (0.2 + 0.3)/2 and (0.1 + 0.2)/2, their mean 0.2
+    assert means["random"]["auc_images"] == pytest.approx(0.2)
+
+
+def test_the_mean_area_of_one_cycle_is_undefined(run: Path) -> None:
+    assert curves.means(curves.collect(run, ["random"], [0], 1)) == {
+        "random": {"mAP": 0.2, "AP50": 0.4, "auc_images": None, "auc_boxes": None}
+    }

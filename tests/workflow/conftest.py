@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from checkouts import Checkout, copy_project
+from checkouts import TINY, Checkout, copy_project
 
 
 @pytest.fixture
@@ -26,5 +26,28 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture
 def checkout(finished: Checkout, tmp_path: Path) -> Checkout:
     """A copy of the finished run, to change."""
-    shutil.copytree(finished.root, tmp_path / "project", symlinks=True)
-    return Checkout(tmp_path / "project")
+    return duplicate(finished, tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def tracked(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A finished run that `make record` has taken into DVC, and git with it. Shared: look, and change nothing."""
+    copy = duplicate(finished, tmp_path_factory.mktemp("tracked") / "project")
+    environment = copy.root / ".venv"  # tell make that it is built: the commands are those that run the tests
+    environment.mkdir()
+    for stamp in (".pinned", ".ready"):
+        (environment / stamp).touch()
+    copy.call("make", "record", f"PARAMS={TINY}")
+    copy.git_commit()
+    return copy
+
+
+@pytest.fixture
+def recorded(tracked: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the recorded run, to change."""
+    return duplicate(tracked, tmp_path / "project")
+
+
+def duplicate(checkout: Checkout, to: Path) -> Checkout:
+    shutil.copytree(checkout.root, to, symlinks=True)
+    return Checkout(to)

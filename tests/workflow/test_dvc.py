@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkouts import TINY, Checkout
@@ -10,22 +13,6 @@ from checkouts import TINY, Checkout
 pytestmark = pytest.mark.slow
 
 CLEAN = "Data and pipelines are up to date."
-
-
-@pytest.fixture
-def recorded(checkout: Checkout) -> Checkout:
-    """A finished run that `make record` has taken into DVC."""
-    environment_is_there(checkout)
-    checkout.call("make", "record", f"PARAMS={TINY}")
-    return checkout
-
-
-def environment_is_there(checkout: Checkout) -> None:
-    """Tell make that the environment is built: the commands are those of the environment that runs the tests."""
-    folder = checkout.root / ".venv"
-    folder.mkdir()
-    for stamp in (".pinned", ".ready"):
-        (folder / stamp).touch()
 
 
 def test_after_record_there_is_nothing_to_do(recorded: Checkout):
@@ -36,10 +23,10 @@ def test_after_record_there_is_nothing_to_do(recorded: Checkout):
     assert CLEAN in text
     assert recorded.files("benchmarks/**/*.tsv") == made
     assert recorded.plan() == {}
-    state = recorded.call("git", "status", "--short", "--untracked-files=all")
-    assert {line.split()[-1] for line in state.splitlines()} >= {"dvc.lock"}
-    assert "data/runs" not in state
-    assert ".snakemake" not in state
+    in_git = recorded.call("git", "ls-files").splitlines()
+    assert "dvc.lock" in in_git
+    assert not [name for name in in_git if name.startswith(".snakemake/") and not name.endswith(".gitignore")]
+    assert not [name for name in in_git if name.startswith("data/runs/") and not name.endswith(".gitignore")]
 
 
 def test_record_refuses_results_of_other_parameters(recorded: Checkout):
@@ -53,14 +40,8 @@ def test_record_refuses_results_of_other_parameters(recorded: Checkout):
 
 def test_a_clone_knows_as_much(recorded: Checkout, tmp_path: Path):
     """In a clone nothing is to be done, and an edited parameter concerns what it concerned at home."""
-    recorded.call("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
-    recorded.call("dvc", "push", "--quiet")
-    recorded.git_commit()
-    recorded.call("git", "clone", "--quiet", str(recorded.root), str(tmp_path / "clone"))
-    clone = Checkout(tmp_path / "clone")
-    clone.call("dvc", "pull", "--quiet")
-    assert clone.plan() == {}
-    assert CLEAN in clone.call("dvc", "status")
+    clone = clone_by_way_of(str(tmp_path / "store"), recorded, tmp_path / "clone")
+    has_nothing_to_do(clone)
 
     clone.edit(TINY, "iterations: 8", "iterations: 12")
     text = clone.call("dvc", "repro")
@@ -71,5 +52,107 @@ def test_a_clone_knows_as_much(recorded: Checkout, tmp_path: Path):
     assert {"search/shared-0-0.tsv", "train/mgral-0-1.tsv"} <= again
     assert not {"train/shared-0-0.tsv", "train/random-0-1.tsv", "retrain/0.tsv", "proxy/shared-0-0-0.tsv"} & again
     assert len(clone.files("shared/seed-0/cycle-0/search.csv").popitem()[1].splitlines()) == 1 + 12
-    assert CLEAN in clone.call("dvc", "status")
-    assert clone.plan() == {}
+    has_nothing_to_do(clone)
+
+
+def test_a_clone_from_s3_has_nothing_to_do(recorded: Checkout, tmp_path: Path, s3: str):
+    """The store is a server on loopback that speaks S3's protocol."""
+    clone = clone_by_way_of("s3://runs/store", recorded, tmp_path / "clone", endpointurl=s3)
+    has_nothing_to_do(clone)
+    assert clone.files("**/selected.json") == recorded.files("**/selected.json")
+
+
+def test_metrics_plots_and_params_say_something(recorded: Checkout):
+    metrics = printed_json(recorded, "dvc", "metrics", "show", "--json")[""]["data"]
+    run = "data/runs/tiny"
+    assert set(metrics) == {f"{run}/summary.json", f"{run}/noise.json"}
+    summary = metrics[f"{run}/summary.json"]["data"]
+    last = recorded.files("curve.csv")["curve.csv"].decode().splitlines()[-1].split(",")
+    assert last[:3] == ["mgral", "0", "1"]  # one seed, so the mean over seeds is its value
+    assert summary["mgral"]["mAP"] == pytest.approx(float(last[5]), abs=1e-6)  # the curve has six decimals
+    assert set(summary) == {"random", "mgral"}
+
+    shown = printed_json(recorded, "dvc", "plots", "show", "--json")
+    assert not shown.get("errors")
+    plots = {name: found[0] for name, found in shown["data"].items()}
+    assert set(plots) == {
+        *("curve", "mgral-search", "mgral-table"),
+        *(f"{run}/figures/{name}.png" for name in ("per_class", "timings")),
+    }
+    rows = {name: plots[name]["content"]["data"]["values"] for name in ("curve", "mgral-search", "mgral-table")}
+    # tiny.yaml: two strategies of one seed and two cycles; one search of 8 iterations; a table of 4 records
+    assert [(row["strategy"], row["images"]) for row in rows["curve"]] == [
+        *(("random", "12"), ("random", "16"), ("mgral", "12"), ("mgral", "16"))
+    ]
+    assert [row["iteration"] for row in rows["mgral-search"]] == [str(k) for k in range(8)]
+    assert len([row for row in rows["mgral-table"] if "trained" in row]) == 4
+    assert "<DVC_METRIC" not in json.dumps(shown)
+
+    recorded.edit(TINY, "iterations: 8", "iterations: 12")
+    changed = printed_json(recorded, "dvc", "params", "diff", "--json")
+    assert changed == {TINY: {"search.iterations": {"old": 8, "new": 12, "diff": 4}}}
+    assert "cycle@mgral-0-1" in recorded.call("dvc", "dag", "--mermaid")
+
+
+def test_an_experiment_sets_a_parameter(recorded: Checkout):
+    """Asked for by DVC, done by Snakemake: another size of the proxies' jobs trains nothing again."""
+    before = recorded.files("benchmarks/**/*.tsv")
+    text = recorded.call("dvc", "exp", "run", "--name", "larger-jobs", "--set-param", f"{TINY}:proxy.per_job=4")
+    assert "Ran experiment(s): larger-jobs" in text
+    assert "per_job: 4" in (recorded.root / TINY).read_text()
+    assert "larger-jobs" in recorded.call("dvc", "exp", "list")
+    after = recorded.files("benchmarks/**/*.tsv")
+    again = {path for path in after if after[path] != before.get(path)}
+    assert again == {"benchmarks/report/all.tsv"}  # it prints all parameters
+    has_nothing_to_do(recorded)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of an S3 server on loopback, with an empty bucket ``runs``."""
+    server = pytest.importorskip("moto.server", reason="needs the extras dev and s3: `make environment`")
+    pytest.importorskip("dvc_s3", reason="needs the extra s3: `make environment`")
+    import boto3
+
+    (tmp_path / "aws").touch()  # in place of the user's own settings
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": str(tmp_path / "aws"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws"),
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    serving = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    serving.start()
+    try:
+        address = "http://{}:{}".format(*serving.get_host_and_port())
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="runs")
+        yield address
+    finally:
+        serving.stop()
+
+
+def clone_by_way_of(url: str, origin: Checkout, to: Path, **options: str) -> Checkout:
+    """Push to a DVC remote, clone with git, and pull there."""
+    origin.call("dvc", "remote", "add", "--default", "store", url)
+    for key, value in options.items():
+        origin.call("dvc", "remote", "modify", "store", key, value)
+    origin.call("dvc", "push", "--quiet")
+    origin.git_commit()
+    origin.call("git", "clone", "--quiet", str(origin.root), str(to))
+    clone = Checkout(to)
+    clone.call("dvc", "pull", "--quiet")
+    return clone
+
+
+def has_nothing_to_do(checkout: Checkout) -> None:
+    assert checkout.plan() == {}
+    assert CLEAN in checkout.call("dvc", "status")
+
+
+def printed_json(checkout: Checkout, *command: str) -> Any:
+    """The JSON that a command printed, whatever follows it."""
+    return json.JSONDecoder().raw_decode(checkout.call(*command).lstrip())[0]

@@ -145,9 +145,12 @@ def test_bad_parameters_are_refused_before_anything_runs(project: Checkout, text
     assert not list((project.root / "data").rglob("*.json"))
 
 
-def test_a_value_on_the_command_line_is_checked_like_one_in_a_file(project: Checkout):
-    answer = project.snakemake("--config", "cycles=0", fails=True)
-    assert "cycles: Input should be greater than or equal to 1" in answer
+def test_a_value_on_the_command_line_is_refused(project: Checkout):
+    """It would be in no file: neither DVC nor a clone would know of it."""
+    answer = project.snakemake("--config", "cycles=4", fails=True)
+    assert "--config cycles: parameters are set in files only" in answer
+    assert "write them to one in params/" in answer
+    assert "Traceback" not in answer
 
 
 def test_an_edited_annotation_file_is_imported_again(project: Checkout):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import platform
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from checkouts import TINY, Checkout, kill_when
@@ -37,6 +40,36 @@ def test_a_finished_run_has_its_results(finished: Checkout):
     ]
     assert b"<html" in finished.files("report.html")["report.html"]
     assert "figures/curve.png" in finished.files("figures/*")
+
+
+def test_the_folder_of_a_cycle_shows_what_was_made_when_and_where(finished: Checkout):
+    text = finished.call("mgral", "show", str(finished.run_folder / "mgral/seed-0/cycle-0"))
+    for part in (
+        "cycle 0: 12 labelled, 28 unlabelled images",  # tiny.yaml: train 40, initial 12
+        "4 batches: 1 random, 1 uncertain, 1 cluster, 1 class",
+        "8 iterations, reward",
+        "mgral, seed 0, cycle 0: 4 images",
+    ):
+        assert part in text
+    jobs = [line.split() for line in text.split("jobs:")[1].splitlines()[1:]]
+    # what all strategies share, then its own; the proxies in two jobs of two
+    assert [job[:2] for job in jobs] == [
+        *(["pool", "shared-0-0"], ["train", "shared-0-0"], ["embed", "shared-0-0"], ["draw", "shared-0-0"]),
+        *(["proxy", "shared-0-0-0"], ["proxy", "shared-0-0-2"], ["table", "shared-0-0"], ["search", "shared-0-0"]),
+        *(["select", "mgral-0-0"], ["share_agent", "mgral-0-0"]),
+        *(["share_detector", "mgral-0-0"], ["share_evidence", "mgral-0-0"]),
+    ]
+    assert all(platform.node() + "," in job for job in jobs if not job[0].startswith("share_"))
+
+
+def test_snakemake_reports_with_the_figures(finished: Checkout, tmp_path: Path):
+    finished.snakemake("--report", str(tmp_path / "snakemake.html"))
+    page = (tmp_path / "snakemake.html").read_bytes()
+    figures = finished.files("figures/*.png")
+    assert "figures/curve.png" in figures
+    for content in [*figures.values(), finished.files("report.html")["report.html"]]:
+        assert base64.b64encode(content) in page
+    assert b"The experiment is <strong>tiny</strong>" in page
 
 
 def test_a_second_run_does_nothing(finished: Checkout):

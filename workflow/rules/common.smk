@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,19 @@ from mgral import cli, codehash, plugins
 from mgral import params as parameters
 from mgral.errors import MgralError
 from mgral.strategies import IN_FILES
+from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+if workflow.config_settings.config:  # it would be in no file, so neither DVC nor a clone would know of it
+    raise WorkflowError(
+        f"--config {', '.join(workflow.config_settings.config)}: parameters are set in files only, which DVC records;"
+        " write them to one in params/ and name it with --configfile"
+    )
+
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method and shutil.which("conda") is None:
+    raise WorkflowError(
+        "--use-conda: conda is not on PATH; install it (24.7.1 or newer), or leave the flag out and the rules run in"
+        " the current environment, which `make environment` builds in .venv"
+    )
 
 BASE = "params/base.yaml"
 OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.relpath(path) != BASE]
@@ -69,9 +83,11 @@ NEEDS = {label: plugins.load("strategies", strategy.plugin).NEEDS for label, str
 SEARCHERS = [label for label in STRATEGIES if "agent" in NEEDS[label]]
 
 # What lies beside the strategies' folders, for DVC; the rest is the data set and the cycles.
-RESULTS = ["curve.csv", "report.html", "figures", "benchmarks"]
+RESULTS = ["curve.csv", "summary.json", "report.html", "figures", "benchmarks", "logs"]
+METRICS = ["summary.json"]
 if EXPERIMENT.noise.repeats:
     RESULTS += ["noise.json", "noise"]
+    METRICS += ["noise.json"]
 
 # Fixed by a parameter and not by what the machine can spare: the order of sums, and with it the last bits of a
 # result, changes with the number of threads. A job gets them from its parameters.
@@ -295,3 +311,12 @@ def tracked_cycles():
             "files": ["metrics.json", "selected.json"] if cycle in SELECTING else ["metrics.json"],
             "after": f"{before}/selected.json" if cycle else f"{RUN}/shared/seed-{seed}/cycle-0",
         }
+
+
+def searched_folders():
+    """The cycles in which an agent was trained, by strategy; of the first seed, as in the report's gallery."""
+    if not SELECTING:
+        return {}
+    return {
+        label: [CYCLE.format(strategy=label, seed=SEEDS[0], cycle=cycle) for cycle in SELECTING] for label in SEARCHERS
+    }

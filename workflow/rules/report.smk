@@ -1,4 +1,4 @@
-# What a run shows: the curve as a table, and the report.
+# What a run shows: the curve as a table, and the report. Those marked report() are also in `snakemake --report`.
 
 
 localrules:
@@ -9,7 +9,13 @@ rule curve:
     input:
         each("metrics.json"),
     output:
-        f"{RUN}/curve.csv",
+        curve=report(
+            f"{RUN}/curve.csv",
+            caption="../report/curve.rst",
+            category="Run",
+            labels={"result": "learning curves, as a table"},
+        ),
+        summary=f"{RUN}/summary.json",
     log:
         f"{RUN}/logs/curve/all.log",
     benchmark:
@@ -20,7 +26,8 @@ rule curve:
         settings=settings("curve"),
         code=code("curve"),
     shell:
-        'mgral curve --params - --run "$(dirname {output})" --out {output} <<< {params.settings:q} 2> {log}'
+        'mgral curve --params - --run "$(dirname {output.curve})" --out {output.curve} --summary {output.summary}'
+        " <<< {params.settings:q} 2> {log}"
 
 
 # It also reads the benchmarks of the jobs before it, for the time that each step took. They are no inputs: a
@@ -35,8 +42,19 @@ rule report:
         f"{RUN}/dataset/dataset.json",
         [f"{RUN}/noise.json"] if EXPERIMENT.noise.repeats else [],
     output:
-        page=f"{RUN}/report.html",
-        figures=directory(f"{RUN}/figures"),
+        page=report(
+            f"{RUN}/report.html",
+            caption="../report/page.rst",
+            category="Run",
+            labels={"result": "report"},
+        ),
+        figures=report(
+            directory(f"{RUN}/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         f"{RUN}/logs/report/all.log",
     benchmark:

@@ -21,5 +21,8 @@ rule track:
         shared=shared_targets(),
         cycles=list(tracked_cycles()),
         results=RESULTS,
+        metrics=METRICS,
+        searched=searched_folders(),
+        figures=["per_class", "timings"],
     template_engine:
         "jinja2"

@@ -38,6 +38,10 @@ VERBS = {
     "show": "print what a step made",
 }
 
+LOOKING = {"list", "check", "show"}  # they print and make nothing; the log of the others ends with host and hour
+
+_log = logging.getLogger(__name__)
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -75,6 +79,10 @@ def _run(arguments: list[str]) -> int:
     parser = _Parser(prog=f"mgral {verb}", description=implementation.__doc__, allow_abbrev=False)
     implementation.add_arguments(parser)
     implementation.run(parser.parse_args(rest))
+    if verb not in LOOKING:
+        from mgral.cli import _jobs
+
+        _log.info(_jobs.signature())
     return 0
 
 

@@ -1,8 +1,9 @@
-"""Collect the metrics of a run into curve.csv."""
+"""Collect the metrics of a run into curve.csv, and what each strategy is worth into summary.json."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.params import Strategy
@@ -20,11 +21,15 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "run")
     _arguments.add_out(parser, "curve.csv to write")
+    parser.add_argument("--summary", required=True, type=Path, help="summary.json to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral import curves
+    from mgral.files import write_json
 
     params = _arguments.read_params(Params, arguments.params)
     labels = [strategy.name for strategy in params.strategies]
-    curves.write(curves.collect(arguments.run, labels, params.seeds, params.cycles), arguments.out)
+    frame = curves.collect(arguments.run, labels, params.seeds, params.cycles)
+    curves.write(frame, arguments.out)
+    write_json(arguments.summary, curves.means(frame))
