@@ -47,6 +47,8 @@ for chunk in CHUNKS:
         conda:
             ENV_OF_DETECTOR
         threads: THREADS
+        resources:
+            gpu=GPU,
         params:
             settings=settings("proxy"),
             code=code("proxy", DETECTOR, SEMI),

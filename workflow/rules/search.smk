@@ -23,6 +23,8 @@ rule search:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         settings=settings("search"),
         code=code("search", DETECTOR, SEMI),
