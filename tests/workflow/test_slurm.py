@@ -76,9 +76,6 @@ def reason_to_skip() -> str | None:
 @pytest.fixture
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A running Slurm of one node, two processors and two GPUs. Afterwards no process and no file of it is left."""
-    reason = reason_to_skip()
-    if reason is not None:
-        pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
     for parent in (folder, folder.parent):
         parent.chmod(0o755)  # munged wants a socket that all users can reach
@@ -119,6 +116,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         GRES.unlink(missing_ok=True)
 
 
+@pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
 def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(slurm, project: Checkout, finished: Checkout):
     """One of the two proxy jobs is killed, with all that runs in it, as by a node that fails; it is submitted again."""
     targets = [str((project.run_folder / name).relative_to(project.root)) for name in [*SELECTED, LAST]]
