@@ -20,6 +20,9 @@ CREATE = "$(PYTHON)" -m venv
 INSTALL = $(VENV)/bin/python -m pip install
 endif
 
+COMPILE = uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock"
+
 CONFIG := $(if $(PARAMS),--configfile $(PARAMS))
 SMK := Snakefile workflow
 
@@ -77,9 +80,9 @@ $(READY): $(PINNED) pyproject.toml
 clean-env: ## remove .venv
 	rm -rf $(VENV)
 
-lock: ## resolve the pins in requirements/all.txt anew (needs uv)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" \
+lock: ## resolve the pins in requirements/all.txt and kubernetes.txt anew (needs uv)
+	$(COMPILE) --extra report --extra workflow --extra slurm --extra dev \
 	  pyproject.toml requirements/pins.in --output-file requirements/all.txt
+	$(COMPILE) --constraint requirements/all.txt requirements/kubernetes.in --output-file requirements/kubernetes.txt
 
 include mmdet.mk

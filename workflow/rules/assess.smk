@@ -17,6 +17,8 @@ rule assess:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         settings=settings("assess"),
         code=code_of_assessment,

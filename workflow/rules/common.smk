@@ -98,6 +98,16 @@ OWN_ENVIRONMENT = EXPERIMENT.detector.name == "mmdet"
 ENV_OF_DETECTOR = "../envs/mmdet.yaml" if OWN_ENVIRONMENT else "../envs/mgral.yaml"
 MGRAL = "workflow/scripts/mgral-mmdet" if OWN_ENVIRONMENT else "mgral"
 
+# What holds a detector leases a GPU, if there is one: which one, the job learns when it runs. The command is the same
+# with and without GPUs, and the shares (resources) are nothing that Snakemake reruns a step for.
+if EXPERIMENT.machine.device != "cpu":
+    MGRAL = f"workflow/scripts/lease.py {MGRAL}"
+
+# The share of a job: counted where a run is given GPUs (--resources gpu=2) or must have them; None is no share at all,
+# so that a cluster without GPUs is not asked for one.
+GIVEN_GPUS = EXPERIMENT.machine.device == "auto" and "gpu" in workflow.global_resources
+GPU = 1 if GIVEN_GPUS or EXPERIMENT.machine.device == "cuda" else None
+
 FORMAT, DETECTOR, SEMI, *_ = plugin_modules(EXPERIMENT)
 GENERATED = EXPERIMENT.dataset.format == "synthetic"
 ANNOTATIONS = {".json", ".xml", ".txt", ".csv", ".yaml", ".yml"}

@@ -17,6 +17,8 @@ rule embed:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         settings=settings("embed"),
         code=code("embed", DETECTOR),

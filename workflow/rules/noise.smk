@@ -20,6 +20,8 @@ rule retrain:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         settings=settings("train"),
         code=code("train", DETECTOR),

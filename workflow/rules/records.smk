@@ -41,6 +41,8 @@ rule activations:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         kind="unlabelled",
         settings=settings("activations"),
@@ -76,6 +78,8 @@ for some in PROXIES:
             conda:
                 ENV_OF_DETECTOR
             threads: THREADS
+            resources:
+                gpu=GPU,
             params:
                 kind=some.kind,
                 out=f"{CYCLE}/{some.folder}",

@@ -22,6 +22,8 @@ rule search:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         how="",
         settings=settings("search"),

@@ -17,6 +17,8 @@ rule train:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         settings=settings("train"),
         code=code("train", DETECTOR),

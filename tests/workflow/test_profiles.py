@@ -1,0 +1,71 @@
+"""The profiles: Snakemake accepts every key, and the rules that they name are there."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+
+import pytest
+import yaml
+from checkouts import Checkout
+
+DETECTOR_RULES = {"train", "retrain", "embed", "proxy", "search", "assess"}
+PLUGINS = {
+    "default": "snakemake",
+    "slurm": "snakemake_executor_plugin_slurm",
+    "kubernetes": "snakemake_executor_plugin_kubernetes",
+}
+
+
+@pytest.fixture(params=sorted(PLUGINS))
+def profile(request: pytest.FixtureRequest) -> str:
+    if importlib.util.find_spec(PLUGINS[request.param]) is None:
+        pytest.skip(f"{PLUGINS[request.param]} is absent; its pins are in requirements/")
+    return request.param
+
+
+def shares(text: str) -> dict[str, bool]:
+    """Of a dry run's jobs: whether the rule takes a share of the GPUs; chunks of proxies count as ``proxy``."""
+    found = {}
+    for body in re.split(r"^ *(?:local)?rule ", text, flags=re.MULTILINE)[1:]:
+        rule = re.sub(r"^proxy_.*\d+$", "proxy", body.partition(":")[0])
+        found[rule] = re.search(r"^ *resources: .*\bgpu=1\b", body, re.MULTILINE) is not None
+    return found
+
+
+def test_a_profile_is_accepted_and_asks_for_gpus_only_where_it_is_told_to(project: Checkout, profile):
+    without = shares(project.snakemake("--profile", f"profiles/{profile}", "--dry-run"))
+    assert not any(without.values())
+    given = shares(project.snakemake("--profile", f"profiles/{profile}", "--dry-run", "--resources", "gpu=2"))
+    assert {rule for rule, share in given.items() if share} == DETECTOR_RULES
+    assert set(given) == set(without)
+
+
+@pytest.mark.parametrize("name", sorted(PLUGINS))
+def test_a_profile_names_rules_that_there_are(project: Checkout, name):
+    """Snakemake takes the resources and the group of an unknown rule in silence."""
+    content = yaml.safe_load((project.root / f"profiles/{name}/profile.yaml").read_text())
+    named = set(content.get("set-resources", {})) | {entry.split("=")[0] for entry in content.get("groups", [])}
+    assert named <= set(project.snakemake("--list-rules").split())
+
+
+@pytest.mark.parametrize(
+    ("device", "arguments", "share", "leased"),
+    [
+        ("cpu", ["--resources", "gpu=2"], False, False),  # told to leave GPUs alone
+        ("cuda", [], True, True),  # cannot do without
+        ("auto", [], False, True),  # leases one if the machine has any
+    ],
+)
+def test_the_device_says_what_a_detector_asks_for(project: Checkout, device, arguments, share, leased):
+    (project.root / "params/device.yaml").write_text(f"experiment: device\nmachine: {{device: {device}}}\n")
+    text = project.snakemake("--dry-run", "--printshellcmds", *arguments, params="params/device.yaml")
+    assert {rule for rule, has in shares(text).items() if has} == (DETECTOR_RULES if share else set())
+    assert ("lease.py mgral train" in text) == leased
+    assert "lease.py mgral select" not in text
+
+
+@pytest.mark.slow
+def test_giving_a_run_gpus_trains_nothing_again(finished: Checkout):
+    text = finished.snakemake("--dry-run", "--resources", "gpu=2")
+    assert "Nothing to be done" in text
