@@ -131,3 +131,14 @@ def test_looks_differ_and_the_reference_is_grey() -> None:
     assert list(found) == names
     assert found["random"].colour == figures.GREY
     assert len(set(found.values())) == len(names)
+
+
+def test_ways_to_price_the_same_records_are_averaged_over_tables() -> None:
+    # MAE (0.01 + 0.02) / 2; rank correlation of the one table in which it is defined
+    def row(surrogate: str, mae: float, spearman: float | None) -> dict[str, object]:
+        return {"representation": "embedding", "surrogate": surrogate, "mae": mae, "spearman": spearman}
+
+    audits = [[row("nearest", 0.01, 0.3), row("gp", 0.03, -0.2)], [row("nearest", 0.02, None), row("gp", 0.03, -0.4)]]
+    table = tables.comparison([Cell("mgral", seed, 0, {"comparison": rows}) for seed, rows in enumerate(audits)])
+    assert list(table.header) == ["representation", "nearest", "gp"]
+    assert table.rows == [["embedding", "0.0150 (ρ +0.30)", "0.0300 (ρ −0.30)"]]

@@ -103,7 +103,7 @@ def searches(cells: Sequence[Cell]) -> Table:
         tenth = max(1, len(reward) // 10)
         first, last = reward.iloc[:tenth].mean(), reward.iloc[-tenth:].mean()
         priced = [f"{cell.value[key].sum():.0f}" for key in ("estimated", "trained", "far")]
-        means = [number(first, 4), number(last, 4), signed(last - first, 4)]
+        means = [signed(first, 4), signed(last, 4), signed(last - first, 4)]
         rows.append([str(cell.cycle), str(cell.seed), *means, *priced])
     return Table(header, rows)
 
