@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all                                     the demo, on generated data (params/base.yaml)
 #   snakemake --cores all --configfile params/bccd.yaml       another experiment; its keys override the demo's
+#   snakemake --cores all compare                             the same: all strategies and seeds, and one report
 #   snakemake --cores all next                                also choose the batch that follows the last cycle
 
 
@@ -23,6 +24,7 @@ include: "workflow/rules/track.smk"
 
 localrules:
     all,
+    compare,
     next,
 
 
@@ -32,6 +34,12 @@ rule all:
         each("metrics.json"),
         each("selected.json", cycles=SELECTING),
         f"{RUN}/curve.csv",
+        f"{RUN}/report.html",
+
+
+rule compare:
+    input:
+        f"{RUN}/comparison.json",
         f"{RUN}/report.html",
 
 

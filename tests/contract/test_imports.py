@@ -21,6 +21,7 @@ LEVELS = {
         "records",
         "selections",
         "curves",
+        "comparison",
         "augment",
         "compute",
         "representations",

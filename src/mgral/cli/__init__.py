@@ -28,6 +28,7 @@ VERBS = {
     "select": "select the next batch",
     "noise": "measure the spread between trainings of one pool",
     "curve": "collect the metrics of a run",
+    "compare": "compare the strategies of a run",
     "report": "write the report of a run",
     "list": "print the names of plug-ins",
     "check": "check the parameters of an experiment",
