@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all                                     the demo, on generated data (params/base.yaml)
 #   snakemake --cores all --configfile params/bccd.yaml       another experiment; its keys override the demo's
+#   snakemake --cores all forecast                            what that will take: trainings, hours, disk
 #   snakemake --cores all compare                             the same: all strategies and seeds, and one report
 #   snakemake --cores all next                                also choose the batch that follows the last cycle
 
@@ -19,6 +20,7 @@ include: "workflow/rules/search.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/noise.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/forecast.smk"
 include: "workflow/rules/track.smk"
 
 

@@ -22,6 +22,7 @@ LEVELS = {
         "selections",
         "curves",
         "comparison",
+        "forecast",
         "augment",
         "compute",
         "representations",
@@ -33,7 +34,7 @@ LEVELS = {
     5: ["evaluation", "inference"],
     6: ["training"],
     7: ["strategies"],
-    8: ["generators"],
+    8: ["generators", "probe"],
     9: ["cli"],
 }
 SIDE = {
