@@ -48,7 +48,7 @@ def test_a_lost_race_is_told() -> None:
     totals, compared = judged({"random": [0.4] * 3, "entropy": [0.3, 0.32, 0.31], "mgral": [0.36, 0.38, 0.37]})
     first, remark = words.headline(totals, compared, 60)
     assert first == (
-        "Nothing beats random: it ends at 0.400 test mAP with 60 labelled images; mgral comes nearest with −0.030."
+        "Nothing ends above random: 0.400 test mAP with 60 labelled images; mgral comes nearest with −0.030."
     )
     assert remark.startswith(
         "mgral at the last cycle: worse than random by 0.030 (95 % interval −0.055 to −0.005, 3 seeds)."

@@ -43,7 +43,7 @@ def test_baselines_neither_learn_nor_cheat(project: Checkout):
 
 def test_the_forecast_counts_the_jobs_of_a_dry_run(project: Checkout):
     jobs = project.plan("all")
-    text = project.snakemake("forecast")
+    text = project.snakemake("--", "forecast")
     total = sum(jobs.values())
     assert f"tiny: {total} jobs, from nothing" in text
     found = {name: int(count) for name, count in re.findall(r"^  (\w+) +(\d+) +[\d.]+ \w+ +[\d.]+ \w+$", text, re.M)}

@@ -77,7 +77,7 @@ def headline(totals: Summary, compared: Comparison, images: int) -> tuple[str, s
     rival = best if best in rivals else max(rivals, key=lambda name: rivals[name].mean or 0.0)
     gain = signed(rivals[rival].mean)
     if best == reference:
-        first = f"Nothing beats {reference}: it ends at {level}; {rival} comes nearest with {gain}."
+        first = f"Nothing ends above {reference}: {level}; {rival} comes nearest with {gain}."
     else:
         first = f"{best} ends highest: {level}, {gain} against {reference}."
     places = [(f"{rival} at the last cycle", "mAP"), ("Over the whole curve, image for image", "auc_images")]
