@@ -16,6 +16,7 @@ import torch
 from mgral import arrays, compute, detectors, images, seeds
 from mgral.agent import search
 from mgral.agent.policy import Policy
+from mgral.errors import MgralError
 from mgral.evaluation import evaluate
 from mgral.forecast import Timing
 from mgral.images import Cache
@@ -42,10 +43,12 @@ def run(dataset: Dataset, params: Params) -> Timing:
         params: the experiment.
 
     Raises:
-        MgralError: an image cannot be read, or an option is unfit.
+        MgralError: there are too few images, one cannot be read, or an option is unfit.
     """
     machine = compute.prepare(params.machine)
     few = _some(dataset)
+    if len(few.ids("train")) < 2 or not few.ids("val"):
+        raise MgralError("dataset: a probe needs two images in train and one in val; give val a share (dataset.splits)")
     clock = _clock(machine, params.machine.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -10,6 +10,7 @@ import pytest
 from mgral import cli, forecast, params, probe
 from mgral.errors import MgralError
 from mgral.files import write_json
+from mgral.types import Dataset, Image
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = forecast.Sizes(train=100, val=20, test=30)
@@ -110,6 +111,12 @@ def test_a_straight_line_is_found() -> None:
     # 3 s and half a second a step
     work, slope = probe._line(lambda call: call(), lambda steps: 3 + 0.5 * steps)  # type: ignore[arg-type, return-value]
     assert (work, slope) == pytest.approx((3, 0.5))
+
+
+def test_a_probe_needs_images_for_rewards(tiny: params.Params, tmp_path: Path) -> None:
+    images = {i: Image(i, f"{i}.jpg", 40, 30, "train") for i in (1, 2, 3)}
+    with pytest.raises(MgralError, match="two images in train and one in val"):
+        probe.run(Dataset(("cat",), images, {}, tmp_path), tiny)
 
 
 def test_the_verb_times_the_real_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
