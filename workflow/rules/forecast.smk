@@ -6,8 +6,8 @@ import sys
 # The jobs are those of a graph that Snakemake resolves for these very parameters, as if nothing had been made yet.
 rule forecast:
     input:
-        f"{RUN}/dataset/dataset.json",
         source_images(),
+        dataset=f"{RUN}/dataset/dataset.json",
     log:
         f"{RUN}/logs/forecast/all.log",
     conda:
@@ -21,5 +21,5 @@ rule forecast:
         "folder=$(mktemp -d) && trap 'rm -r \"$folder\"' EXIT && cat > $folder/params.json <<< {params.settings:q} && "
         "{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile $folder/params.json -- all"
         " > $folder/graph.json 2> {log} && "
-        f"{MGRAL} forecast --params $folder/params.json --dataset {{input[0]}} --graph $folder/graph.json"
+        f"{MGRAL} forecast --params $folder/params.json --dataset {{input.dataset}} --graph $folder/graph.json"
         " --cores {params.cores} 2>> {log}"
