@@ -81,7 +81,7 @@ clean-env: ## remove .venv
 	rm -rf $(VENV)
 
 lock: ## resolve the pins in requirements/all.txt and kubernetes.txt anew (needs uv)
-	$(COMPILE) --extra report --extra workflow --extra slurm --extra dev \
+	$(COMPILE) --extra report --extra workflow --extra s3 --extra slurm --extra dev \
 	  pyproject.toml requirements/pins.in --output-file requirements/all.txt
 	$(COMPILE) --constraint requirements/all.txt requirements/kubernetes.in --output-file requirements/kubernetes.txt
 

@@ -2,6 +2,8 @@
 #
 #   snakemake --cores all                                     the demo, on generated data (params/base.yaml)
 #   snakemake --cores all --configfile params/bccd.yaml       another experiment; its keys override the demo's
+#   snakemake --cores all forecast                            what that will take: trainings, hours, disk
+#   snakemake --cores all compare                             the same: all strategies and seeds, and one report
 #   snakemake --cores all next                                also choose the batch that follows the last cycle
 
 
@@ -24,11 +26,13 @@ include: "workflow/rules/select.smk"
 include: "workflow/rules/assess.smk"
 include: "workflow/rules/noise.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/forecast.smk"
 include: "workflow/rules/track.smk"
 
 
 localrules:
     all,
+    compare,
     next,
 
 
@@ -39,6 +43,12 @@ rule all:
         each("selected.json", cycles=SELECTING),
         f"{RUN}/curve.csv",
         f"{RUN}/summary.json",
+        f"{RUN}/report.html",
+
+
+rule compare:
+    input:
+        f"{RUN}/comparison.json",
         f"{RUN}/report.html",
 
 

@@ -1,6 +1,6 @@
 """Learning curves: the metrics of a run in one table, areas under the curves, differences to a reference.
 
-Mean, standard deviation and number of seeds only; no interval is claimed from a handful of seeds.
+Mean, standard deviation and number of seeds only; the intervals are :mod:`mgral.comparison`'s.
 """
 
 from __future__ import annotations
@@ -100,6 +100,11 @@ def read(path: str | Path) -> pd.DataFrame:
         raise MgralError(f"{path}: not a table of curves; make it anew with `mgral curve`") from None
     if list(frame.columns) != COLUMNS:
         raise MgralError(f"{path}: its columns must be {', '.join(COLUMNS)}; make it anew with `mgral curve`")
+    for row in frame[frame.duplicated(["strategy", "seed", "cycle"])].itertuples():
+        cell = f"{row.strategy}, seed {row.seed}, cycle {row.cycle}"
+        raise MgralError(f"{path}: {cell} stands twice; make it anew with `mgral curve`")
+    if not frame[["mAP", "AP50"]].apply(lambda column: column.between(0, 1)).all(axis=None):
+        raise MgralError(f"{path}: mAP and AP50 must lie in 0..1; make it anew with `mgral curve`")
     return frame
 
 
@@ -128,6 +133,22 @@ def noise(paths: Iterable[Path]) -> dict[str, Any]:
         mean, deviation, _ = spread(values)
         result[key] = {"mean": mean, "deviation": deviation, "values": values}
     return result
+
+
+def read_noise(path: str | Path) -> dict[str, Any]:
+    """Read ``noise.json``, what :func:`noise` gave.
+
+    Raises:
+        MgralError: missing, or not such a file.
+    """
+    found = read_json(path)
+    try:
+        numbers = [found["images"], found["repeats"], found["mAP"]["deviation"]]
+    except (KeyError, TypeError):
+        numbers = []
+    if not numbers or not all(isinstance(number, int | float) and number >= 0 for number in numbers):
+        raise MgralError(f"{path}: lacks images, repeats or the deviation of mAP; make it anew with `mgral noise`")
+    return dict(found)
 
 
 def area(x: npt.ArrayLike, y: npt.ArrayLike, until: float) -> float:

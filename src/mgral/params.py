@@ -230,6 +230,12 @@ class Search(Settings):
         return self
 
 
+class Report(Settings):
+    """What the report shows beside the run."""
+
+    protocol: Literal["none", "voc07+12_ssd300", "coco_retinanet"]
+
+
 class Machine(Settings):
     threads: Positive
     precision: Literal["auto", "fp32", "bf16"]
@@ -254,6 +260,7 @@ class Params(Settings):
     table: Table
     agent: Agent
     search: Search
+    report: Report
     machine: Machine
 
     @model_validator(mode="after")

@@ -23,6 +23,8 @@ LEVELS = {
         "spreads",
         "selections",
         "curves",
+        "comparison",
+        "forecast",
         "augment",
         "compute",
         "representations",
@@ -35,7 +37,7 @@ LEVELS = {
     6: ["evaluation", "inference"],
     7: ["training"],
     8: ["strategies"],
-    9: ["generators"],
+    9: ["generators", "probe"],
     10: ["cli"],
 }
 SIDE = {

@@ -12,11 +12,13 @@ import pytest
 import yaml
 from PIL import Image as Picture
 
-from mgral import report
+from mgral import comparison, curves, datasets, report, selections
 from mgral.curves import cycle_folder
 from mgral.errors import MgralError
 from mgral.files import read_json, write_json
 from mgral.params import Params
+from mgral.selections import Selection
+from mgral.types import Pick
 
 BASE = Path(__file__).resolve().parents[2] / "params" / "base.yaml"
 CLASSES = ["cat", "<dog> & co"]
@@ -35,6 +37,7 @@ def run(tmp_path: Path) -> Path:
     """Two strategies, two seeds, two cycles, ten images of 40 × 30 pixels with one box each."""
     folder = tmp_path / "run"
     write_dataset(folder / "dataset" / "dataset.json", tmp_path / "images")
+    dataset = datasets.read(folder / "dataset" / "dataset.json")
     for strategy, final in FINAL.items():
         for seed in (0, 1):
             for cycle, value in enumerate((0.2, final + 0.02 * seed)):
@@ -42,16 +45,24 @@ def run(tmp_path: Path) -> Path:
                 content = {"cycle": cycle, "images": 2 + 2 * cycle, "boxes": 2 + 2 * cycle}
                 here = cycle_folder(folder, strategy, seed, cycle)
                 write_json(here / "metrics.json", {**content, "val": scores, "test": scores})
-            picks = [
-                {"id": i, "file_name": f"{i}.jpg", "score": 1 / i, "reason": {"mean_entropy": 1.23456}} for i in (3, 4)
-            ]
-            write_json(cycle_folder(folder, strategy, seed, 0) / "selected.json", {"picks": picks})
+            selection = Selection(
+                strategy, strategy, seed, 0, 2, [Pick(i, 1 / i, {"mean_entropy": 1.23456}) for i in (3, 4)]
+            )
+            selections.write(selection, dataset, cycle_folder(folder, strategy, seed, 0) / "selected.json")
     for seed in (0, 1):
         write_search(cycle_folder(folder, "mgral", seed, 0))
     benchmark = folder / "benchmarks" / "train" / "mgral.tsv"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("s\th:m:s\n12.5\t0:00:12\n")
+    compare(folder, list(FINAL), cycles=2)
     return folder
+
+
+def compare(run: Path, strategies: list[str], cycles: int, noise: dict[str, Any] | None = None) -> None:
+    """Write the run's comparison.json; all strategies but mgral are baselines."""
+    frame = curves.collect(run, strategies, [0, 1], cycles)
+    baselines = [name for name in strategies if name != "mgral"]
+    comparison.write(comparison.compare(frame, "random", baselines, noise), run / "comparison.json")
 
 
 def write_dataset(path: Path, root: Path) -> None:
@@ -135,7 +146,8 @@ def test_every_part_is_there(run: Path, params: Params) -> None:
     page, _ = build(run, params)
     # random ends at 0.30 and 0.32, mgral at 0.34 and 0.36: +0.04 in both seeds
     assert "mgral ends highest: 0.350 test mAP with 4 labelled images, +0.040 against random." in page.text
-    assert "mgral +0.040 +0.040 +0.040 ± 0.000" in page.text
+    assert "mgral better than random by 0.020 (95 % interval +0.020 to +0.020, 2 seeds)" in page.text
+    assert "mgral +0.040 +0.040 +0.040 +0.040 to +0.040 0.000 better" in page.text
     # areas by trapezoids: (0.2 + 0.3)/2 = 0.25 and (0.2 + 0.32)/2 = 0.26
     assert "random 0.310 ± 0.014 0.620 ± 0.028 0.255 ± 0.007 0.255 ± 0.007 2" in page.text
     for part in (
@@ -157,6 +169,7 @@ def test_every_figure_is_written(run: Path, params: Params) -> None:
     figures = {path.name for path in (run / "figures").iterdir()}
     assert figures == {
         "curve.png", "curve_boxes.png", "curve_ap50.png", "curve_ap50_boxes.png", "per_class.png",
+        "difference_random_mAP.png", "difference_random_auc_images.png", "difference_random_auc_boxes.png",
         "class_balance.png", "table_mgral.png", "search_mgral.png", "timings.png",
     }  # fmt: skip
     for name in figures:
@@ -186,12 +199,47 @@ def test_a_single_cycle_has_no_picks(run: Path, params: Params) -> None:
     single = params.model_copy(update={"cycles": 1})
     for path in run.glob("*/seed-*/cycle-0/selected.json"):
         path.unlink()
+    compare(run, list(FINAL), cycles=1)
     page, _ = build(run, single)
     assert "What was picked" not in page.text
     assert "random 0.200 ± 0.000 0.400 ± 0.000 – – 2" in page.text
+    assert "no detectable difference to random (0.000, 95 % interval 0.000 to 0.000, 2 seeds)" in page.text
 
 
-@pytest.mark.parametrize("name", ["mgral/seed-1/cycle-1/metrics.json", "mgral/seed-1/cycle-0/selected.json"])
+def test_many_strategies_have_panels_of_their_own(run: Path, params: Params) -> None:
+    names = ["random", "entropy", "coreset", "cdal", "ebal", "mgral"]
+    for name in names[1:-1]:
+        shutil.copytree(run / "random", run / name)
+    compare(run, names, cycles=2, noise={"mAP": {"deviation": 0.01}})
+    many = Params.parse({**params.model_dump(mode="json"), "strategies": names}, "test:")
+    page, _ = build(run, many)
+    assert "Each strategy by itself" in page.text
+    assert {"curve_apart.png", "curve_boxes_apart.png"} <= {path.name for path in (run / "figures").iterdir()}
+    assert "Against random, which is also the best baseline" in page.text
+    assert "corrected for the 5 comparisons of a table" in page.text
+
+
+def test_published_curves_are_labelled_as_such(run: Path, params: Params) -> None:
+    plain, _ = build(run, params)
+    assert "published" not in plain.text.partition("Parameters")[0]
+    before = (run / "figures/curve_ap50.png").read_bytes()
+    protocol = Params.parse({**params.model_dump(mode="json"), "report": {"protocol": "voc07+12_ssd300"}}, "test:")
+    page, _ = build(run, protocol)
+    assert "published curves (SSD300, VOC07+12, AP50), read off figures to about ± 0.3 points (MI-AOD: as printed)" in (
+        page.text
+    )
+    assert (run / "figures/curve_ap50.png").read_bytes() != before
+
+
+def test_a_comparison_of_other_strategies_is_refused(run: Path, params: Params) -> None:
+    compare(run, ["random"], cycles=2)
+    with pytest.raises(MgralError, match=r"comparison\.json: of other strategies or seeds"):
+        build(run, params)
+
+
+@pytest.mark.parametrize(
+    "name", ["mgral/seed-1/cycle-1/metrics.json", "mgral/seed-1/cycle-0/selected.json", "comparison.json"]
+)
 def test_a_missing_required_file_is_named(run: Path, params: Params, name: str) -> None:
     (run / name).unlink()
     with pytest.raises(MgralError, match=rf"{name}: no such file") as error:

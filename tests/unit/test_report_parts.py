@@ -6,15 +6,19 @@ import base64
 import io
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from mgral import selections
+from mgral.comparison import Difference
 from mgral.errors import MgralError
-from mgral.files import write_json
-from mgral.report import figures, gallery, parts, sources, tables
+from mgral.params import Report
+from mgral.report import figures, gallery, parts, published, sources, tables
 from mgral.report.sources import Cell
+from mgral.selections import Selection
 from mgral.types import Boxes, Dataset, Image, Pick
 
 
@@ -77,10 +81,11 @@ def test_a_damaged_benchmark_is_named(tmp_path: Path) -> None:
         sources.timings(tmp_path)
 
 
-def test_selections_are_required_before_the_last_cycle(tmp_path: Path) -> None:
-    pick = {"id": 3, "file_name": "3.jpg", "score": 0.5, "reason": {"entropy": 1.0}}
-    write_json(tmp_path / "random" / "seed-0" / "cycle-0" / "selected.json", {"picks": [pick]})
-    assert sources.selections(tmp_path, ["random"], [0], 2) == [Cell("random", 0, 0, [Pick(3, 0.5, {"entropy": 1.0})])]
+def test_selections_are_required_before_the_last_cycle(dataset: Dataset, tmp_path: Path) -> None:
+    picks = [Pick(3, 0.5, {"entropy": 1.0})]
+    selection = Selection("random", "random", 0, 0, 1, picks)
+    selections.write(selection, dataset, tmp_path / "random" / "seed-0" / "cycle-0" / "selected.json")
+    assert sources.selections(tmp_path, ["random"], [0], 2) == [Cell("random", 0, 0, picks)]
     with pytest.raises(MgralError, match=r"cycle-1/selected\.json: no such file"):
         sources.selections(tmp_path, ["random"], [0], 3)
 
@@ -142,3 +147,43 @@ def test_ways_to_price_the_same_records_are_averaged_over_tables() -> None:
     table = tables.comparison([Cell("mgral", seed, 0, {"comparison": rows}) for seed, rows in enumerate(audits)])
     assert list(table.header) == ["representation", "nearest", "gp"]
     assert table.rows == [["embedding", "0.0150 (ρ +0.30)", "0.0300 (ρ −0.30)"]]
+
+
+def test_names_at_the_ends_of_curves_do_not_touch() -> None:
+    # apart enough already: where they are wanted
+    assert figures.spaced([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])
+    # three at one place: one line above, one below
+    assert figures.spaced([0.5, 0.5, 0.5], 0.1) == pytest.approx([0.4, 0.5, 0.6])
+    # at the edges they are pushed inwards
+    assert figures.spaced([0.0, 0.0], 0.1) == pytest.approx([0.0, 0.1])
+    assert figures.spaced([1.0, 1.0, 1.0], 0.1) == pytest.approx([0.8, 0.9, 1.0])
+
+
+def test_a_wide_interval_is_cut_and_all_else_is_shown() -> None:
+    one = Difference(
+        strategy="mgral", reference="random", measure="mAP", seeds=[0, 1], by_seed=[0.01, 0.03], mean=0.02, low=-0.107,
+        high=0.147, p=0.3, p_holm=0.3, verdict="undetected",
+    )  # fmt: skip
+    # what is seen spans 0 … 0.03; 1.5 · 0.03 = 0.045 beyond it is -0.045 … 0.075; 4 % of 0.12 is 0.0048
+    assert figures._window([one], None) == pytest.approx((-0.0498, 0.0798))
+    # an interval of 0.01 … 0.02 is shown whole: 0 … 0.03 and 4 % of 0.03
+    narrow = one.model_copy(update={"low": 0.01, "high": 0.02})
+    assert figures._window([narrow], None) == pytest.approx((-0.0012, 0.0312))
+
+
+def test_every_protocol_has_its_published_curves() -> None:
+    names = get_args(Report.model_fields["protocol"].annotation)
+    assert {"none", "voc07+12_ssd300"} < set(names)
+    for name in names:
+        protocol = published.read(name)
+        assert (protocol is None) == (name == "none")
+        if protocol is not None:
+            assert protocol.images == sorted(protocol.images)
+            assert all(len(line.percent) == len(protocol.images) for line in protocol.curves)
+
+
+def test_published_numbers() -> None:
+    protocol = published.read("voc07+12_ssd300")
+    assert protocol is not None and protocol.measure == "AP50"
+    exact = {line.name: dict(zip(protocol.images, line.percent, strict=True)) for line in protocol.curves}["MI-AOD"]
+    assert (exact[1000], exact[10000]) == (53.62, 74.91)

@@ -8,60 +8,124 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mgral import curves
+from mgral import comparison, curves
 from mgral.report import words
 
 
-def totals_and_gains(values: dict[str, list[float]]) -> tuple[Any, Any]:
-    """Summaries for the final mAP by strategy and seed; all measures alike."""
-    rows = [(name, seed, *[value] * 4) for name, seeds in values.items() for seed, value in enumerate(seeds)]
-    table = pd.DataFrame(rows, columns=["strategy", "seed", *curves.MEASURES])
-    return curves.summary(table), curves.summary(curves.differences(table, "random"))
+def judged(values: dict[str, list[float]], reference: str | None = "random") -> tuple[Any, comparison.Comparison]:
+    """Totals and comparison of curves that start at 0.2 and end at ``values``, one a seed."""
+    rows = [
+        (name, seed, cycle, 60 * cycle + 60, 600 * cycle + 600, value, value)
+        for name, ends in values.items()
+        for seed, end in enumerate(ends)
+        for cycle, value in enumerate([0.2, end])
+    ]
+    frame = pd.DataFrame(rows, columns=curves.COLUMNS)
+    return curves.summary(curves.scores(frame)), comparison.compare(frame, reference)
 
 
-def test_a_gain_beyond_the_spread() -> None:
-    # gains 0.04, 0.06, 0.05: mean 0.05, standard deviation √((0.01² + 0.01²)/2) = 0.01
-    totals, gains = totals_and_gains({"random": [0.3, 0.4, 0.5], "mgral": [0.34, 0.46, 0.55]})
-    first, remark = words.headline(totals, gains, "random", 120)
-    assert first == "mgral ends highest: 0.450 test mAP with 120 labelled images, +0.050 against random."
-    assert "beyond the spread" in remark and "± 0.010, though 3 seeds are few" in remark
-    assert "+0.050 ± 0.010 at equal images and by +0.050 ± 0.010 at equal boxes" in remark
+def test_a_gain_beyond_chance() -> None:
+    # gains 0.04, 0.06, 0.05: mean 0.05, error 0.01/√3 = 0.0057735, times 4.3027: ∓ 0.0248; of the areas half as much
+    totals, compared = judged({"random": [0.3, 0.4, 0.5], "mgral": [0.34, 0.46, 0.55]})
+    assert words.headline(totals, compared, 120) == (
+        "mgral ends highest: 0.450 test mAP with 120 labelled images, +0.050 against random.",
+        "mgral at the last cycle: better than random by 0.050 (95 % interval +0.025 to +0.075, 3 seeds). "
+        "Over the whole curve, image for image: better than random by 0.025 "
+        "(95 % interval +0.013 to +0.037, 3 seeds).",
+    )
 
 
-def test_a_gain_within_the_spread_is_no_difference() -> None:
-    # gains −0.03 and 0.05: mean 0.01, standard deviation 0.0566
-    totals, gains = totals_and_gains({"random": [0.3, 0.4], "mgral": [0.27, 0.45]})
-    first, remark = words.headline(totals, gains, "random", 120)
+def test_a_gain_that_may_be_chance_is_no_difference() -> None:
+    # gains −0.03 and 0.05: mean 0.01, error 0.04, times 12.7062: ∓ 0.508
+    totals, compared = judged({"random": [0.3, 0.4], "mgral": [0.27, 0.45]})
+    first, remark = words.headline(totals, compared, 120)
     assert first.startswith("mgral ends highest") and "+0.010" in first
-    assert "within the spread" in remark and "no difference is shown" in remark
+    assert "no detectable difference to random (+0.010, 95 % interval −0.498 to +0.518, 2 seeds)" in remark
 
 
 def test_a_lost_race_is_told() -> None:
-    totals, gains = totals_and_gains({"random": [0.4, 0.4], "entropy": [0.3, 0.32], "mgral": [0.36, 0.38]})
-    first, remark = words.headline(totals, gains, "random", 60)
+    # mgral's gains −0.04, −0.02, −0.03: mean −0.03 ∓ 0.0248
+    totals, compared = judged({"random": [0.4] * 3, "entropy": [0.3, 0.32, 0.31], "mgral": [0.36, 0.38, 0.37]})
+    first, remark = words.headline(totals, compared, 60)
     assert first == (
-        "Nothing beats random: it ends at 0.400 test mAP with 60 labelled images; mgral comes nearest with −0.030."
+        "Nothing ends above random: 0.400 test mAP with 60 labelled images; mgral comes nearest with −0.030."
     )
-    assert "beyond the spread" in remark
+    assert remark.startswith(
+        "mgral at the last cycle: worse than random by 0.030 (95 % interval −0.055 to −0.005, 3 seeds)."
+    )
 
 
 def test_one_seed_allows_no_statement() -> None:
-    totals, gains = totals_and_gains({"random": [0.3], "mgral": [0.4]})
-    assert words.headline(totals, gains, "random", 60)[1].startswith("One seed only")
+    totals, compared = judged({"random": [0.3], "mgral": [0.4]})
+    assert words.headline(totals, compared, 60)[1].startswith(
+        "mgral at the last cycle: cannot be said from one seed (+0.100 against random)."
+    )
 
 
 def test_without_a_random_strategy_nothing_is_compared() -> None:
-    totals, _ = totals_and_gains({"random": [0.3, 0.3], "mgral": [0.4, 0.42]})
-    first, remark = words.headline(totals, {}, None, 60)
+    totals, compared = judged({"random": [0.3, 0.3], "mgral": [0.4, 0.42]}, None)
+    first, remark = words.headline(totals, compared, 60)
     assert first == "mgral ends highest: 0.410 test mAP with 60 labelled images (± 0.014 over 2 seeds)."
     assert remark.startswith("The run has no random strategy")
 
 
 def test_a_single_strategy_has_won_nothing() -> None:
-    totals, _ = totals_and_gains({"random": [0.3]})
-    first, remark = words.headline(totals, {}, "random", 60)
+    totals, compared = judged({"random": [0.3]})
+    first, remark = words.headline(totals, compared, 60)
     assert first == "random reaches 0.300 test mAP with 60 labelled images (one seed)."
     assert remark.startswith("The run has no other strategy")
+
+
+def test_an_interval_without_zero_may_be_one_of_many() -> None:
+    # gains 0.02, 0.024, 0.028 beside five level strategies: p = 1 - √(108/110) = 0.0091324, six times that 0.055;
+    # error 0.004/√3 = 0.0023094, times 4.3027: 0.024 ∓ 0.0099
+    level = {f"level_{k}": [0.30, 0.30 + 0.001 * k, 0.30 - 0.001 * k] for k in range(1, 6)}
+    _, compared = judged({"random": [0.3] * 3, "good": [0.32, 0.324, 0.328], **level})
+    good = compared.against("random", "mAP")[0]
+    assert words.verdict(good, 6) == (
+        "no detectable difference to random (+0.024, 95 % interval +0.014 to +0.034, 3 seeds); its interval leaves out "
+        "zero, but one of 6 comparisons may do so by chance (p = 0.055 after Holm)"
+    )
+
+
+def test_a_curve_that_never_finished_is_not_judged() -> None:
+    _, compared = judged({"random": [0.3, 0.3], "mgral": [0.3, 0.3]})
+    nothing = compared.against("random", "mAP")[0].model_copy(update={"mean": None, "seeds": []})
+    assert words.verdict(nothing, 1) == "cannot be said, for want of a seed in which both curves are complete"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "says"),
+    [
+        (1, "With one seed there is no interval and no verdict"),
+        (2, "with 2 seeds, 12.7 standard errors to either side. From two seeds it nearly always covers zero"),
+        (3, "with 3 seeds, 4.3 standard errors to either side."),
+        (5, "with 5 seeds, 2.8 standard errors to either side."),
+    ],
+)
+def test_what_an_interval_is_worth(seeds: int, says: str) -> None:
+    assert says in words.intervals(seeds)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "says"),
+    [
+        (1, "no band"),
+        # both seeds on one side of the mean: 2 · ¼; all three: 2 · ⅛
+        (2, "about 50% of experiments, not in 95 %"),
+        (3, "about 75% of experiments, not in 95 %"),
+        (4, "too narrow with few seeds"),
+    ],
+)
+def test_what_a_band_is_worth(seeds: int, says: str) -> None:
+    assert says in words.band(seeds)
+
+
+def test_curves_with_gaps_are_named() -> None:
+    _, compared = judged({"random": [0.3, 0.3], "mgral": [0.3, 0.3]})
+    curve = compared.curves[1].model_copy(update={"missing": {1: [2, 3]}})
+    compared = compared.model_copy(update={"curves": [compared.curves[0], curve]})
+    assert words.gaps(compared) == ["mgral, seed 1: no cycle 2, 3; left out of the comparison"]
 
 
 def audit(spearman: float | None, mae: float, records: int = 17) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+
 import pytest
 from checkouts import Checkout
 
@@ -23,6 +26,34 @@ def test_demo(project: Checkout):
     assert jobs["share_evidence"] == 2 * 2
     assert jobs["share_agent"] == 1 * 2
     assert jobs["generate"] == jobs["import_data"] == jobs["cache"] == jobs["curve"] == jobs["report"] == 1
+    assert jobs["comparison"] == 1
+
+
+def test_compare_is_the_whole_experiment(project: Checkout):
+    everything = project.plan("all")
+    assert project.plan("compare") == everything - Counter({"all": 1}) + Counter({"compare": 1})
+
+
+def test_baselines_neither_learn_nor_cheat(project: Checkout):
+    (project.root / "params/all.yaml").write_text(
+        "experiment: all\nstrategies: [random, oracle_rare, coreset, mgral, most_boxes]\n"
+    )
+    text = project.snakemake("--dry-run", "--printshellcmds", params="params/all.yaml")
+    (command,) = (line for line in text.splitlines() if "mgral compare" in line)
+    assert "--baselines random coreset most_boxes --out" in command
+
+
+def test_the_forecast_counts_the_jobs_of_a_dry_run(project: Checkout):
+    jobs = project.plan("all")
+    text = project.snakemake("--", "forecast")
+    total = sum(jobs.values())
+    assert f"tiny: {total} jobs, from nothing" in text
+    found = {name: int(count) for name, count in re.findall(r"^  (\w+) +(\d+) +[\d.]+ \w+ +[\d.]+ \w+$", text, re.M)}
+    silent = {"all", "share_detector", "share_evidence", "share_agent"}  # they take no time
+    assert found == {rule: count for rule, count in jobs.items() if rule not in silent}
+    # tiny.yaml: cycle 0 once, cycle 1 for random and mgral; records: 4; noise.repeats: 2
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert {"detectors 3", "detectors, for the noise 2", "proxies 4", "agents 1"} <= set(lines)
 
 
 FIRST_ROUND = {

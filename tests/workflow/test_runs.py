@@ -21,6 +21,7 @@ AFTER_THE_SEARCH = {
     "annotate": 1,
     "train": 1,
     "curve": 1,
+    "comparison": 1,
     "report": 1,
     "all": 1,
 }
@@ -38,6 +39,9 @@ def test_a_finished_run_has_its_results(finished: Checkout):
         ["mgral", "0", "0", "12"],
         ["mgral", "0", "1", "16"],
     ]
+    compared = json.loads(finished.files("comparison.json")["comparison.json"])
+    assert [curve["strategy"] for curve in compared["curves"]] == ["random", "mgral"]
+    assert {one["verdict"] for one in compared["differences"]} == {"unknown"}  # of one seed
     assert b"<html" in finished.files("report.html")["report.html"]
     assert "figures/curve.png" in finished.files("figures/*")
 

@@ -80,10 +80,11 @@ LAST = CYCLES[-1]
 SELECTING = CYCLES[:-1]  # a selection stands between two cycles; the one after the last is the target `next`
 STRATEGIES = {strategy.name: strategy for strategy in EXPERIMENT.strategies}
 NEEDS = {label: plugins.load("strategies", strategy.plugin).NEEDS for label, strategy in STRATEGIES.items()}
+BASELINES = [label for label in STRATEGIES if not NEEDS[label] & {"agent", "truth"}]  # neither learns nor cheats
 SEARCHERS = [label for label in STRATEGIES if "agent" in NEEDS[label]]
 
 # What lies beside the strategies' folders, for DVC; the rest is the data set and the cycles.
-RESULTS = ["curve.csv", "summary.json", "report.html", "figures", "benchmarks", "logs"]
+RESULTS = ["curve.csv", "summary.json", "comparison.json", "report.html", "figures", "benchmarks", "logs"]
 METRICS = ["summary.json"]
 if EXPERIMENT.noise.repeats:
     RESULTS += ["noise.json", "noise"]

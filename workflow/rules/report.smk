@@ -1,8 +1,10 @@
-# What a run shows: the curve as a table, and the report. Those marked report() are also in `snakemake --report`.
+# What a run shows: the curve as a table, the strategies held against each other, and the report. Those marked report()
+# are also in `snakemake --report`.
 
 
 localrules:
     curve,
+    comparison,
 
 
 rule curve:
@@ -30,6 +32,28 @@ rule curve:
         " <<< {params.settings:q} 2> {log}"
 
 
+rule comparison:
+    input:
+        curve=f"{RUN}/curve.csv",
+        noise=[f"{RUN}/noise.json"] if EXPERIMENT.noise.repeats else [],
+    output:
+        f"{RUN}/comparison.json",
+    log:
+        f"{RUN}/logs/comparison/all.log",
+    benchmark:
+        f"{RUN}/benchmarks/comparison/all.tsv"
+    conda:
+        "../envs/mgral.yaml"
+    params:
+        baselines=BASELINES,
+        noise=lambda wildcards, input: ["--noise", input.noise] if input.noise else [],
+        settings=settings("compare"),
+        code=code("compare"),
+    shell:
+        "mgral compare --params - --curve {input.curve} {params.noise} --baselines {params.baselines} --out {output}"
+        " <<< {params.settings:q} 2> {log}"
+
+
 # It also reads the benchmarks of the jobs before it, for the time that each step took. They are no inputs: a
 # measurement that someone deletes must not train a detector again.
 rule report:
@@ -40,6 +64,7 @@ rule report:
         each("table/audit.json", labels=SEARCHERS, cycles=SELECTING),
         each("search.csv", labels=SEARCHERS, cycles=SELECTING),
         f"{RUN}/dataset/dataset.json",
+        f"{RUN}/comparison.json",
         [f"{RUN}/noise.json"] if EXPERIMENT.noise.repeats else [],
     output:
         page=report(

@@ -32,8 +32,10 @@ VERBS = {
     "select": "select the next batch",
     "noise": "measure the spread between trainings of one pool",
     "curve": "collect the metrics of a run",
+    "compare": "compare the strategies of a run",
     "report": "write the report of a run",
     "list": "print the names of plug-ins",
+    "forecast": "say what an experiment will take on this machine",
     "check": "check the parameters of an experiment",
     "show": "print what a step made",
 }

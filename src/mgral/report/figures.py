@@ -19,16 +19,22 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.isotonic import isotonic_regression
 
+from mgral.comparison import Curve, Difference
 from mgral.curves import spread
+from mgral.report.published import Protocol
 from mgral.report.sources import Cell
 from mgral.report.words import signed
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 PALETTE = (*OKABE_ITO, "#882255", "#999933", "#332288", "#44AA99")
-GREY, INK, GRID = "#777777", "#222222", "#DDDDDD"
+GREY, FAINT, INK, GRID = "#777777", "#BBBBBB", "#222222", "#DDDDDD"
 MARKERS = "sD^vPX*"
 WIDTH, DPI = 4.6, 160
+FEW = 4  # strategies whose bands and seeds can lie over each other and be told apart
+LINE = 0.055  # a line of 9-point letters, as a part of the height of a plot of curves
+WIDEST = 1.5  # an interval is cut off so many ranges of the seeds' differences beyond them
 FONTS: Any = {"font.size": 10, "font.family": "DejaVu Sans", "text.color": INK}
 
 
@@ -55,29 +61,171 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def curve(frame: pd.DataFrame, looks: Mapping[str, Look], x: str, y: str) -> Figure:
-    """Learning curves: the mean over seeds, a band of one standard deviation, each seed as a thin line.
+def curve(
+    frame: pd.DataFrame,
+    means: Sequence[Curve],
+    looks: Mapping[str, Look],
+    x: str,
+    y: str,
+    behind: Protocol | None = None,
+) -> Figure:
+    """Learning curves: the mean over seeds, named at its end.
+
+    Of a few strategies also the band of the mean and each seed as a thin line; of many, see :func:`curves_apart`.
 
     Args:
         frame: as :func:`mgral.curves.collect` gives it.
+        means: the mean curves of the strategies.
         x: ``images`` or ``boxes``.
         y: ``mAP`` or ``AP50``.
+        behind: published curves, drawn where they are of the same ``x`` and ``y``.
     """
     figure, (axes,) = _canvas(3.5)
-    for name, look in looks.items():
-        own = frame[frame["strategy"] == name]
-        for _, line in own.groupby("seed"):
-            axes.plot(line[x], line[y], color=look.colour, linewidth=0.7, alpha=0.45)
-        at = own.groupby("cycle")[x].mean()
-        stats = [spread(values) for _, values in own.groupby("cycle")[y]]
-        mean, deviation = np.array([s[0] for s in stats]), np.nan_to_num([s[1] for s in stats])
-        axes.fill_between(at, mean - deviation, mean + deviation, color=look.colour, alpha=0.14, linewidth=0)
-        axes.plot(at, mean, color=look.colour, marker=look.marker, markersize=4.5, linewidth=2, label=name)
-    axes.set_xlabel({"images": "labelled images", "boxes": "labelled boxes"}[x])
+    ends: list[tuple[float, float, str, str]] = []
+    if behind is not None and (x, y) == ("images", behind.measure):
+        for line in behind.curves:
+            heights = [value / 100 for value in line.percent]
+            axes.plot(behind.images, heights, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1.5)
+            ends.append((behind.images[-1], heights[-1], f"{line.name}, publ.", GREY))
+    for own in means:
+        look = looks[own.strategy]
+        if len(looks) <= FEW:
+            _seeds(axes, frame, own, look, x, y)
+        at, means_at = _mean(own, x, y)
+        axes.plot(at, means_at, color=look.colour, marker=look.marker, markersize=4.5, linewidth=2, zorder=3)
+        ends.append((at[-1], means_at[-1], own.strategy, look.colour))
+    _name_ends(axes, ends)
+    _name_axes(axes, x, y)
+    return figure
+
+
+def curves_apart(frame: pd.DataFrame, means: Sequence[Curve], looks: Mapping[str, Look], x: str, y: str) -> Figure:
+    """One panel a strategy: its mean, band and seeds, over the means of all others in grey.
+
+    The reference (see :func:`looks`) is dashed in each panel and has a panel only if it is alone.
+
+    Args:
+        frame, means, x, y: as for :func:`curve`.
+    """
+    shown = [own for own in means if looks[own.strategy].colour != GREY] or list(means)
+    figure, panels = _small(len(shown), share=True)
+    for own, axes in zip(shown, panels, strict=True):
+        for other in means:
+            if looks[other.strategy].colour == GREY:
+                axes.plot(*_mean(other, x, y), color=INK, linewidth=1.1, linestyle=(0, (3, 2)), zorder=2.5)
+            else:
+                axes.plot(*_mean(other, x, y), color=FAINT, linewidth=0.8, zorder=1.5)
+        look = looks[own.strategy]
+        _seeds(axes, frame, own, look, x, y)
+        axes.plot(*_mean(own, x, y), color=look.colour, marker=look.marker, markersize=4, linewidth=2, zorder=3)
+        axes.set_title(own.strategy, loc="left", fontsize=10, color=look.colour)
+        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    figure.supxlabel(f"labelled {x}", fontsize=10)
+    figure.supylabel(f"test {y}", fontsize=10)
+    return figure
+
+
+def differences(shown: Sequence[Difference], looks: Mapping[str, Look], what: str, floor: float | None) -> Figure:
+    """Paired differences to a reference, one row a strategy: seeds as small dots, below them mean and interval.
+
+    Args:
+        shown: of one reference and one measure; those without a mean are left out.
+        what: the measure, for the axis.
+        floor: differences up to here, up or down, are chance alone; None if that was not measured.
+    """
+    rows = [one for one in shown if one.mean is not None]
+    figure, (axes,) = _canvas(0.95 + 0.36 * len(rows))
+    if floor is not None:
+        axes.axvspan(-floor, floor, color=GRID, alpha=0.6, linewidth=0, zorder=0)
+    axes.axvline(0, color=INK, linewidth=1, zorder=1)
+    for row, one in enumerate(rows):
+        look = looks[one.strategy]
+        axes.plot(one.by_seed, [row - 0.24] * len(one.by_seed), "o", color=look.colour, markersize=2.8, zorder=3)
+        if one.low is not None and one.high is not None:
+            axes.plot([one.low, one.high], [row, row], color=look.colour, linewidth=2, zorder=2)
+        filled = look.colour if one.verdict in ("better", "worse") else "white"
+        axes.plot(
+            [one.mean or 0.0], [row], look.marker, color=look.colour, markerfacecolor=filled, markersize=7,
+            markeredgewidth=1.6, zorder=4,
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [one.strategy for one in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.7)
+    axes.set_xlim(*_window(rows, floor))
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.set_xlabel(what)
+    return figure
+
+
+def _window(rows: Sequence[Difference], floor: float | None) -> tuple[float, float]:
+    """Limits that show zero, the floor and every seed, and of intervals as much as leaves the seeds apart.
+
+    The interval of two seeds may be ten times as wide as their distance; whole, it would squeeze all else to a dot.
+    """
+    seen = [0.0, *(value for one in rows for value in one.by_seed), floor or 0.0, -(floor or 0.0)]
+    reach = WIDEST * (max(seen) - min(seen)) or 0.01
+    ends = [end for one in rows for end in (one.low, one.high) if end is not None]
+    low = max(min([*seen, *ends]), min(seen) - reach)
+    high = min(max([*seen, *ends]), max(seen) + reach)
+    margin = 0.04 * (high - low) or 0.01
+    return low - margin, high + margin
+
+
+def _mean(own: Curve, x: str, y: str) -> tuple[list[float], list[float]]:
+    """The mean curve, as x and y of its points."""
+    return [getattr(point, x) for point in own.points], [getattr(point, y).mean for point in own.points]
+
+
+def _seeds(axes: Axes, frame: pd.DataFrame, own: Curve, look: Look, x: str, y: str) -> None:
+    """Each seed as a thin line, and the band of the mean where it has one."""
+    for _, line in frame[frame["strategy"] == own.strategy].groupby("seed"):
+        axes.plot(line[x], line[y], color=look.colour, linewidth=0.7, alpha=0.45)
+    found = [(getattr(point, x), getattr(point, y)) for point in own.points]
+    band = np.array([(at, level.low, level.high) for at, level in found if level.low is not None], np.float64)
+    if len(band):
+        axes.fill_between(*band.T, color=look.colour, alpha=0.14, linewidth=0)
+
+
+def _name_axes(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(f"labelled {x}")
     axes.set_ylabel(f"test {y}")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _legend(figure, len(looks))
-    return figure
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write names in the right margin, as near to the ends of their lines as they can stand without touching.
+
+    Args:
+        ends: x, y, name and colour of each line.
+    """
+    right = axes.get_xlim()[1]
+    axes.set(xlim=(axes.get_xlim()[0], right), ylim=axes.get_ylim())
+    low, high = axes.get_ylim()
+    ends = sorted(ends, key=lambda end: (end[1], end[2]))
+    places = spaced([(y - low) / (high - low) for _, y, _, _ in ends], LINE)
+    for (x, y, name, colour), place in zip(ends, places, strict=True):
+        axes.annotate(
+            name, (x, y), (1.03, place), textcoords=axes.transAxes, color=colour, fontsize=9, va="center",
+            arrowprops={
+                "arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 3,
+                "relpos": (0, 0.5),
+            },
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def spaced(wanted: Sequence[float], gap: float) -> list[float]:
+    """Places at least ``gap`` apart and between 0 and 1, at the least sum of squared distances from those wanted.
+
+    Less k · gap, the k-th of them must not fall: isotonic regression. Where 1 is too short for all, they overflow it.
+
+    Args:
+        wanted: [n], ascending.
+    """
+    steps = gap * np.arange(len(wanted))
+    top = max(1 - steps[-1], 0.0)
+    return list(isotonic_regression(np.asarray(wanted) - steps, y_min=0, y_max=top) + steps)
 
 
 def per_class(

@@ -16,13 +16,13 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
     """Write the report of a finished run: one HTML file that needs nothing else, and its figures as PNG.
 
     Args:
-        run: folder of the run, with dataset/dataset.json and <strategy>/seed-<s>/cycle-<c>/.
+        run: folder of the run, with comparison.json, dataset/dataset.json and <strategy>/seed-<s>/cycle-<c>/.
         params: the experiment.
         out: the HTML file.
         figures: folder of the PNG files.
 
     Raises:
-        MgralError: the data set, a metrics file or a selection is missing or damaged.
+        MgralError: the comparison, the data set, a metrics file or a selection is missing or damaged.
     """
     data = parts.read(run, params)
     plates = parts.Plates(figures)
@@ -37,6 +37,7 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
         params=params,
         looks=data.looks,
         **parts.outcome(data, plates),
+        **parts.contest(data, plates),
         **parts.picks(data, plates),
         searchers=parts.searchers(data, plates),
         **parts.costs(data, plates),

@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mgral import curves, datasets
+from mgral import comparison, curves, datasets
+from mgral.comparison import Comparison
 from mgral.errors import MgralError
 from mgral.files import read_json, whole
 from mgral.params import Params
 from mgral.report import figures as draw
-from mgral.report import gallery, sources, tables, words
+from mgral.report import gallery, published, sources, tables, words
 from mgral.report.sources import Cell
 from mgral.types import Dataset
 
@@ -28,6 +29,7 @@ class Run:
     Attributes:
         reference: label of the random strategy, None if the run has none.
         frame: the curves, see :func:`mgral.curves.collect`.
+        compared: the strategies, held against each other.
         order: indices of the classes, most boxes in the pool first.
         pool: boxes of each class in the train split.
     """
@@ -36,6 +38,7 @@ class Run:
     params: Params
     reference: str | None
     frame: pd.DataFrame
+    compared: Comparison
     dataset: Dataset
     order: list[int]
     pool: list[int]
@@ -86,41 +89,89 @@ def read(run: Path, params: Params) -> Run:
     dataset = datasets.read(run / "dataset" / "dataset.json")
     pool = sources.box_counts(dataset, dataset.ids("train"))
     order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
-    return Run(run, params, reference, frame, dataset, order, pool, draw.looks(names, reference))
+    compared = comparison.read(run / "comparison.json")
+    if [curve.strategy for curve in compared.curves] != names or compared.seeds != params.seeds:
+        raise MgralError(f"{run}/comparison.json: of other strategies or seeds; make it anew with `mgral compare`")
+    return Run(run, params, reference, frame, compared, dataset, order, pool, draw.looks(names, reference))
 
 
 def outcome(run: Run, plates: Plates) -> dict[str, Any]:
     """Headline, curves, results and per-class AP."""
-    scores = curves.scores(run.frame)
-    totals = curves.summary(scores)
-    gains: pd.DataFrame | None = None
-    if run.reference is not None and len(run.looks) > 1:
-        gains = curves.differences(scores, run.reference)
-    headline, remark = words.headline(
-        totals,
-        curves.summary(gains) if gains is not None else {},
-        run.reference,
-        int(run.frame["images"].max()),
-    )
+    totals = curves.summary(curves.scores(run.frame))
+    headline, remark = words.headline(totals, run.compared, int(run.frame["images"].max()))
+    behind = published.read(run.params.report.protocol)
     shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
     shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
     plots = [
-        plates.add(name, draw.curve(run.frame, run.looks, x, y), f"{y} on the test split against labelled {x}.")
+        plates.add(
+            name,
+            draw.curve(run.frame, run.compared.curves, run.looks, x, y, behind),
+            f"{y} on the test split against labelled {x}.",
+        )
         for x, y, name in shown
     ]
-    noise = run.folder / "noise.json"
-    measures = [("Final mAP", "mAP"), ("Area by images", "auc_images"), ("Area by boxes", "auc_boxes")]
+    apart = []
+    if len(run.looks) > draw.FEW:
+        apart = [
+            plates.add(
+                f"{name}_apart",
+                draw.curves_apart(run.frame, run.compared.curves, run.looks, x, y),
+                f"Each strategy by itself, against labelled {x}. Dashed: {run.reference}. Grey: the others.",
+            )
+            for x, y, name in shown[:2]
+        ]
     return {
         "headline": headline,
         "remark": remark,
         "curves": plots,
+        "apart": apart,
+        "band": words.band(len(run.params.seeds)),
+        "published": behind.caption if behind else None,
         "results": tables.results(totals),
-        "reference": run.reference,
-        "gains": [(title, tables.gains(gains, run.params.seeds, key)) for title, key in measures]
-        if gains is not None
-        else [],
         "per_class": _per_class(run, plates),
-        "chance": words.chance(read_json(noise), len(run.params.seeds)) if noise.exists() else None,
+    }
+
+
+def contest(run: Run, plates: Plates) -> dict[str, Any]:
+    """Verdicts, and the differences to random and to the best baseline; empty without a reference."""
+    noise = run.folder / "noise.json"
+    seeds, compared = run.params.seeds, run.compared
+    measures = [
+        ("Area by images", "auc_images", "mean mAP at equal images"),
+        ("Area by boxes", "auc_boxes", "mean mAP at equal boxes"),
+        ("Final mAP", "mAP", "mAP at the last cycle"),
+    ]
+    rivals = []
+    for name in dict.fromkeys([compared.reference, compared.baseline]):
+        found = [(title, key, what, compared.against(name, key)) for title, key, what in measures]
+        count = len(found[0][-1])
+        if name is None or not count:
+            continue
+        plots = []
+        for title, key, what, shown in found:
+            if any(one.mean is not None for one in shown):
+                figure = draw.differences(
+                    shown, run.looks, f"{what} − {name}'s", compared.floor if key == "mAP" else None
+                )
+                plots.append(plates.add(f"difference_{name}_{key}", figure, f"{title}: difference to {name}."))
+        rivals.append(
+            {
+                "name": name,
+                "verdicts": [
+                    (images.strategy, words.verdict(images, count), words.verdict(boxes, count))
+                    for images, boxes in zip(found[0][-1], found[1][-1], strict=True)
+                ],
+                "plots": plots,
+                "tables": [(title, tables.gains(shown, seeds)) for title, _, _, shown in found],
+            }
+        )
+    return {
+        "reference": compared.reference,
+        "baseline": compared.baseline,
+        "rivals": rivals,
+        "intervals": words.intervals(len(seeds)),
+        "gaps": words.gaps(compared),
+        "chance": words.chance(curves.read_noise(noise), len(seeds)) if noise.exists() else None,
     }
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 from mgral.curves import cycle_folder
 from mgral.errors import MgralError
 from mgral.files import read_json
-from mgral.types import Dataset, Pick
+from mgral.selections import read as read_selection
+from mgral.types import Dataset
 
 AUDIT = ["records", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread", "far"]
 AUDIT += ["kinds", "control", "comparison"]
@@ -32,7 +33,7 @@ class Cell:
 
 
 def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
-    """The picks of every cycle, best first: ``value`` is a list of :class:`Pick`.
+    """The picks of every cycle, best first: ``value`` is a list of :class:`mgral.types.Pick`.
 
     A selection stands between two cycles; the last cycle's is read where it exists.
 
@@ -44,14 +45,7 @@ def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycle
         path = cycle_folder(run, strategy, seed, cycle) / "selected.json"
         if cycle == cycles - 1 and not path.exists():
             continue
-        data = read_json(path)
-        try:
-            picks = [
-                Pick(int(pick["id"]), float(pick["score"]), dict(pick.get("reason") or {})) for pick in data["picks"]
-            ]
-        except (KeyError, TypeError, ValueError):
-            raise MgralError(f"{path}: not a selection (picks of id, score, reason); see `mgral select`") from None
-        found.append(Cell(strategy, seed, cycle, picks))
+        found.append(Cell(strategy, seed, cycle, read_selection(path).picks))
     return found
 
 

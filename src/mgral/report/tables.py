@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
+from mgral.comparison import Difference
 from mgral.curves import spread
 from mgral.report.sources import Cell, box_counts
-from mgral.report.words import Summary, duration, number, plus_minus, signed
+from mgral.report.words import VERDICTS, Summary, duration, number, plus_minus, signed
 from mgral.types import SPLITS, Dataset
 
 
@@ -32,18 +31,15 @@ def results(totals: Summary) -> Table:
     return Table(header, rows)
 
 
-def gains(differences: pd.DataFrame, seeds: Sequence[int], measure: str) -> Table:
-    """Differences to the reference in one measure: by seed, and mean ± standard deviation.
-
-    Args:
-        differences: as :func:`mgral.curves.differences` gives it.
-    """
-    header = ["strategy", *(f"seed {seed}" for seed in seeds), "mean ± s.d."]
+def gains(differences: Sequence[Difference], seeds: Sequence[int]) -> Table:
+    """Differences to one reference in one measure: by seed, their mean with its interval, and the verdict."""
+    header = ["strategy", *(f"seed {seed}" for seed in seeds), "mean", "95 % interval", "p, Holm", "verdict"]
     rows = []
-    for name, group in differences.groupby("strategy", sort=False):
-        by_seed = group.set_index("seed")[measure].to_dict()
-        values = [by_seed[seed] for seed in seeds]
-        rows.append([str(name), *(signed(value) for value in values), plus_minus(spread(values), sign=True)])
+    for one in differences:
+        by_seed = dict(zip(one.seeds, one.by_seed, strict=True))
+        interval = "–" if one.low is None else f"{signed(one.low)} to {signed(one.high)}"
+        values = [*(signed(by_seed.get(seed)) for seed in seeds), signed(one.mean)]
+        rows.append([one.strategy, *values, interval, number(one.p_holm), VERDICTS[one.verdict]])
     return Table(header, rows)
 
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mgral import comparison
+from mgral.comparison import Comparison, Difference
 from mgral.curves import spread
 
 Summary = Mapping[str, Mapping[str, tuple[float, float, int]]]
-FEW_SEEDS = 5
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -51,67 +52,131 @@ def reason(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
     return shown
 
 
-def headline(totals: Summary, gains: Summary, reference: str | None, images: int) -> tuple[str, str]:
-    """What won, by how much, and whether that is beyond the spread between seeds.
+def headline(totals: Summary, compared: Comparison, images: int) -> tuple[str, str]:
+    """What ends highest, and whether that is more than chance.
 
     Args:
         totals: summary of the scores of all strategies.
-        gains: summary of the paired differences to ``reference``.
-        reference: label of the random strategy, if the run has one.
+        compared: their comparison.
         images: labelled at the last cycle.
 
     Returns:
         The sentence, and what has to be said with it.
     """
+    reference = compared.reference
     best = max(totals, key=lambda name: (totals[name]["mAP"][0], name == reference))
     mean, deviation, seeds = totals[best]["mAP"]
     level = f"{number(mean)} test mAP with {images} labelled images"
-    if reference is None or len(totals) == 1:
+    rivals = {d.strategy: d for d in compared.against(reference, "mAP") if d.mean is not None}
+    if reference is None or not rivals:
         verb = "ends highest: " if len(totals) > 1 else "reaches "
         over = f"± {number(deviation)} over {seeds} seeds" if seeds > 1 else "one seed"
         missing = "random" if reference is None else "other"
         remark = f"The run has no {missing} strategy to compare with, so what its choice is worth cannot be said."
         return f"{best} {verb}{level} ({over}).", remark
-    rival = best if best != reference else max(gains, key=lambda name: gains[name]["mAP"][0])
-    gain, noise_of_gain, pairs = gains[rival]["mAP"]
+    rival = best if best in rivals else max(rivals, key=lambda name: rivals[name].mean or 0.0)
+    gain = signed(rivals[rival].mean)
     if best == reference:
-        first = f"Nothing beats {reference}: it ends at {level}; {rival} comes nearest with {signed(gain)}."
+        first = f"Nothing ends above {reference}: {level}; {rival} comes nearest with {gain}."
     else:
-        first = f"{best} ends highest: {level}, {signed(gain)} against {reference}."
-    return first, f"{_noise(gain, noise_of_gain, pairs)} {_whole_curve(rival, gains[rival])}"
+        first = f"{best} ends highest: {level}, {gain} against {reference}."
+    places = [(f"{rival} at the last cycle", "mAP"), ("Over the whole curve, image for image", "auc_images")]
+    found = [
+        f"{place}: {verdict(difference, len(rivals))}."
+        for place, measure in places
+        for difference in compared.against(reference, measure)
+        if difference.strategy == rival and difference.mean is not None
+    ]
+    return first, " ".join(found)
 
 
-def _noise(gain: float, deviation: float, pairs: int) -> str:
-    if pairs < 2:
-        return "One seed only: whether the difference is more than chance cannot be said."
-    size = f"the seeds spread by ± {number(deviation)}"
-    few = f", though {pairs} seeds are few" if pairs < FEW_SEEDS else ""
-    if abs(gain) > deviation:
-        return f"That is beyond the spread of the paired differences ({size}{few})."
-    return f"That is within the spread of the paired differences ({size}): no difference is shown."
+def verdict(difference: Difference, comparisons: int) -> str:
+    """Whether a difference is more than chance, with its interval.
+
+    Args:
+        difference: of two strategies.
+        comparisons: that were made with the same reference; the verdict allows for them.
+    """
+    count, reference = len(difference.seeds), difference.reference
+    if difference.mean is None:
+        return "cannot be said, for want of a seed in which both curves are complete"
+    if difference.low is None or difference.high is None:
+        return f"cannot be said from one seed ({signed(difference.mean)} against {reference})"
+    size = f"95 % interval {signed(difference.low)} to {signed(difference.high)}, {count} seeds"
+    if difference.verdict == "better":
+        return f"better than {reference} by {number(difference.mean)} ({size})"
+    if difference.verdict == "worse":
+        return f"worse than {reference} by {number(-difference.mean)} ({size})"
+    text = f"no detectable difference to {reference} ({signed(difference.mean)}, {size})"
+    if difference.low > 0 or difference.high < 0:
+        text += (
+            f"; its interval leaves out zero, but one of {comparisons} comparisons may do so by chance "
+            f"(p = {number(difference.p_holm)} after Holm)"
+        )
+    return text
+
+
+VERDICTS = {
+    "better": "better",
+    "worse": "worse",
+    "undetected": "no detectable difference",
+    "unknown": "cannot be said",
+}
+
+
+def intervals(seeds: int) -> str:
+    """What the interval of a paired difference is, and what it is worth with so many seeds."""
+    if seeds < 2:
+        return (
+            "With one seed there is no interval and no verdict: whether a difference is more than chance cannot be "
+            "said. Give at least three seeds."
+        )
+    from scipy import stats
+
+    quantile = stats.t.ppf(1 - comparison.ALPHA / 2, seeds - 1)
+    text = (
+        "Each seed gives one difference, between strategies that shared its initial images and weights. The interval "
+        f"is the 95 % t-interval of their mean: with {seeds} seeds, {quantile:.1f} standard errors to either side."
+    )
+    if seeds == 2:
+        text += (
+            " From two seeds it nearly always covers zero: ‘no detectable difference’ then says nothing about the "
+            "strategies. Give at least three seeds."
+        )
+    return text
+
+
+def band(seeds: int) -> str:
+    """What the band of a curve is, and what it is worth with so many seeds."""
+    if seeds < 2:
+        return "With one seed there is no band."
+    text = "Band: 95 % bootstrap interval of the mean over seeds"
+    if seeds < 4:
+        return (
+            f"{text}, which with {seeds} seeds spans from the lowest to the highest: it holds the true mean in about "
+            f"{1 - 2 * 0.5**seeds:.0%} of experiments, not in 95 %."
+        )
+    return f"{text}, too narrow with few seeds; whether two strategies differ is said below, seed by seed."
+
+
+def gaps(compared: Comparison) -> list[str]:
+    """The curves that lack cycles, and so take no part in a seed's comparisons."""
+    return [
+        f"{curve.strategy}, seed {seed}: no cycle {', '.join(map(str, cycles))}; left out of the comparison"
+        for curve in compared.curves
+        for seed, cycles in curve.missing.items()
+    ]
 
 
 def chance(noise: Mapping[str, Any], seeds: int) -> str:
-    """What the spread between trainings of one pool means for a difference between two strategies.
-
-    Two means over n seeds, each of deviation σ, differ by chance with deviation σ √(2/n); twice that is the line.
-    """
-    deviation = noise["mAP"]["deviation"]
-    limit = 2 * deviation * math.sqrt(2 / seeds)
+    """What the spread between trainings of one pool means for a difference between two strategies."""
+    deviation, limit = noise["mAP"]["deviation"], comparison.floor(noise, seeds)
     over = f"means over {seeds} seeds" if seeds > 1 else "single runs"
     return (
-        f"Chance alone: {noise['repeats']} trainings of one pool of {noise['images']} images, with seeds of their own, "
+        f"{noise['repeats']} trainings of one pool of {noise['images']} images, with seeds of their own, "
         f"spread by ± {number(deviation, 4)} mAP. Two strategies whose {over} differ by less than about "
         f"{number(limit)} are not told apart by this run."
     )
-
-
-def _whole_curve(name: str, gain: Mapping[str, tuple[float, float, int]]) -> str:
-    by_images, by_boxes = gain["auc_images"], gain["auc_boxes"]
-    if not math.isfinite(by_images[0]):
-        return ""
-    text = f"Averaged over the whole curve, {name} differs by {plus_minus(by_images, sign=True)} at equal images"
-    return f"{text} and by {plus_minus(by_boxes, sign=True)} at equal boxes." if by_boxes[2] else f"{text}."
 
 
 def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

@@ -1,0 +1,44 @@
+"""Compare the strategies of a run: intervals, paired differences to random and to the best baseline, verdicts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mgral.cli import _arguments
+from mgral.errors import MgralError, nearest
+from mgral.params import Strategy
+from mgral.settings import Settings
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    strategies: list[Strategy]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params")
+    parser.add_argument("--curve", required=True, type=Path, help="curve.csv of the run")
+    parser.add_argument("--baselines", nargs="*", default=[], help="labels of the strategies that count as baselines")
+    parser.add_argument("--noise", type=Path, help="noise.json of the run, if there is one")
+    _arguments.add_out(parser, "comparison.json to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral import comparison, curves
+
+    params = _arguments.read_params(Params, arguments.params)
+    frame = curves.read(arguments.curve)
+    labels = [strategy.name for strategy in params.strategies]
+    present = set(frame["strategy"])
+    for label in labels:
+        if label not in present:
+            raise MgralError(f"{arguments.curve}: has no strategy '{label}'; make it anew with `mgral curve`")
+    for label in arguments.baselines:
+        if label not in labels:
+            raise MgralError(f"--baselines: unknown label '{label}'; {nearest(label, labels)}")
+    reference = next((strategy.name for strategy in params.strategies if strategy.plugin == "random"), None)
+    noise = curves.read_noise(arguments.noise) if arguments.noise else None
+    frame = frame[frame["strategy"].isin(labels)]
+    comparison.write(comparison.compare(frame, reference, arguments.baselines, noise), arguments.out)

@@ -1,0 +1,33 @@
+"""Say what an experiment will take on this machine: trainings, hours, disk. A few steps are run to time them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mgral.cli import _arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset")
+    parser.add_argument("--graph", required=True, type=Path, help="what `snakemake --forceall --d3dag` printed")
+    parser.add_argument("--cores", required=True, type=_cores, help="processor cores of the run")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral import datasets, forecast, probe
+    from mgral.files import read_json
+
+    params = _arguments.read_experiment(arguments.params)
+    graph = forecast.read_graph(read_json(arguments.graph))
+    dataset = datasets.read(arguments.dataset)
+    sizes = forecast.Sizes(*(len(dataset.ids(split)) for split in ("train", "val", "test")))
+    timing = probe.run(dataset, params)
+    workers = max(arguments.cores // params.machine.threads, 1)
+    print("\n".join(forecast.table(graph, params, sizes, timing, workers)))
+
+
+def _cores(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of cores; give a whole number, 1 or more")
+    return int(text)

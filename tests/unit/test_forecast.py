@@ -1,0 +1,145 @@
+"""The forecast: times and sizes put together by hand, the schedule of a small graph, a probe of the real detector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mgral import cli, forecast, params, probe
+from mgral.errors import MgralError
+from mgral.files import write_json
+from mgral.types import Dataset, Image
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = forecast.Sizes(train=100, val=20, test=30)
+TIMING = forecast.Timing(
+    light=1, start=4, decode=0.01, step=0.5, look=0.1, proxy_step=0.25, proxy=3, scan=0.2, detector=1000, agent=500,
+    detections=60, embedding=1032,
+)  # fmt: skip
+
+
+@pytest.fixture
+def tiny() -> params.Params:
+    """params/tiny.yaml: 6 steps of training, 4 proxies of 3 steps, 2 a job, 8 iterations, 1 fallback, 64 pixels."""
+    return params.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"])
+
+
+def graph(rules: list[str], *edges: tuple[int, int]) -> forecast.Graph:
+    """Jobs 0, 1, 2 … of these rules; an edge (u, v) says that v waits for u."""
+    nodes = [{"id": job, "value": {"jobid": job, "label": rule, "rule": rule}} for job, rule in enumerate(rules)]
+    return forecast.read_graph({"nodes": nodes, "edges": [{"u": u, "v": v} for u, v in edges]})
+
+
+@pytest.mark.parametrize(
+    ("rule", "seconds"),
+    [
+        ("train", 4 + 6 * 0.5 + (20 + 30) * 0.1),  # start, steps, val and test: 12
+        ("retrain", 12),
+        ("embed", 4 + 100 * 0.1),  # the pool
+        ("proxy_0", 4 + 2 * (3 + 3 * 0.25 + 20 * 0.1)),  # proxies 0 and 1, each 5.75 s
+        ("search", 4 + 8 * 0.2 + 5.75),  # and one proxy more
+        ("cache", 1 + 150 * 0.01),
+        ("curve", 1),
+        ("select", 4),
+        ("share_agent", 0),
+        ("all", 0),
+        ("a_rule_of_tomorrow", 4),
+    ],
+)
+def test_what_a_job_takes(tiny: params.Params, rule: str, seconds: float) -> None:
+    assert forecast.seconds(rule, tiny, SIZES, TIMING) == pytest.approx(seconds)
+
+
+def test_trainings_are_counted(tiny: params.Params) -> None:
+    # chunks of two, and of five records the last chunk has one
+    five = tiny.model_copy(update={"proxy": tiny.proxy.model_copy(update={"records": 5})})
+    rules = ["train", "train", "retrain", "proxy_0", "proxy_2", "proxy_4", "search", "search_scout", "all"]
+    assert forecast.trainings(graph(rules), five) == {
+        "detectors": 2,
+        "detectors, for replay": 0,
+        "detectors, for the noise": 1,
+        "proxies": 2 + 2 + 1,
+        "proxies in searches, at most": 1,
+        "agents": 2,
+    }
+    # of five records replay has 0.5 · 5 + 0.5 = 3, in chunks of 2 and 1; controls 0 and 1; one repeat, number 1
+    both = five.model_copy(update={"proxy": five.proxy.model_copy(update={"kind": "both"})})
+    more = ["train", "train_replay", "proxy_0", "proxy_replay_0", "proxy_replay_2", "proxy_control_0", "search"]
+    counted = forecast.trainings(graph([*more, "proxy_repeats_1", "proxy_replay_repeats_1"]), both)
+    assert counted["detectors, for replay"] == 1
+    assert counted["proxies"] == 2 + (2 + 1) + 2 + 1 + 1
+    assert graph(rules).counts["proxy"] == 3
+
+
+def test_what_lies_on_disk(tiny: params.Params) -> None:
+    found = forecast.disk(
+        graph(["train", "retrain", "share_detector", "embed", "search", "share_agent"]), tiny, SIZES, TIMING
+    )
+    assert found == {
+        "decoded images": 150 * 64 * 64 * 3,
+        "detectors": 3 * 1000,
+        "embeddings": 100 * 1032,
+        "detections, at most": 100 * 60,
+        "agents": 2 * 500,
+    }
+
+
+def test_the_schedule_keeps_the_order_and_fills_the_workers() -> None:
+    # a (2 s), then b, b and b (3 s each), then c (1 s)
+    jobs = graph(["a", "b", "b", "b", "c"], (0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 4))
+    durations = {"a": 2.0, "b": 3.0, "c": 1.0}
+    assert forecast.schedule(jobs, durations, 1) == 2 + 3 * 3 + 1
+    assert forecast.schedule(jobs, durations, 2) == 2 + 3 + 3 + 1
+    assert forecast.schedule(jobs, durations, 8) == 2 + 3 + 1
+
+
+def test_the_table_adds_up(tiny: params.Params) -> None:
+    # twice 12 s in a row; 4 s beside them
+    lines = forecast.table(graph(["train", "train", "odd"], (0, 1)), tiny, SIZES, TIMING, 2)
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    assert "tiny: 3 jobs, from nothing" in text
+    assert "train 2 12.0 s 24.0 s" in text
+    assert "together 28.0 s" in text
+    assert "on the wall, 2 jobs at a time, at least 24.0 s" in text
+    assert "Not timed, and counted as their start alone: odd." in text
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], {"nodes": [{}], "edges": []}, {"nodes": [], "edges": [{"u": "x", "v": 1}]}]
+)
+def test_another_file_is_no_graph(value: Any) -> None:
+    with pytest.raises(MgralError, match="snakemake --forceall --d3dag"):
+        forecast.read_graph(value)
+
+
+def test_a_straight_line_is_found() -> None:
+    # 3 s and half a second a step
+    work, slope = probe._line(lambda call: call(), lambda steps: 3 + 0.5 * steps)  # type: ignore[arg-type, return-value]
+    assert (work, slope) == pytest.approx((3, 0.5))
+
+
+def test_a_probe_needs_images_for_rewards(tiny: params.Params, tmp_path: Path) -> None:
+    images = {i: Image(i, f"{i}.jpg", 40, 30, "train") for i in (1, 2, 3)}
+    with pytest.raises(MgralError, match="two images in train and one in val"):
+        probe.run(Dataset(("cat",), images, {}, tmp_path), tiny)
+
+
+def test_the_verb_times_the_real_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = params.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"]).model_dump(mode="json")
+    settings["dataset"]["root"] = "raw"
+    write_json(tmp_path / "p.json", settings)
+    for verb, out in (("generate", "raw"), ("import", "dataset.json")):
+        assert cli.main([verb, "--params", "p.json", "--out", out]) == 0
+    jobs = [{"id": 0, "value": {"rule": "train"}}]
+    write_json(tmp_path / "graph.json", {"nodes": jobs, "edges": []})
+    arguments = ["--params", "p.json", "--dataset", "dataset.json", "--graph", "graph.json", "--cores"]
+    assert cli.main(["forecast", *arguments, "2"]) == 0
+    text = capsys.readouterr().out
+    # 40 + 12 + 12 images of 64 × 64 pixels: 64 · 64 · 64 · 3 bytes
+    assert "decoded images" in text and "0.8 MiB" in text
+    assert " ".join(text.split()).count("train 1 ") == 1
+    assert cli.main(["forecast", *arguments, "0"]) == 2
+    assert "'0' is no number of cores" in capsys.readouterr().err
