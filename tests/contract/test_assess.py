@@ -14,7 +14,7 @@ from mgral import arrays, cli, datasets, detectors, plugins, pools
 from mgral.pools import Pool
 from mgral.types import Boxes, Dataset, Image
 
-SIZE = 64  # pixels
+SIZE = 96  # pixels; RetinaNet takes no less
 LABELLED, UNLABELLED = (1, 2, 4, 7), (3, 5, 6, 8, 9)
 CLASSES = ("ant", "bee")
 ASSESSING = [name for name in plugins.names("strategies") if "assessment" in plugins.load("strategies", name).NEEDS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "detector.ckpt": lambda path: files.write_checkpoint(path, {"model": torch.zeros(5000), "step": 1}),
     "images.npy": cache,
     "curve.csv": curve,
-    "search.csv": lambda path: search.write_rows([search.Row(0, 0, 0, 0, 0, 0, 0, 0, 0)] * 1000, path),
+    "search.csv": lambda path: search.write_rows([search.Row(*[0] * len(fields(search.Row)))] * 1000, path),
 }
 
 

@@ -23,7 +23,7 @@ from mgral.training.loop import Plan
 from mgral.training.mi_aod import TwoHeads
 from mgral.types import Boxes, Dataset, Image
 
-SIZE = 64
+SIZE = 96  # RetinaNet takes no less
 LN2, LN3 = math.log(2), math.log(3)
 PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.01, warmup=2, augment=True, checkpoint_every=2)
 NUMBERS = {"effort": 1.0, "rounds": 1, "epochs": 1, "weight": 0.5, "pseudo": 0.5}

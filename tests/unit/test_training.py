@@ -143,12 +143,12 @@ def test_a_term_refuses_a_detector_that_it_is_not_for(world, machine, tmp_path):
     """What parameters could not tell, as of an mmdet config, the proxy sees."""
     dataset, cache = world
     params = (
-        DetectorParams(name="retinanet", options={}),
-        ProxyRun(semi="isd", options={}, start="scratch", trunk="learns", steps=1, batch_size=2, learning_rate=0.001),
+        DetectorParams(name="tiny_ssd", options={}),
+        ProxyRun(semi="sed", options={}, start="scratch", trunk="learns", steps=1, batch_size=2, learning_rate=0.001),
         Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10),
     )
     pool = Pool(0, {1: 0}, (4, 5))
-    with pytest.raises(MgralError, match="isd is for detectors with softmax, not sigmoid"):
+    with pytest.raises(MgralError, match="sed is for detectors with sigmoid, not softmax"):
         proxy.run([4, 5], "random", dataset, cache, pool, tmp_path / "none", params, machine, 0)
 
 
