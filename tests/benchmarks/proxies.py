@@ -1,0 +1,128 @@
+"""Proxy runs an hour: what a cycle's job does, against the plain way, on BCCD with tiny_ssd.
+
+It needs the data set that a run has imported, and takes a few minutes:
+
+    snakemake --cores 1 --configfile params/bccd.yaml -- data/runs/bccd/dataset/images.npy
+    python tests/benchmarks/proxies.py
+
+The plain way: one process a run, from scratch, in float32, each image decoded whenever it is needed. Ours: one process
+for ``--runs`` proxies, from the detector of the pool, in bfloat16 where the processor has it, from decoded images; once
+with all layers learning for half as many steps, and once with a frozen trunk whose maps are computed once. Each is the
+replay proxy of the package, on the same pool and batches, so only what the names say differs. How well each ranks
+batches is for tests/benchmarks/shortcuts.py to say: docs/results/fidelity.md.
+
+Seconds are processor time, start of the interpreter included, so that other work on the machine hardly counts. To
+reach: a ratio of 6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral import compute, datasets, detectors, images, params, pools, seeds
+from mgral.images import Cache
+from mgral.params import Machine
+from mgral.pools import Pool
+from mgral.training import proxy
+from mgral.training.loop import Plan, fit
+from mgral.types import Dataset
+
+FILES = ["params/base.yaml", "params/bccd.yaml"]
+DATA = Path("data/runs/bccd/dataset")
+LABELLED, BATCH = 60, 20
+WAYS = {
+    "plain": {"start": "scratch", "trunk": "learns"},
+    "half as long": {"start": "detector", "trunk": "learns"},
+    "frozen trunk": {"start": "detector", "trunk": "frozen"},
+}
+
+
+class Decoding(Cache):
+    """Images that are read from their files each time."""
+
+    def __init__(self, dataset: Dataset, path: Path) -> None:
+        super().__init__(dataset, path)
+        self._files = {i: dataset.root / image.file_name for i, image in dataset.images.items()}
+
+    def pixels(self, ids: Sequence[int]) -> npt.NDArray[np.uint8]:
+        return np.stack([images.decode(self._files[i], self.size, i) for i in ids])
+
+
+def train(way: str, weights: Path, runs: int) -> None:
+    """What one process does."""
+    experiment = params.read(list(FILES))
+    dataset, pool, shown = world()
+    plain = way == "plain"
+    machine = compute.prepare(Machine(threads=1, precision="fp32" if plain else "auto", device="cpu"))
+    cache = (Decoding if plain else Cache)(dataset, DATA / "images.npy")
+    steps = experiment.training.steps // (2 if way == "half as long" else 1)
+    settings = experiment.proxy.model_copy(update={**WAYS[way], "steps": steps})
+    chosen = (experiment.detector, settings, experiment.evaluation)
+    maps = None
+    if way == "frozen trunk":
+        from mgral import activations
+
+        detector = detectors.build(experiment.detector.name, dataset.classes, cache.size, {}, 0)
+        detectors.load(detector, weights)
+        maps = weights.with_name("activations.npy")
+        activations.write(detector, cache, proxy.shown(pool, "replay", dataset.ids("val")), machine, maps)
+    for batch in shown[:runs]:
+        record = proxy.run(batch, "random", dataset, cache, pool, weights, chosen, machine, 0, "replay", maps=maps)
+        print(f"  {way}: {record.mAP:.4f}", flush=True)
+
+
+def world() -> tuple[Dataset, Pool, list[list[int]]]:
+    """The data set, a pool whose rest has labels too, and batches of it."""
+    dataset = datasets.read(DATA / "dataset.json")
+    pool = pools.initial(dataset.ids("train"), LABELLED, 0)
+    draw = seeds.generator("benchmark of proxies")
+    shown = [draw.choice(pool.unlabelled, BATCH, replace=False).tolist() for _ in range(64)]
+    return dataset, pool, shown
+
+
+def seconds(way: str, weights: Path, runs: int) -> float:
+    """Processor time of a process, a run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, __file__, "--way", way, "--weights", weights, "--runs", str(runs)], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / runs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=12, help="proxies of a process, at most 64; default 12")
+    parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
+    parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        train(arguments.way, arguments.weights, arguments.runs)
+        return
+    experiment = params.read(list(FILES))
+    dataset, pool, _ = world()
+    machine = compute.prepare(Machine(threads=1, precision="auto", device="cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "detector.safetensors"
+        cache = Cache(dataset, DATA / "images.npy")
+        detector = detectors.build(experiment.detector.name, dataset.classes, cache.size, {}, 0)
+        plan = replace(Plan(**experiment.training.model_dump()), checkpoint_every=0)
+        fit(detector, cache, pool.labelled_ids, plan, machine, 0)
+        detectors.save(detector, weights)
+        plain = seconds("plain", weights, 1)
+        print(f"plain: {plain:.1f} s a run, {3600 / plain:.0f} an hour and core")
+        for way in ("half as long", "frozen trunk"):
+            own = seconds(way, weights, arguments.runs)
+            print(f"{way}: {own:.2f} s a run, {3600 / own:.0f} an hour and core, ratio={plain / own:.1f}")
+
+
+if __name__ == "__main__":
+    main()
