@@ -70,7 +70,7 @@ def test_metrics_plots_and_params_say_something(recorded: Checkout):
     last = recorded.files("curve.csv")["curve.csv"].decode().splitlines()[-1].split(",")
     assert last[:3] == ["mgral", "0", "1"]  # one seed, so the mean over seeds is its value
     assert summary["mgral"]["mAP"] == pytest.approx(float(last[5]), abs=1e-6)  # the curve has six decimals
-    assert set(summary) == {"random", "mgral"}
+    assert set(summary) == {"random", "ll4al", "mgral"}
 
     shown = printed_json(recorded, "dvc", "plots", "show", "--json")
     assert not shown.get("errors")

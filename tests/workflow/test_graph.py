@@ -152,13 +152,22 @@ def test_next_chooses_after_the_last_cycle(project: Checkout):
     assert jobs["report"] == 0
 
 
-@pytest.mark.parametrize("name", ["bccd", "voc_small"])
-def test_experiments_on_real_data(project: Checkout, name):
-    # random, entropy, mgral; 3 seeds; 5 cycles; 16 records, 8 a job
-    jobs = project.plan(params=f"params/{name}.yaml")
-    assert jobs["train"] == 3 + 3 * 3 * 4
-    assert jobs["search"] == 3 + 3 * 3
-    assert jobs["proxy"] == 2 * (3 + 3 * 3)
+def test_all_strategies_on_blood_cells(project: Checkout):
+    # 12 strategies, four of which assess; 3 seeds; 4 cycles; 10 replay records, 5 a job
+    jobs = project.plan(params="params/bccd.yaml")
+    assert jobs["train"] == 3 + 12 * 3 * 3
+    assert jobs["assess"] == 4 * 3 * 3
+    assert jobs["search"] == jobs["train_replay"] == 3 + 3 * 2
+    assert jobs["proxy_replay"] == 2 * (3 + 3 * 2)
+    assert jobs["generate"] == 0
+
+
+def test_voc_small(project: Checkout):
+    # 4 strategies; 2 seeds; 3 cycles; 16 replay records, 8 a job
+    jobs = project.plan(params="params/voc_small.yaml")
+    assert jobs["train"] == 2 + 4 * 2 * 2
+    assert jobs["search"] == jobs["train_replay"] == 2 + 2
+    assert jobs["proxy_replay"] == 2 * (2 + 2)
     assert jobs["generate"] == 0
 
 

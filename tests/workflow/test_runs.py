@@ -40,7 +40,7 @@ def test_a_finished_run_has_its_results(finished: Checkout):
         ["mgral", "0", "1", "16"],
     ]
     compared = json.loads(finished.files("comparison.json")["comparison.json"])
-    assert [curve["strategy"] for curve in compared["curves"]] == ["random", "mgral"]
+    assert [curve["strategy"] for curve in compared["curves"]] == ["random", "ll4al", "mgral"]
     assert {one["verdict"] for one in compared["differences"]} == {"unknown"}  # of one seed
     assert b"<html" in finished.files("report.html")["report.html"]
     assert "figures/curve.png" in finished.files("figures/*")
@@ -126,7 +126,7 @@ def test_the_code_of_an_assessment_concerns_its_strategy_alone(checkout: Checkou
     """ll4al selects anew, and the one detector that is trained again is that of its next cycle."""
     with (checkout.root / "src/mgral/training/ll4al.py").open("a") as file:
         file.write("\nMORE = 1\n")
-    after_it = {"select": 1, "annotate": 1, "train": 1, "curve": 1, "report": 1, "all": 1}
+    after_it = {"select": 1, "annotate": 1, "train": 1, "curve": 1, "comparison": 1, "report": 1, "all": 1}
     assert checkout.plan() == {"assess": 1, **after_it}
     text = checkout.snakemake("--dry-run")
     assert re.findall(r"benchmark: \S+/((?:assess|train)/.*)", text) == ["assess/ll4al-0-0.tsv", "train/ll4al-0-1.tsv"]
