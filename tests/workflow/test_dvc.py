@@ -80,9 +80,9 @@ def test_metrics_plots_and_params_say_something(recorded: Checkout):
         *(f"{run}/figures/{name}.png" for name in ("per_class", "timings")),
     }
     rows = {name: plots[name]["content"]["data"]["values"] for name in ("curve", "mgral-search", "mgral-table")}
-    # tiny.yaml: two strategies of one seed and two cycles; one search of 8 iterations; a table of 4 records
+    # tiny.yaml: three strategies of one seed and two cycles; one search of 8 iterations; a table of 4 records
     assert [(row["strategy"], row["images"]) for row in rows["curve"]] == [
-        *(("random", "12"), ("random", "16"), ("mgral", "12"), ("mgral", "16"))
+        (strategy, images) for strategy in ("random", "ll4al", "mgral") for images in ("12", "16")
     ]
     assert [row["iteration"] for row in rows["mgral-search"]] == [str(k) for k in range(8)]
     assert len([row for row in rows["mgral-table"] if "trained" in row]) == 4
