@@ -13,15 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from mgral.compute import Compute
+from mgral.compute import Compute, in_batches
 from mgral.detectors import Detector
 from mgral.errors import MgralError
 from mgral.files import whole
 from mgral.images import Cache
-
-BATCH = 32  # images a forward pass
 
 Halves = npt.NDArray[np.float16]
 
@@ -64,19 +61,21 @@ class Activations:
 def make(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> Activations:
     """The maps of some images, in memory."""
     ids = sorted(ids)
-    array = np.empty((len(ids), 2, _length(detector)), np.float16)
-    _fill(array, detector, cache, ids, machine)
-    return Activations(detector, ids, array)
+    return Activations(detector, ids, np.concatenate([*_blocks(detector, cache, ids, machine)]))
 
 
 def write(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute, path: str | Path) -> None:
-    """Write the maps of some images as ``.npy``, float16 [n, 2, F], rows in ascending order of id."""
+    """Write the maps of some images as ``.npy``, float16 [n, 2, F], rows in ascending order of id.
+
+    Raises:
+        MgralError: the disk is full. They are written in order: a memory map would end the process there.
+    """
     ids = sorted(ids)
-    with whole(path) as temporary:
+    with whole(path) as temporary, temporary.open("wb") as file:
         shape = (len(ids), 2, _length(detector))
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)
-        _fill(array, detector, cache, ids, machine)
-        array.flush()
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        for block in _blocks(detector, cache, ids, machine):
+            file.write(block.data)
 
 
 def read(detector: Detector, ids: Sequence[int], path: str | Path) -> Activations:
@@ -103,16 +102,14 @@ def _length(detector: Detector) -> int:
 
 
 @torch.inference_mode()
-def _fill(array: Halves, detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> None:
+def _blocks(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> Iterator[Halves]:
+    """Rows of the array, [b, 2, F] for the images of a forward pass, in the order of ``ids``."""
     detector.to(machine.device).eval()
-    for start, images in _batches(cache, ids, machine):
-        for view, pixels in enumerate((images, images.flip(3))):
+    for chosen in in_batches(ids):
+        images = machine.images(torch.from_numpy(cache.pixels(chosen)))
+        views = []
+        for pixels in (images, images.flip(3)):
             with machine.autocast():
                 maps = detector.maps(pixels.contiguous(memory_format=torch.channels_last))
-            flat = torch.cat([m.permute(0, 2, 3, 1).flatten(1) for m in maps], 1)
-            array[start : start + len(flat), view] = flat.half().cpu().numpy()
-
-
-def _batches(cache: Cache, ids: Sequence[int], machine: Compute) -> Iterator[tuple[int, Tensor]]:
-    for start in tqdm(range(0, len(ids), BATCH), "activations", disable=None, leave=False):
-        yield start, machine.images(torch.from_numpy(cache.pixels(ids[start : start + BATCH])))
+            views.append(torch.cat([m.permute(0, 2, 3, 1).flatten(1) for m in maps], 1).half())
+        yield torch.stack(views, 1).cpu().numpy()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from mgral.errors import MgralError
 from mgral.params import Machine
+
+BATCH = 32  # images a forward pass
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class Compute:
     def images(self, pixels: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] to float [B, 3, S, S] in 0..1, channels last, on the device."""
         return pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def in_batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The ids in their order, those of one forward pass at a time, with a progress bar."""
+    for start in tqdm(range(0, len(ids), BATCH), "inference", disable=None, leave=False):
+        yield ids[start : start + BATCH]
 
 
 def prepare(machine: Machine) -> Compute:

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mgral.activations import Activations
-from mgral.compute import Compute
+from mgral.compute import Compute, in_batches
 from mgral.detectors import EMBEDDING_DIM, Detector
 from mgral.images import Cache
 from mgral.params import Evaluation
 from mgral.types import Detections, Embeddings
-
-BATCH = 32  # images a forward pass
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ def look(
     ids = sorted(ids)
     detections: dict[int, Detections] = {}
     vectors = np.zeros((len(ids), EMBEDDING_DIM), np.float32)
-    for start in tqdm(range(0, len(ids), BATCH), "inference", disable=None, leave=False):
-        chosen = ids[start : start + BATCH]
+    for chosen in in_batches(ids):
+        start = len(detections)
         maps = activations.maps(chosen, [False] * len(chosen), compute) if activations else None
         with compute.autocast():
             raw = detector.answer(maps or detector.maps(_pixels(cache, chosen, compute)))

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from mgral import seeds
-from mgral.compute import Compute
+from mgral.compute import Compute, in_batches
 from mgral.detectors import Detector, Raw, Target
 from mgral.images import Cache
 from mgral.training.loop import Plan, fit
 from mgral.types import Doubles
-
-BATCH = 32  # images a forward pass
 
 
 class LossHead(nn.Module):
@@ -111,8 +108,8 @@ def predicted_losses(detector: Detector, head: LossHead, cache: Cache, ids: Sequ
     detector.to(compute.device).eval()
     head.to(compute.device).eval()
     parts = [torch.zeros(0)]
-    for start in tqdm(range(0, len(ids), BATCH), "inference", disable=None, leave=False):
-        images = compute.images(torch.from_numpy(cache.pixels(ids[start : start + BATCH])))
+    for chosen in in_batches(ids):
+        images = compute.images(torch.from_numpy(cache.pixels(chosen)))
         with compute.autocast():
             raw = detector(images.contiguous(memory_format=torch.channels_last))
         parts.append(head(raw.features).cpu())

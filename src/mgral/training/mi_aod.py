@@ -22,17 +22,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from mgral import seeds
-from mgral.compute import Compute
+from mgral.compute import Compute, in_batches
 from mgral.detectors import Detector, Raw, Target
 from mgral.errors import MgralError
 from mgral.images import Cache
 from mgral.training.loop import Plan, batch, descend
 from mgral.types import Doubles
 
-BATCH = 32  # images a forward pass
 EPSILON = 1e-5  # image scores stay this far from 0 and 1, as in the public code
 
 Phase = Literal["labelled", "minimise", "maximise"]
@@ -282,8 +280,8 @@ def discrepancies(
     """:func:`discrepancy` of many images, [n] and [n], in the order of ``ids``."""
     network.to(compute.device).eval()
     means, peaks = [torch.zeros(0)], [torch.zeros(0)]
-    for start in tqdm(range(0, len(ids), BATCH), "inference", disable=None, leave=False):
-        images = compute.images(torch.from_numpy(cache.pixels(ids[start : start + BATCH])))
+    for chosen in in_batches(ids):
+        images = compute.images(torch.from_numpy(cache.pixels(chosen)))
         with compute.autocast():
             seen = network(images.contiguous(memory_format=torch.channels_last))
         mean, peak = discrepancy(*network.probabilities(seen), top)
