@@ -14,12 +14,12 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from mgral import arrays, curves, detectors, files, images
+from mgral import activations, arrays, compute, curves, detectors, files, images
 from mgral.agent import search
 from mgral.agent.policy import Policy
 from mgral.errors import MgralError
 from mgral.lookup import LookupTable
-from mgral.params import Table
+from mgral.params import Machine, Table
 from mgral.types import Dataset, Detections, Embeddings, Image, Record
 
 ROOM = 8192  # bytes; each of these files is larger
@@ -56,6 +56,17 @@ def cache(path: Path) -> None:
     images.build(Dataset((), {1: Image(1, picture.name, 100, 100, "train")}, {}, picture.parent), 100, path)
 
 
+def maps(path: Path) -> None:
+    """Of a trunk over a picture of 32 × 32 pixels, whose own array has room."""
+    folder = path.parent.parent
+    Pillow.new("RGB", (32, 32)).save(folder / "small.png")
+    dataset = Dataset((), {1: Image(1, "small.png", 32, 32, "train")}, {}, folder)
+    images.build(dataset, 32, folder / "small.npy")
+    machine = compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    detector = detectors.build("tiny_ssd", ("a",), 32, {}, 0)
+    activations.write(detector, images.Cache(dataset, folder / "small.npy"), [1], machine, path)
+
+
 def curve(path: Path) -> None:
     rows = 1000
     curves.write(pd.DataFrame({name: np.linspace(0, 1, rows) for name in curves.COLUMNS}), path)
@@ -72,6 +83,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "detector.safetensors": lambda path: detectors.save(detectors.build("tiny_ssd", ("a",), 64, {}, 0), path),
     "detector.ckpt": lambda path: files.write_checkpoint(path, {"model": torch.zeros(5000), "step": 1}),
     "images.npy": cache,
+    "activations.npy": maps,
     "curve.csv": curve,
     "search.csv": lambda path: search.write_rows([search.Row(*[0] * len(fields(search.Row)))] * 1000, path),
 }
