@@ -30,6 +30,7 @@ from scipy.special import entr
 from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence
+from mgral.strategies._described import described, unit
 from mgral.types import Boxes, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections", "labels"})
@@ -121,7 +122,7 @@ def entropy_nms(seen: Seen, same: float) -> tuple[float, int]:
     dropped; and again, until none is left. Of equal entropies the first, of the better score, goes first.
     """
     left = np.argsort(-seen.entropies, kind="stable")
-    directions = _unit(seen.features)
+    directions = unit(seen.features)
     total, counted = 0.0, 0
     while len(left):
         first = left[0]
@@ -183,7 +184,7 @@ class Batch:
         """Accept an image."""
         for label, prototype in prototypes.items():
             known = self._directions.get(label, np.zeros((0, len(prototype))))
-            self._directions[label] = np.vstack([known, _unit(prototype)])
+            self._directions[label] = np.vstack([known, unit(prototype)])
         for label in [label for label in self._places if scores.get(label, 0.0) > self._seen]:
             self._places[label] -= 1
             if not self._places[label]:
@@ -191,27 +192,11 @@ class Batch:
 
     def _likeness(self, label: int, prototype: Doubles) -> float:
         known = self._directions.get(label)
-        return -1.0 if known is None else float((known @ _unit(prototype)).max())
-
-
-def _unit(vectors: Doubles) -> Doubles:
-    """[..., D] vectors at length 1; 0 stays 0."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Doubles = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit
+        return -1.0 if known is None else float((known @ unit(prototype)).max())
 
 
 def _seen(evidence: Evidence, image: int, options: Options) -> Seen:
-    assert evidence.detections is not None
-    remedy = "make detections.npz anew with `mgral embed`"
-    if image not in evidence.detections:
-        raise MgralError(f"image {image} has no detections entry; {remedy}")
-    detections = evidence.detections[image]
-    if detections.features is None:
-        raise MgralError(f"image {image} has detections without features; {remedy}")
-    if not (np.isfinite(detections.scores).all() and np.isfinite(detections.features).all()):
-        raise MgralError(f"image {image} has scores or features that are not finite; train the detector anew")
-    rows = detections.scores >= options.min_score
-    scores = np.clip(detections.scores[rows].astype(np.float64), 0, 1)
-    features = detections.features[rows].astype(np.float64)
-    return Seen(scores, detections.labels[rows], entr(scores) + entr(1 - scores), features)
+    found = described(evidence, image, options.min_score)
+    assert found.features is not None
+    scores = np.clip(found.scores.astype(np.float64), 0, 1)
+    return Seen(scores, found.labels, entr(scores) + entr(1 - scores), found.features.astype(np.float64))

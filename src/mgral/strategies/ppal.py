@@ -51,6 +51,7 @@ from scipy.special import entr
 from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence, Terms, _medoids, assessed
+from mgral.strategies._described import described, unit
 from mgral.types import Assessment, Detections, Doubles, Floats, Ints, Pick
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     ids = sorted(evidence.pool.unlabelled)
     if not ids or budget < 1:
         return []
-    seen = [_kept(evidence, i, options.min_score) for i in ids]
+    seen = [described(evidence, i, options.min_score) for i in ids]
     shares = np.array(
         [class_shares(one, weights) for one, weights in zip(seen, class_weights(difficulty, options), strict=True)]
     )
@@ -203,7 +204,7 @@ def image_distances(seen: Sequence[Detections]) -> Floats:
     image = np.repeat(np.arange(count), [len(one) for one in seen])  # [n] of all detections, in order of image
     labels = np.concatenate([one.labels for one in seen])
     scores = np.concatenate([one.scores for one in seen]).astype(np.float64)
-    features = _unit(np.concatenate([one.features for one in seen if one.features is not None]).astype(np.float64))
+    features = unit(np.concatenate([one.features for one in seen if one.features is not None]).astype(np.float64))
 
     gained = np.zeros((count, count), np.float32)  # Σ score·(1 + cosine) over the detections that find their class
     for label in np.unique(labels):
@@ -223,25 +224,3 @@ def image_distances(seen: Sequence[Detections]) -> Floats:
     distances[np.ix_(totals == 0, totals == 0)] = 0.0
     np.fill_diagonal(distances, 0.0)
     return distances
-
-
-def _unit(vectors: Doubles) -> Doubles:
-    """[n, D] at length 1; 0 stays 0."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Doubles = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    return unit
-
-
-def _kept(evidence: Evidence, image: int, min_score: float) -> Detections:
-    """The detections of an image that count."""
-    assert evidence.detections is not None
-    remedy = "make detections.npz anew with `mgral embed`"
-    if image not in evidence.detections:
-        raise MgralError(f"image {image} has no detections entry; {remedy}")
-    found = evidence.detections[image]
-    if found.features is None:
-        raise MgralError(f"image {image} has detections without features; {remedy}")
-    if not (np.isfinite(found.scores).all() and np.isfinite(found.features).all()):
-        raise MgralError(f"image {image} has scores or features that are not finite; train the detector anew")
-    rows = found.scores >= min_score
-    return Detections(found.xyxy[rows], found.scores[rows], found.labels[rows], found.probs[rows], found.features[rows])
