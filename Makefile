@@ -14,7 +14,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 pyth
 UV ?= $(shell command -v uv 2>/dev/null)
 ifneq ($(UV),)
 CREATE = "$(UV)" venv --python "$(PYTHON)"
-INSTALL = "$(UV)" pip install --python $(VENV)/bin/python
+INSTALL = "$(UV)" pip install --compile-bytecode --python $(VENV)/bin/python
 else
 CREATE = "$(PYTHON)" -m venv
 INSTALL = $(VENV)/bin/python -m pip install
