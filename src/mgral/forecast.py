@@ -16,7 +16,7 @@ from typing import Any
 from mgral.errors import MgralError
 from mgral.params import Params
 
-PROXY = re.compile(r"(proxy(?:_[a-z]+)*)_(\d+)")  # a chunk of one set of proxies, named by its first
+PROXY = re.compile(r"(proxy(?:_[a-z]+)*)_(\d+)")  # a chunk of a draw's proxies, named by its position
 TARGETS = {"all", "compare", "next"}
 COPIES = {"share_detector", "share_evidence", "share_agent"}
 LIGHT = {"generate", "import_data", "pool", "annotate", "holdout", "noise", "curve", "comparison"}
@@ -194,16 +194,13 @@ def _chunk(rule: str, params: Params) -> int:
         return 0
     given = params.proxy
     (first, second), (replay, replay_second) = given.rounds("unlabelled"), given.rounds("replay")
-    last = {
-        "proxy": first,
+    in_all = {
+        "proxy": first + given.control + given.repeats,
         "proxy_scout": second,
-        "proxy_replay": replay,
+        "proxy_replay": replay + given.repeats,
         "proxy_scout_replay": replay_second,
-        "proxy_control": given.control,
-        "proxy_repeats": given.repeats + 1,  # these count from 1
-        "proxy_replay_repeats": given.repeats + 1,
     }
-    return min(given.per_job, last[found[1]] - int(found[2]))
+    return min(given.per_job, in_all[found[1]] - int(found[2]))
 
 
 def _fallback(rule: str, params: Params) -> int:

@@ -53,24 +53,24 @@ def test_what_a_job_takes(tiny: params.Params, rule: str, seconds: float) -> Non
 
 
 def test_trainings_are_counted(tiny: params.Params) -> None:
-    # chunks of two, and of five records the last chunk has one
+    # chunks of two: of five records, two controls and a repeat the third has one record and a control
     five = tiny.model_copy(update={"proxy": tiny.proxy.model_copy(update={"records": 5})})
-    rules = ["train", "train", "retrain", "proxy_0", "proxy_2", "proxy_4", "search", "search_scout", "all"]
+    rules = ["train", "train", "retrain", "proxy_0", "proxy_2", "proxy_4", "proxy_6", "search", "search_scout", "all"]
     assert forecast.trainings(graph(rules), five) == {
         "detectors": 2,
         "detectors, for replay": 0,
         "detectors, for the noise": 1,
-        "proxies": 2 + 2 + 1,
+        "proxies": 2 + 2 + 2 + 2,
         "proxies in searches, at most": 1,
         "agents": 2,
     }
-    # of five records replay has 0.5 · 5 + 0.5 = 3, in chunks of 2 and 1; controls 0 and 1; one repeat, number 1
+    # of five records replay has 0.5 · 5 + 0.5 = 3 and a repeat; the rest is 2 and two controls and a repeat
     both = five.model_copy(update={"proxy": five.proxy.model_copy(update={"kind": "both"})})
-    more = ["train", "train_replay", "proxy_0", "proxy_replay_0", "proxy_replay_2", "proxy_control_0", "search"]
-    counted = forecast.trainings(graph([*more, "proxy_repeats_1", "proxy_replay_repeats_1"]), both)
+    more = ["train", "train_replay", "proxy_0", "proxy_2", "proxy_4", "proxy_replay_0", "proxy_replay_2", "search"]
+    counted = forecast.trainings(graph(more), both)
     assert counted["detectors, for replay"] == 1
-    assert counted["proxies"] == 2 + (2 + 1) + 2 + 1 + 1
-    assert graph(rules).counts["proxy"] == 3
+    assert counted["proxies"] == (2 + 2 + 1) + (2 + 2)
+    assert graph(rules).counts["proxy"] == 4
 
 
 def test_what_lies_on_disk(tiny: params.Params) -> None:

@@ -12,13 +12,12 @@ from mgral.files import read_json
 
 
 def test_demo(project: Checkout):
-    # base.yaml: strategies random, entropy, mgral; seeds 0, 1; cycles 0, 1, 2; 12 records, 6 a job
+    # base.yaml: strategies random, entropy, mgral; seeds 0, 1; cycles 0, 1, 2; 12 + 2 + 2 proxies, 8 a job
     jobs = project.plan(params="params/base.yaml")
     assert jobs["train"] == 2 + 3 * 2 * 2  # cycle 0 once a seed, later ones once a strategy
     assert jobs["embed"] == 2 + 2 * 2 * 1  # cycle 0 shared; cycle 1 for entropy and mgral; the last selects nothing
     assert jobs["draw"] == jobs["table"] == jobs["search"] == 2 + 1 * 2 * 1  # for mgral only
     assert jobs["proxy"] == 4 * 2  # two chunks each
-    assert jobs["proxy_control"] == jobs["proxy_repeats"] == 4
     assert not {"holdout", "train_replay", "search_scout"} & set(jobs)
     assert jobs["select"] == 3 * 2 * 2
     assert jobs["annotate"] == 3 * 2 * 2
@@ -61,8 +60,8 @@ def test_the_forecast_counts_the_jobs_of_a_dry_run(project: Checkout):
 
 
 FIRST_ROUND = {
-    "unlabelled": {"draw", "proxy", "proxy_control", "proxy_repeats"},
-    "replay": {"holdout", "train_replay", "draw_replay", "proxy_replay", "proxy_replay_repeats"},
+    "unlabelled": {"draw", "proxy"},
+    "replay": {"holdout", "train_replay", "draw_replay", "proxy_replay"},
 }
 SECOND_ROUND = {
     "unlabelled": {"draw_scout", "proxy_scout"},
@@ -73,7 +72,7 @@ SECOND_ROUND = {
 @pytest.mark.parametrize("kind", ["unlabelled", "replay", "both"])
 @pytest.mark.parametrize("agent", [0.0, 0.25])
 def test_kinds_and_rounds_of_records(project: Checkout, kind, agent):
-    # the demo's four tables of 12 records, 6 a job; an agent's share adds a second round to each kind
+    # the demo's four tables of 12 records, 8 a job; an agent's share adds a second round to each kind
     (project.root / "params/kinds.yaml").write_text(
         f"experiment: kinds\nproxy: {{kind: {kind}, generators: {{agent: {agent}}}}}\n"
     )
@@ -87,8 +86,9 @@ def test_kinds_and_rounds_of_records(project: Checkout, kind, agent):
     parts = ("draw", "proxy", "table", "search", "holdout", "train_replay")
     found = {rule: count for rule, count in jobs.items() if rule.startswith(parts)}
     assert set(found) == expected
-    # of 12 records of one kind 9 or 12 in the first round: two jobs; of 6: one
-    two = set() if kind == "both" else {"proxy", "proxy_replay"}
+    # Of 12 records of one kind, 9 or 12 in the first round: with 4 or 2 for the audit two jobs. Of 6 likewise, 5 or 6:
+    # with 4 two jobs or, with an agent's share, 9 in all; with 2 one job.
+    two = {"proxy"} if kind == "both" else {"proxy", "proxy_replay"}
     assert found == {rule: 8 if rule in two else 4 for rule in expected}
 
 
@@ -157,7 +157,8 @@ def test_all_strategies_on_blood_cells(project: Checkout):
     jobs = project.plan(params="params/bccd.yaml")
     assert jobs["train"] == 3 + 12 * 3 * 3
     assert jobs["assess"] == 4 * 3 * 3
-    assert jobs["search"] == jobs["train_replay"] == 3 + 3 * 2
+    assert jobs["search"] == jobs["holdout"] == 3 + 3 * 2
+    assert not jobs["train_replay"]  # these proxies start from scratch
     assert jobs["proxy_replay"] == 2 * (3 + 3 * 2)
     assert jobs["generate"] == 0
 

@@ -56,10 +56,11 @@ def test_the_folder_of_a_cycle_shows_what_was_made_when_and_where(finished: Chec
     ):
         assert part in text
     jobs = [line.split() for line in text.split("jobs:")[1].splitlines()[1:]]
-    # what all strategies share, then its own; the proxies in two jobs of two
+    # what all strategies share, then its own; of proxies 4 for the table and 3 for its audit, two a job
     assert [job[:2] for job in jobs] == [
         *(["pool", "shared-0-0"], ["train", "shared-0-0"], ["embed", "shared-0-0"], ["draw", "shared-0-0"]),
-        *(["proxy", "shared-0-0-0"], ["proxy", "shared-0-0-2"], ["table", "shared-0-0"], ["search", "shared-0-0"]),
+        *(["proxy", f"shared-0-0-{position}"] for position in (0, 2, 4, 6)),
+        *(["table", "shared-0-0"], ["search", "shared-0-0"]),
         *(["select", "mgral-0-0"], ["share_agent", "mgral-0-0"]),
         *(["share_detector", "mgral-0-0"], ["share_evidence", "mgral-0-0"]),
     ]

@@ -147,13 +147,13 @@ def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(slurm, proj
     assert run.returncode == 0, log[-5000:]
 
     # profiles/slurm: chains of small steps as one job. tiny.yaml: the detectors of cycle 0, shared, and of mgral's
-    # cycle 1; two chunks of proxies, one of controls, one of repeats; two strategies that select. One ran twice.
+    # cycle 1; seven proxies, two a job; two strategies that select. One ran twice.
     ended = jobs()
     assert Counter(name for _, _, name in ended) == {
         "dataset": 1,
         "train": 2,
         "evidence": 1,
-        "proxy": 2 + 1 + 1 + 1,
+        "proxy": 4 + 1,
         "agent": 1,
         "select": 2,
     }

@@ -120,19 +120,17 @@ if GENERATED:
 
 @dataclass(frozen=True)
 class Proxies:
-    """Proxies of one cycle that have their records in one folder; paths are relative to the cycle's."""
+    """Proxies of one draw of batches; paths are relative to the cycle's folder."""
 
-    part: str  # first or second round of the table; control or repeats of its audit
-    folder: str
+    folder: str  # of ``batches.json``; a path that ends in a slash, or empty
     kind: str
-    numbers: range  # name the records; positions in ``batches``, or those of repeated trainings
-    batches: str
-    repeat: bool = False
+    second: bool  # round of the draw
+    names: list  # of the records below ``folder``, without ``.json``: ``mgral proxy`` tells by them what to train
 
     @property
     def rule(self):
-        """``proxy`` for ``proxies``, ``proxy_scout_replay`` for ``scout/replay/proxies``, ``proxy_control`` …"""
-        return "_".join(["proxy", *(part for part in Path(self.folder).parts if part != "proxies")])
+        """``proxy``, ``proxy_scout_replay`` …"""
+        return "_".join(["proxy", *Path(self.folder).parts])
 
     @property
     def home(self):
@@ -140,18 +138,10 @@ class Proxies:
         return f"{CYCLE}/replay" if self.kind == "replay" else CYCLE
 
     @property
-    def which(self):
-        return "--index 0 --repeat" if self.repeat else "--index"
-
-    @property
-    def records(self):
-        return [f"{self.folder}/{k}.json" for k in self.numbers]
-
-    @property
     def chunks(self):
-        """The numbers that share a job, each chunk as a range."""
+        """The names that share a job, with the position of the first."""
         size = EXPERIMENT.proxy.per_job
-        return [self.numbers[k : k + size] for k in range(0, len(self.numbers), size)]
+        return [(k, self.names[k : k + size]) for k in range(0, len(self.names), size)]
 
 
 def proxies(experiment):
@@ -159,21 +149,25 @@ def proxies(experiment):
     given = experiment.proxy
     for kind in given.kinds:
         folder = "replay/" if kind == "replay" else ""
-        first, second = given.rounds(kind)
-        yield Proxies("first", f"{folder}proxies", kind, range(first), f"{folder}batches.json")
-        yield Proxies("second", f"scout/{folder}proxies", kind, range(second), f"scout/{folder}batches.json")
-        repeated = range(1, given.repeats + 1)
-        yield Proxies("repeats", f"{folder}repeats", kind, repeated, f"{folder}batches.json", repeat=True)
+        first, second = ([f"proxies/{k}" for k in range(count)] for count in given.rounds(kind))
         if kind == "unlabelled":
-            yield Proxies("control", "control", "control", range(given.control), "batches.json")
+            first += [f"control/{k}" for k in range(given.control)]
+        first += [f"repeats/{k}" for k in range(1, given.repeats + 1)]
+        yield Proxies(folder, kind, False, first)
+        yield Proxies(f"scout/{folder}", kind, True, second)
 
 
-PROXIES = [some for some in proxies(EXPERIMENT) if some.numbers]
+PROXIES = [some for some in proxies(EXPERIMENT) if some.names]
 
 
-def records_of(*parts):
-    """Records below a cycle's folder: of the table's ``first`` round, of its ``second``, ``control``, ``repeats``."""
-    return [record for some in PROXIES if some.part in parts for record in some.records]
+def records_of(what, second=(False, True)):
+    """Records below a cycle's folder: of ``proxies``, ``control`` or ``repeats``, of both rounds or of one."""
+    return [
+        f"{some.folder}{name}.json"
+        for some in PROXIES
+        for name in some.names
+        if some.second in second and name.startswith(f"{what}/")
+    ]
 
 
 def in_cycle(names):
@@ -181,7 +175,8 @@ def in_cycle(names):
 
 
 FROZEN = EXPERIMENT.proxy.trunk == "frozen"
-SCOUT = bool(records_of("second"))
+STARTED = EXPERIMENT.proxy.start == "detector"  # and not from scratch: then replay needs no detector of its own
+SCOUT = any(some.second for some in PROXIES)
 
 # Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place
 # of a strategy, and copied: these files, by the rule that copies them.
@@ -190,9 +185,8 @@ OF_EVIDENCE = ["embeddings.npz", "detections.npz"]
 OF_TABLE = [f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")]
 OF_SEARCH = ["agent.safetensors", "search.csv", "added.json"]
 OF_AGENT = [
-    *sorted({some.batches for some in PROXIES}),
-    *records_of("first", "second", "control", "repeats"),
-    *(f"replay/{name}" for name in OF_DETECTOR if "replay" in EXPERIMENT.proxy.kinds),
+    *(f"{some.folder}{name}" for some in PROXIES for name in ["batches.json", *(f"{n}.json" for n in some.names)]),
+    *(f"replay/{name}" for name in (OF_DETECTOR if STARTED else ["pool.json"]) if "replay" in EXPERIMENT.proxy.kinds),
     *(f"scout/{name}" for name in [*OF_TABLE, *OF_SEARCH] if SCOUT),
     *OF_TABLE,
     *OF_SEARCH,

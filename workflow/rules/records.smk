@@ -54,27 +54,27 @@ rule activations:
 
 
 # Starting an interpreter with torch costs seconds, so a job trains several proxies, one after the other. One rule for
-# each such chunk; its jobs run beside those of the other chunks. The command takes the numbers of its proxies from
-# the names of its outputs: were they parameters, another size of the chunks would train everything again.
+# each such chunk; its jobs run beside those of the other chunks. The command takes what it trains from the names of
+# its outputs: were it a parameter, another size of the chunks would train everything again.
 for some in PROXIES:
-    for chunk in some.chunks:
+    for position, names in some.chunks:
 
         rule:
             name:
-                f"{some.rule}_{chunk[0]}"
+                f"{some.rule}_{position}"
             input:
                 dataset=f"{RUN}/dataset/dataset.json",
                 images=f"{RUN}/dataset/images.npy",
                 pool=f"{some.home}/pool.json",
-                detector=f"{some.home}/detector.safetensors",
-                batches=f"{CYCLE}/{some.batches}",
+                detector=[f"{some.home}/detector.safetensors"] if STARTED else [],
+                batches=f"{CYCLE}/{some.folder}batches.json",
                 activations=[f"{some.home}/activations.npy"] if FROZEN else [],
             output:
-                [f"{CYCLE}/{some.folder}/{k}.json" for k in chunk],
+                [f"{CYCLE}/{some.folder}{name}.json" for name in names],
             log:
-                f"{RUN}/logs/{some.rule}/{JOB}-{chunk[0]}.log",
+                f"{RUN}/logs/{some.rule}/{JOB}-{position}.log",
             benchmark:
-                f"{RUN}/benchmarks/{some.rule}/{JOB}-{chunk[0]}.tsv"
+                f"{RUN}/benchmarks/{some.rule}/{JOB}-{position}.tsv"
             conda:
                 ENV_OF_DETECTOR
             threads: THREADS
@@ -82,23 +82,21 @@ for some in PROXIES:
                 gpu=GPU,
             params:
                 kind=some.kind,
-                out=f"{CYCLE}/{some.folder}",
-                which=some.which,
                 settings=settings("proxy"),
                 code=code("proxy", DETECTOR, SEMI),
             shell:
                 f"{MGRAL} proxy --params -"
                 " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
-                " --detector {input.detector} --batches {input.batches} --kind {params.kind} --seed {wildcards.seed}"
+                " --batches {input.batches} --kind {params.kind} --seed {wildcards.seed}"
+                + (" --detector {input.detector}" if STARTED else "")
                 + (" --activations {input.activations}" if FROZEN else "")
-                + " {params.which} $(basename -s .json {output}) --out {params.out}"
-                " <<< {params.settings:q} 2> {log}"
+                + " --out {output} <<< {params.settings:q} 2> {log}"
 
 
 rule table:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
-        records=in_cycle(records_of("first", "second")),
+        records=in_cycle(records_of("proxies")),
         control=in_cycle(records_of("control")),
         repeats=in_cycle(records_of("repeats")),
     output:

@@ -4,7 +4,7 @@
 use rule table as table_scout with:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
-        records=in_cycle(records_of("first")),
+        records=in_cycle(records_of("proxies", second=[False])),
         control=[],
         repeats=[],
     output:

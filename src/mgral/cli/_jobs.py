@@ -63,17 +63,22 @@ def of_cycle(folder: Path) -> list[Job]:
     match = _CYCLE.fullmatch("/".join(folder.resolve().parts[-3:]))
     if not match:
         return []
-    place = f"-{match['seed']}-{match['cycle']}"
-    names = [match["label"] + place, *(["shared" + place] if match["cycle"] == "0" else [])]
+    end = f"-{match['seed']}-{match['cycle']}"
+    names = [match["label"] + end, *(["shared" + end] if match["cycle"] == "0" else [])]
     run = folder.resolve().parents[2]
     ours = "|".join(map(re.escape, names))
     jobs = [
         _job(run, path)
         for path in _benchmarks(run)
-        if re.fullmatch(rf"({ours})-\d+" if path.parent.name == "proxy" else ours, path.stem)  # several jobs of proxies
+        if re.fullmatch(rf"({ours})-\d+" if path.parent.name.startswith("proxy") else ours, path.stem)  # in chunks
     ]
     order = list(cli.VERBS)
-    return sorted(jobs, key=lambda job: order.index(job.step) if job.step in order else len(order))
+
+    def place(job: Job) -> int:
+        verb = job.step.partition("_")[0]  # a train_replay is a train
+        return order.index(verb) if verb in order else len(order)
+
+    return sorted(jobs, key=place)
 
 
 def _benchmarks(run: Path) -> list[Path]:

@@ -7,9 +7,10 @@ import logging
 from pathlib import Path
 
 from mgral.cli import _arguments
+from mgral.errors import MgralError
 from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
 from mgral.settings import Settings
-from mgral.types import KINDS
+from mgral.types import Kind
 
 
 class Params(Settings):
@@ -22,46 +23,50 @@ class Params(Settings):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "batches")
+    _arguments.add(parser, "params", "dataset", "images", "pool", "batches")
+    parser.add_argument("--detector", type=Path, help="detector.safetensors that proxies start from, if they do")
     _arguments.add_seed(parser)
-    _arguments.add_kind(parser, *KINDS)
-    parser.add_argument("--index", required=True, type=int, nargs="+", help="which batches, by position from 0")
-    parser.add_argument(
-        "--repeat", type=int, nargs="+", help="train the batch of --index again, with random numbers 1 …"
-    )
+    _arguments.add_kind(parser, "unlabelled", "replay")
     parser.add_argument(
         "--activations",
         type=Path,
         help="activations.npy of the detector, where the trunk is frozen; else made each time",
     )
-    _arguments.add_out(parser, "folder for <index>.json, or <repeat>.json")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        nargs="+",
+        help="records to make; their paths tell which: FOLDER/proxies/K.json is the K-th batch's, from 0; "
+        "FOLDER/control/K.json the same with unsupervised weight zero; "
+        "FOLDER/repeats/K.json the first batch's with other random numbers, K from 1",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral import compute, datasets, pools, records
-    from mgral.errors import MgralError
     from mgral.files import read_json
     from mgral.images import Cache
     from mgral.training import proxy
 
-    if arguments.repeat and (len(arguments.index) > 1 or min(arguments.repeat) < 1):
-        raise MgralError("--repeat: trains one batch again, with random numbers 1, 2, …; name one --index")
+    wanted = [_wanted(path, arguments.kind) for path in arguments.out]
     params = _arguments.read_params(Params, arguments.params)
+    if params.proxy.start == "detector" and arguments.detector is None:
+        raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     cache = Cache(dataset, arguments.images)
     batches, unlabelled = read_json(arguments.batches), set(pool.unlabelled)
-    for index in arguments.index:
-        if not 0 <= index < len(batches):
-            raise MgralError(f"{arguments.batches}: holds {len(batches)} batches, --index asks for {index}")
+    for path, (index, _, _) in zip(arguments.out, wanted, strict=True):
+        if index >= len(batches):
+            raise MgralError(f"--out: {path}: {arguments.batches} holds {len(batches)} batches, counted from 0")
         for i in batches[index]["ids"]:
             if i not in unlabelled:
                 raise MgralError(
                     f"{arguments.batches}: image {i} of batch {index} is not unlabelled in {arguments.pool}; "
                     "give the pool that it was drawn from"
                 )
-    for name in arguments.repeat or arguments.index:
-        index, repeat = (arguments.index[0], name) if arguments.repeat else (name, 0)
+    for path, (index, kind, repeat) in zip(arguments.out, wanted, strict=True):
         record = proxy.run(
             batches[index]["ids"],
             batches[index]["generator"],
@@ -72,9 +77,25 @@ def run(arguments: argparse.Namespace) -> None:
             (params.detector, params.proxy, params.evaluation),
             machine,
             arguments.seed,
-            arguments.kind,
+            kind,
             repeat,
             arguments.activations,
         )
-        records.write(record, arguments.out / f"{name}.json")
-        logging.info("batch %d (%s): mAP %.4f in %.1f s", index, record.generator, record.mAP, record.seconds)
+        records.write(record, path)
+        logging.info("%s (%s): mAP %.4f in %.1f s", path, record.generator, record.mAP, record.seconds)
+
+
+def _wanted(path: Path, kind: Kind) -> tuple[int, Kind, int]:
+    """Position of the batch, kind of the proxy and number of the repetition, from the path of its record."""
+    part, number = path.parent.name, path.stem
+    if path.suffix == ".json" and number.isdecimal():
+        if part == "proxies":
+            return int(number), kind, 0
+        if part == "control" and kind == "unlabelled":
+            return int(number), "control", 0
+        if part == "repeats" and int(number) > 0:
+            return 0, kind, int(number)
+    raise MgralError(
+        f"--out: {path} names no record of kind {kind}; one lies in proxies/, control/ (unlabelled only) or repeats/, "
+        "as <number>.json, for repeats from 1"
+    )

@@ -25,7 +25,7 @@ def run(
     dataset: Dataset,
     cache: Cache,
     pool: Pool,
-    weights: Path,
+    weights: Path | None,
     params: tuple[DetectorParams, ProxyRun, Evaluation],
     compute: Compute,
     seed: int,
@@ -44,8 +44,8 @@ def run(
         dataset: ground truth; that of ``ids`` is looked at for ``replay`` alone.
         cache: images, and their boxes.
         pool: labelled ids and cycle.
-        weights: of a detector trained on ``pool``, the initial ones if ``proxy.start`` is ``detector``. For replay that
-            is not the cycle's own, which has seen the batch.
+        weights: of a detector trained on ``pool``, the initial ones if ``proxy.start`` is ``detector``; else unused.
+            For replay that is not the cycle's own, which has seen the batch.
         params: of detector, proxy and evaluation.
         compute: device and precision.
         seed: of the experiment.
@@ -71,6 +71,7 @@ def run(
     if kind != "replay":
         check_semi(proxy.semi, detector.activation)
     if proxy.start == "detector":
+        assert weights is not None
         detectors.load(detector, weights)
     val = dataset.ids("val")
     known = None
