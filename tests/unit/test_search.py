@@ -389,24 +389,6 @@ def test_a_periodic_checkpoint_saves_the_iterations_before_it(tmp_path: Path) ->
         assert torch.equal(weight, resumed.policy.state_dict()[name])
 
 
-def test_the_checkpoint_of_another_search_is_not_taken_up(tmp_path: Path) -> None:
-    checkpoint = tmp_path / "search.ckpt"
-    with pytest.raises(Killed):
-        interrupted(checkpoint, 0.01, 12)
-    fresh = search.run(
-        Policy(3, 4, 1),
-        pool(9, 3),
-        range(1, 10),
-        Known(lambda b: 0.5),
-        3,
-        settings(3, 1),
-        0,
-        None,
-        checkpoint,
-    )
-    assert [row.reward for row in fresh.rows] == pytest.approx([0.5, 0.5, 0.5])
-
-
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     checkpoint = tmp_path / "search.ckpt"
     for content in (b"", b"not a checkpoint"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import hashlib
 import logging
 import pickle
 from collections.abc import Callable, Sequence
@@ -111,8 +110,8 @@ def run(
         seed: names the random streams; iteration t has one of its own.
         train_proxy: trains the proxy of a batch (ids ascending) and returns its record. None: far batches
             keep their estimate.
-        checkpoint: file for the state between iterations; a search that was killed goes on from there to the
-            same result. Removed at the end. None: keep no state.
+        checkpoint: file for the state between iterations, of this very search; if killed, it goes on from there to
+            the same result. Removed at the end. None: keep no state.
 
     Raises:
         MgralError: the pool and the embeddings do not fit, or the checkpoint is damaged.
@@ -125,8 +124,7 @@ def run(
     rows: list[Row] = []
     added: list[Record] = []
 
-    name = _fingerprint(policy, ids, features, table.records, batch, params, seed)
-    state = _read_checkpoint(checkpoint, name)
+    state = _read_checkpoint(checkpoint)
     if state is not None:
         policy.load_state_dict(state["policy"])
         optimiser.load_state_dict(state["optimiser"])
@@ -151,10 +149,8 @@ def run(
         trained = _train_far(price, rewards, batches, table, added, params.fallback, train_proxy)
 
         mean = float(rewards.mean())
-        if reference is None:
-            reference = (
-                mean  # the paper does not say how mAP_ref starts; from 0, the first steps would all be of one sign
-            )
+        if reference is None:  # the paper does not say how mAP_ref starts; from 0 the first steps had all one sign
+            reference = mean
         baseline = others_mean(rewards) if params.baseline == "leave_one_out" else np.full_like(rewards, reference)
         uncertainty = entropy(logits)
         loss = reinforce_loss(logits, subsets, rewards - baseline) - params.entropy_bonus * uncertainty
@@ -180,7 +176,6 @@ def run(
         due = params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained)
         if checkpoint is not None and due and t + 1 < params.iterations:
             state = {
-                "name": name,
                 "policy": policy.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "reference": reference,
@@ -266,24 +261,12 @@ def _report(rows: list[Row], iterations: int) -> None:
         log.info("search: %d of %d, reward %+.4f, baseline %+.4f", done, iterations, row.reward, row.baseline)
 
 
-def _fingerprint(policy: Policy, ids: list[int], features: Tensor, *settings: Any) -> str:
-    """Names everything a search depends on, so that no checkpoint of another one is taken up."""
-    digest = hashlib.sha256(repr((policy.seed, policy.chunk, ids, settings)).encode())
-    for tensor in (features, *policy.state_dict().values()):
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _read_checkpoint(path: Path | None, name: str) -> dict[str, Any] | None:
-    """The state in a checkpoint of this very search; None where there is none, or it is of another one."""
+def _read_checkpoint(path: Path | None) -> dict[str, Any] | None:
     if path is None or not path.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        if state["name"] == name:
-            log.info("search: going on from iteration %d (%s)", len(state["rows"]), path)
-            return state
+        log.info("search: going on from iteration %d (%s)", len(state["rows"]), path)
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError):
         raise MgralError(f"{path}: damaged checkpoint; remove it to start the search over") from None
-    log.info("search: %s belongs to a search with other inputs; starting over", path)
-    return None
+    return state

@@ -12,7 +12,6 @@ import yaml
 from mgral import params
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.types import Kind
 
 S = TypeVar("S", bound=Settings)
 
@@ -44,9 +43,10 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", required=True, type=Path, help=what)
 
 
-def add_kind(parser: argparse.ArgumentParser, *kinds: Kind) -> None:
+def add_kind(parser: argparse.ArgumentParser) -> None:
     """Add ``--kind``, of proxies."""
-    parser.add_argument("--kind", default="unlabelled", choices=kinds, help="how a batch enters; default unlabelled")
+    kinds = ("unlabelled", "replay")
+    parser.add_argument("--kind", default=kinds[0], choices=kinds, help="how a batch enters; default unlabelled")
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,6 @@ import argparse
 from mgral.cli import _arguments
 from mgral.params import DetectorParams, Machine
 from mgral.settings import Settings
-from mgral.types import KINDS
 
 
 class Params(Settings):
@@ -19,7 +18,7 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector")
-    _arguments.add_kind(parser, *KINDS)
+    _arguments.add_kind(parser)
     _arguments.add_out(parser, "activations.npy to write")
 
 

@@ -19,7 +19,7 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "pool", "embeddings", "detections")
-    _arguments.add_kind(parser, "unlabelled", "replay")
+    _arguments.add_kind(parser)
     parser.add_argument("--agent", type=Path, help="agent.safetensors that draws the second round; without: the first")
     parser.add_argument("--first", type=Path, help="batches.json of the first round, none of which is drawn again")
     _arguments.add_seed(parser)

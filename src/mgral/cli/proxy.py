@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "batches")
     parser.add_argument("--detector", type=Path, help="detector.safetensors that proxies start from, if they do")
     _arguments.add_seed(parser)
-    _arguments.add_kind(parser, "unlabelled", "replay")
+    _arguments.add_kind(parser)
     parser.add_argument(
         "--activations",
         type=Path,

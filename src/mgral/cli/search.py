@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 
-from mgral.cli import _arguments
+from mgral.cli import _arguments, _checkpoint
 from mgral.params import Agent, Batch, DetectorParams, Evaluation, Machine, ProxyKind, ProxyRun, Search, Table
 from mgral.settings import Settings
 
@@ -50,6 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     embeddings = arrays.read_embeddings(arguments.embeddings)
     seed = seeds.stream(arguments.seed, "agent", pool.cycle)
+    agent = arguments.out / "agent.safetensors"
+    inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
+    inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
+    plugins = [f"mgral.detectors.{params.detector.name}", f"mgral.training.semi.{params.proxy.semi}"]
+    checkpoint = _checkpoint.place(agent, params, arguments.seed, inputs, [__name__, *plugins])
     # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
     estimates_only = arguments.no_fallback or params.proxy.kind == "replay"
     train_proxy = functools.partial(
@@ -72,8 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
         params.search,
         seed,
         None if estimates_only else train_proxy,
-        checkpoint=arguments.out / "search.ckpt",
+        checkpoint=checkpoint,
     )
-    result.policy.save(arguments.out / "agent.safetensors")
+    result.policy.save(agent)
     search.write_rows(result.rows, arguments.out / "search.csv")
     write_json(arguments.out / "added.json", [records.as_json(record) for record in result.added])
