@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from torchvision.models import resnet50, vgg16
 
 from mgral import detectors, plugins
 from mgral.detectors import Raw, Target
@@ -194,3 +196,29 @@ def test_weights_that_run_code_are_refused(tmp_path):
 def test_retinanet_refuses_images_too_small_for_its_levels() -> None:
     with pytest.raises(MgralError, match=r"^image_size: at 64 pixels retinanet's coarsest maps shrink to one cell"):
         detectors.build("retinanet", CLASSES, 64, {}, 0)
+
+
+def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
+    network = vgg16(weights=None).features
+    save_file(network.state_dict(prefix="features."), tmp_path / "vgg16.safetensors")
+    trunk = detectors.build("ssd300", CLASSES, 300, {"weights": str(tmp_path / "vgg16.safetensors")}, 0).trunk.backbone
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        four_blocks = trunk.features(images)
+        torch.testing.assert_close(four_blocks, network[:23](images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(trunk.extra[0][:7](four_blocks), network[23:30](four_blocks), rtol=1e-4, atol=1e-5)
+
+
+def test_retinanet_takes_the_weights_that_imagenet_trained(tmp_path):
+    network = resnet50(weights=None)
+    save_file(network.state_dict(), tmp_path / "resnet50.safetensors")
+    detector = detectors.build("retinanet", CLASSES, 128, {"weights": str(tmp_path / "resnet50.safetensors")}, 0)
+    for name, tensor in detector.backbone.body.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name])
+
+
+@pytest.mark.parametrize(("name", "size"), [("ssd300", 300), ("retinanet", 128)])
+def test_weights_of_another_network_are_refused(name, size, tmp_path):
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(MgralError, match=r"other\.safetensors: fits 0 of \d+ tensors of torchvision's"):
+        detectors.build(name, CLASSES, size, {"weights": str(tmp_path / "other.safetensors")}, 0)

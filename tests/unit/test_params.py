@@ -27,6 +27,13 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
     return message
 
 
+def test_every_experiment_is_sound() -> None:
+    files = sorted(path for path in FOLDER.glob("*.yaml") if path != BASE)
+    names = [params.read([BASE, path]).experiment for path in files]
+    assert names == [path.stem for path in files]
+    assert {"bccd", "coco", "voc0712"} < set(names)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -172,6 +172,15 @@ def test_voc_small(project: Checkout):
     assert jobs["generate"] == 0
 
 
+def test_the_published_protocol_on_coco(project: Checkout):
+    # five labelled sizes and 30 proxies of each; 3 seeds; 6 strategies, of which mi_aod assesses
+    jobs = project.plan(params="params/coco.yaml")
+    tables = 3 + 3 * 3  # cycle 0 for all strategies, cycles 1 to 3 for mgral; the last selects nothing
+    assert jobs["train"] == 3 + 6 * 3 * 4
+    assert jobs["proxy"] == (30 + 2 + 2) * tables  # controls and repeats; one a job
+    assert jobs["assess"] == 3 * 4
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

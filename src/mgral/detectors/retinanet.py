@@ -25,7 +25,8 @@ class Options(Settings):
 
     weights: str | None = Field(
         None,
-        description="local .safetensors or .pth of torchvision's retinanet_resnet50_fpn; none: from scratch",
+        description="local .safetensors or .pth of torchvision's resnet50 (ImageNet, as in the papers) or of its "
+        "retinanet_resnet50_fpn; none: from scratch",
     )
 
 
@@ -106,5 +107,8 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNe
     model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=len(classes))
     if options.weights is not None:
         state = read_weights(options.weights)
-        load_fitting(model, state, options.weights, "torchvision's retinanet_resnet50_fpn")
+        if "conv1.weight" in state:
+            load_fitting(model.backbone.body, state, options.weights, "torchvision's resnet50")
+        else:
+            load_fitting(model, state, options.weights, "torchvision's retinanet_resnet50_fpn")
     return RetinaNet(len(classes), image_size, model)

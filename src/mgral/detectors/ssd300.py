@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -16,12 +17,16 @@ from mgral.settings import Settings
 from mgral.types import Activation
 
 
+LAST_BLOCK = 23  # position of the pooling layer before VGG16's fifth block among its features
+
+
 class Options(Settings):
     """Options of ssd300."""
 
     weights: str | None = Field(
         None,
-        description="local .safetensors or .pth of torchvision's ssd300_vgg16 or of its backbone; none: from scratch",
+        description="local .safetensors or .pth of torchvision's vgg16 (IMAGENET1K_FEATURES, as in the papers), of its "
+        "ssd300_vgg16 or of that one's backbone; none: from scratch",
     )
 
 
@@ -55,6 +60,14 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
     if options.weights is not None:
         state = read_weights(options.weights)
-        trunk = {name.removeprefix("backbone."): value for name, value in state.items()}
+        trunk = {_in_ssd(name.removeprefix("backbone.")): value for name, value in state.items()}
         load_fitting(model.backbone, trunk, options.weights, "torchvision's ssd300_vgg16")
     return SSD(len(classes), image_size, _Trunk(model.backbone), model.anchor_generator)
+
+
+def _in_ssd(name: str) -> str:
+    """The name that a tensor of torchvision's vgg16 has in its SSD: the last block belongs to the second map there."""
+    layer = re.fullmatch(r"features\.(\d+)\.(weight|bias)", name)
+    if layer is None or int(layer[1]) < LAST_BLOCK:
+        return name
+    return f"extra.0.{int(layer[1]) - LAST_BLOCK}.{layer[2]}"
