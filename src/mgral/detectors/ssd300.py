@@ -16,7 +16,6 @@ from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.types import Activation
 
-
 LAST_BLOCK = 23  # position of the pooling layer before VGG16's fifth block among its features
 
 
