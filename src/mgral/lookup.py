@@ -23,6 +23,7 @@ import numpy as np
 from mgral import records as recorded
 from mgral.errors import MgralError
 from mgral.files import whole, write_bytes
+from mgral.neighbours import flat_index
 from mgral.params import Table
 from mgral.representations import REPRESENTATIONS, Batches, check_batch, describer
 from mgral.surrogates import EXACT, SURROGATES, Doubles, Nearest, Price, Surrogate
@@ -38,19 +39,21 @@ class LookupTable:
         params: representation, surrogate and what these need.
     """
 
-    def __init__(self, records: Iterable[Record], embeddings: Embeddings, params: Table) -> None:
+    def __init__(self, records: Iterable[Record], embeddings: Embeddings, params: Table, gpu: bool = False) -> None:
         """Build the table.
 
         Args:
             records: at least two.
             embeddings: of the whole pool.
             params: the section ``table`` of the parameters.
+            gpu: look for neighbours on a GPU if there is one; prices are the same.
 
         Raises:
             MgralError: fewer than two records, none of a kind's random, or an unfit one: its ids are not in the pool
                 or repeat, its mAP lies outside 0..1, or it is a control.
         """
         self.params = params
+        self._gpu = gpu
         self._embeddings = embeddings
         self._describe = describer(embeddings, params.representation, params.centroids)
         self._build(records)
@@ -64,7 +67,7 @@ class LookupTable:
         vectors = self._describe([r.ids for r in ordered])
         self.records = tuple(ordered)
         self.references = recorded.references(ordered)
-        self._nearest = Nearest(vectors, np.array([self.gain(r) for r in ordered]), self.params)
+        self._nearest = Nearest(vectors, np.array([self.gain(r) for r in ordered]), self.params, self._gpu)
         self._surrogate = SURROGATES[self.params.surrogate](self._nearest, self.params)
 
     def __len__(self) -> int:
@@ -138,7 +141,7 @@ class LookupTable:
     def _surrogates(self, kind: str) -> Iterator[tuple[str, Surrogate]]:
         """Every surrogate, fitted to this table's records in another representation."""
         vectors = describer(self._embeddings, kind, self.params.centroids)([r.ids for r in self.records])
-        near = Nearest(vectors, self._nearest.values, self.params)
+        near = Nearest(vectors, self._nearest.values, self.params, self._gpu)
         for name, make in SURROGATES.items():
             yield name, make(near, self.params)
 
@@ -161,16 +164,17 @@ class LookupTable:
         with whole(Path(folder) / "records.parquet") as temporary:
             rows = [{**asdict(r), "reference": self.references[r.kind]} for r in self.records]
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-        write_bytes(Path(folder) / "index.faiss", faiss.serialize_index(self._nearest.index).data)
+        write_bytes(Path(folder) / "index.faiss", faiss.serialize_index(flat_index(self._nearest.vectors)).data)
 
     @classmethod
-    def load(cls, folder: str | Path, embeddings: Embeddings, params: Table) -> LookupTable:
+    def load(cls, folder: str | Path, embeddings: Embeddings, params: Table, gpu: bool = False) -> LookupTable:
         """Read a saved table; it prices as the one that was saved, to the last bit.
 
         Args:
             folder: holds ``records.parquet`` and ``index.faiss``.
             embeddings: those the table was built from.
             params: the parameters it was built with.
+            gpu: look for neighbours on a GPU if there is one; prices are the same.
 
         Raises:
             MgralError: a file is missing or damaged, a record is unfit, or the index does not belong to these
@@ -180,7 +184,7 @@ class LookupTable:
         records = _read_records(records_file)
         saved = _read_vectors(index_file)
         try:
-            table = cls(records, embeddings, params)
+            table = cls(records, embeddings, params, gpu)
         except MgralError as error:
             raise MgralError(f"{records_file}: {error}") from None
         vectors = table._nearest.vectors

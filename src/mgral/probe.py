@@ -79,7 +79,7 @@ def run(dataset: Dataset, params: Params) -> Timing:
             return proxy.run(batch, "random", few, cache, pool, weights, chosen, machine, 0, kind)
 
         rest, proxy_step = _line(clock, priced)
-        scan, agent = _search(dataset, params, clock, folder)
+        scan, agent = _search(dataset, params, machine, clock, folder)
         return Timing(
             light=_started("mgral.cli", "mgral.curves"),
             start=_started("mgral.cli", "mgral.training.proxy", "mgral.evaluation", "mgral.datasets"),
@@ -104,7 +104,11 @@ def _some(dataset: Dataset) -> Dataset:
 
 
 def _search(
-    dataset: Dataset, params: Params, clock: Callable[[Callable[[], object]], float], folder: Path
+    dataset: Dataset,
+    params: Params,
+    machine: compute.Compute,
+    clock: Callable[[Callable[[], object]], float],
+    folder: Path,
 ) -> tuple[float, int]:
     """Seconds of an iteration over the whole pool, with a table of random records; size of the agent."""
     ids = dataset.ids("train")
@@ -117,7 +121,7 @@ def _search(
         Record(tuple(sorted(random.choice(ids, size, replace=False).tolist())), "random", float(random.random()), 0.0)
         for _ in range(params.proxy.records)
     ]
-    table = LookupTable(records, embeddings, params.table)
+    table = LookupTable(records, embeddings, params.table, gpu=machine.device.type == "cuda")
     policy = Policy(detectors.EMBEDDING_DIM, params.agent.hidden, 0, params.agent.chunk)
     policy.save(folder / "agent.safetensors")
 

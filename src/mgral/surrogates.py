@@ -18,19 +18,16 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from mgral.neighbours import Neighbours
 from mgral.params import Table
 from mgral.types import Bools, Floats, Ints
 
 Doubles = npt.NDArray[np.float64]
 
 EXACT = 1e-6
-"""Distance up to which a batch counts as a record's own. The same batch gives the same vector to the last bit
-and a distance of exactly 0; the tolerance covers an embedding that went through another machine."""
-
-QUERIES = 16
-"""Queries handed to FAISS at once. Given many (20, or more in newer versions), it expands |x - y|² into inner
-products, whose rounding hides exact hits and depends on the other queries; given few, it sums the squared
-differences of each pair. Index vectors are whole numbers, and exact either way."""
+"""Distance up to which a batch counts as a record's own. The same batch gives the same vector to the last bit and, as
+:mod:`mgral.neighbours` has it, a distance of exactly 0, on a GPU too; the tolerance covers an embedding that went
+through another machine."""
 
 RESTARTS = 2  # of the search for the process's kernel, beside the one from its middle
 STEPS = 50  # of each such search
@@ -71,25 +68,23 @@ class Surrogate(Protocol):
 
 
 class Nearest:
-    """Inverse-distance mean over the M nearest records, by an exact FAISS index.
+    """Inverse-distance mean over the M nearest records; of equally near ones the first in order.
 
     Attributes:
         vectors: [records, d].
         values: [records] gain in mAP.
-        index: ``IndexFlatL2`` over the vectors.
         scale: mean distance between all pairs of records.
         threshold: scale - deviations * standard deviation of these distances (the paper's "mean distance - 1
             standard deviation"; of which distances, it does not say). The variance is divided by the number of
             pairs.
     """
 
-    def __init__(self, vectors: Floats, values: Doubles, params: Table) -> None:
-        from faiss import IndexFlatL2
+    def __init__(self, vectors: Floats, values: Doubles, params: Table, gpu: bool = False) -> None:
+        """Fit to records; ``gpu``: look for neighbours on a GPU if there is one, to the same prices."""
         from scipy.spatial.distance import pdist
 
         self.vectors, self.values = vectors, values
-        self.index = IndexFlatL2(vectors.shape[1])
-        self.index.add(vectors)
+        self._records = Neighbours(vectors, gpu)
         pairs = pdist(vectors.astype(np.float64))
         self.scale = float(pairs.mean())
         self.threshold = float(self.scale - params.threshold_deviations * pairs.std())
@@ -98,10 +93,10 @@ class Nearest:
     def price(self, queries: Floats) -> Price:
         """A batch at distance 0 of a record (see :data:`EXACT`) gets that record's gain, or the mean of several
         such. With fewer than M records all of them count."""
-        return self._price(*self._search(queries, self._neighbours))
+        return self._price(*self._records.search(queries, self._neighbours))
 
     def leave_one_out(self) -> Price:
-        distances, rows = self._search(self.vectors, self._neighbours + 1)
+        distances, rows = self._records.search(self.vectors, self._neighbours + 1)
         keep = rows != np.arange(len(self.values))[:, None]
         keep[keep.all(axis=1), -1] = False  # more twins than neighbours: the record itself was not among them
         width = rows.shape[1] - 1
@@ -111,16 +106,6 @@ class Nearest:
         nearest_one = distances[:, 0]
         far = (nearest_one > self.threshold) & (nearest_one > EXACT)
         return Price(_inverse_distance_mean(distances, self.values[rows]), nearest_one, far)
-
-    def _search(self, queries: Floats, count: int) -> tuple[Doubles, Ints]:
-        """Distances and rows of the nearest records, [n, min(count, records)] each, nearest first."""
-        count = min(count, len(self.values))
-        distances, rows = np.zeros((len(queries), count)), np.zeros((len(queries), count), np.int64)
-        for start in range(0, len(queries), QUERIES):
-            block = slice(start, start + QUERIES)
-            squared, rows[block] = self.index.search(queries[block], count)
-            distances[block] = np.sqrt(squared.astype(np.float64))
-        return distances, rows
 
 
 def _inverse_distance_mean(distances: Doubles, values: Doubles) -> Doubles:

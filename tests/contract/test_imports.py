@@ -27,6 +27,7 @@ LEVELS = {
         "forecast",
         "augment",
         "compute",
+        "neighbours",
         "representations",
         "surrogates",
     ],

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
         embeddings,
         pool.unlabelled,
-        LookupTable.load(arguments.table, embeddings, params.table),
+        LookupTable.load(arguments.table, embeddings, params.table, gpu=machine.device.type == "cuda"),
         params.budget.batch,
         params.search,
         seed,
