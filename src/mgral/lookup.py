@@ -4,10 +4,14 @@ Training a proxy for every batch the agent thinks of would take days. The table 
 was trained, and prices a new one by those that resemble it: :mod:`mgral.representations` says what that is,
 :mod:`mgral.surrogates` what follows.
 
-A price is a gain: mAP of the proxy less the reference of its kind, the mean over random batches
+A price is a gain: mAP of the proxy less the reference of its cycle and kind, the mean over random batches
 (:func:`mgral.records.references`). The paper's reward, mAP(proxy) - mAP(M_c), differs from it by a constant within
-one kind of records. A constant changes nothing of what the agent learns, since each reward is held against a baseline
-made of other rewards, so there is no parameter for it; between kinds only differences can be compared.
+one cycle and kind of records. A constant changes nothing of what the agent learns, since each reward is held against a
+baseline made of other rewards, so there is no parameter for it; between cycles and kinds only differences can be
+compared.
+
+A table may hold records of several cycles (``table.carry``): the paper prices COCO from those of five labelled sizes.
+All are described by the embeddings of the latest, whose batches the table is to price.
 """
 
 from __future__ import annotations
@@ -34,8 +38,10 @@ class LookupTable:
     """Records, their vectors, and the surrogate fitted to them.
 
     Attributes:
-        records: in ascending order of (ids, kind, generator, mAP, seconds), whatever order they came in.
-        references: by kind, the mAP that its records are compared with.
+        records: whatever order they came in, those of the latest cycle first; of a cycle in ascending order of (ids,
+            kind, generator, mAP, seconds).
+        cycle: the latest of the records; the others are carried.
+        references: by cycle and kind, the mAP that its records are compared with.
         params: representation, surrogate and what these need.
     """
 
@@ -43,14 +49,14 @@ class LookupTable:
         """Build the table.
 
         Args:
-            records: at least two.
-            embeddings: of the whole pool.
+            records: at least two of the latest cycle among them.
+            embeddings: of the whole pool, labelled images too, by the detector of that cycle.
             params: the section ``table`` of the parameters.
             gpu: look for neighbours on a GPU if there is one; prices are the same.
 
         Raises:
-            MgralError: fewer than two records, none of a kind's random, or an unfit one: its ids are not in the pool
-                or repeat, its mAP lies outside 0..1, or it is a control.
+            MgralError: fewer than two records of the latest cycle, none of a cycle's and kind's random, or an unfit
+                one: its ids are not in the pool or repeat, its mAP lies outside 0..1, or it is a control.
         """
         self.params = params
         self._gpu = gpu
@@ -59,13 +65,14 @@ class LookupTable:
         self._build(records)
 
     def _build(self, records: Iterable[Record]) -> None:
-        ordered = sorted(records, key=lambda r: (r.ids, r.kind, r.generator, r.mAP, r.seconds))
-        if len(ordered) < 2:
-            raise MgralError(f"a lookup table needs at least 2 records, not {len(ordered)}; raise proxy.records")
+        ordered = sorted(records, key=lambda r: (-r.cycle, r.ids, r.kind, r.generator, r.mAP, r.seconds))
+        own = sum(record.cycle == ordered[0].cycle for record in ordered)
+        if own < 2:
+            raise MgralError(f"a lookup table needs at least 2 records of its cycle, not {own}; raise proxy.records")
         for record in ordered:
             _check(record, self._embeddings)
         vectors = self._describe([r.ids for r in ordered])
-        self.records = tuple(ordered)
+        self.records, self.cycle = tuple(ordered), ordered[0].cycle
         self.references = recorded.references(ordered)
         self._nearest = Nearest(vectors, np.array([self.gain(r) for r in ordered]), self.params, self._gpu)
         self._surrogate = SURROGATES[self.params.surrogate](self._nearest, self.params)
@@ -74,13 +81,21 @@ class LookupTable:
         return len(self.records)
 
     @property
+    def own(self) -> tuple[Record, ...]:
+        """The records of the table's own cycle."""
+        return tuple(record for record in self.records if record.cycle == self.cycle)
+
+    @property
     def threshold(self) -> float:
         """Distance to the nearest record beyond which a batch is far; see :class:`mgral.surrogates.Nearest`."""
         return self._nearest.threshold
 
     def gain(self, record: Record) -> float:
-        """mAP of a record less the reference of its kind, -1..1. Raises KeyError for a kind the table does not hold."""
-        return record.mAP - self.references[record.kind]
+        """mAP of a record less the reference of its cycle and kind, -1..1.
+
+        Raises KeyError if the table holds no records of these.
+        """
+        return record.mAP - self.references[record.cycle, record.kind]
 
     def price(self, batches: Batches) -> Price:
         """Estimate the gain of batches by the table's surrogate.
@@ -102,24 +117,30 @@ class LookupTable:
         self._build([*self.records, record])
 
     def audit(self) -> dict[str, Any]:
-        """How far the table can be trusted: each record priced by the others (leave one out).
+        """How far the table can be trusted: each record of its own cycle priced by all others (leave one out).
+
+        Carried records are always among the others and never priced: what the table must price are batches of its own
+        cycle. ``mae_mean`` takes no notice of them, so that it is the same with and without.
 
         Correlations of a table without any signal are below 0 rather than at 0, since the mean of the others
         is lower, the higher the record left out; ``mae`` against ``mae_mean`` does not have that flaw.
 
         Returns:
-            The content of ``audit.json``: ``records`` and ``neighbours`` (counts), ``representation``,
-            ``surrogate``, ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of
-            the others is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated
-            gain; None where either is constant), ``spread`` (standard deviation of the gain over the records), ``far``
-            (share of records that the others call far), ``points``, and ``comparison``: ``mae``, ``spearman``,
-            ``kendall`` and ``far`` of every representation with every surrogate on the same records.
+            The content of ``audit.json``: ``records`` (how many of its own cycle; the rest is about these),
+            ``carried`` (how many of earlier cycles), ``neighbours`` (count), ``representation``, ``surrogate``,
+            ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of the other records of
+            its cycle is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated gain; None
+            where either is constant), ``spread`` (standard deviation of the gain over the records), ``far`` (share of
+            records that the others call far), ``points``, and ``comparison``: ``mae``, ``spearman``, ``kendall`` and
+            ``far`` of every representation with every surrogate on the same records.
         """
-        values = self._nearest.values
+        priced = np.array([record.cycle == self.cycle for record in self.records])
+        values = self._nearest.values[priced]
         mean_of_others = (values.sum() - values) / (len(values) - 1)
-        held_out = self._surrogate.leave_one_out()
+        held_out = self._surrogate.leave_one_out().of(priced)
         return {
-            "records": len(self),
+            "records": len(values),
+            "carried": len(self) - len(values),
             "neighbours": self.params.neighbours,
             "representation": self.params.representation,
             "surrogate": self.params.surrogate,
@@ -129,10 +150,10 @@ class LookupTable:
             **_agreement(values, held_out),
             "points": [
                 {"kind": one.kind, "generator": one.generator, "trained": self.gain(one), "estimated": float(guess)}
-                for one, guess in zip(self.records, held_out.value, strict=True)
+                for one, guess in zip(self.own, held_out.value, strict=True)
             ],
             "comparison": [
-                {"representation": kind, "surrogate": name, **_agreement(values, surrogate.leave_one_out())}
+                {"representation": kind, "surrogate": name, **_agreement(values, surrogate.leave_one_out().of(priced))}
                 for kind in REPRESENTATIONS
                 for name, surrogate in self._surrogates(kind)
             ],
@@ -158,11 +179,12 @@ class LookupTable:
                 ("mAP", pa.float64()),
                 ("seconds", pa.float64()),
                 ("kind", pa.string()),
+                ("cycle", pa.int64()),
                 ("reference", pa.float64()),
             ]
         )
         with whole(Path(folder) / "records.parquet") as temporary:
-            rows = [{**asdict(r), "reference": self.references[r.kind]} for r in self.records]
+            rows = [{**asdict(r), "reference": self.references[r.cycle, r.kind]} for r in self.records]
             pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
         write_bytes(Path(folder) / "index.faiss", faiss.serialize_index(flat_index(self._nearest.vectors)).data)
 
@@ -181,7 +203,7 @@ class LookupTable:
                 records, embeddings and parameters.
         """
         records_file, index_file = Path(folder) / "records.parquet", Path(folder) / "index.faiss"
-        records = _read_records(records_file)
+        records = read_records(records_file)
         saved = _read_vectors(index_file)
         try:
             table = cls(records, embeddings, params, gpu)
@@ -210,7 +232,8 @@ def _agreement(trained: Doubles, held_out: Price) -> dict[str, float | None]:
     }
 
 
-def _read_records(path: Path) -> list[Record]:
+def read_records(path: Path) -> list[Record]:
+    """The records of a saved table, in its order. Raises MgralError if the file is missing or damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -198,12 +198,20 @@ class Proxy(ProxyRun, Generators, HoldOut):
 
 
 class Table(Settings):
+    """How its records price a batch."""
+
     representation: Literal["embedding", "index", "moments", "counts"]
     centroids: Positive
     surrogate: Literal["nearest", "gp", "ridge"]
     neighbours: Positive
     threshold_deviations: float
     far_uncertainty: Fraction
+
+
+class TableParams(Table):
+    """Everything about the table."""
+
+    carry: Count
 
 
 class Agent(Settings):
@@ -257,7 +265,7 @@ class Params(Settings):
     evaluation: Evaluation
     noise: Noise
     proxy: Proxy
-    table: Table
+    table: TableParams
     agent: Agent
     search: Search
     report: Report

@@ -31,11 +31,13 @@ def from_json(value: Any, where: str) -> Record:
     try:
         if not isinstance(value, Mapping) or not isinstance(value["generator"], str) or value["kind"] not in KINDS:
             raise TypeError
-        ids = tuple(sorted(int(i) for i in value["ids"]))
-        return Record(ids, value["generator"], float(value["mAP"]), float(value["seconds"]), value["kind"])
+        ids, cycle = tuple(sorted(int(i) for i in value["ids"])), int(value["cycle"])
+        if cycle < 0:
+            raise ValueError
+        return Record(ids, value["generator"], float(value["mAP"]), float(value["seconds"]), value["kind"], cycle)
     except (KeyError, TypeError, ValueError):
         raise MgralError(
-            f"{where}: not a record (ids, generator, mAP, seconds, kind); make it anew with `mgral proxy`"
+            f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle); make it anew with `mgral proxy`"
         ) from None
 
 
@@ -49,22 +51,32 @@ def read(path: str | Path) -> Record:
     return from_json(read_json(path), str(path))
 
 
-def references(found: Iterable[Record]) -> dict[str, float]:
-    """The mAP that records of each kind are compared with: the mean over their uniformly random batches.
+def read_list(path: str | Path) -> list[Record]:
+    """Read ``added.json``. Raises MgralError if it holds no list of records."""
+    values = read_json(path)
+    if not isinstance(values, list):
+        raise MgralError(f"{path}: not a list of records; make it anew with `mgral search`")
+    return [from_json(value, str(path)) for value in values]
 
-    Kinds differ in level, since replay proxies have fewer labelled images; all records of one kind share seed and
-    initial weights, hence also what chance adds to them, and a difference is free of both. The mean of several random
-    batches is less noisy than any one of them.
+
+def references(found: Iterable[Record]) -> dict[tuple[int, str], float]:
+    """The mAP that records of each cycle and kind are compared with: the mean over their uniformly random batches.
+
+    Cycles and kinds differ in level: more images are labelled in a later cycle, and fewer of them are given to replay
+    proxies. All records of one cycle and kind share seed and initial weights, hence also what chance adds to them, and
+    a difference is free of both. The mean of several random batches is less noisy than any one of them.
 
     Raises:
-        MgralError: a kind has no random record.
+        MgralError: a kind of a cycle has no random record.
     """
-    by_kind: dict[str, list[float]] = {}
+    random: dict[tuple[int, str], list[float]] = {}
     for record in found:
-        levels = by_kind.setdefault(record.kind, [])
+        levels = random.setdefault((record.cycle, record.kind), [])
         if record.generator == "random":
             levels.append(record.mAP)
-    for kind, levels in by_kind.items():
+    for (cycle, kind), levels in random.items():
         if not levels:
-            raise MgralError(f"no {kind} record is of a random batch, to compare the others with; draw batches anew")
-    return {kind: math.fsum(levels) / len(levels) for kind, levels in sorted(by_kind.items())}
+            raise MgralError(
+                f"no {kind} record of cycle {cycle} is of a random batch, to compare the others with; draw batches anew"
+            )
+    return {key: math.fsum(levels) / len(levels) for key, levels in sorted(random.items())}

@@ -14,7 +14,7 @@ def audit(found: Sequence[Record], control: Sequence[Record], repeats: Sequence[
     """What ``audit.json`` says of spreads: standard deviations of mAP with divisor n - 1, None for fewer than two.
 
     Args:
-        found: the records of the table.
+        found: the records of the table, those of its own cycle.
         control: some batches of these trained with unsupervised weight zero.
         repeats: a batch of each kind trained again with other random numbers.
 
@@ -25,7 +25,7 @@ def audit(found: Sequence[Record], control: Sequence[Record], repeats: Sequence[
         unsupervised weight (``mean``, ``spread``) and without (``control_mean``, ``control_spread``); None without any.
     """
     kinds = {}
-    for kind, reference in records.references(found).items():
+    for (_, kind), reference in records.references(found).items():
         own = [record for record in found if record.kind == kind]
         again = [record for record in repeats if record.kind == kind]
         trained = _levels(again, own)

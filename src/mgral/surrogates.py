@@ -54,6 +54,10 @@ class Price:
     distance: Doubles
     far: Bools
 
+    def of(self, some: Bools) -> Price:
+        """That of some of the batches; ``some`` is [n]."""
+        return Price(self.value[some], self.distance[some], self.far[some])
+
 
 class Surrogate(Protocol):
     """A way to estimate; made from the records by :data:`SURROGATES`."""

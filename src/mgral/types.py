@@ -155,6 +155,7 @@ class Record:
         kind: how the batch entered that training. ``unlabelled``: by the semi-supervised term, without its labels;
             ``replay``: with its labels, being a part of the labelled pool that was held out; ``control``: as
             unlabelled, with weight zero.
+        cycle: whose labelled pool and detector that proxy had, 0 or more.
     """
 
     ids: tuple[int, ...]
@@ -162,6 +163,7 @@ class Record:
     mAP: float
     seconds: float
     kind: Kind = "unlabelled"
+    cycle: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def record(ids: tuple[int, ...], value: float, generator: str = "random") -> Rec
 
 def levels(table: LookupTable, batches: list[list[int]]) -> list[float]:
     """Prices as mAP: the gain and what it is a gain over."""
-    return (table.price(batches).value + table.references["unlabelled"]).tolist()
+    return (table.price(batches).value + table.references[0, "unlabelled"]).tolist()
 
 
 def test_an_embedding_batch_is_the_mean_of_its_images() -> None:
@@ -187,7 +188,7 @@ def test_an_added_record_is_as_if_always_there() -> None:
     assert table.threshold == built.threshold
     assert table.price([[1], [3]]).value.tolist() == built.price([[1], [3]]).value.tolist()
     assert levels(table, [[1]]) == pytest.approx([0.2])
-    assert table.references == {"unlabelled": pytest.approx(0.35)}  # that of the search is not random
+    assert table.references == {(0, "unlabelled"): pytest.approx(0.35)}  # that of the search is not random
 
 
 @pytest.fixture
@@ -231,6 +232,7 @@ def test_records_parquet_has_the_documented_columns(saved: tuple[LookupTable, Em
         "mAP": "double",
         "seconds": "double",
         "kind": "string",
+        "cycle": "int64",
         "reference": "double",
     }
 
@@ -290,7 +292,9 @@ def test_records_of_another_pool_are_refused(saved: tuple[LookupTable, Embedding
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        ([record((1,), 0.2)], "at least 2 records, not 1; raise proxy.records"),
+        ([record((1,), 0.2)], "at least 2 records of its cycle, not 1; raise proxy.records"),
+        ([], "at least 2 records of its cycle, not 0"),
+        ([replace(record((k,), 0.2), cycle=k // 3) for k in (1, 2, 3)], "at least 2 records of its cycle, not 1"),
         ([record((1,), 0.2), record((1, 9), 0.2)], r"random \(images 1, 9\): image 9 is not in the pool"),
         ([record((1,), 0.2), record((2, 2), 0.2)], r"\(images 2, 2\): holds an image twice"),
         ([record((1,), 0.2), record((), 0.2)], "holds no image"),
@@ -298,7 +302,11 @@ def test_records_of_another_pool_are_refused(saved: tuple[LookupTable, Embedding
         ([record((1,), 0.2), record((2,), math.nan)], r"mAP is nan, not in 0\.\.1"),
         ([record((1,), 0.2), Record((2,), "random", 0.2, math.inf)], "seconds is inf"),
         ([record((1,), 0.2), Record((2,), "random", 0.2, 1.0, "control")], "is a control, which prices nothing"),
-        ([record((1,), 0.2), Record((2,), "class", 0.2, 1.0, "replay")], "no replay record is of a random batch"),
+        ([record((1,), 0.2), Record((2,), "class", 0.2, 1.0, "replay")], "no replay record of cycle 0 is of a random"),
+        (
+            [*(replace(record((k,), 0.2), cycle=1) for k in (1, 2)), record((3,), 0.2, "class")],
+            "no unlabelled record of cycle 0 is of a random batch",
+        ),
     ],
 )
 def test_unfit_records_are_refused(records: list[Record], message: str) -> None:
@@ -392,13 +400,16 @@ def test_audit_never_lets_a_record_price_itself() -> None:
 
 
 def test_a_record_survives_json() -> None:
-    one = Record((3, 8), "cluster", 0.25, 12.5, "replay")
+    one = Record((3, 8), "cluster", 0.25, 12.5, "replay", 2)
     assert from_json(as_json(one), "0.json") == one
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, [], {"ids": [1]}, {**as_json(record((1,), 0.2)), "mAP": None}, {**as_json(record((1,), 0.2)), "kind": "x"}],
+    [
+        *(None, [], {"ids": [1]}),
+        *({**as_json(record((1,), 0.2)), key: bad} for key, bad in [("mAP", None), ("kind", "x"), ("cycle", -1)]),
+    ],
 )
 def test_what_is_no_record_is_refused(value: object) -> None:
     with pytest.raises(MgralError, match=r"proxies/0\.json: not a record"):
@@ -416,7 +427,7 @@ def test_records_of_two_kinds_are_priced_by_their_differences() -> None:
         Record((6,), "random", 0.1, 1.0, "replay"),
     ]
     table = LookupTable(records, line(-9, -5, 3, 4, 5, 20), params(2))
-    assert table.references == {"replay": pytest.approx(0.1), "unlabelled": pytest.approx(0.4)}
+    assert table.references == {(0, "replay"): pytest.approx(0.1), (0, "unlabelled"): pytest.approx(0.4)}
     assert table.price([[4], [1], [6]]).value.tolist() == pytest.approx([0.125, -0.1, 0])
 
 

@@ -90,6 +90,7 @@ def test_every_experiment_is_sound() -> None:
             "table: {representation: bag}",
             "table.representation: Input should be 'embedding', 'index', 'moments' or 'counts'",
         ),
+        ("table: {carry: -1}", "table.carry: Input should be greater than or equal to 0"),
         ("search: {baseline: mean}", "search.baseline: Input should be 'moving' or 'leave_one_out'"),
         ("search: {temperature: 0}", "search.temperature: Input should be greater than 0"),
         ("search: {baseline: leave_one_out, subsets: 1}", "search: baseline leave_one_out compares the subsets of"),

@@ -48,5 +48,5 @@ def test_a_control_stands_beside_the_same_batches() -> None:
 
 
 def test_a_kind_without_a_random_record_is_refused() -> None:
-    with pytest.raises(MgralError, match="no replay record is of a random batch"):
+    with pytest.raises(MgralError, match="no replay record of cycle 0 is of a random batch"):
         spreads.audit([record(1, 0.2), record(2, 0.3, "class", "replay")], [], [])

@@ -156,7 +156,7 @@ def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world
     dataset, cache = world
     pictures = {i: replace(image, split="val" if i > 8 else "train") for i, image in dataset.images.items()}
     dataset = replace(dataset, images=pictures)
-    pool = Pool(0, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
+    pool = Pool(3, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
     own = {"semi": "isd", "options": {"ramp_up": 0.0}, "start": "scratch", "trunk": "learns"}
     run = ProxyRun(**own, steps=6, batch_size=4, learning_rate=0.01)
     evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10)
@@ -172,7 +172,7 @@ def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world
     def trained(kind, repeat=0):
         unused = dataset.root / "unused.safetensors"
         record = proxy.run([5, 4], "random", dataset, cache, pool, unused, params, machine, 0, kind, repeat)
-        assert (record.ids, record.generator, record.kind) == ((4, 5), "random", kind)
+        assert (record.ids, record.generator, record.kind, record.cycle) == ((4, 5), "random", kind, 3)
         assert 0 <= record.mAP <= 1
         return detectors_trained.pop()
 

@@ -92,6 +92,35 @@ def test_kinds_and_rounds_of_records(project: Checkout, kind, agent):
     assert found == {rule: 8 if rule in two else 4 for rule in expected}
 
 
+def test_a_table_carries_the_records_of_earlier_cycles(project: Checkout):
+    """Cycle 0's from the strategy's own copy; the same jobs as without."""
+    text = "experiment: carry\nseeds: [0]\ncycles: 4\nstrategies: [random, mgral]\n"
+    text += "proxy: {generators: {agent: 0.25}}\ntable: {carry: %d}\n"
+    carry = project.root / "params/carry.yaml"
+    plans, found = [], {}
+    for count in (0, 1, 2):
+        carry.write_text(text % count)
+        answer = project.snakemake("--dry-run", "--printshellcmds", params="params/carry.yaml")
+        plans.append(re.findall(r"^rule (\w+):$", answer, re.MULTILINE))
+        for line in answer.splitlines():
+            if "mgral table" in line:
+                carried, out = re.search(r"--carried (.*) --control .* --out \"\$\(dirname (\S+)\)\"", line).groups()
+                found[count, out.removeprefix("data/runs/carry/").removesuffix("/audit.json")] = carried.split()
+    assert Counter(plans[0]) == Counter(plans[1]) == Counter(plans[2])
+
+    def of(*cycles):
+        names = ("table/records.parquet", "added.json")
+        return [f"data/runs/carry/mgral/seed-0/cycle-{cycle}/{name}" for cycle in cycles for name in names]
+
+    expected = {
+        (count, f"{strategy}/seed-0/cycle-{cycle}/{part}"): of(*range(max(0, cycle - count), cycle))
+        for count in (0, 1, 2)
+        for strategy, cycle in (("shared", 0), ("mgral", 1), ("mgral", 2))
+        for part in ("table", "scout/table")
+    }
+    assert found == expected
+
+
 def test_what_no_strategy_needs_is_not_made(project: Checkout):
     (project.root / "params/random.yaml").write_text("experiment: only_random\nstrategies: [random]\n")
     jobs = project.plan(params="params/random.yaml")

@@ -184,6 +184,7 @@ OF_DETECTOR = ["pool.json", "detector.safetensors", "metrics.json", "train.csv"]
 OF_EVIDENCE = ["embeddings.npz", "detections.npz"]
 OF_TABLE = [f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")]
 OF_SEARCH = ["agent.safetensors", "search.csv", "added.json"]
+OF_CARRYING = ["table/records.parquet", "added.json"]
 OF_AGENT = [
     *(f"{some.folder}{name}" for some in PROXIES for name in ["batches.json", *(f"{n}.json" for n in some.names)]),
     *(f"replay/{name}" for name in (OF_DETECTOR if STARTED else ["pool.json"]) if "replay" in EXPERIMENT.proxy.kinds),
@@ -262,6 +263,14 @@ def previous(name):
     return path
 
 
+def carried(wildcards):
+    """The records of earlier cycles that stay in the table of this one (``table.carry``)."""
+    cycle = int(wildcards.cycle)
+    earlier = range(max(0, cycle - EXPERIMENT.table.carry), cycle)
+    folders = [CYCLE.format(strategy=wildcards.strategy, seed=wildcards.seed, cycle=one) for one in earlier]
+    return [f"{folder}/{name}" for folder in folders for name in OF_CARRYING]
+
+
 def evidence(wildcards):
     """The files that a strategy looks at. What no strategy needs is not made."""
     names = {
@@ -306,15 +315,20 @@ def shared_targets():
 
 
 def tracked_cycles():
-    """Every cycle of every strategy and seed: its folder, the last files made there, and what it follows."""
+    """Every cycle of every strategy and seed: its folder, the last files made there, and what it follows.
+
+    A table of carried records follows those of all earlier cycles: each of them in the table of the next.
+    """
     for label, seed, cycle in itertools.product(STRATEGIES, SEEDS, CYCLES):
         folder = CYCLE.format(strategy=label, seed=seed, cycle=cycle)
         before = CYCLE.format(strategy=label, seed=seed, cycle=cycle - 1)
+        carries = label in SEARCHERS and EXPERIMENT.table.carry
+        after = (before if carries else f"{before}/selected.json") if cycle else f"{RUN}/shared/seed-{seed}/cycle-0"
         yield {
             "name": f"{label}-{seed}-{cycle}",
             "folder": folder,
             "files": ["metrics.json", "selected.json"] if cycle in SELECTING else ["metrics.json"],
-            "after": f"{before}/selected.json" if cycle else f"{RUN}/shared/seed-{seed}/cycle-0",
+            "after": after,
         }
 
 

@@ -97,6 +97,7 @@ rule table:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
         records=in_cycle(records_of("proxies")),
+        carried=carried,
         control=in_cycle(records_of("control")),
         repeats=in_cycle(records_of("repeats")),
     output:
@@ -115,5 +116,5 @@ rule table:
         code=code("table"),
     shell:
         "mgral table --params - --embeddings {input.embeddings} --records {input.records}"
-        " --control {input.control} --repeats {input.repeats}"
+        " --carried {input.carried} --control {input.control} --repeats {input.repeats}"
         ' --out "$(dirname {output.audit})" <<< {params.settings:q} 2> {log}'

@@ -5,6 +5,7 @@ use rule table as table_scout with:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
         records=in_cycle(records_of("proxies", second=[False])),
+        carried=carried,
         control=[],
         repeats=[],
     output:

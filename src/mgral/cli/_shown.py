@@ -71,7 +71,7 @@ def added(path: Path) -> Lines:
     """added.json: the records that a search trained itself."""
     from mgral import records
 
-    found = [records.from_json(value, str(path)) for value in read_json(path)]
+    found = records.read_list(path)
     yield f"{len(found)} proxies trained in the search"
     yield from (f"mAP {one.mAP:.4f} with {len(one.ids)} images, trained in {one.seconds:.1f} s" for one in found)
 
@@ -79,7 +79,8 @@ def added(path: Path) -> Lines:
 def audit(path: Path) -> Lines:
     """table/audit.json: what the lookup table is worth."""
     data = read_json(path)
-    yield f"{data['records']} records, mAP spread {data['spread']:.4f}; {data['representation']}"
+    carried = f" and {data['carried']} of earlier cycles" if data["carried"] else ""
+    yield f"{data['records']} records{carried}, mAP spread {data['spread']:.4f}; {data['representation']}"
     yield f"held out: error {data['mae']:.4f} against {data['mae_mean']:.4f} by the others' mean"
     for kind, own in data["kinds"].items():
         spreads = [_number(own[f"between_{what}"]) for what in ("batches", "seeds")]

@@ -7,8 +7,10 @@ import logging
 from pathlib import Path
 
 from mgral.cli import _arguments
+from mgral.errors import MgralError
 from mgral.params import Table
 from mgral.settings import Settings
+from mgral.types import Record
 
 
 class Params(Settings):
@@ -20,6 +22,13 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "embeddings")
     parser.add_argument("--records", required=True, type=Path, nargs="+", help="proxies/<k>.json of the cycle")
+    parser.add_argument(
+        "--carried",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="of earlier cycles: table/records.parquet, of which those of its own cycle are taken, and added.json",
+    )
     parser.add_argument("--control", type=Path, nargs="*", default=[], help="records with unsupervised weight zero")
     parser.add_argument("--repeats", type=Path, nargs="*", default=[], help="records of one batch trained again")
     _arguments.add_out(parser, "folder for records.parquet, index.faiss and audit.json")
@@ -32,9 +41,30 @@ def run(arguments: argparse.Namespace) -> None:
 
     params = _arguments.read_params(Params, arguments.params)
     found = [records.read(path) for path in arguments.records]
-    table = LookupTable(found, arrays.read_embeddings(arguments.embeddings), params.table)
+    cycle = max(record.cycle for record in found)
+    for path, record in zip(arguments.records, found, strict=True):
+        if record.cycle < cycle:
+            raise MgralError(
+                f"--records: {path} is of cycle {record.cycle}, others of {cycle}; name those of one cycle"
+            )
+    carried = [record for path in arguments.carried for record in _carried(path, cycle)]
+    table = LookupTable([*found, *carried], arrays.read_embeddings(arguments.embeddings), params.table)
     table.save(arguments.out)
     control, repeats = ([records.read(path) for path in paths] for paths in (arguments.control, arguments.repeats))
-    audit = {**table.audit(), **spreads.audit(table.records, control, repeats)}
+    audit = {**table.audit(), **spreads.audit(table.own, control, repeats)}
     write_json(arguments.out / "audit.json", audit)
-    logging.info("%d records; held-out error %s against %s by their mean", len(found), audit["mae"], audit["mae_mean"])
+    logging.info(
+        "%d records and %d of earlier cycles; held-out error %s against %s by their mean",
+        *(audit[key] for key in ("records", "carried", "mae", "mae_mean")),
+    )
+
+
+def _carried(path: Path, cycle: int) -> list[Record]:
+    """Records of an earlier cycle than ``cycle``: those that were trained for a table, or for its search."""
+    from mgral import lookup, records
+
+    found = lookup.read_records(path) if path.suffix == ".parquet" else records.read_list(path)
+    latest = max((record.cycle for record in found), default=-1)  # what a table has carried itself stands in another
+    if latest >= cycle:
+        raise MgralError(f"--carried: {path} is of cycle {latest}; name files of cycles before {cycle}")
+    return [record for record in found if record.cycle == latest]

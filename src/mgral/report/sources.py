@@ -17,8 +17,8 @@ from mgral.files import read_json
 from mgral.selections import read as read_selection
 from mgral.types import Dataset
 
-AUDIT = ["records", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread", "far"]
-AUDIT += ["kinds", "control", "comparison"]
+AUDIT = ["records", "carried", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread"]
+AUDIT += ["far", "kinds", "control", "comparison"]
 SEARCH = ["iteration", "reward", "baseline", "estimated", "trained", "far"]
 
 

@@ -58,7 +58,7 @@ def balance(counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], 
 
 
 def audits(cells: Sequence[Cell]) -> Table:
-    """The audit of each lookup table."""
+    """The audit of each lookup table; its records, and after a plus sign those of earlier cycles in it."""
     header = ["cycle", "seed", "records", "MAE", "MAE of the mean", "Spearman", "Kendall", "spread", "far"]
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
@@ -66,7 +66,8 @@ def audits(cells: Sequence[Cell]) -> Table:
         errors = [number(audit[key], 4) for key in ("mae", "mae_mean")]
         ranks = [signed(audit[key], 2) for key in ("spearman", "kendall")]
         far = "–" if audit["far"] is None else f"{audit['far']:.0%}"
-        counts = [str(cell.cycle), str(cell.seed), str(audit["records"])]
+        records = f"{audit['records']} + {audit['carried']}" if audit["carried"] else f"{audit['records']}"
+        counts = [str(cell.cycle), str(cell.seed), records]
         rows.append([*counts, *errors, *ranks, number(audit["spread"], 4), far])
     return Table(header, rows)
 

@@ -94,7 +94,7 @@ def run(
         fit(detector, cache, pool.labelled_ids, plan, compute, common, term, activations=known)
     views = look(detector, cache, val, evaluate, compute, known)
     score = evaluation.evaluate(dataset, views.detections, val, evaluate.max_detections)["mAP"]
-    return Record(tuple(sorted(ids)), generator, score, time.perf_counter() - began, kind)
+    return Record(tuple(sorted(ids)), generator, score, time.perf_counter() - began, kind, pool.cycle)
 
 
 def shown(pool: Pool, kind: Kind, val: Sequence[int]) -> list[int]:
