@@ -155,6 +155,7 @@ class LookupTable:
             "comparison": [
                 {"representation": kind, "surrogate": name, **_agreement(values, surrogate.leave_one_out().of(priced))}
                 for kind in REPRESENTATIONS
+                if kind != "objects" or self._embeddings.objects is not None
                 for name, surrogate in self._surrogates(kind)
             ],
         }

@@ -200,7 +200,7 @@ class Proxy(ProxyRun, Generators, HoldOut):
 class Table(Settings):
     """How its records price a batch."""
 
-    representation: Literal["embedding", "index", "moments", "counts"]
+    representation: Literal["embedding", "index", "moments", "counts", "objects"]
     centroids: Positive
     surrogate: Literal["nearest", "gp", "ridge"]
     neighbours: Positive

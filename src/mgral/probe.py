@@ -114,7 +114,9 @@ def _search(
     ids = dataset.ids("train")
     random = seeds.generator("probe")
     embeddings = Embeddings(
-        np.asarray(ids, np.int64), random.standard_normal((len(ids), detectors.EMBEDDING_DIM), np.float32)
+        np.asarray(ids, np.int64),
+        random.standard_normal((len(ids), detectors.EMBEDDING_DIM), np.float32),
+        random.random((len(ids), len(dataset.classes)), np.float32),
     )
     size = min(params.budget.batch, len(ids) - 1)
     records = [

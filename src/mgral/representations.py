@@ -8,18 +8,21 @@
   both halves the same weight in a distance.
 - ``counts``: the share of the batch that falls to each of a few centroids of the pool (k-means). An image counts for
   all of them, by softmax of -d²/2s² with d its distance to a centroid and s² the pool's mean d² to the nearest.
+- ``objects``: for each class, how many objects the detector expects in an image of the batch, on the mean, in standard
+  deviations of the pool's images. As few numbers as there are classes, so that a few records go far.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mgral.errors import MgralError, nearest
-from mgral.types import Embeddings, Floats, Ints
+from mgral.types import Activation, Detections, Embeddings, Floats, Ints
 
 Doubles = npt.NDArray[np.float64]
 Batches = Sequence[Sequence[int]]
@@ -43,7 +46,8 @@ def describer(embeddings: Embeddings, kind: str, centroids: int) -> Describe:
         centroids: of ``counts``; as many as there are images, where these are fewer.
 
     Raises:
-        MgralError: unknown kind; for ``counts``, an embedding of the pool that is not finite.
+        MgralError: unknown kind; for ``counts``, an embedding of the pool that is not finite; for ``objects``, none
+            counted.
     """
     if kind not in REPRESENTATIONS:
         raise MgralError(f"table.representation: unknown '{kind}'; {nearest(kind, REPRESENTATIONS)}")
@@ -112,12 +116,43 @@ def _counts(embeddings: Embeddings, centroids: int) -> DescribeOne:
     return lambda positions: memberships[positions].mean(axis=0, dtype=np.float64)
 
 
+def _objects(embeddings: Embeddings, centroids: int) -> DescribeOne:
+    if embeddings.objects is None:
+        raise MgralError("table.representation: objects needs the detections of the pool; give --detections")
+    counts = embeddings.objects.astype(np.float64)
+    deviations = counts.std(axis=0)
+    counts /= np.where(deviations > 0, deviations, 1)  # a class that is nowhere expected tells nothing apart
+    return lambda positions: counts[positions].mean(axis=0)
+
+
 REPRESENTATIONS: dict[str, Callable[[Embeddings, int], DescribeOne]] = {
     "embedding": _embedding,
     "index": _index,
     "moments": _moments,
     "counts": _counts,
+    "objects": _objects,
 }
+
+
+def with_objects(embeddings: Embeddings, detections: Mapping[int, Detections], activation: Activation) -> Embeddings:
+    """The embeddings, and beside them how many objects of each class are expected in an image.
+
+    Args:
+        embeddings: of the pool.
+        detections: of the same images.
+        activation: of the detector, which says how many classes there are.
+
+    Raises:
+        MgralError: an image of the pool has no detections, not even none.
+    """
+    counts = []
+    for i in embeddings.ids.tolist():
+        if i not in detections:
+            raise MgralError(f"image {i} has an embedding and is not among the detections; run `mgral embed` anew")
+        found = detections[i]
+        classes = found.probs.shape[1] - (activation == "softmax")
+        counts.append(np.bincount(found.labels, weights=found.scores, minlength=classes))
+    return replace(embeddings, objects=np.array(counts, np.float32))
 
 
 def _memberships(embeddings: Embeddings, count: int) -> Floats:

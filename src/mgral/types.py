@@ -115,10 +115,13 @@ class Embeddings:
     Attributes:
         ids: [N] int64, ascending.
         vectors: [N, 256] float32, row i belongs to ids[i].
+        objects: [N, C] float32, objects of each class that the same detector expects in an image: the sum of its
+            detections' scores. None where nobody asked.
     """
 
     ids: Ints
     vectors: Floats
+    objects: Floats | None = None
 
     def rows(self, ids: list[int]) -> Floats:
         """[len(ids), 256], in the order asked for. Raises KeyError for an id that has no embedding."""

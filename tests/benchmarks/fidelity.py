@@ -33,7 +33,7 @@ from mgral.images import Cache
 from mgral.inference import look
 from mgral.lookup import LookupTable
 from mgral.params import Params, Table
-from mgral.representations import REPRESENTATIONS
+from mgral.representations import REPRESENTATIONS, with_objects
 from mgral.strategies import Evidence
 from mgral.surrogates import SURROGATES
 from mgral.training import proxy
@@ -154,8 +154,9 @@ class World:
 
     def prices(self, batches: Sequence[Sequence[int]], table: Table, built: Table) -> list[float]:
         """What the run's table says of batches, by a representation and surrogate of choice."""
-        embeddings = self.evidence.embeddings
-        assert embeddings is not None
+        given = self.evidence
+        assert given.embeddings is not None and given.detections is not None and given.activation is not None
+        embeddings = with_objects(given.embeddings, given.detections, given.activation)
         records = LookupTable.load(self.folder / "table", embeddings, built).records
         values: list[float] = LookupTable(records, embeddings, table).price(batches).value.tolist()
         return values

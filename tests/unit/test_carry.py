@@ -103,7 +103,8 @@ def test_a_level_of_an_earlier_cycle_changes_no_price(surrogate: str) -> None:
 def test_batches_of_images_that_have_been_labelled_since_are_described(representation: str) -> None:
     """The embeddings are of labelled and unlabelled images alike: nothing distinguishes the batches of cycle 0."""
     rng = np.random.default_rng(1)
-    embeddings = Embeddings(np.arange(10, 40), rng.normal(size=(30, 16)).astype(np.float32))
+    vectors, objects = rng.normal(size=(30, 16)).astype(np.float32), rng.random((30, 3)).astype(np.float32)
+    embeddings = Embeddings(np.arange(10, 40), vectors, objects)
     batches = [tuple(range(start, start + 4)) for start in range(10, 38, 4)]
     found = [record(k // 4, ids, 0.1 * (k + 1)) for k, ids in enumerate(batches)]
     table = LookupTable(found, embeddings, params(2, representation))

@@ -13,9 +13,9 @@ from mgral.errors import MgralError
 from mgral.lookup import LookupTable
 from mgral.params import Table
 from mgral.records import as_json, from_json
-from mgral.representations import REPRESENTATIONS, describer
+from mgral.representations import REPRESENTATIONS, describer, with_objects
 from mgral.surrogates import SURROGATES
-from mgral.types import Embeddings, Floats, Record
+from mgral.types import Detections, Embeddings, Floats, Record
 
 
 def line(*places: float) -> Embeddings:
@@ -98,6 +98,33 @@ def test_counts_are_soft_between_centroids() -> None:
     shares = represent([[4]], embeddings, "counts", centroids=2)[0]
     assert shares.max() == pytest.approx(1 / (1 + math.exp(-(7 / 16) * (14 / 3))), rel=1e-5)
     assert shares.sum() == pytest.approx(1)
+
+
+def detections(*labels: int, score: float = 0.5) -> Detections:
+    """Of two classes, by a detector with a softmax: background comes first."""
+    count = len(labels)
+    probs = np.zeros((count, 3), np.float32)
+    return Detections(
+        np.zeros((count, 4), np.float32), np.full(count, score, np.float32), np.array(labels, np.int64), probs
+    )
+
+
+def test_objects_are_expected_ones_in_deviations_of_the_pool() -> None:
+    # Of class 0: 1, 0, 0.5, 0.5, on the mean 0.5; variance (0.25 + 0.25) / 4 = 1/8. Class 1 is expected nowhere.
+    seen = {1: detections(0, 0), 2: detections(), 3: detections(0), 4: detections(0)}
+    embeddings = with_objects(line(7, 7, 7, 7), seen, "softmax")
+    assert embeddings.objects is not None
+    assert embeddings.objects.tolist() == [[1, 0], [0, 0], [0.5, 0], [0.5, 0]]
+    vectors = represent([[1, 2], [1, 3], [2]], embeddings, "objects")
+    assert vectors.tolist() == [
+        [pytest.approx(0.5 * math.sqrt(8)), 0],
+        [pytest.approx(0.75 * math.sqrt(8)), 0],
+        [0, 0],
+    ]
+    with pytest.raises(MgralError, match="objects needs the detections of the pool; give --detections"):
+        represent([[1]], line(7), "objects")
+    with pytest.raises(MgralError, match="image 5 has an embedding and is not among the detections"):
+        with_objects(line(1, 2, 3, 4, 5), seen, "softmax")
 
 
 def test_counts_repeat_to_the_last_bit_and_take_no_more_centroids_than_images() -> None:
@@ -194,7 +221,8 @@ def test_an_added_record_is_as_if_always_there() -> None:
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[LookupTable, Embeddings, Path]:
     rng = np.random.default_rng(1)
-    embeddings = Embeddings(np.arange(10, 30), rng.normal(size=(20, 256)).astype(np.float32))
+    vectors, objects = rng.normal(size=(20, 256)).astype(np.float32), rng.random((20, 3)).astype(np.float32)
+    embeddings = Embeddings(np.arange(10, 30), vectors, objects)
     batches = [tuple(sorted(rng.choice(embeddings.ids, 4, replace=False).tolist())) for _ in range(7)]
     table = LookupTable([record(b, 0.1 * k) for k, b in enumerate(batches)], embeddings, params(3))
     table.save(tmp_path / "table")
@@ -364,7 +392,10 @@ def test_audit_compares_everything_on_the_same_records() -> None:
     # far from each other, and the best guess is no better than the others' mean.
     places = [0.0, 1, 2, 3, 4, 5, 6, 7]
     records = [record((k + 1,), 0.1 + 0.1 * place) for k, place in enumerate(places)]
-    audit = LookupTable(records, line(*places), params(1)).audit()
+    seen = {k + 1: detections(*[1] * k) for k in range(8)}
+    without = LookupTable(records, line(*places), params(1)).audit()
+    assert "objects" not in {row["representation"] for row in without["comparison"]}
+    audit = LookupTable(records, with_objects(line(*places), seen, "softmax"), params(1)).audit()
     found = {(row["representation"], row["surrogate"]): row for row in audit["comparison"]}
     assert list(found) == [(kind, name) for kind in REPRESENTATIONS for name in SURROGATES]
     assert all(list(row)[2:] == ["mae", "spearman", "kendall", "far"] for row in audit["comparison"])

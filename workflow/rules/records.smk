@@ -96,6 +96,7 @@ for some in PROXIES:
 rule table:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
+        detections=f"{CYCLE}/detections.npz",
         records=in_cycle(records_of("proxies")),
         carried=carried,
         control=in_cycle(records_of("control")),
@@ -115,6 +116,7 @@ rule table:
         settings=settings("table"),
         code=code("table"),
     shell:
-        "mgral table --params - --embeddings {input.embeddings} --records {input.records}"
+        "mgral table --params - --embeddings {input.embeddings} --detections {input.detections}"
+        " --records {input.records}"
         " --carried {input.carried} --control {input.control} --repeats {input.repeats}"
         ' --out "$(dirname {output.audit})" <<< {params.settings:q} 2> {log}'

@@ -4,6 +4,7 @@
 use rule table as table_scout with:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
+        detections=f"{CYCLE}/detections.npz",
         records=in_cycle(records_of("proxies", second=[False])),
         carried=carried,
         control=[],
@@ -27,6 +28,7 @@ use rule search as search_scout with:
         pool=f"{CYCLE}/pool.json",
         detector=f"{CYCLE}/detector.safetensors",
         embeddings=f"{CYCLE}/embeddings.npz",
+        detections=f"{CYCLE}/detections.npz",
         audit=f"{CYCLE}/scout/table/audit.json",
     output:
         f"{CYCLE}/scout/search.csv",

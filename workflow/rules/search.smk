@@ -10,6 +10,7 @@ rule search:
         pool=f"{CYCLE}/pool.json",
         detector=f"{CYCLE}/detector.safetensors",
         embeddings=f"{CYCLE}/embeddings.npz",
+        detections=f"{CYCLE}/detections.npz",
         audit=f"{CYCLE}/table/audit.json",
     output:
         f"{CYCLE}/search.csv",
@@ -32,5 +33,6 @@ rule search:
         f"{MGRAL} search --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --embeddings {input.embeddings}"
+        " --detections {input.detections}"
         ' --table "$(dirname {input.audit})" {params.how} --seed {wildcards.seed} --out "$(dirname {output.agent})"'
         " <<< {params.settings:q} 2> {log}"

@@ -38,6 +38,12 @@ def add(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(f"--{name}", required=True, type=str if name == "params" else Path, help=_HELP[name])
 
 
+def add_detections(parser: argparse.ArgumentParser) -> None:
+    """Add ``--detections``, for a lookup table."""
+    what = f"{_HELP['detections']}, for the representation objects"
+    parser.add_argument("--detections", type=Path, help=what)
+
+
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     """Add ``--out``."""
     parser.add_argument("--out", required=True, type=Path, help=what)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mgral import arrays, pools
+from mgral import arrays, pools, representations
 from mgral.errors import MgralError
 from mgral.strategies import Evidence
-from mgral.types import Dataset
+from mgral.types import Dataset, Embeddings
 
 
 def read(
@@ -44,3 +44,18 @@ def read(
         dataset.boxes if "truth" in needs else None,
         arrays.read_assessment(assessment) if assessment else None,
     )
+
+
+def read_embeddings(path: Path, detections: Path | None) -> Embeddings:
+    """Embeddings, with the objects that are expected in the images where there is a file of detections.
+
+    Raises:
+        MgralError: a file is missing or damaged, or they are of different images.
+    """
+    embeddings = arrays.read_embeddings(path)
+    if detections is None:
+        return embeddings
+    try:
+        return representations.with_objects(embeddings, *arrays.read_detections(detections))
+    except MgralError as error:
+        raise MgralError(f"{detections}: {error}") from None

@@ -29,6 +29,7 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "embeddings", "table")
+    _arguments.add_detections(parser)
     parser.add_argument(
         "--no-fallback", action="store_true", help="train no proxy: a batch that is far keeps its estimate"
     )
@@ -37,9 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import arrays, compute, datasets, pools, records, seeds
+    from mgral import compute, datasets, pools, records, seeds
     from mgral.agent import search
     from mgral.agent.policy import Policy
+    from mgral.cli import _evidence
     from mgral.files import write_json
     from mgral.images import Cache
     from mgral.lookup import LookupTable
@@ -48,10 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    embeddings = arrays.read_embeddings(arguments.embeddings)
+    embeddings = _evidence.read_embeddings(arguments.embeddings, arguments.detections)
     seed = seeds.stream(arguments.seed, "agent", pool.cycle)
     agent = arguments.out / "agent.safetensors"
     inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
+    inputs += [arguments.detections] if arguments.detections else []
     inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
     plugins = [f"mgral.detectors.{params.detector.name}", f"mgral.training.semi.{params.proxy.semi}"]
     checkpoint = _checkpoint.place(agent, params, arguments.seed, inputs, [__name__, *plugins])

@@ -21,6 +21,7 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "embeddings")
+    _arguments.add_detections(parser)
     parser.add_argument("--records", required=True, type=Path, nargs="+", help="proxies/<k>.json of the cycle")
     parser.add_argument(
         "--carried",
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import arrays, records, spreads
+    from mgral import records, spreads
+    from mgral.cli import _evidence
     from mgral.files import write_json
     from mgral.lookup import LookupTable
 
@@ -48,7 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
                 f"--records: {path} is of cycle {record.cycle}, others of {cycle}; name those of one cycle"
             )
     carried = [record for path in arguments.carried for record in _carried(path, cycle)]
-    table = LookupTable([*found, *carried], arrays.read_embeddings(arguments.embeddings), params.table)
+    embeddings = _evidence.read_embeddings(arguments.embeddings, arguments.detections)
+    table = LookupTable([*found, *carried], embeddings, params.table)
     table.save(arguments.out)
     control, repeats = ([records.read(path) for path in paths] for paths in (arguments.control, arguments.repeats))
     audit = {**table.audit(), **spreads.audit(table.own, control, repeats)}
