@@ -44,8 +44,8 @@ def test_list_can_print_the_options(capsys):
 
 
 SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "budget": 1}
-PATHS = {"dataset": "d", "images": "i", "pool": "pool.json", "detector": "w", "batches": "b", "out": "o"}
-PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *(text for key in PATHS for text in (f"--{key}", PATHS[key]))]
+INPUTS = ["--dataset", "d", "--images", "i", "--pool", "pool.json", "--detector", "w", "--batches", "b"]
+PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,10 @@ PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *(text for key in PATHS f
             ["holdout", "--params", "p.yaml", "--dataset", "d", "--pool", "pool.json", "--seed", "0", "--out", "o"],
             "proxy",
         ),
-        (
-            [*PROXY, "--index", "0", "1", "--repeat", "1"],
-            "--repeat: trains one batch again",
-        ),
-        (
-            [*PROXY, "--index", "0", "--kind", "replayed"],
-            "invalid choice: 'replayed'",
-        ),
+        ([*PROXY, "proxies/0.json", "repeats/0.json"], "repeats/0.json names no record of kind unlabelled"),
+        ([*PROXY, "control/0.json", "--kind", "replay"], "control/0.json names no record of kind replay"),
+        ([*PROXY, "proxies/first.json"], "proxies/first.json names no record"),
+        ([*PROXY, "proxies/0.json", "--kind", "replayed"], "invalid choice: 'replayed'"),
         (["show", "none"], "none: no such file or folder"),
         (["show", "p.yaml"], "no file that a step made"),
         (["show", "damaged/summary.json"], "summary.json: not what a step writes under that name"),
