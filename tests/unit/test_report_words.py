@@ -155,7 +155,8 @@ def test_the_numbers_behind_the_verdict() -> None:
     assert words.signal([audit(0.4, 0.01), audit(0.6, 0.02, records=26)])[1] == (
         # chance: √(1/16 + 1/25)/2 = 0.1601
         "Held-out records (2 tables of 17 to 26): mean rank correlation +0.50, chance alone gives up to about "
-        "± 0.32; mean absolute error 0.0150 mAP, predicting the mean 0.0200."
+        "± 0.32; mean absolute error 0.0150 mAP, predicting the mean 0.0200. This is how well the table foretells "
+        "other proxies; whether proxies rank batches as their labels do, it cannot know."
     )
 
 
