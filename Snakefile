@@ -48,6 +48,7 @@ rule all:
     default_target: True
     input:
         each("metrics.json"),
+        each("own.json", labels=REPORT_OWN),
         each("selected.json", cycles=SELECTING),
         f"{RUN}/curve.csv",
         f"{RUN}/summary.json",

@@ -104,6 +104,8 @@ class Comparison(Settings):
         baseline: the baseline of largest mean area by images (of mAP, where the curves are single points); None if
             there is no baseline.
         curves: in the order of the experiment.
+        own: curves of detectors that strategies trained for themselves (``<label>:own``). Another trainer than the
+            plain one, so that a difference would not be the pool's alone: they are in no difference.
         differences: to ``reference`` first, then to ``baseline`` if that is another strategy.
         floor: final mAPs, averaged over the seeds, that differ by less are not told apart: :func:`floor` of
             noise.json; None where nothing was retrained.
@@ -115,6 +117,7 @@ class Comparison(Settings):
     baseline: str | None
     floor: float | None
     curves: list[Curve]
+    own: list[Curve]
     differences: list[Difference]
 
     def against(self, reference: str | None, measure: str) -> list[Difference]:
@@ -132,11 +135,14 @@ def compare(
 
     Args:
         frame: as :func:`mgral.curves.collect` gives it; a seed may lack cycles of a strategy, which is then left
-            out of this seed's comparisons.
+            out of this seed's comparisons. Curves of strategies' own detectors are kept, and compared with none.
         reference: label of the random strategy, if there is one.
         baselines: labels among which the best is the second reference.
         noise: content of noise.json, if there is one.
     """
+    apart = frame["strategy"].map(curves.is_own).astype(bool)
+    own = [_curve(frame, str(name)) for name in frame.loc[apart, "strategy"].unique()]
+    frame = frame[~apart]
     found = [_curve(frame, str(name)) for name in frame["strategy"].unique()]
     complete = {(curve.strategy, seed) for curve in found for seed in curve.seeds}
     scores = curves.scores(frame[[pair in complete for pair in zip(frame["strategy"], frame["seed"], strict=True)]])
@@ -150,6 +156,7 @@ def compare(
         baseline=baseline,
         floor=None if noise is None else floor(noise, len(all_seeds)),
         curves=found,
+        own=own,
         differences=[
             difference
             for name in references

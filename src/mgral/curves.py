@@ -16,6 +16,7 @@ import pandas as pd
 
 from mgral.errors import MgralError
 from mgral.files import read_json, whole
+from mgral.params import OWN
 
 COLUMNS = ["strategy", "seed", "cycle", "images", "boxes", "mAP", "AP50"]
 MEASURES = ["mAP", "AP50", "auc_images", "auc_boxes"]
@@ -26,48 +27,64 @@ def cycle_folder(run: Path, strategy: str, seed: int, cycle: int) -> Path:
     return run / strategy / f"seed-{seed}" / f"cycle-{cycle}"
 
 
+def is_own(name: str) -> bool:
+    """Whether a curve is that of the detector that a strategy trained for itself, and not of the plain one."""
+    return name.endswith(OWN)
+
+
+def strategy_of(name: str) -> str:
+    """The label of the strategy that a curve belongs to."""
+    return name.removesuffix(OWN)
+
+
 def read_metrics(path: Path) -> dict[str, Any]:
-    """Read one ``metrics.json``.
+    """Read one ``metrics.json`` or ``own.json``.
 
     Raises:
         MgralError: missing, damaged, or without a finite mAP and AP50 in 0..1 on the test split.
     """
     metrics = read_json(path)
+    remedy = f"make it anew with `mgral {'assess' if path.name == 'own.json' else 'train'}`"
     try:
         counts = [metrics["images"], metrics["boxes"]]
         test = [metrics["test"]["mAP"], metrics["test"]["AP50"]]
     except (KeyError, TypeError):
-        raise MgralError(
-            f"{path}: lacks images, boxes or the test split's mAP and AP50; make it anew with `mgral train`"
-        ) from None
+        raise MgralError(f"{path}: lacks images, boxes or the test split's mAP and AP50; {remedy}") from None
     if any(value is None for value in test):
         raise MgralError(f"{path}: test mAP is undefined; the test split needs images with boxes")
     if not all(isinstance(value, int) and value >= 0 for value in counts):
-        raise MgralError(f"{path}: images and boxes must be counts; make it anew with `mgral train`")
+        raise MgralError(f"{path}: images and boxes must be counts; {remedy}")
     if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in test):
-        raise MgralError(f"{path}: test mAP and AP50 must lie in 0..1; make it anew with `mgral train`")
+        raise MgralError(f"{path}: test mAP and AP50 must lie in 0..1; {remedy}")
     return dict(metrics)
 
 
-def collect(run: Path, strategies: Iterable[str], seeds: Iterable[int], cycles: int) -> pd.DataFrame:
-    """Gather every ``metrics.json`` of a run.
+def collect(run: Path, names: Iterable[str], seeds: Iterable[int], cycles: int) -> pd.DataFrame:
+    """Gather every ``metrics.json`` of a run, and every ``own.json``.
+
+    Args:
+        run: its folder.
+        names: of the curves: labels of strategies, and ``<label>:own``; see :attr:`mgral.params.Strategy.curves`.
+        seeds: of the run.
+        cycles: their number.
 
     Returns:
-        One row per strategy, seed and cycle, in the order given, with :data:`COLUMNS`; mAP and AP50 (0..1)
-        are of the test split, images and boxes count what is labelled.
+        One row per name (as ``strategy``), seed and cycle, in the order given, with :data:`COLUMNS`; mAP and AP50
+        (0..1) are of the test split, images and boxes count what is labelled.
 
     Raises:
         MgralError: a metrics file is missing or damaged; names it.
     """
     seeds = list(seeds)
     rows = []
-    for strategy in strategies:
+    for name in names:
+        file = "own.json" if is_own(name) else "metrics.json"
         for seed in seeds:
             for cycle in range(cycles):
-                metrics = read_metrics(cycle_folder(run, strategy, seed, cycle) / "metrics.json")
+                metrics = read_metrics(cycle_folder(run, strategy_of(name), seed, cycle) / file)
                 test = metrics["test"]
                 amounts = (metrics["images"], metrics["boxes"], float(test["mAP"]), float(test["AP50"]))
-                rows.append((strategy, seed, cycle, *amounts))
+                rows.append((name, seed, cycle, *amounts))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

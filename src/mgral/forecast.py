@@ -24,7 +24,8 @@ DRAWS = {"draw", "draw_replay", "draw_scout", "draw_scout_replay"}
 START = DRAWS | {"activations", "activations_replay", "select", "table", "table_scout", "report"}
 TRAININGS = {"train", "train_replay", "retrain"}
 SEARCHES = {"search", "search_scout"}
-TIMED = TARGETS | COPIES | LIGHT | START | TRAININGS | SEARCHES | {"assess", "embed", "proxy", "cache"}
+ASSESSMENTS = {"assess", "assess_own"}
+TIMED = TARGETS | COPIES | LIGHT | START | TRAININGS | SEARCHES | ASSESSMENTS | {"embed", "proxy", "cache"}
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,9 @@ def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
         return 0.0
     if rule in TRAININGS:
         return timing.start + params.training.steps * timing.step + (sizes.val + sizes.test) * timing.look
-    if rule == "assess":
-        return timing.start + params.training.steps * timing.step + sizes.train * timing.look
+    if rule in ASSESSMENTS:
+        looked_at = sizes.train if rule == "assess" else sizes.images
+        return timing.start + params.training.steps * timing.step + looked_at * timing.look
     if rule == "embed":
         return timing.start + sizes.train * timing.look
     if PROXY.fullmatch(rule):

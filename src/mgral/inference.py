@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mgral.activations import Activations
 from mgral.compute import Compute, in_batches
-from mgral.detectors import EMBEDDING_DIM, Detector
+from mgral.detectors import EMBEDDING_DIM, Detector, Raw
 from mgral.images import Cache
 from mgral.params import Evaluation
 from mgral.types import Detections, Embeddings
@@ -33,6 +33,7 @@ def look(
     evaluation: Evaluation,
     compute: Compute,
     activations: Activations | None = None,
+    answer: Callable[[list[Tensor]], Raw] | None = None,
 ) -> Views:
     """Run the detector over images.
 
@@ -43,6 +44,7 @@ def look(
         evaluation: threshold, suppression and number of detections.
         compute: device and precision.
         activations: what the detector's trunk, frozen, says of the images. None: it is asked.
+        answer: what is said of the maps in place of the detector's own answer.
     """
     detector.to(compute.device).eval()
     ids = sorted(ids)
@@ -52,7 +54,7 @@ def look(
         start = len(detections)
         maps = activations.maps(chosen, [False] * len(chosen), compute) if activations else None
         with compute.autocast():
-            raw = detector.answer(maps or detector.maps(_pixels(cache, chosen, compute)))
+            raw = (answer or detector.answer)(maps or detector.maps(_pixels(cache, chosen, compute)))
         vectors[start : start + len(chosen)] = detector.embed(raw).cpu().numpy()
         found = detector.predict(raw, evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections)
         for image_id, one in zip(chosen, found, strict=True):

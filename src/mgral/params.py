@@ -19,6 +19,7 @@ Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 FEWEST_HELD_OUT = 4  # images, at least: two batches of two that share none
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+OWN = ":own"  # ends the name of the curve of a strategy's own detector; a label holds no colon
 
 
 class Strategy(Settings):
@@ -36,6 +37,19 @@ class Strategy(Settings):
         if isinstance(value, dict) and "name" in value:
             return {"plugin": value["name"], **value}
         return value
+
+    @property
+    def reports_own(self) -> bool:
+        """Whether the detector that the strategy trains for itself is evaluated too. Raises MgralError."""
+        plugin = plugins.load("strategies", self.plugin)
+        if not hasattr(plugin, "reports_own"):
+            return False
+        return bool(plugin.reports_own(plugin.Options.parse(self.options, f"strategies ({self.name}): options")))
+
+    @property
+    def curves(self) -> list[str]:
+        """Names of its learning curves: the label, and ``<label>:own`` if that detector is evaluated too."""
+        return [self.name, self.name + OWN] if self.reports_own else [self.name]
 
 
 class Initial(Settings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -106,6 +106,9 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+Detect = Callable[[Sequence[int]], Mapping[int, Detections]]  # what a detector finds in images, by their ids
 
 
 @dataclass(frozen=True)

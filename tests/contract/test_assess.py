@@ -12,12 +12,14 @@ import torch
 
 from mgral import arrays, cli, datasets, detectors, plugins, pools
 from mgral.pools import Pool
-from mgral.types import Boxes, Dataset, Image
+from mgral.types import Boxes, Dataset, Image, Split
 
 SIZE = 96  # pixels; RetinaNet takes no less
 LABELLED, UNLABELLED = (1, 2, 4, 7), (3, 5, 6, 8, 9)
 CLASSES = ("ant", "bee")
-ASSESSING = [name for name in plugins.names("strategies") if "assessment" in plugins.load("strategies", name).NEEDS]
+STRATEGIES = {name: plugins.load("strategies", name) for name in plugins.names("strategies")}
+ASSESSING = [name for name, plugin in STRATEGIES.items() if "assessment" in plugin.NEEDS]
+DETECTING = [name for name, plugin in STRATEGIES.items() if hasattr(plugin, "assess_and_detect")]
 PARAMS = """
 strategies: [{strategy}]
 budget: {{initial: 4, batch: 3}}
@@ -31,15 +33,19 @@ machine: {{threads: 1, precision: fp32, device: cpu}}
 
 @pytest.fixture(scope="module", params=["tiny_ssd", "retinanet"])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """Nine images of noise with a bright square each, four labelled, and a detector that sees objects everywhere."""
+    """Images of noise with a bright square each, and a detector that sees objects everywhere.
+
+    Nine are of the pool, four of these labelled; two are of val and two of test.
+    """
     folder = tmp_path_factory.mktemp(request.param)
     generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 80, (9, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels = generator.integers(0, 80, (13, SIZE, SIZE, 3), dtype=np.uint8)
     images, boxes = {}, {}
-    for i in range(1, 10):
+    splits: list[Split] = [*["train"] * 9, *["val"] * 2, *["test"] * 2]  # type: ignore[list-item]
+    for i, split in enumerate(splits, start=1):
         x, y = generator.integers(0, SIZE - 24, 2)
         pixels[i - 1, y : y + 24, x : x + 24] = 230
-        images[i] = Image(i, f"{i}.png", SIZE, SIZE, "train")
+        images[i] = Image(i, f"{i}.png", SIZE, SIZE, split)
         boxes[i] = Boxes(np.array([[x, y, x + 24, y + 24]], np.float32), np.array([i % 2]), np.array([False]))
     np.save(folder / "images.npy", pixels)
     dataset = Dataset(CLASSES, images, boxes, folder)
@@ -56,13 +62,21 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return request.param, folder
 
 
-def assess(strategy: str, world: tuple[str, Path], out: Path, dataset: str = "dataset.json") -> Path:
+def assess(
+    strategy: str,
+    world: tuple[str, Path],
+    out: Path,
+    dataset: str = "dataset.json",
+    pool: str = "pool.json",
+    own: Path | None = None,
+) -> Path:
     """Run the verb; the parameters lie beside the assessment."""
     detector, folder = world
     params = out.with_suffix(".yaml")
     params.write_text(PARAMS.format(strategy=strategy, detector=detector))
-    paths = {"images": "images.npy", "pool": "pool.json", "detector": "detector.safetensors", "dataset": dataset}
+    paths = {"images": "images.npy", "pool": pool, "detector": "detector.safetensors", "dataset": dataset}
     options = [text for name, path in paths.items() for text in (f"--{name}", str(folder / path))]
+    options += ["--own", str(own)] if own else []
     command = ["assess", "--params", str(params), "--strategy", strategy, *options, "--seed", "0", "--out", str(out)]
     assert cli.main(command) == 0
     return out
@@ -98,6 +112,52 @@ def test_same_bytes_whatever_the_labels_to_come(strategy: str, world: tuple[str,
         pytest.skip("one detector is enough: this is about the verb")
     known = assess(strategy, world, tmp_path / "known.npz").read_bytes()
     assert assess(strategy, world, tmp_path / "wrong.npz", "wrong.json").read_bytes() == known
+
+
+@pytest.mark.parametrize("strategy", DETECTING)
+def test_the_own_detector_comes_with_the_same_assessment(
+    strategy: str, world: tuple[str, Path], tmp_path: Path
+) -> None:
+    detector, folder = world
+    if detector != "tiny_ssd":
+        pytest.skip("one detector is enough: this is about the verb")
+    path = assess(strategy, world, tmp_path / "a.npz", own=tmp_path / "own.json")
+    plain = assess(strategy, world, tmp_path / "b.npz")
+    assert path.read_bytes() == plain.read_bytes()
+    found = json.loads((tmp_path / "own.json").read_text())
+    # labelled are the squares 1, 2, 4 and 7: ids that are even are ants, the others bees
+    counted = {"cycle": 0, "images": 4, "boxes": 4, "classes": {"ant": 2, "bee": 2}}
+    assert {key: found[key] for key in counted} == counted
+    assert all(0 <= found[split]["mAP"] <= found[split]["AP50"] <= 1 for split in ("val", "test"))
+
+    train = f"train --params {tmp_path}/a.yaml --dataset {folder}/dataset.json --images {folder}/images.npy --seed 0"
+    assert cli.main([*train.split(), f"--pool={folder}/pool.json", f"--out={tmp_path}/plain"]) == 0
+    metrics = json.loads((tmp_path / "plain" / "metrics.json").read_text())
+    assert {key: shape(value) for key, value in metrics.items()} == {key: shape(value) for key, value in found.items()}
+
+
+def shape(value: object) -> object:
+    return sorted(value) if isinstance(value, dict) else type(value)
+
+
+@pytest.mark.parametrize("strategy", DETECTING)
+def test_an_own_detector_is_trained_even_if_nothing_is_unlabelled(
+    strategy: str, world: tuple[str, Path], tmp_path: Path
+) -> None:
+    if world[0] != "tiny_ssd":
+        pytest.skip("one detector is enough: this is about the pool")
+    pools.write(Pool(1, dict.fromkeys((*LABELLED, *UNLABELLED), 0), ()), world[1] / "whole.json")
+    path = assess(strategy, world, tmp_path / "a.npz", pool="whole.json", own=tmp_path / "own.json")
+    assert arrays.read_assessment(path).ids.tolist() == []
+    assert json.loads((tmp_path / "own.json").read_text())["images"] == 9
+    assert assess(strategy, world, tmp_path / "b.npz", pool="whole.json").read_bytes() == path.read_bytes()
+
+
+def test_what_has_no_own_detector_is_not_asked_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="cald", detector="tiny_ssd"))
+    paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out", "own")]
+    assert cli.main(["assess", f"--params={tmp_path}/p.yaml", "--strategy=cald", "--seed=0", *paths]) == 2
+    assert capsys.readouterr().err == "mgral: --own: cald has no detector of its own to report; leave it out\n"
 
 
 def test_what_assesses_nothing_is_refused(

@@ -116,9 +116,12 @@ def test_show_reads_what_steps_made(tmp_path, capsys):
     (tmp_path / "pool.json").write_text(
         json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
     )
+    scores = {"mAP": 0.25, "AP50": 0.5, "per_class": {"cat": 0.25}}
+    (tmp_path / "own.json").write_text(json.dumps({"images": 1, "boxes": 2, "val": scores, "test": scores}))
     assert cli.main(["show", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "cycle 0: 1 labelled, 2 unlabelled images" in text
+    assert "own.json:\n  trained on 1 images with 2 boxes" in text
     assert "1. c.jpg  score 2.5  entropy 2.5, detections 4" in text
 
 

@@ -171,6 +171,10 @@ def test_module(name: str) -> None:
     assert isinstance(strategy.NEEDS, frozenset)
     assert strategy.NEEDS <= KNOWN_NEEDS
     assert ("assessment" in strategy.NEEDS) == hasattr(strategy, "assess") == hasattr(strategy, "TERMS")
+    assert hasattr(strategy, "reports_own") == hasattr(strategy, "assess_and_detect")
+    if hasattr(strategy, "reports_own"):
+        assert "assessment" in strategy.NEEDS
+        assert not strategy.reports_own(strategy.Options())  # an addition for who asks
     assert strategy.Options.parse(None, name) == strategy.Options()
     for key, field in strategy.Options.model_fields.items():
         assert field.description, f"option {key} has no description"

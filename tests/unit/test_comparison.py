@@ -88,6 +88,20 @@ def test_a_strategy_pays_for_the_number_of_its_rivals() -> None:
     assert among.low is not None and among.low > 0
 
 
+def test_a_strategy_s_own_detector_is_compared_with_nothing() -> None:
+    """Its curve is kept; verdicts, references and Holm's correction are as without it, however good it is."""
+    ends = {"random": [0.30, 0.30, 0.30], "mi_aod": [0.32, 0.324, 0.328], "mgral": [0.31, 0.30, 0.29]}
+    plain = comparison.compare(final(ends), "random", ["random", "mi_aod"])
+    beside = final({**ends, "mi_aod:own": [0.5, 0.6, 0.7]})
+    compared = comparison.compare(beside, "random", ["random", "mi_aod"])
+    assert compared.model_copy(update={"own": []}) == plain
+    better = compared.against("random", "mAP")[0]
+    assert better.p_holm == pytest.approx(2 * (1 - math.sqrt(108 / 110)))  # one of two comparisons, not of three
+    (own,) = compared.own
+    assert (own.strategy, own.seeds) == ("mi_aod:own", [0, 1, 2])
+    assert own.points[-1].mAP.mean == pytest.approx(0.6)
+
+
 def test_worse_is_said_as_well() -> None:
     ends = {"random": [0.30, 0.32, 0.34], "entropy": [0.26, 0.281, 0.299]}
     assert only(comparison.compare(final(ends), "random"), "random", "mAP").verdict == "worse"
@@ -238,6 +252,11 @@ def test_the_verb(here: Path) -> None:
     ("change", "extra", "says"),
     [
         ({"p.yaml": "strategies: [random, coreset]\n"}, [], "curve.csv: has no strategy 'coreset'"),
+        (
+            {"p.yaml": "strategies: [random, {name: mgral, plugin: mi_aod, options: {report: own}}]\n"},
+            [],
+            "curve.csv: has no strategy 'mgral:own'; make it anew with `mgral curve`",
+        ),
         ({}, ["--baselines", "entropi"], "--baselines: unknown label 'entropi'; did you mean 'entropy'?"),
         (
             {"noise.json": '{"images": 3}'},

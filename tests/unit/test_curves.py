@@ -45,6 +45,25 @@ def test_collect_keeps_the_order_of_the_experiment(run: Path) -> None:
     assert len(frame) == 8
 
 
+def test_the_own_detector_of_a_strategy_is_a_curve_of_its_own(run: Path) -> None:
+    for cycle, value in enumerate((0.5, 0.75)):
+        folder = curves.cycle_folder(run, "entropy", 0, cycle)
+        write_json(folder / "own.json", {"images": 10, "boxes": 30, "test": {"mAP": value, "AP50": 1.0}})
+    frame = curves.collect(run, ["entropy", "entropy:own"], [0], 2)
+    assert frame["strategy"].tolist() == ["entropy", "entropy", "entropy:own", "entropy:own"]
+    assert frame["mAP"].tolist() == [0.2, 0.4, 0.5, 0.75]
+    means = curves.means(frame)
+    assert (means["entropy"]["mAP"], means["entropy:own"]["mAP"]) == (0.4, 0.75)
+
+    path = curves.cycle_folder(run, "entropy", 0, 1) / "own.json"
+    write_json(path, {})
+    with pytest.raises(MgralError, match=rf"{path}: lacks images.*make it anew with `mgral assess`"):
+        curves.collect(run, ["entropy:own"], [0], 2)
+    path.unlink()
+    with pytest.raises(MgralError, match=rf"{path}: no such file"):
+        curves.collect(run, ["entropy:own"], [0], 2)
+
+
 def test_a_missing_metrics_file_is_named(run: Path) -> None:
     path = run / "entropy" / "seed-1" / "cycle-1" / "metrics.json"
     path.unlink()

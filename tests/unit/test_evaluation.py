@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mgral.cli import _metrics
 from mgral.errors import MgralError
 from mgral.evaluation import Library, coco_run, evaluate, voc_ap
-from mgral.types import Boxes, Dataset, Detections, Image
+from mgral.pools import Pool
+from mgral.types import SPLITS, Boxes, Dataset, Detections, Image
 
 A, B, C, D = [0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]
 NOWHERE = [80, 80, 90, 90]
@@ -87,6 +90,28 @@ def test_scores_are_ranked_over_all_images() -> None:
     seen = {1: found((A, 0.8)), 2: found((NOWHERE, 0.9), (A, 0.7))}
     assert voc_ap(data, seen, [1, 2])["mAP"] == pytest.approx(2 / 3)
     assert evaluate(data, seen, [1, 2])["mAP"] == pytest.approx(2 / 3)
+
+
+def test_what_is_written_of_a_detector(tmp_path: Path) -> None:
+    """metrics.json and own.json alike: from the splits alone, with what the labels of the pool cost."""
+    images = {i: Image(i, f"{i}.jpg", 100, 100, split) for i, split in enumerate(SPLITS, start=1)}
+    objects = [truth((A, 0), (B, 1), (C, 1)), truth((A, 0)), truth((A, 0), (B, 0))]
+    dataset = Dataset(("cat", "dog"), images, dict(enumerate(objects, start=1)), tmp_path)
+    asked: list[list[int]] = []
+
+    def detect(ids: Sequence[int]) -> dict[int, Detections]:
+        asked.append(list(ids))
+        return {i: found((A, 0.9)) for i in ids}
+
+    _metrics.write(tmp_path / "own.json", dataset, Pool(3, {1: 0}, ()), detect, 100)
+    assert asked == [[2], [3]]
+    written = json.loads((tmp_path / "own.json").read_text())
+    assert {key: written[key] for key in ("cycle", "images", "boxes", "classes")} == {
+        "cycle": 3, "images": 1, "boxes": 3, "classes": {"cat": 1, "dog": 2}
+    }  # fmt: skip
+    assert written["val"] == {"mAP": 1.0, "AP50": 1.0, "per_class": {"cat": 1.0, "dog": None}}
+    # of two cats one: precision 1 at the recalls 0, 0.01 … 0.5, which are 51 of 101
+    assert written["test"]["mAP"] == pytest.approx(51 / 101)
 
 
 def test_a_second_detection_of_an_object_is_wrong() -> None:

@@ -38,6 +38,8 @@ def graph(rules: list[str], *edges: tuple[int, int]) -> forecast.Graph:
         ("train", 4 + 6 * 0.5 + (20 + 30) * 0.1),  # start, steps, val and test: 12
         ("retrain", 12),
         ("embed", 4 + 100 * 0.1),  # the pool
+        ("assess", 4 + 6 * 0.5 + 100 * 0.1),  # a training, and the pool
+        ("assess_own", 4 + 6 * 0.5 + (100 + 20 + 30) * 0.1),  # and val and test
         ("proxy_0", 4 + 2 * (3 + 3 * 0.25 + 20 * 0.1)),  # proxies 0 and 1, each 5.75 s
         ("search", 4 + 8 * 0.2 + 5.75),  # and one proxy more
         ("cache", 1 + 150 * 0.01),

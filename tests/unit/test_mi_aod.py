@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mgral import compute, detectors
 from mgral.compute import Compute
 from mgral.detectors import Target
 from mgral.errors import MgralError
 from mgral.images import Cache
-from mgral.params import Machine
+from mgral.params import Evaluation, Machine
 from mgral.training import mi_aod
 from mgral.training.loop import Plan
 from mgral.training.mi_aod import TwoHeads
@@ -92,6 +92,7 @@ def test_schedule() -> None:
     assert [k for _, k in phases] == [0] * 8 + [1] * 5
     assert len(mi_aod.schedule(34, 2, 3)) == 26
     assert len(mi_aod.schedule(0.5, 2, 3)) == 13  # at least a step for each
+    assert mi_aod.schedule(6, rounds=0, epochs=3) == [("labelled", 0)] * 6
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +231,59 @@ def test_order_of_the_images_does_not_matter(cache: Cache, machine: Compute, tmp
     train(plain, cache, machine, tmp_path)
     mi_aod.train(shuffled, cache, LABELLED[::-1], UNLABELLED[::-1], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
     assert scores(plain, cache, machine) == scores(shuffled, cache, machine)
+
+
+def test_with_nothing_unlabelled_all_steps_learn_from_labels(
+    cache: Cache, machine: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    losses = mi_aod.labelled_losses
+    monkeypatch.setattr(mi_aod, "labelled_losses", lambda *given: found.append(losses(*given)) or found[-1])
+    net = network()
+    learn = moved(net, lambda: mi_aod.train(net, cache, LABELLED, [], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS))  # type: ignore[arg-type]
+    assert learn == {"f1", "f2", "mil", "rest"}
+    assert len(found) == 6  # PLAN.steps; with unlabelled images four, of which two count twice
+    assert mi_aod.discrepancies(net, cache, [], machine, 100)[0].tolist() == []
+
+
+def say(classifier: nn.Module, probs: list[float], activation: str) -> None:
+    """Let a classifier see these probabilities everywhere: its last layers have no weights, and biases alone."""
+    logits = torch.tensor(probs).log() if activation == "softmax" else torch.tensor(probs).logit()
+    last = [one for one in classifier.modules() if isinstance(one, nn.Conv2d) and one.out_channels % len(logits) == 0]
+    for one in last if activation == "softmax" else last[-1:]:  # an SSD's has one for each map, RetinaNet's one in all
+        assert one.bias is not None
+        with torch.no_grad():
+            one.weight.zero_()
+            one.bias.copy_(logits.repeat(one.out_channels // len(logits)))
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "mean"),
+    [
+        # f1 alone would say class 0 with 0.6. The mean of logits would give class 1 another score: of the softmax
+        # √(0.3·0.8) / (√(0.1·0.1) + √(0.6·0.1) + √(0.3·0.8)) = 0.587
+        ("tiny_ssd", [0.1, 0.6, 0.3], [0.1, 0.1, 0.8], [0.1, 0.35, 0.55]),
+        ("retinanet", [0.6, 0.3], [0.1, 0.8], [0.35, 0.55]),
+    ],
+)
+def test_the_mean_of_both_classifiers_decides(
+    name: str, first: list[float], second: list[float], mean: list[float], cache: Cache, machine: Compute
+) -> None:
+    evaluation = Evaluation(score_threshold=0.5, nms_iou=0.5, max_detections=20)
+    net = network(name)
+    activation = net.detector.activation
+    say(net.detector.classifier(), first, activation)
+    say(net.second, second, activation)
+    found = mi_aod.detections(net, cache, [1, 2], evaluation, machine)
+    assert sorted(found) == [1, 2]
+    with torch.inference_mode():
+        raw = net.detector(machine.images(torch.from_numpy(cache.pixels([1, 2]))))
+    for i, offsets in zip([1, 2], raw.offsets, strict=True):
+        one, boxes = found[i], net.detector.decode(offsets).numpy()  # images have the size of the input
+        assert len(one) == 20 and set(one.labels.tolist()) == {1}
+        assert one.scores == pytest.approx(0.55)
+        assert one.probs == pytest.approx(np.tile(mean, (20, 1)))
+        assert np.abs(one.xyxy[:, None] - boxes).max(2).min(1) == pytest.approx(0, abs=1e-3)  # of the one box head
 
 
 def test_what_cannot_be_trained_is_refused(cache: Cache, machine: Compute, tmp_path: Path) -> None:

@@ -210,3 +210,15 @@ def test_records_are_divided_among_kinds_and_rounds():
     both = params.Generators.parse({**base, "kind": "both"}, "proxy")
     assert [both.rounds(kind) for kind in ("unlabelled", "replay")] == [(6, 2), (3, 1)]
     assert params.Generators.parse({**base, "kind": "replay"}, "proxy").rounds("replay") == (9, 3)
+
+
+def test_the_own_detector_of_a_strategy_is_a_second_curve() -> None:
+    given = ["random", "mi_aod", {"name": "theirs", "plugin": "mi_aod", "options": {"report": "own"}}]
+    strategies = [params.Strategy.model_validate(one) for one in given]
+    assert [one.reports_own for one in strategies] == [False, False, True]
+    assert [one.curves for one in strategies] == [["random"], ["mi_aod"], ["theirs", "theirs:own"]]
+
+
+def test_no_label_is_the_name_of_such_a_curve(tmp_path: Path) -> None:
+    text = 'strategies: [{name: "mi_aod:own", plugin: random}]'
+    assert "strategies[0].name: String should match pattern" in refusal(tmp_path, text)

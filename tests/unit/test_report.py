@@ -219,6 +219,30 @@ def test_many_strategies_have_panels_of_their_own(run: Path, params: Params) -> 
     assert "corrected for the 5 comparisons of a table" in page.text
 
 
+def test_a_strategy_s_own_detector_is_shown_and_compared_with_nothing(run: Path, params: Params) -> None:
+    strategies = ["random", {"name": "mgral", "plugin": "mi_aod", "options": {"report": "own"}}]
+    given = Params.parse({**params.model_dump(mode="json"), "strategies": strategies}, "test:")
+    plain, _ = build(run, params)
+    before = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    assert ":own" not in plain.text
+    for seed in (0, 1):
+        for cycle in (0, 1):  # ends at 0.5 and 0.7, above all others
+            scores = {"mAP": 0.4 + cycle * (0.1 + 0.2 * seed), "AP50": 0.8, "per_class": {}}
+            content = {"cycle": cycle, "images": 2 + 2 * cycle, "boxes": 2 + 2 * cycle, "val": scores, "test": scores}
+            write_json(cycle_folder(run, "mgral", seed, cycle) / "own.json", content)
+    with pytest.raises(MgralError, match=r"comparison\.json: of other strategies or seeds"):
+        build(run, given)
+    compare(run, ["random", "mgral", "mgral:own"], cycles=2)
+    page, html = build(run, given)
+    # 0.6 and √(2 · 0.1²) = 0.141; areas (0.4 + 0.5)/2 = 0.45 and (0.4 + 0.7)/2 = 0.55
+    assert "mgral:own 0.600 ± 0.141 0.800 ± 0.000 0.500 ± 0.071 0.500 ± 0.071 2" in page.text
+    assert "mgral:own (dashed in the figures): mAP of the detector that the strategy trains for itself" in page.text
+    assert html.count("mgral:own") == 2  # in the table, and in the sentence below it
+    assert "mgral ends highest: 0.350 test mAP" in page.text
+    changed = {path.name for path in (run / "figures").iterdir() if path.read_bytes() != before.get(path.name)}
+    assert changed == {"curve.png", "curve_boxes.png", "curve_ap50.png", "curve_ap50_boxes.png"}
+
+
 def test_published_curves_are_labelled_as_such(run: Path, params: Params) -> None:
     plain, _ = build(run, params)
     assert "published" not in plain.text.partition("Parameters")[0]

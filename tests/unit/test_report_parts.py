@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image as Picture
 
-from mgral import selections
+from mgral import comparison, curves, selections
 from mgral.comparison import Difference
 from mgral.errors import MgralError
 from mgral.params import Report
@@ -136,6 +139,25 @@ def test_looks_differ_and_the_reference_is_grey() -> None:
     assert list(found) == names
     assert found["random"].colour == figures.GREY
     assert len(set(found.values())) == len(names)
+
+
+@pytest.mark.parametrize("draw", [figures.curve, figures.curves_apart])
+def test_the_own_detector_is_dashed_in_the_colour_of_its_strategy(draw: Callable[..., Figure]) -> None:
+    rows = [
+        (name, 0, cycle, 10 + 10 * cycle, 30 + 30 * cycle, value + 0.1 * cycle, value)
+        for name, value in {"random": 0.1, "mi_aod": 0.2, "mi_aod:own": 0.3}.items()
+        for cycle in (0, 1)
+    ]
+    frame = pd.DataFrame(rows, columns=curves.COLUMNS)
+    compared = comparison.compare(frame, "random")
+    looks = figures.looks(["random", "mi_aod"], "random")
+    figure = draw(frame, compared.curves, looks, "images", "mAP", own=compared.own)
+
+    coloured = [line for line in figure.axes[0].lines if line.get_color() == looks["mi_aod"].colour]
+    (dashed,) = (line for line in coloured if line.is_dashed())
+    assert dashed.get_ydata() == pytest.approx([0.3, 0.4])
+    whole = [line for line in coloured if line is not dashed]  # the mean, and its one seed
+    assert [line.get_ydata() for line in whole] == [pytest.approx([0.2, 0.3])] * 2
 
 
 def test_ways_to_price_the_same_records_are_averaged_over_tables() -> None:

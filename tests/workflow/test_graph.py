@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
+import yaml
 from checkouts import Checkout
 
 from mgral.files import read_json
@@ -156,6 +159,37 @@ def test_an_assessment_is_made_for_whom_it_serves(project: Checkout):
             assert not any(other in line for other in others)  # the parameters are those of the one strategy
     selections = [line for line in text.splitlines() if "mgral select" in line]
     assert [("--assessment" in line) for line in selections] == ["--strategy random" not in line for line in selections]
+
+
+def test_an_own_detector_is_evaluated_in_every_cycle_by_the_training_that_assesses(project: Checkout):
+    # base.yaml: seeds 0, 1; cycles 0, 1, 2, and nothing is selected in the last
+    (project.root / "params/own.yaml").write_text(
+        "experiment: own\nstrategies: [random, mi_aod, {name: theirs, plugin: mi_aod, options: {report: own}}]\n"
+    )
+    text = project.snakemake("--dry-run", "--printshellcmds", params="params/own.yaml")
+    commands = [line for line in text.splitlines() if "mgral assess --params" in line]
+    cells = {"mi_aod": [(s, c) for s in (0, 1) for c in (0, 1)], "theirs": [(s, c) for s in (0, 1) for c in (0, 1, 2)]}
+    for label, wanted in cells.items():
+        found = []
+        for line in commands:
+            if f"--strategy {label} " in line:
+                at = re.search(rf"--out data/runs/own/{label}/seed-(\d)/cycle-(\d)/assessment.npz ", line)
+                assert at is not None
+                own = f"--own data/runs/own/{label}/seed-{at[1]}/cycle-{at[2]}/own.json "
+                assert (own in line) == ("--own" in line) == (label == "theirs")
+                found.append((int(at[1]), int(at[2])))
+        assert sorted(found) == wanted
+    assert len(commands) == 4 + 6
+    assert text.count("mgral train --params") == 2 + 3 * 2 * 2 + 4  # and base.yaml's noise.repeats
+    after = project.plan("next", params="params/own.yaml")  # a batch after the last cycle trains nothing more for it
+    assert (after["assess"], after["assess_own"]) == (6, 6)
+
+    project.snakemake("--force", "--drop-metadata", "--", "dvc.yaml", params="params/own.yaml")
+    stages = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["cycle"]["foreach"]
+    for label, seed, cycle in itertools.product(cells, (0, 1), (0, 1, 2)):
+        files = [Path(name).name for name in stages[f"{label}-{seed}-{cycle}"]["files"].split()]
+        made = ["metrics.json", *(["own.json"] if label == "theirs" else []), *(["selected.json"] if cycle < 2 else [])]
+        assert files == made
 
 
 def test_two_settings_of_one_plug_in_have_folders_of_their_own(project: Checkout):

@@ -9,21 +9,41 @@ rule assess:
         pool=f"{OWN_CYCLE}/pool.json",
         detector=f"{OWN_CYCLE}/detector.safetensors",
     output:
-        f"{OWN_CYCLE}/assessment.npz",
+        assessment=f"{OWN_CYCLE}/assessment.npz",
     log:
         f"{RUN}/logs/assess/{{label}}-{{seed}}-{{cycle}}.log",
     benchmark:
         f"{RUN}/benchmarks/assess/{{label}}-{{seed}}-{{cycle}}.tsv"
+    wildcard_constraints:
+        label=one_of(label for label in STRATEGIES if label not in REPORT_OWN),
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
     resources:
         gpu=GPU,
     params:
+        own="",
         settings=settings("assess"),
         code=code_of_assessment,
     shell:
         f"{MGRAL} assess --params - --strategy {{wildcards.label}}"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
-        " --detector {input.detector} --seed {wildcards.seed} --out {output}"
+        " --detector {input.detector} --seed {wildcards.seed} --out {output.assessment} {params.own}"
         " <<< {params.settings:q} 2> {log}"
+
+
+# The same training also gives the detector that is evaluated beside the plain one, in every cycle.
+use rule assess as assess_own with:
+    output:
+        assessment=f"{OWN_CYCLE}/assessment.npz",
+        own=f"{OWN_CYCLE}/own.json",
+    log:
+        f"{RUN}/logs/assess_own/{{label}}-{{seed}}-{{cycle}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/assess_own/{{label}}-{{seed}}-{{cycle}}.tsv"
+    wildcard_constraints:
+        label=one_of(REPORT_OWN),
+    params:
+        own=lambda wildcards, output: f"--own {output.own}",
+        settings=settings("assess"),
+        code=code_of_assessment,

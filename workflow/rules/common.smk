@@ -82,6 +82,7 @@ STRATEGIES = {strategy.name: strategy for strategy in EXPERIMENT.strategies}
 NEEDS = {label: plugins.load("strategies", strategy.plugin).NEEDS for label, strategy in STRATEGIES.items()}
 BASELINES = [label for label in STRATEGIES if not NEEDS[label] & {"agent", "truth"}]  # neither learns nor cheats
 SEARCHERS = [label for label in STRATEGIES if "agent" in NEEDS[label]]
+REPORT_OWN = [label for label in STRATEGIES if STRATEGIES[label].reports_own]  # the detector they train for themselves
 
 # What lies beside the strategies' folders, for DVC; the rest is the data set and the cycles.
 RESULTS = ["curve.csv", "summary.json", "comparison.json", "report.html", "figures", "benchmarks", "logs"]
@@ -193,7 +194,13 @@ OF_AGENT = [
     *OF_SEARCH,
 ]
 
-LABEL = "|".join(map(re.escape, STRATEGIES))
+
+def one_of(labels):
+    """A pattern for the labels; of none at all one that nothing matches."""
+    return "|".join(map(re.escape, labels)) or "(?!)"
+
+
+LABEL = one_of(STRATEGIES)
 
 
 # {strategy} is who a step is computed for: 'shared' in cycle 0, a label in later ones; in the path of a file
@@ -324,10 +331,13 @@ def tracked_cycles():
         before = CYCLE.format(strategy=label, seed=seed, cycle=cycle - 1)
         carries = label in SEARCHERS and EXPERIMENT.table.carry
         after = (before if carries else f"{before}/selected.json") if cycle else f"{RUN}/shared/seed-{seed}/cycle-0"
+        files = ["metrics.json"]
+        files += ["own.json"] if label in REPORT_OWN else []
+        files += ["selected.json"] if cycle in SELECTING else []
         yield {
             "name": f"{label}-{seed}-{cycle}",
             "folder": folder,
-            "files": ["metrics.json", "selected.json"] if cycle in SELECTING else ["metrics.json"],
+            "files": files,
             "after": after,
         }
 

@@ -10,6 +10,7 @@ localrules:
 rule curve:
     input:
         each("metrics.json"),
+        each("own.json", labels=REPORT_OWN),
     output:
         curve=report(
             f"{RUN}/curve.csv",
@@ -60,6 +61,7 @@ rule report:
     input:
         source_images(),
         each("metrics.json"),
+        each("own.json", labels=REPORT_OWN),
         each("selected.json", cycles=SELECTING),
         each("table/audit.json", labels=SEARCHERS, cycles=SELECTING),
         each("search.csv", labels=SEARCHERS, cycles=SELECTING),

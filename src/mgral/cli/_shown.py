@@ -37,7 +37,7 @@ def pool(path: Path) -> Lines:
 
 
 def metrics(path: Path) -> Lines:
-    """metrics.json: what the detector was trained on, and how well it does."""
+    """metrics.json, own.json: what the detector was trained on, and how well it does."""
     data = read_json(path)
     yield f"trained on {data['images']} images with {data['boxes']} boxes"
     for split in ("val", "test"):
@@ -152,6 +152,7 @@ KINDS: Mapping[str, Callable[[Path], Lines]] = {
     "pool.json": pool,
     "train.csv": training,
     "metrics.json": metrics,
+    "own.json": metrics,
     "batches.json": batches,
     "proxies/*.json": record,
     "audit.json": audit,
@@ -164,7 +165,7 @@ KINDS: Mapping[str, Callable[[Path], Lines]] = {
 # What is shown of the folder of a run or of a cycle, in this order.
 IN_FOLDER = [
     *("dataset/dataset.json", "curve.csv", "summary.json", "noise.json"),
-    *("pool.json", "train.csv", "metrics.json", "batches.json", "table/audit.json", "audit.json"),
+    *("pool.json", "train.csv", "metrics.json", "own.json", "batches.json", "table/audit.json", "audit.json"),
     *("search.csv", "added.json", "selected.json"),
 ]
 

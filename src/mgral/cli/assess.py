@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.errors import MgralError
@@ -26,11 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strategy", required=True, help="label of the strategy in the parameters")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "assessment.npz to write; a checkpoint may lie beside it meanwhile")
+    parser.add_argument("--own", type=Path, help="own.json to write: mAP of the strategy's own detector, if it has one")
 
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral import arrays, compute, datasets, pools, seeds
-    from mgral.cli import _checkpoint, _strategy
+    from mgral.cli import _checkpoint, _metrics, _strategy
     from mgral.images import Cache
     from mgral.strategies._workbench import Workbench
     from mgral.training.loop import Plan
@@ -39,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     strategy, plugin, options = _strategy.find(params.strategies, arguments.strategy)
     if "assessment" not in plugin.NEEDS:
         raise MgralError(f"--strategy: {strategy.plugin} assesses nothing; go on with `mgral select`")
+    if arguments.own is not None and not hasattr(plugin, "assess_and_detect"):
+        raise MgralError(f"--own: {strategy.plugin} has no detector of its own to report; leave it out")
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     labels = {i: dataset.boxes[i] for i in pool.labelled if i in dataset.boxes}
@@ -55,5 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
         machine,
         _checkpoint.place(arguments.out, params, arguments.seed, inputs, modules),
     )
-    assessment = plugin.assess(workbench, seeds.stream(arguments.seed, "assess", pool.cycle), options)
+    seed = seeds.stream(arguments.seed, "assess", pool.cycle)
+    if arguments.own is None:
+        assessment = plugin.assess(workbench, seed, options)
+    else:
+        assessment, detect = plugin.assess_and_detect(workbench, seed, options)
+        _metrics.write(arguments.own, dataset, pool, detect, params.evaluation.max_detections)
     arrays.write_assessment(assessment, arguments.out)

@@ -31,14 +31,15 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     frame = curves.read(arguments.curve)
     labels = [strategy.name for strategy in params.strategies]
+    names = [name for strategy in params.strategies for name in strategy.curves]
     present = set(frame["strategy"])
-    for label in labels:
-        if label not in present:
-            raise MgralError(f"{arguments.curve}: has no strategy '{label}'; make it anew with `mgral curve`")
+    for name in names:
+        if name not in present:
+            raise MgralError(f"{arguments.curve}: has no strategy '{name}'; make it anew with `mgral curve`")
     for label in arguments.baselines:
         if label not in labels:
             raise MgralError(f"--baselines: unknown label '{label}'; {nearest(label, labels)}")
     reference = next((strategy.name for strategy in params.strategies if strategy.plugin == "random"), None)
     noise = curves.read_noise(arguments.noise) if arguments.noise else None
-    frame = frame[frame["strategy"].isin(labels)]
+    frame = frame[frame["strategy"].isin(names)]
     comparison.write(comparison.compare(frame, reference, arguments.baselines, noise), arguments.out)

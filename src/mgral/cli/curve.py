@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.files import write_json
 
     params = _arguments.read_params(Params, arguments.params)
-    labels = [strategy.name for strategy in params.strategies]
-    frame = curves.collect(arguments.run, labels, params.seeds, params.cycles)
+    names = [name for strategy in params.strategies for name in strategy.curves]
+    frame = curves.collect(arguments.run, names, params.seeds, params.cycles)
     curves.write(frame, arguments.out)
     write_json(arguments.summary, curves.means(frame))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from mgral.cli import _arguments, _checkpoint
+from mgral.cli import _arguments, _checkpoint, _metrics
 from mgral.params import DetectorParams, Evaluation, Machine, Training
-from mgral.pools import Pool
 from mgral.settings import Settings
-from mgral.types import Boxes, Dataset
+from mgral.types import Detections
 
 
 class Params(Settings):
@@ -32,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral import compute, datasets, detectors, pools, seeds
-    from mgral.files import write_json
     from mgral.images import Cache
+    from mgral.inference import look
     from mgral.training.loop import Plan, fit
 
     params = _arguments.read_params(Params, arguments.params)
@@ -50,8 +48,11 @@ def run(arguments: argparse.Namespace) -> None:
     rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=checkpoint)
     detectors.save(detector, out / "detector.safetensors")
     _write_rows(rows, out / "train.csv")
-    results = _evaluate(detector, cache, dataset, params.evaluation, machine)
-    write_json(out / "metrics.json", {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
+
+    def detect(ids: Sequence[int]) -> Mapping[int, Detections]:
+        return look(detector, cache, ids, params.evaluation, machine).detections
+
+    _metrics.write(out / "metrics.json", dataset, pool, detect, params.evaluation.max_detections)
 
 
 def _write_rows(rows: list[dict[str, float]], path: Path) -> None:
@@ -62,24 +63,3 @@ def _write_rows(rows: list[dict[str, float]], path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(rows[0])
         writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in r.values()] for r in rows)
-
-
-def _evaluate(detector: Any, cache: Any, dataset: Dataset, params: Evaluation, machine: Any) -> dict[str, Any]:
-    from mgral.evaluation import evaluate
-    from mgral.inference import look
-
-    results = {}
-    for split in ("val", "test"):
-        ids = dataset.ids(split)
-        views = look(detector, cache, ids, params, machine)
-        results[split] = evaluate(dataset, views.detections, ids, params.max_detections)
-    return results
-
-
-def _labelled(dataset: Dataset, pool: Pool) -> dict[str, Any]:
-    """What the labels of the pool cost, in images and in boxes."""
-    counts: Counter[int] = Counter()
-    for i in pool.labelled_ids:
-        counts.update(dataset.boxes.get(i, Boxes.empty()).labels.tolist())
-    classes = {name: counts[k] for k, name in enumerate(dataset.classes)}
-    return {"images": len(pool.labelled), "boxes": sum(counts.values()), "classes": classes}

@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from mgral.comparison import Curve, Difference
-from mgral.curves import spread
+from mgral.curves import spread, strategy_of
 from mgral.report.published import Protocol
 from mgral.report.sources import Cell
 from mgral.report.words import signed
@@ -32,6 +32,8 @@ PALETTE = (*OKABE_ITO, "#882255", "#999933", "#332288", "#44AA99")
 GREY, FAINT, INK, GRID = "#777777", "#BBBBBB", "#222222", "#DDDDDD"
 MARKERS = "sD^vPX*"
 WIDTH, DPI = 4.6, 160
+# of the mean curve of a detector that a strategy trained for itself
+DASHED: Any = {"linewidth": 1.4, "linestyle": (0, (4, 1.5)), "markersize": 4, "markerfacecolor": "white", "zorder": 3}
 FEW = 4  # strategies whose bands and seeds can lie over each other and be told apart
 LINE = 0.055  # a line of 9-point letters, as a part of the height of a plot of curves
 WIDEST = 1.5  # an interval is cut off so many ranges of the seeds' differences beyond them
@@ -68,6 +70,7 @@ def curve(
     x: str,
     y: str,
     behind: Protocol | None = None,
+    own: Sequence[Curve] = (),
 ) -> Figure:
     """Learning curves: the mean over seeds, named at its end.
 
@@ -79,6 +82,7 @@ def curve(
         x: ``images`` or ``boxes``.
         y: ``mAP`` or ``AP50``.
         behind: published curves, drawn where they are of the same ``x`` and ``y``.
+        own: of detectors that strategies trained for themselves, dashed in the strategy's colour.
     """
     figure, (axes,) = _canvas(3.5)
     ends: list[tuple[float, float, str, str]] = []
@@ -87,38 +91,53 @@ def curve(
             heights = [value / 100 for value in line.percent]
             axes.plot(behind.images, heights, color=GREY, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1.5)
             ends.append((behind.images[-1], heights[-1], f"{line.name}, publ.", GREY))
-    for own in means:
-        look = looks[own.strategy]
+    for mean in means:
+        look = looks[mean.strategy]
         if len(looks) <= FEW:
-            _seeds(axes, frame, own, look, x, y)
-        at, means_at = _mean(own, x, y)
+            _seeds(axes, frame, mean, look, x, y)
+        at, means_at = _mean(mean, x, y)
         axes.plot(at, means_at, color=look.colour, marker=look.marker, markersize=4.5, linewidth=2, zorder=3)
-        ends.append((at[-1], means_at[-1], own.strategy, look.colour))
+        ends.append((at[-1], means_at[-1], mean.strategy, look.colour))
+    for mean in own:
+        look = looks[strategy_of(mean.strategy)]
+        at, means_at = _mean(mean, x, y)
+        axes.plot(at, means_at, color=look.colour, marker=look.marker, **DASHED)
+        ends.append((at[-1], means_at[-1], mean.strategy, look.colour))
     _name_ends(axes, ends)
     _name_axes(axes, x, y)
     return figure
 
 
-def curves_apart(frame: pd.DataFrame, means: Sequence[Curve], looks: Mapping[str, Look], x: str, y: str) -> Figure:
+def curves_apart(
+    frame: pd.DataFrame,
+    means: Sequence[Curve],
+    looks: Mapping[str, Look],
+    x: str,
+    y: str,
+    own: Sequence[Curve] = (),
+) -> Figure:
     """One panel a strategy: its mean, band and seeds, over the means of all others in grey.
 
     The reference (see :func:`looks`) is dashed in each panel and has a panel only if it is alone.
 
     Args:
-        frame, means, x, y: as for :func:`curve`.
+        frame, means, x, y, own: as for :func:`curve`; the latter in the panel of its strategy.
     """
-    shown = [own for own in means if looks[own.strategy].colour != GREY] or list(means)
+    shown = [mean for mean in means if looks[mean.strategy].colour != GREY] or list(means)
     figure, panels = _small(len(shown), share=True)
-    for own, axes in zip(shown, panels, strict=True):
+    for mean, axes in zip(shown, panels, strict=True):
         for other in means:
             if looks[other.strategy].colour == GREY:
                 axes.plot(*_mean(other, x, y), color=INK, linewidth=1.1, linestyle=(0, (3, 2)), zorder=2.5)
             else:
                 axes.plot(*_mean(other, x, y), color=FAINT, linewidth=0.8, zorder=1.5)
-        look = looks[own.strategy]
-        _seeds(axes, frame, own, look, x, y)
-        axes.plot(*_mean(own, x, y), color=look.colour, marker=look.marker, markersize=4, linewidth=2, zorder=3)
-        axes.set_title(own.strategy, loc="left", fontsize=10, color=look.colour)
+        look = looks[mean.strategy]
+        _seeds(axes, frame, mean, look, x, y)
+        axes.plot(*_mean(mean, x, y), color=look.colour, marker=look.marker, markersize=4, linewidth=2, zorder=3)
+        for line in own:
+            if strategy_of(line.strategy) == mean.strategy:
+                axes.plot(*_mean(line, x, y), color=look.colour, marker=look.marker, **DASHED)
+        axes.set_title(mean.strategy, loc="left", fontsize=10, color=look.colour)
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"labelled {x}", fontsize=10)

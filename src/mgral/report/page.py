@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mgral.curves import strategy_of
 from mgral.files import whole
 from mgral.params import Params
 from mgral.report import parts, tables
@@ -35,7 +36,7 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
     )
     html = environment.get_template("page.html").render(
         params=params,
-        looks=data.looks,
+        looks=data.looks | {own.strategy: data.looks[strategy_of(own.strategy)] for own in data.compared.own},
         **parts.outcome(data, plates),
         **parts.contest(data, plates),
         **parts.picks(data, plates),

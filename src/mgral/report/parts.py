@@ -85,12 +85,14 @@ def read(run: Path, params: Params) -> Run:
     """Read what all parts share."""
     names = [strategy.name for strategy in params.strategies]
     reference = next((strategy.name for strategy in params.strategies if strategy.plugin == "random"), None)
-    frame = curves.collect(run, names, params.seeds, params.cycles)
+    curve_names = [name for strategy in params.strategies for name in strategy.curves]
+    frame = curves.collect(run, curve_names, params.seeds, params.cycles)
     dataset = datasets.read(run / "dataset" / "dataset.json")
     pool = sources.box_counts(dataset, dataset.ids("train"))
     order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
     compared = comparison.read(run / "comparison.json")
-    if [curve.strategy for curve in compared.curves] != names or compared.seeds != params.seeds:
+    found = [curve.strategy for curve in [*compared.curves, *compared.own]]
+    if found != sorted(curve_names, key=curves.is_own) or compared.seeds != params.seeds:
         raise MgralError(f"{run}/comparison.json: of other strategies or seeds; make it anew with `mgral compare`")
     return Run(run, params, reference, frame, compared, dataset, order, pool, draw.looks(names, reference))
 
@@ -98,14 +100,15 @@ def read(run: Path, params: Params) -> Run:
 def outcome(run: Run, plates: Plates) -> dict[str, Any]:
     """Headline, curves, results and per-class AP."""
     totals = curves.summary(curves.scores(run.frame))
-    headline, remark = words.headline(totals, run.compared, int(run.frame["images"].max()))
+    plain = {name: totals[name] for name in run.strategies}
+    headline, remark = words.headline(plain, run.compared, int(run.frame["images"].max()))
     behind = published.read(run.params.report.protocol)
     shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
     shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
     plots = [
         plates.add(
             name,
-            draw.curve(run.frame, run.compared.curves, run.looks, x, y, behind),
+            draw.curve(run.frame, run.compared.curves, run.looks, x, y, behind, run.compared.own),
             f"{y} on the test split against labelled {x}.",
         )
         for x, y, name in shown
@@ -115,7 +118,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
         apart = [
             plates.add(
                 f"{name}_apart",
-                draw.curves_apart(run.frame, run.compared.curves, run.looks, x, y),
+                draw.curves_apart(run.frame, run.compared.curves, run.looks, x, y, run.compared.own),
                 f"Each strategy by itself, against labelled {x}. Dashed: {run.reference}. Grey: the others.",
             )
             for x, y, name in shown[:2]
@@ -128,6 +131,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
         "band": words.band(len(run.params.seeds)),
         "published": behind.caption if behind else None,
         "results": tables.results(totals),
+        "own": words.own([curve.strategy for curve in run.compared.own]),
         "per_class": _per_class(run, plates),
     }
 

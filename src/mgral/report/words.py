@@ -159,6 +159,16 @@ def band(seeds: int) -> str:
     return f"{text}, too narrow with few seeds; whether two strategies differ is said below, seed by seed."
 
 
+def own(names: Sequence[str]) -> str | None:
+    """What the curves are of detectors that strategies trained for themselves; None without any."""
+    if not names:
+        return None
+    return (
+        f"{', '.join(names)} (dashed in the figures): mAP of the detector that the strategy trains for itself, the "
+        "kind that its paper reports; its trainer is not that of the other rows, so it is compared with none of them."
+    )
+
+
 def gaps(compared: Comparison) -> list[str]:
     """The curves that lack cycles, and so take no part in a seed's comparisons."""
     return [

@@ -18,6 +18,12 @@ this step leaves. It has also
 - ``TERMS``: the names of the assessment's arrays, each with the axes that follow that of the images: ``()`` for a
   number, ``("class",)`` for a number per class.
 
+One that trains a detector of its own, whose mAP a paper reports, may show that beside the plain one. It has also
+
+- ``reports_own(options)``: whether the options ask for it; the workflow then assesses in every cycle, the last one too;
+- ``assess_and_detect(workbench, seed, options)``: the same assessment, and what that detector finds in any images
+  (:data:`mgral.types.Detect`); unlike ``assess`` it trains even if no image is left unlabelled.
+
 The workflow loads every strategy to read this, so what is heavy to import (torch) is imported inside functions.
 """
 

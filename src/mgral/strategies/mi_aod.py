@@ -2,22 +2,24 @@
 
 A detector of the experiment's kind is trained once more, with a second classifier and a head for multiple-instance
 learning, through phases that minimise and maximise the classifiers' disagreement on unlabelled images
-(:mod:`mgral.training.mi_aod`). It serves the assessment alone: the mAP that is reported is that of the plain detector,
-where the paper reports that of its own.
+(:mod:`mgral.training.mi_aod`). It serves the assessment: strategies are compared by the mAP of the plain detector,
+where the paper reports that of its own. ``report: own`` shows the latter as well, as a curve beside the plain one
+(scored by the mean of both classifiers; the public code scores by the first alone).
 
 An image's score is the mean over its anchors of largest discrepancy of the mean over classes of (p1 - p2)².
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
 from mgral.settings import Settings
 from mgral.strategies import Evidence, Terms, assessed
-from mgral.types import Assessment, Pick
+from mgral.types import Assessment, Detect, Detections, Pick
 
 if TYPE_CHECKING:
     from mgral.strategies._workbench import Workbench
@@ -42,6 +44,15 @@ class Options(Settings):
         default=0.5, ge=0, le=1, description="probability from which an unlabelled image counts as showing a class"
     )
     top: int = Field(default=10000, ge=1, description="anchors that make an image's score, of largest discrepancy [k]")
+    report: Literal["plain", "own"] = Field(
+        default="plain",
+        description="own: evaluate the two classifiers too, in every cycle; a curve <label>:own beside the plain one",
+    )
+
+
+def reports_own(options: Options) -> bool:
+    """Whether the detector with two classifiers is evaluated too."""
+    return options.report == "own"
 
 
 def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
@@ -55,11 +66,19 @@ def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
     Raises:
         MgralError: nothing is labelled, the training diverges, or both classifiers would start alike.
     """
+    if not workbench.pool.unlabelled:
+        return Assessment(np.zeros(0, np.int64), {name: np.zeros(0) for name in TERMS})
+    return assess_and_detect(workbench, seed, options)[0]
+
+
+def assess_and_detect(workbench: Workbench, seed: int, options: Options) -> tuple[Assessment, Detect]:
+    """What :func:`assess` gives, and what the trained detector finds; it is trained even if nothing is unlabelled.
+
+    Arguments and errors are those of :func:`assess`.
+    """
     from mgral.training import mi_aod
 
     ids = sorted(workbench.pool.unlabelled)
-    if not ids:
-        return Assessment(np.zeros(0, np.int64), {name: np.zeros(0) for name in TERMS})
     network = mi_aod.build(workbench.fresh_detector, seed)
     mi_aod.train(
         network,
@@ -77,7 +96,11 @@ def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
         pseudo=options.pseudo,
     )
     mean, peak = mi_aod.discrepancies(network, workbench.cache, ids, workbench.compute, options.top)
-    return Assessment(np.array(ids, np.int64), {"discrepancy": mean, "peak": peak})
+
+    def detect(images: Sequence[int]) -> Mapping[int, Detections]:
+        return mi_aod.detections(network, workbench.cache, images, workbench.evaluation, workbench.compute)
+
+    return Assessment(np.array(ids, np.int64), {"discrepancy": mean, "peak": peak}), detect
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:

@@ -28,8 +28,10 @@ from mgral.compute import Compute, in_batches
 from mgral.detectors import Detector, Raw, Target
 from mgral.errors import MgralError
 from mgral.images import Cache
+from mgral.inference import look
+from mgral.params import Evaluation
 from mgral.training.loop import Plan, batch, descend
-from mgral.types import Doubles
+from mgral.types import Detections, Doubles
 
 EPSILON = 1e-5  # image scores stay this far from 0 and 1, as in the public code
 
@@ -67,6 +69,13 @@ class TwoHeads(nn.Module):
         both = (self.detector.probabilities(logits) for logits in (seen.raw.logits, seen.second))
         first, second = (self.detector.foreground(probs) for probs in both)
         return first, second
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        """The detector's answer to the maps, with logits whose probabilities are the mean of those of f1 and f2."""
+        raw = self.detector.answer(maps)
+        first, second = (self.detector.probabilities(logits) for logits in (raw.logits, self.second(raw.features)))
+        mean = (first + second) / 2
+        return replace(raw, logits=mean.log() if self.detector.activation == "softmax" else mean.logit())
 
     def classifier_weights(self) -> list[nn.Parameter]:
         """Of f1 and f2; of an mmdet detector, whose head is one module, also those that locate boxes."""
@@ -210,7 +219,7 @@ def train(
         network: of :func:`build`; is moved to ``compute.device``.
         cache: images at the detector's input size, and boxes of the labelled ones.
         labelled: ids, at least one.
-        unlabelled: ids, at least one.
+        unlabelled: ids; without any all steps are of phase A, as the others are for the sake of these.
         plan: of a plain training.
         compute: device and precision.
         seed: of order, augmentation and what is drawn.
@@ -227,12 +236,13 @@ def train(
     if not labelled:
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
     labelled, unlabelled = sorted(labelled), sorted(unlabelled)
+    rounds = rounds if unlabelled else 0
     phases = schedule(effort * plan.steps, rounds, epochs)
     subsets = [_subset(unlabelled, len(labelled), seed, k) for k in range(rounds)]
     network.to(compute.device)
     trained = [one for one in network.parameters() if one.requires_grad]
 
-    def look(ids: Sequence[int], purpose: str, step: int) -> tuple[Seen, list[Target]]:
+    def see(ids: Sequence[int], purpose: str, step: int) -> tuple[Seen, list[Target]]:
         images, targets = batch(cache, ids, plan, compute, seeds.stream(seed, purpose), step)
         with compute.autocast():
             return network(images), targets
@@ -240,10 +250,10 @@ def train(
     def losses(step: int) -> dict[str, Tensor]:
         phase, k = phases[step]
         _hold(network, trained, phase)
-        found = labelled_losses(network, *look(labelled, "labelled", step))
+        found = labelled_losses(network, *see(labelled, "labelled", step))
         if phase == "labelled":
             return found
-        seen, _ = look(subsets[k], "unlabelled", step)
+        seen, _ = see(subsets[k], "unlabelled", step)
         first, second = network.probabilities(seen)
         probs = (first + second) / 2
         weights = instance_weights(seen.mil, probs)
@@ -288,6 +298,24 @@ def discrepancies(
         means.append(mean.cpu())
         peaks.append(peak.cpu())
     return torch.cat(means).double().numpy(), torch.cat(peaks).double().numpy()
+
+
+def detections(
+    network: TwoHeads, cache: Cache, ids: Sequence[int], evaluation: Evaluation, compute: Compute
+) -> dict[int, Detections]:
+    """What the network finds as a detector, by image id: its boxes, with the mean of both classifiers for scores.
+
+    (The public code scores by f1 alone.)
+
+    Args:
+        network: trained.
+        cache: images at the detector's input size.
+        ids: images to look at.
+        evaluation: threshold, suppression and number of detections.
+        compute: device and precision.
+    """
+    network.to(compute.device).eval()
+    return look(network.detector, cache, ids, evaluation, compute, answer=network.answer).detections
 
 
 def _subset(ids: Sequence[int], size: int, seed: int, k: int) -> list[int]:
