@@ -221,8 +221,8 @@ def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         f"Held-out records ({tables} {'table' if tables == 1 else 'tables'} of {records}): "
         f"mean rank correlation {signed(rank, 2)}, chance alone gives up to about ± {number(2 * chance, 2)}; "
         f"mean absolute error {number(error, 4)} mAP, predicting the mean {number(error_of_mean, 4)}. "
-        "This is how well the table foretells other proxies; whether proxies rank batches as their labels do, it cannot "
-        "know."
+        "This is how well the table foretells other proxies; whether proxies rank batches as their labels do, it "
+        "cannot know."
     )
     return verdict, detail
 
