@@ -31,6 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     cache = Cache(dataset, arguments.images)
-    detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed=0)
-    detectors.load(detector, arguments.detector)
+    chosen = params.detector
+    detector = detectors.restore(chosen.name, dataset.classes, cache.size, chosen.options, arguments.detector)
     activations.write(detector, cache, proxy.shown(pool, arguments.kind, dataset.ids("val")), machine, arguments.out)

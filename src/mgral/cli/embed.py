@@ -33,8 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
     cache = Cache(dataset, arguments.images)
-    detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed=0)
-    detectors.load(detector, arguments.detector)
+    chosen = params.detector
+    detector = detectors.restore(chosen.name, dataset.classes, cache.size, chosen.options, arguments.detector)
     views = look(detector, cache, [*pool.labelled, *pool.unlabelled], params.evaluation, machine)
     arrays.write_embeddings(views.embeddings, arguments.embeddings)
     arrays.write_detections(views.detections, detector.activation, arguments.detections)

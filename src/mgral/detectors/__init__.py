@@ -278,6 +278,13 @@ def load(detector: Detector, path: str | Path) -> None:
         raise MgralError(f"{path}: weights of another detector or another number of classes; train it anew") from None
 
 
+def restore(name: str, classes: Sequence[str], image_size: int, options: dict[str, Any], path: str | Path) -> Detector:
+    """A detector as :func:`save` left it. Raises MgralError as :func:`build` and :func:`load` do."""
+    detector = build(name, classes, image_size, options, seed=0)
+    load(detector, path)
+    return detector
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """A state dictionary from ``.safetensors``, or from torch's own format without running code.
 

@@ -47,6 +47,5 @@ class Workbench:
 
     def trained_detector(self) -> Detector:
         """The cycle's. Raises MgralError if its file is missing, damaged or of another detector."""
-        detector = self.fresh_detector(0)
-        detectors.load(detector, self.weights)
-        return detector
+        chosen = self.detector
+        return detectors.restore(chosen.name, self.classes, self.cache.size, chosen.options, self.weights)
