@@ -80,6 +80,7 @@ def main() -> None:
     if arguments.ceiling:
         other = seeds.stream(arguments.seed, "fidelity again")
         again = kept(f"{label}-labels-again", batches, lambda ids: world.with_labels(ids, other))
+        both = [(one + two) / 2 for one, two in zip(truth, again, strict=True)]
         print(f"the labels with another seed   {agreement(again, truth)}")
     if arguments.table:
         first = experiment.table.representation, experiment.table.surrogate
@@ -88,6 +89,9 @@ def main() -> None:
             settings = experiment.table.model_copy(update={"representation": kind, "surrogate": surrogate})
             prices = world.prices([batch["ids"] for batch in batches], settings, experiment.table)
             print(f"table: {f'{kind}, {surrogate}':<23} {agreement(prices, truth)}")
+            if arguments.ceiling:
+                print(f"{'… and the labels again':<30} {agreement(prices, again)}")
+                print(f"{'… and the mean of both':<30} {agreement(prices, both)}")
             if (kind, surrogate) == first:
                 answer = prices
     if arguments.kind == "unlabelled":
@@ -105,7 +109,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--labelled", type=int, default=60, help="images labelled in cycle 0; default 60")
     parser.add_argument("--batches", type=int, default=20, help="batches to rank; default 20")
     parser.add_argument("--table", type=int, default=0, help="records of the table that prices them; default 0: none")
-    parser.add_argument("--ceiling", action="store_true", help="also train with labels once more, with another seed")
+    parser.add_argument("--ceiling", action="store_true", help="train with labels once more, with another seed")
     parser.add_argument("--params", nargs="*", default=[], help="further parameter files, for variants of the proxy")
     parser.add_argument("--name", help="of such a variant; its results are kept apart. Default: the kind")
     parser.add_argument("--seed", type=int, default=0)

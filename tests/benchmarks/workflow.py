@@ -45,6 +45,7 @@ IMPORTS = {
     "train": TRAINING,
     "retrain": TRAINING,
     "embed": "import mgral.inference, mgral.detectors.tiny_ssd",
+    "assess": TRAINING,
     "draw": "import mgral.generators, scipy.stats, sklearn.cluster",
     "proxy": f"{TRAINING}, mgral.training.proxy, mgral.training.semi.isd",
     "table": f"{FITTING}; import mgral.lookup",
@@ -105,7 +106,8 @@ def share(run: Path) -> None:
     for folder in sorted((run / "benchmarks").iterdir()):
         times = [float(row["cpu_time"]) for path in folder.glob("*.tsv") for row in read(path)]
         copies = folder.name.startswith("share_")  # by the shell
-        start = 0.0 if copies else processor_time(IMPORTS.get(folder.name, "import mgral.datasets"))
+        verb = folder.name.partition("_")[0]  # train_replay is a train
+        start = 0.0 if copies else processor_time(IMPORTS.get(verb, "import mgral.datasets"))
         print(f"{folder.name:16}{len(times):3}{start:10.2f}{len(times) * start:8.1f}{sum(times):16.1f}", flush=True)
         startup += len(times) * start
         total += sum(times)
