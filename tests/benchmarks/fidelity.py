@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -77,25 +77,25 @@ def main() -> None:
     batches = generators.draw(arguments.batches, experiment.budget.batch, shares, world.evidence, common)
     label = f"{arguments.data}-{arguments.labelled}-{arguments.seed}"
     truth = kept(f"{label}-labels", batches, lambda ids: world.with_labels(ids, common))
+    truths = {"": truth}
     if arguments.ceiling:
         other = seeds.stream(arguments.seed, "fidelity again")
         again = kept(f"{label}-labels-again", batches, lambda ids: world.with_labels(ids, other))
-        both = [(one + two) / 2 for one, two in zip(truth, again, strict=True)]
         print(f"the labels with another seed   {agreement(again, truth)}")
+        both = [(one + two) / 2 for one, two in zip(truth, again, strict=True)]
+        truths |= {"… and the labels again": again, "… and the mean of both": both}
     if arguments.table:
         first = experiment.table.representation, experiment.table.surrogate
         ways = [(kind, surrogate) for kind in REPRESENTATIONS for surrogate in SURROGATES]
         for kind, surrogate in sorted(ways, key=lambda way: way != first):
             settings = experiment.table.model_copy(update={"representation": kind, "surrogate": surrogate})
             prices = world.prices([batch["ids"] for batch in batches], settings, experiment.table)
-            print(f"table: {f'{kind}, {surrogate}':<23} {agreement(prices, truth)}")
-            if arguments.ceiling:
-                print(f"{'… and the labels again':<30} {agreement(prices, again)}")
-                print(f"{'… and the mean of both':<30} {agreement(prices, both)}")
+            show(f"table: {kind}, {surrogate}", prices, truths)
             if (kind, surrogate) == first:
                 answer = prices
     if arguments.kind == "unlabelled":
         answer = kept(f"{label}-{name}", batches, world.without_labels)
+        show("the proxies themselves", answer, truths)
     print("generator    answer   with labels")
     for batch, value, true in sorted(zip(batches, answer, truth, strict=True), key=lambda row: row[2]):
         print(f"{batch['generator']:<12} {value:+.4f}  {true:.4f}")
@@ -176,6 +176,11 @@ def kept(name: str, batches: Sequence[generators.Batch], train: Callable[[Sequen
             found[ids] = train(ids)
             write_json(path, [{"ids": list(key), "mAP": value} for key, value in found.items()])
     return [found[tuple(batch["ids"])] for batch in batches]
+
+
+def show(name: str, answer: Sequence[float], truths: Mapping[str, Sequence[float]]) -> None:
+    for label, truth in truths.items():
+        print(f"{label or name:<30} {agreement(answer, truth)}")
 
 
 def agreement(answer: Sequence[float], truth: Sequence[float]) -> str:

@@ -50,11 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     machine = compute.prepare(params.machine)
     dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    embeddings = _evidence.read_embeddings(arguments.embeddings, arguments.detections)
+    # they may be gigabytes, and one representation alone counts them
+    detections = arguments.detections if params.table.representation == "objects" else None
+    embeddings = _evidence.read_embeddings(arguments.embeddings, detections)
     seed = seeds.stream(arguments.seed, "agent", pool.cycle)
     agent = arguments.out / "agent.safetensors"
     inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
-    inputs += [arguments.detections] if arguments.detections else []
+    inputs += [detections] if detections else []
     inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
     plugins = [f"mgral.detectors.{params.detector.name}", f"mgral.training.semi.{params.proxy.semi}"]
     checkpoint = _checkpoint.place(agent, params, arguments.seed, inputs, [__name__, *plugins])
