@@ -112,8 +112,8 @@ def test_what_an_interval_is_worth(seeds: int, says: str) -> None:
     [
         (1, "no band"),
         # both seeds on one side of the mean: 2 · ¼; all three: 2 · ⅛
-        (2, "about 50% of experiments, not in 95 %"),
-        (3, "about 75% of experiments, not in 95 %"),
+        (2, "about 50 % of experiments, not in 95 %"),
+        (3, "about 75 % of experiments, not in 95 %"),
         (4, "too narrow with few seeds"),
     ],
 )

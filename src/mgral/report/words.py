@@ -154,7 +154,7 @@ def band(seeds: int) -> str:
     if seeds < 4:
         return (
             f"{text}, which with {seeds} seeds spans from the lowest to the highest: it holds the true mean in about "
-            f"{1 - 2 * 0.5**seeds:.0%} of experiments, not in 95 %."
+            f"{100 * (1 - 2 * 0.5**seeds):.0f} % of experiments, not in 95 %."
         )
     return f"{text}, too narrow with few seeds; whether two strategies differ is said below, seed by seed."
 
