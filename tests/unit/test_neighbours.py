@@ -1,4 +1,4 @@
-"""The nearest vectors, to the last bit, whatever FAISS makes of them."""
+"""The nearest vectors, to the last bit, in whichever way FAISS ranks them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 
-from mgral.neighbours import SPARE, Neighbours, flat_index
+from mgral.neighbours import MOST, Neighbours, flat_index
 from mgral.types import Floats
 
 WITHOUT_GPU = not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus()
@@ -58,15 +58,15 @@ def test_rounding_hides_no_neighbour(arithmetic: str) -> None:
     assert rows[30:].tolist() == (rows[:30] + 30).tolist()
 
 
-def test_of_more_equals_than_are_proposed_the_first_count() -> None:
-    vectors = np.repeat(np.array([[5, 0], [0, 0]], np.float32), [2, 3 * SPARE], axis=0)
+def test_of_many_equals_the_first_count() -> None:
+    vectors = np.repeat(np.array([[5, 0], [0, 0]], np.float32), [2, 300], axis=0)
     distances, rows = Neighbours(vectors).search(np.zeros((30, 2), np.float32), 3)
     assert distances.tolist() == [[0, 0, 0]] * 30
     assert rows.tolist() == [[2, 3, 4]] * 30
 
 
 @pytest.mark.parametrize("count", [1, 3, 20, 99])
-@pytest.mark.parametrize("kind", ["spread", "far away", "whole numbers", "of all sizes", "huge"])
+@pytest.mark.parametrize("kind", ["spread", "far away", "whole numbers", "of all sizes"])
 def test_the_answer_is_that_of_a_plain_loop(kind: str, count: int) -> None:
     rng = np.random.default_rng(count)
     vectors = rng.normal(size=(70, 24))
@@ -75,7 +75,6 @@ def test_the_answer_is_that_of_a_plain_loop(kind: str, count: int) -> None:
         "far away": vectors + 1e5,
         "whole numbers": vectors > 1,  # many ties
         "of all sizes": vectors * 10.0 ** rng.uniform(-6, 6, (70, 1)),
-        "huge": vectors * 1e25,  # squares that single precision does not hold
     }[kind].astype(np.float32)
     queries = np.concatenate([vectors[::2], vectors[:9] + np.float32(0.01)])
     with np.errstate(all="raise", under="ignore"):
@@ -104,7 +103,11 @@ def test_a_gpu_gives_the_same_bits() -> None:
     rng = np.random.default_rng(0)
     on_gpu = flat_index(two_clusters(), gpu=True)
     assert isinstance(on_gpu, faiss.GpuIndexFlat)
-    for vectors in (two_clusters(), (1000 + rng.normal(size=(400, 256))).astype(np.float32)):
+    for vectors in (
+        two_clusters(),
+        (1000 + rng.normal(size=(400, 256))).astype(np.float32),
+        rng.normal(size=(MOST + 1, 8)).astype(np.float32),  # one more than a GPU ranks
+    ):
         for queries in (vectors[:4], vectors):
             (near, rows), (on_gpu_near, on_gpu_rows) = (
                 Neighbours(vectors, gpu).search(queries, 6) for gpu in (False, True)
