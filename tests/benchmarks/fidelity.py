@@ -86,7 +86,9 @@ def main() -> None:
         truths |= {"… and the labels again": again, "… and the mean of both": both}
     if arguments.table:
         first = experiment.table.representation, experiment.table.surrogate
-        ways = [(kind, surrogate) for kind in REPRESENTATIONS for surrogate in SURROGATES]
+        sharing = arguments.kind != "replay"  # images with batches of the pool: index compares nothing else
+        kinds = [kind for kind in REPRESENTATIONS if kind != "index" or sharing]
+        ways = [(kind, surrogate) for kind in kinds for surrogate in SURROGATES]
         for kind, surrogate in sorted(ways, key=lambda way: way != first):
             settings = experiment.table.model_copy(update={"representation": kind, "surrogate": surrogate})
             prices = world.prices([batch["ids"] for batch in batches], settings, experiment.table)
