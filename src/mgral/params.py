@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -46,6 +47,16 @@ class Strategy(Settings):
     def curves(self) -> list[str]:
         """Names of its learning curves: the label, and ``<label>:own`` if that detector is evaluated too."""
         return [self.name, self.name + OWN] if self.reports_own else [self.name]
+
+
+def curve_names(strategies: Iterable[Strategy]) -> list[str]:
+    """Names of all their learning curves, in the order of the strategies. Raises MgralError."""
+    return [name for strategy in strategies for name in strategy.curves]
+
+
+def reference(strategies: Iterable[Strategy]) -> str | None:
+    """Label of the first that picks at random, which the others are compared with; None if there is none."""
+    return next((strategy.name for strategy in strategies if strategy.plugin == "random"), None)
 
 
 class Initial(Settings):

@@ -217,6 +217,14 @@ def test_the_own_detector_of_a_strategy_is_a_second_curve() -> None:
     strategies = [params.Strategy.model_validate(one) for one in given]
     assert [one.reports_own for one in strategies] == [False, False, True]
     assert [one.curves for one in strategies] == [["random"], ["mi_aod"], ["theirs", "theirs:own"]]
+    assert params.curve_names(strategies) == ["random", "mi_aod", "theirs", "theirs:own"]
+
+
+def test_the_first_that_picks_at_random_is_the_reference() -> None:
+    given = ["entropy", {"name": "chance", "plugin": "random"}, "random"]
+    strategies = [params.Strategy.model_validate(one) for one in given]
+    assert params.reference(strategies) == "chance"
+    assert params.reference(strategies[:1]) is None
 
 
 def test_no_label_is_the_name_of_such_a_curve(tmp_path: Path) -> None:
