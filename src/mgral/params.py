@@ -317,7 +317,3 @@ class Params(Settings):
                 "with those of the pool; choose another, or proxy.kind: both"
             )
         return self
-
-    def strategy(self, label: str) -> Strategy:
-        """The strategy of a label. Raises KeyError."""
-        return {strategy.name: strategy for strategy in self.strategies}[label]
