@@ -106,7 +106,7 @@ def _blocks(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compu
     """Rows of the array, [b, 2, F] for the images of a forward pass, in the order of ``ids``."""
     detector.to(machine.device).eval()
     for chosen in in_batches(ids):
-        images = machine.images(torch.from_numpy(cache.pixels(chosen)))
+        images = machine.images(cache.pixels(chosen))
         views = []
         for pixels in (images, images.flip(3)):
             with machine.autocast():

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -33,9 +35,9 @@ class Compute:
         """The context in which a network runs."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
-    def images(self, pixels: Tensor) -> Tensor:
-        """uint8 [B, S, S, 3] to float [B, 3, S, S] in 0..1, channels last, on the device."""
-        return pixels.to(self.device).permute(0, 3, 1, 2).float().div_(255)
+    def images(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """[B, S, S, 3] of :class:`mgral.images.Cache` to float [B, 3, S, S] in 0..1, channels last, on the device."""
+        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def in_batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -64,7 +64,7 @@ def collect(run: Path, names: Iterable[str], seeds: Iterable[int], cycles: int) 
 
     Args:
         run: its folder.
-        names: of the curves: labels of strategies, and ``<label>:own``; see :attr:`mgral.params.Strategy.curves`.
+        names: of the curves: labels of strategies, and ``<label>:own``; see :func:`mgral.params.curve_names`.
         seeds: of the run.
         cycles: their number.
 

@@ -54,7 +54,7 @@ def look(
         start = len(detections)
         maps = activations.maps(chosen, [False] * len(chosen), compute) if activations else None
         with compute.autocast():
-            raw = (answer or detector.answer)(maps or detector.maps(_pixels(cache, chosen, compute)))
+            raw = (answer or detector.answer)(maps or detector.maps(compute.images(cache.pixels(chosen))))
         vectors[start : start + len(chosen)] = detector.embed(raw).cpu().numpy()
         found = detector.predict(raw, evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections)
         for image_id, one in zip(chosen, found, strict=True):
@@ -66,8 +66,3 @@ def look(
                 one.features.half().cpu().numpy(),
             )
     return Views(detections, Embeddings(np.asarray(ids, np.int64), vectors))
-
-
-def _pixels(cache: Cache, ids: Sequence[int], compute: Compute) -> Tensor:
-    """Images [B, 3, S, S] in 0..1."""
-    return compute.images(torch.from_numpy(cache.pixels(ids))).contiguous(memory_format=torch.channels_last)

@@ -26,7 +26,7 @@ import yaml
 from scipy.stats import kendalltau, spearmanr
 from tqdm import tqdm
 
-from mgral import compute, datasets, detectors, evaluation, generators, params, pools, seeds
+from mgral import compute, datasets, detectors, evaluation, experiments, generators, pools, seeds
 from mgral.cli import _evidence
 from mgral.files import read_json, whole, write_json
 from mgral.images import Cache
@@ -52,7 +52,7 @@ def main() -> None:
         given = {"kind": arguments.kind, **({"records": arguments.table} if arguments.table else {})}
         changes = {"experiment": name, "budget": {"initial": arguments.labelled}, "proxy": given}
         temporary.write_text(yaml.safe_dump(changes))
-    experiment = params.read(["params/base.yaml", *files, own])
+    experiment = experiments.read(["params/base.yaml", *files, own])
     run = Path("data/runs") / name
     folder = run / "shared" / f"seed-{arguments.seed}" / "cycle-0"
     last = folder / ("table/audit.json" if arguments.table else "detections.npz")

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mgral import compute, datasets, detectors, images, params, pools, seeds
+from mgral import compute, datasets, detectors, experiments, images, pools, seeds
 from mgral.images import Cache
 from mgral.params import Machine
 from mgral.pools import Pool
@@ -60,7 +60,7 @@ class Decoding(Cache):
 
 def train(way: str, weights: Path, runs: int) -> None:
     """What one process does."""
-    experiment = params.read(list(FILES))
+    experiment = experiments.read(list(FILES))
     dataset, pool, shown = world()
     plain = way == "plain"
     machine = compute.prepare(Machine(threads=1, precision="fp32" if plain else "auto", device="cpu"))
@@ -107,7 +107,7 @@ def main() -> None:
     if arguments.way:
         train(arguments.way, arguments.weights, arguments.runs)
         return
-    experiment = params.read(list(FILES))
+    experiment = experiments.read(list(FILES))
     dataset, pool, _ = world()
     machine = compute.prepare(Machine(threads=1, precision="auto", device="cpu"))
     with tempfile.TemporaryDirectory() as folder:

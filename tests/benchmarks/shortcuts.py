@@ -23,7 +23,7 @@ from pathlib import Path
 
 from scipy.stats import kendalltau, spearmanr
 
-from mgral import activations, compute, datasets, detectors, evaluation, generators, params, plugins, pools, seeds
+from mgral import activations, compute, datasets, detectors, evaluation, experiments, generators, plugins, pools, seeds
 from mgral.activations import Activations
 from mgral.compute import Compute
 from mgral.detectors import Detector
@@ -160,7 +160,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    experiment = params.read(arguments.params)
+    experiment = experiments.read(arguments.params)
     bench = prepare(experiment, arguments.labelled, arguments.batches, arguments.seed)
     name = f"shortcuts-{arguments.labelled}-{arguments.batches}-seed-{arguments.seed}.json"
     kept = bench.weights.parent / name

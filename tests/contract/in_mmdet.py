@@ -258,7 +258,7 @@ def test_isd_teaches_a_softmax_detector_of_mmdet(tmp_path):
     with torch.no_grad():
         for convolutions in detector.model.bbox_head.cls_convs:
             convolutions[-1].bias.view(-1, 2)[:] = torch.tensor([0.5, 0.0])  # mmdet: class, background
-    pixels = machine.images(torch.from_numpy(cache.pixels([3, 4])))
+    pixels = machine.images(cache.pixels([3, 4]))
     losses = isd.losses(detector.train(), pixels, 0.4, machine, isd.Options())
     assert set(losses) == {"flip", "type1", "type2"}
     total = sum(losses.values())

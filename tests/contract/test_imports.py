@@ -13,7 +13,19 @@ PACKAGE = Path(mgral.__file__).parent
 
 # A room's own level; it imports from lower levels and, within a level, from itself alone.
 LEVELS = {
-    0: ["errors", "files", "seeds", "settings", "plugins", "types", "params", "boxes", "arrays", "codehash"],
+    0: [
+        "errors",
+        "files",
+        "seeds",
+        "settings",
+        "plugins",
+        "types",
+        "params",
+        "experiments",
+        "boxes",
+        "arrays",
+        "codehash",
+    ],
     1: [
         "datasets",
         "pools",

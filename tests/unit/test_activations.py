@@ -59,7 +59,7 @@ def test_the_maps_are_those_of_the_image_and_of_its_mirror_image(cache, machine,
     detector = frozen()
     activations.write(detector, cache, [4, 2, 1], machine, tmp_path / "activations.npy")
     kept = activations.read(detector, [1, 2, 4], tmp_path / "activations.npy")
-    pixels = machine.images(torch.from_numpy(cache.pixels([4, 1])))
+    pixels = machine.images(cache.pixels([4, 1]))
     pixels[1] = pixels[1].flip(2)
     with torch.no_grad():
         wanted = detector.eval().maps(pixels)

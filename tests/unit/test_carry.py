@@ -7,34 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tables import line, params
 
 from mgral import arrays, cli, records
 from mgral.errors import MgralError
 from mgral.files import read_json, write_json
 from mgral.lookup import LookupTable, read_records
-from mgral.params import Table
 from mgral.report import tables
 from mgral.report.sources import Cell
 from mgral.representations import REPRESENTATIONS
 from mgral.surrogates import SURROGATES
 from mgral.types import Embeddings, Record
-
-
-def params(neighbours: int = 2, representation: str = "embedding", surrogate: str = "nearest") -> Table:
-    given = {
-        "representation": representation,
-        "centroids": 4,
-        "surrogate": surrogate,
-        "neighbours": neighbours,
-        "threshold_deviations": 1.0,
-        "far_uncertainty": 0.9,
-    }
-    return Table.parse(given, "table")
-
-
-def line(*places: float) -> Embeddings:
-    """Images 1, 2, … at these places of a line."""
-    return Embeddings(np.arange(1, len(places) + 1), np.array(places, np.float32)[:, None])
 
 
 def record(cycle: int, ids: tuple[int, ...], value: float, generator: str = "random") -> Record:
@@ -107,7 +90,7 @@ def test_batches_of_images_that_have_been_labelled_since_are_described(represent
     embeddings = Embeddings(np.arange(10, 40), vectors, objects)
     batches = [tuple(range(start, start + 4)) for start in range(10, 38, 4)]
     found = [record(k // 4, ids, 0.1 * (k + 1)) for k, ids in enumerate(batches)]
-    table = LookupTable(found, embeddings, params(2, representation))
+    table = LookupTable(found, embeddings, params(2, representation=representation))
     # 0.1 … 0.4 in cycle 0, less 0.25; 0.5 … 0.7 in cycle 1, less 0.6
     assert table.price(batches).value.tolist() == pytest.approx([-0.15, -0.05, 0.05, 0.15, -0.1, 0, 0.1])
 
@@ -144,7 +127,7 @@ def cycles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trained a proxy."""
     monkeypatch.chdir(tmp_path)
     Path("p.json").write_text(json.dumps({"table": params(1).model_dump()}))
-    arrays.write_embeddings(Embeddings(AUDITED.ids, np.zeros((4, 256), np.float32) + AUDITED.vectors), "e.npz")
+    arrays.write_embeddings(Embeddings(AUDITED.ids, np.repeat(AUDITED.vectors[:, :1], 256, axis=1)), "e.npz")
     for cycle in (0, 1, 2):
         for k, (image, value) in enumerate([(1, 0.2), (2, 0.3), (3, 0.4)]):
             records.write(record(cycle, (image,), value + 0.1 * cycle), f"cycle-{cycle}/proxies/{k}.json")

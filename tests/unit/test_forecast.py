@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from mgral import cli, forecast, params, probe
+from mgral import cli, experiments, forecast, probe
 from mgral.errors import MgralError
 from mgral.files import write_json
+from mgral.params import Params
 from mgral.types import Dataset, Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,9 +22,9 @@ TIMING = forecast.Timing(
 
 
 @pytest.fixture
-def tiny() -> params.Params:
+def tiny() -> Params:
     """params/tiny.yaml: 6 steps of training, 4 proxies of 3 steps, 2 a job, 8 iterations, 1 fallback, 64 pixels."""
-    return params.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"])
+    return experiments.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"])
 
 
 def graph(rules: list[str], *edges: tuple[int, int]) -> forecast.Graph:
@@ -50,11 +51,11 @@ def graph(rules: list[str], *edges: tuple[int, int]) -> forecast.Graph:
         ("a_rule_of_tomorrow", 4),
     ],
 )
-def test_what_a_job_takes(tiny: params.Params, rule: str, seconds: float) -> None:
+def test_what_a_job_takes(tiny: Params, rule: str, seconds: float) -> None:
     assert forecast.seconds(rule, tiny, SIZES, TIMING) == pytest.approx(seconds)
 
 
-def test_trainings_are_counted(tiny: params.Params) -> None:
+def test_trainings_are_counted(tiny: Params) -> None:
     # chunks of two: of five records, two controls and a repeat the third has one record and a control
     five = tiny.model_copy(update={"proxy": tiny.proxy.model_copy(update={"records": 5})})
     rules = ["train", "train", "retrain", "proxy_0", "proxy_2", "proxy_4", "proxy_6", "search", "search_scout", "all"]
@@ -75,7 +76,7 @@ def test_trainings_are_counted(tiny: params.Params) -> None:
     assert graph(rules).counts["proxy"] == 4
 
 
-def test_what_lies_on_disk(tiny: params.Params) -> None:
+def test_what_lies_on_disk(tiny: Params) -> None:
     found = forecast.disk(
         graph(["train", "retrain", "share_detector", "embed", "search", "share_agent"]), tiny, SIZES, TIMING
     )
@@ -97,7 +98,7 @@ def test_the_schedule_keeps_the_order_and_fills_the_workers() -> None:
     assert forecast.schedule(jobs, durations, 8) == 2 + 3 + 1
 
 
-def test_the_table_adds_up(tiny: params.Params) -> None:
+def test_the_table_adds_up(tiny: Params) -> None:
     # twice 12 s in a row; 4 s beside them
     lines = forecast.table(graph(["train", "train", "odd"], (0, 1)), tiny, SIZES, TIMING, 2)
     text = "\n".join(" ".join(line.split()) for line in lines)
@@ -122,7 +123,7 @@ def test_a_straight_line_is_found() -> None:
     assert (work, slope) == pytest.approx((3, 0.5))
 
 
-def test_a_probe_needs_images_for_rewards(tiny: params.Params, tmp_path: Path) -> None:
+def test_a_probe_needs_images_for_rewards(tiny: Params, tmp_path: Path) -> None:
     images = {i: Image(i, f"{i}.jpg", 40, 30, "train") for i in (1, 2, 3)}
     with pytest.raises(MgralError, match="two images in train and one in val"):
         probe.run(Dataset(("cat",), images, {}, tmp_path), tiny)
@@ -130,7 +131,7 @@ def test_a_probe_needs_images_for_rewards(tiny: params.Params, tmp_path: Path) -
 
 def test_the_verb_times_the_real_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = params.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"]).model_dump(mode="json")
+    settings = experiments.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"]).model_dump(mode="json")
     settings["dataset"]["root"] = "raw"
     write_json(tmp_path / "p.json", settings)
     for verb, out in (("generate", "raw"), ("import", "dataset.json")):

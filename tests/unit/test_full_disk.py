@@ -13,24 +13,17 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image as Pillow
+from tables import params
 
 from mgral import activations, arrays, compute, curves, detectors, files, images
 from mgral.agent import search
 from mgral.agent.policy import Policy
 from mgral.errors import MgralError
 from mgral.lookup import LookupTable
-from mgral.params import Machine, Table
+from mgral.params import Machine
 from mgral.types import Dataset, Detections, Embeddings, Image, Record
 
 ROOM = 8192  # bytes; each of these files is larger
-PARAMS = Table(
-    representation="embedding",
-    centroids=1,
-    surrogate="nearest",
-    neighbours=1,
-    threshold_deviations=1.0,
-    far_uncertainty=0.9,
-)
 
 
 def embeddings(images: int, width: int) -> Embeddings:
@@ -40,7 +33,7 @@ def embeddings(images: int, width: int) -> Embeddings:
 def table(images: int, width: int) -> LookupTable:
     """Two records, of all images but the first and of all but the last."""
     batches = [tuple(range(1, images)), tuple(range(images - 1))]
-    return LookupTable([Record(ids, "random", 0.5, 1.0) for ids in batches], embeddings(images, width), PARAMS)
+    return LookupTable([Record(ids, "random", 0.5, 1.0) for ids in batches], embeddings(images, width), params(1))
 
 
 def detections(count: int) -> Detections:

@@ -277,7 +277,7 @@ def test_the_mean_of_both_classifiers_decides(
     found = mi_aod.detections(net, cache, [1, 2], evaluation, machine)
     assert sorted(found) == [1, 2]
     with torch.inference_mode():
-        raw = net.detector(machine.images(torch.from_numpy(cache.pixels([1, 2]))))
+        raw = net.detector(machine.images(cache.pixels([1, 2])))
     for i, offsets in zip([1, 2], raw.offsets, strict=True):
         one, boxes = found[i], net.detector.decode(offsets).numpy()  # images have the size of the input
         assert len(one) == 20 and set(one.labels.tolist()) == {1}

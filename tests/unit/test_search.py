@@ -3,60 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rewards import Batch, Known, pool, settings
+from tables import params
 
 from mgral import seeds
 from mgral.agent import search
 from mgral.agent.policy import Policy, sample, sequence
 from mgral.errors import MgralError
-from mgral.lookup import LookupTable, Price
-from mgral.params import Search, Table
+from mgral.lookup import LookupTable
 from mgral.types import Embeddings, Record
-
-Batch = Sequence[int]
-
-
-class Known:
-    """Prices batches by a formula, in place of records."""
-
-    records: Sequence[Record] = ()
-
-    def __init__(self, worth: Callable[[Batch], float]) -> None:
-        self.worth = worth
-
-    def price(self, batches: Sequence[Batch]) -> Price:
-        count = len(batches)
-        return Price(np.array([self.worth(b) for b in batches]), np.zeros(count), np.zeros(count, np.bool_))
-
-    def add(self, record: Record) -> None:
-        raise AssertionError("nothing is far from a formula")
-
-    def gain(self, record: Record) -> float:
-        raise AssertionError("nothing is trained")
-
-
-def settings(iterations: int, subsets: int = 4, fallback: int = 0, checkpoint_every: int = 0, **others: Any) -> Search:
-    published = {
-        "learning_rate": 0.001,
-        "baseline": "moving",
-        "baseline_decay": 0.5,
-        "temperature": 1.0,
-        "entropy_bonus": 0.0,
-        "patience": 0,
-    }
-    given = {"iterations": iterations, "subsets": subsets, "fallback": fallback, "checkpoint_every": checkpoint_every}
-    return Search(**{**published, **given, **others})
-
-
-def pool(count: int, dims: int) -> Embeddings:
-    rng = np.random.default_rng(7)
-    return Embeddings(np.arange(1, count + 1), rng.normal(size=(count, dims)).astype(np.float32))
 
 
 def test_gradient_of_a_two_armed_bandit() -> None:
@@ -184,53 +145,6 @@ def test_patience_is_renewed_by_each_high() -> None:
     assert len(rows) == 10
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_agent_finds_the_best_batch_of_an_additive_reward(seed: int) -> None:
-    """A batch is worth the mean of its images' values, a linear function of their embeddings."""
-    embeddings = pool(60, 16)
-    values = embeddings.vectors @ np.random.default_rng(0).normal(size=16).astype(np.float32)
-    values = (values - values.mean()) / values.std()
-    table = Known(lambda batch: float(0.01 * np.mean([values[i - 1] for i in batch])))
-    result = search.run(Policy(16, 64, seed), embeddings, range(1, 61), table, 6, settings(400), seed)
-    ids, features = sequence(range(1, 61), embeddings, result.policy)
-    chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:6].tolist()]
-    best = 0.01 * np.sort(values)[-6:].mean()
-    assert abs(result.rows[0].reward) < 0.4 * best
-    assert np.mean([row.reward for row in result.rows[-20:]]) > 0.8 * best
-    assert 0.01 * np.mean([values[i - 1] for i in chosen]) > 0.85 * best
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_agent_learns_not_to_take_duplicates(seed: int) -> None:
-    """Eight pictures, five identical copies of each, and 40 worthless images; a batch is worth what it covers.
-
-    Picture k is worth (14 - k) / 14 once, its copies nothing more; the total is 84/14 = 6. The eight images of the
-    highest value are five copies of the first and three of the second picture: (14 + 13) / 14, 0.32 of the total.
-    Copies have the same embedding, so only the state of the scan can tell the first of them from the others.
-    """
-    rng = np.random.default_rng(0)
-    pictures, others = rng.normal(size=(8, 16)), rng.normal(size=(40, 16))
-    embeddings = Embeddings(
-        np.arange(1, 81), np.concatenate([np.repeat(pictures, 5, axis=0), others]).astype(np.float32)
-    )
-    value = [(14 - k) / 14 for k in range(8)]
-
-    def covered(batch: Batch) -> float:
-        return sum(value[k] for k in {(i - 1) // 5 for i in batch if i <= 40}) / 6
-
-    top_by_value = [1, 2, 3, 4, 5, 6, 7, 8]
-    assert covered(top_by_value) == pytest.approx(27 / 84)
-    random = np.mean([covered(rng.choice(80, 8, replace=False) + 1) for _ in range(500)])
-    table = Known(lambda batch: 0.05 * covered(batch))
-    result = search.run(Policy(16, 64, seed), embeddings, range(1, 81), table, 8, settings(400, 8), seed)
-    ids, features = sequence(range(1, 81), embeddings, result.policy)
-    chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:8].tolist()]
-    assert covered(chosen) > 0.75
-    assert covered(chosen) > 2 * covered(top_by_value)
-    assert covered(chosen) > 1.5 * random
-    assert np.mean([row.reward for row in result.rows[-20:]]) > 0.05 * 0.75
-
-
 def test_batches_have_the_size_asked_and_only_unlabelled_images() -> None:
     seen: list[Batch] = []
 
@@ -263,15 +177,7 @@ def far_pool() -> tuple[Embeddings, LookupTable]:
     vectors = np.array([[0, 0], [1, 0], [10, 0], [20, 0], [30, 0], [40, 0]], np.float32)
     embeddings = Embeddings(np.arange(1, 7), vectors)
     records = [Record((1,), "random", 0.2, 1.0), Record((2,), "random", 0.3, 1.0)]
-    table = Table(
-        representation="embedding",
-        centroids=4,
-        surrogate="nearest",
-        neighbours=1,
-        threshold_deviations=1.0,
-        far_uncertainty=0.9,
-    )
-    return embeddings, LookupTable(records, embeddings, table)
+    return embeddings, LookupTable(records, embeddings, params(1))
 
 
 def proxy(ids: tuple[int, ...]) -> Record:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mgral import cli, codehash, plugins
+from mgral import cli, codehash, experiments, plugins
 from mgral import params as parameters
 from mgral.errors import MgralError
 from mgral.strategies import IN_FILES
@@ -51,11 +51,11 @@ def checked(given, where):
     experiment = parameters.Params.parse(given, f"{where}:")
     note = Path(".snakemake/checked.json")
     try:
-        state = codehash.code_hash("mgral.params", *plugin_modules(experiment)) + experiment.model_dump_json()
+        state = codehash.code_hash("mgral.experiments", *plugin_modules(experiment)) + experiment.model_dump_json()
     except ModuleNotFoundError:
         state = ""  # an unknown plug-in, which the check refuses
     if not note.exists() or note.read_text() != state:
-        parameters.check(given, where)
+        experiments.check(given, where)
         note.parent.mkdir(exist_ok=True)
         note.write_text(state)
     return experiment
@@ -220,7 +220,7 @@ def declared(verb, label=None):
         given["strategies"] = [STRATEGIES[label].model_dump(mode="json")]
     schema = getattr(importlib.import_module(cli.module(verb)), "Params", None)
     if schema is not None:
-        given = parameters.sections(schema, given, "parameters").model_dump(mode="json")
+        given = experiments.sections(schema, given, "parameters").model_dump(mode="json")
     return json.dumps(given, sort_keys=True)
 
 

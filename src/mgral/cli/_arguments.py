@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from mgral import params
+from mgral import experiments
 from mgral.errors import MgralError
+from mgral.params import Params
 from mgral.settings import Settings
 
 S = TypeVar("S", bound=Settings)
@@ -68,17 +69,17 @@ def _seed(text: str) -> int:
 
 def read_params(cls: type[S], source: str) -> S:
     """What a step reads of a parameter file. Raises MgralError."""
-    return params.sections(cls, _load(source), "standard input" if source == "-" else source)
+    return experiments.sections(cls, _load(source), "standard input" if source == "-" else source)
 
 
-def read_experiment(source: str) -> params.Params:
+def read_experiment(source: str) -> Params:
     """A whole experiment. Raises MgralError."""
-    return params.check(_load(source), "standard input" if source == "-" else source)
+    return experiments.check(_load(source), "standard input" if source == "-" else source)
 
 
 def _load(source: str) -> Any:
     if source != "-":
-        return params.read_yaml(source)
+        return experiments.read_yaml(source)
     try:
         return yaml.safe_load(sys.stdin.read())
     except yaml.YAMLError:

@@ -23,14 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import activations, compute, datasets, detectors, pools
-    from mgral.images import Cache
+    from mgral import activations, detectors
+    from mgral.cli import _cycle
     from mgral.training import proxy
 
     params = _arguments.read_params(Params, arguments.params)
-    machine = compute.prepare(params.machine)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    cache = Cache(dataset, arguments.images)
-    chosen = params.detector
-    detector = detectors.restore(chosen.name, dataset.classes, cache.size, chosen.options, arguments.detector)
+    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
+    detector = detectors.restore(params.detector, dataset.classes, cache.size, arguments.detector)
     activations.write(detector, cache, proxy.shown(pool, arguments.kind, dataset.ids("val")), machine, arguments.out)

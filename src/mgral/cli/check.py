@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mgral import params
+from mgral import experiments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    checked = params.read(arguments.params)
+    checked = experiments.read(arguments.params)
     strategies = ", ".join(strategy.name for strategy in checked.strategies)
     print(
         f"{checked.experiment}: {checked.cycles} cycles of {strategies} with {len(checked.seeds)} seeds, "

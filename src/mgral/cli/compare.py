@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.errors import MgralError, nearest
-from mgral.params import Strategy
+from mgral.params import Strategy, curve_names, reference
 from mgral.settings import Settings
 
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     frame = curves.read(arguments.curve)
     labels = [strategy.name for strategy in params.strategies]
-    names = [name for strategy in params.strategies for name in strategy.curves]
+    names = curve_names(params.strategies)
     present = set(frame["strategy"])
     for name in names:
         if name not in present:
@@ -39,7 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
     for label in arguments.baselines:
         if label not in labels:
             raise MgralError(f"--baselines: unknown label '{label}'; {nearest(label, labels)}")
-    reference = next((strategy.name for strategy in params.strategies if strategy.plugin == "random"), None)
     noise = curves.read_noise(arguments.noise) if arguments.noise else None
     frame = frame[frame["strategy"].isin(names)]
-    comparison.write(comparison.compare(frame, reference, arguments.baselines, noise), arguments.out)
+    comparison.write(comparison.compare(frame, reference(params.strategies), arguments.baselines, noise), arguments.out)

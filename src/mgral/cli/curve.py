@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.params import Strategy
+from mgral.params import Strategy, curve_names
 from mgral.settings import Settings
 
 
@@ -29,7 +29,6 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.files import write_json
 
     params = _arguments.read_params(Params, arguments.params)
-    names = [name for strategy in params.strategies for name in strategy.curves]
-    frame = curves.collect(arguments.run, names, params.seeds, params.cycles)
+    frame = curves.collect(arguments.run, curve_names(params.strategies), params.seeds, params.cycles)
     curves.write(frame, arguments.out)
     write_json(arguments.summary, curves.means(frame))

@@ -25,16 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import arrays, compute, datasets, detectors, pools
-    from mgral.images import Cache
+    from mgral import arrays, detectors
+    from mgral.cli import _cycle
     from mgral.inference import look
 
     params = _arguments.read_params(Params, arguments.params)
-    machine = compute.prepare(params.machine)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    cache = Cache(dataset, arguments.images)
-    chosen = params.detector
-    detector = detectors.restore(chosen.name, dataset.classes, cache.size, chosen.options, arguments.detector)
+    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
+    detector = detectors.restore(params.detector, dataset.classes, cache.size, arguments.detector)
     views = look(detector, cache, [*pool.labelled, *pool.unlabelled], params.evaluation, machine)
     arrays.write_embeddings(views.embeddings, arguments.embeddings)
     arrays.write_detections(views.detections, detector.activation, arguments.detections)

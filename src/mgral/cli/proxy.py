@@ -44,18 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import compute, datasets, pools, records
+    from mgral import records
+    from mgral.cli import _cycle
     from mgral.files import read_json
-    from mgral.images import Cache
     from mgral.training import proxy
 
     wanted = [_wanted(path, arguments.kind) for path in arguments.out]
     params = _arguments.read_params(Params, arguments.params)
     if params.proxy.start == "detector" and arguments.detector is None:
         raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
-    machine = compute.prepare(params.machine)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    cache = Cache(dataset, arguments.images)
+    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
     batches, unlabelled = read_json(arguments.batches), set(pool.unlabelled)
     for path, (index, _, _) in zip(arguments.out, wanted, strict=True):
         if index >= len(batches):

@@ -38,18 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import compute, datasets, pools, records, seeds
+    from mgral import records, seeds
     from mgral.agent import search
     from mgral.agent.policy import Policy
-    from mgral.cli import _evidence
+    from mgral.cli import _cycle, _evidence
     from mgral.files import write_json
-    from mgral.images import Cache
     from mgral.lookup import LookupTable
     from mgral.training import proxy
 
     params = _arguments.read_params(Params, arguments.params)
-    machine = compute.prepare(params.machine)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
+    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
     # they may be gigabytes, and one representation alone counts them
     detections = arguments.detections if params.table.representation == "objects" else None
     embeddings = _evidence.read_embeddings(arguments.embeddings, detections)
@@ -66,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         proxy.run,
         generator="search",
         dataset=dataset,
-        cache=Cache(dataset, arguments.images),
+        cache=cache,
         pool=pool,
         weights=arguments.detector,
         params=(params.detector, params.proxy, params.evaluation),

@@ -29,15 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import compute, datasets, detectors, pools, seeds
-    from mgral.images import Cache
+    from mgral import detectors, seeds
+    from mgral.cli import _cycle
     from mgral.inference import look
     from mgral.training.loop import Plan, fit
 
     params = _arguments.read_params(Params, arguments.params)
-    machine = compute.prepare(params.machine)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    cache = Cache(dataset, arguments.images)
+    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
     seed = seeds.stream(arguments.seed, "train", pool.cycle)
     detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed)
     out = arguments.out

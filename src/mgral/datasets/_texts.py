@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mgral.datasets._findings import Findings
+from mgral.experiments import read_yaml
 from mgral.files import read_json
-from mgral.params import read_yaml
 
 
 def lines(file: str, report: Findings) -> list[str]:

@@ -29,6 +29,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
 from mgral import plugins, seeds
 from mgral.errors import MgralError
 from mgral.files import write_bytes
+from mgral.params import DetectorParams
 from mgral.types import Activation
 
 EMBEDDING_DIM = 256  # of an image
@@ -278,9 +279,9 @@ def load(detector: Detector, path: str | Path) -> None:
         raise MgralError(f"{path}: weights of another detector or another number of classes; train it anew") from None
 
 
-def restore(name: str, classes: Sequence[str], image_size: int, options: dict[str, Any], path: str | Path) -> Detector:
+def restore(params: DetectorParams, classes: Sequence[str], image_size: int, path: str | Path) -> Detector:
     """A detector as :func:`save` left it. Raises MgralError as :func:`build` and :func:`load` do."""
-    detector = build(name, classes, image_size, options, seed=0)
+    detector = build(params.name, classes, image_size, params.options, seed=0)
     load(detector, path)
     return detector
 

@@ -15,7 +15,7 @@ from mgral import comparison, curves, datasets
 from mgral.comparison import Comparison
 from mgral.errors import MgralError
 from mgral.files import read_json, whole
-from mgral.params import Params
+from mgral.params import Params, curve_names, reference
 from mgral.report import figures as draw
 from mgral.report import gallery, published, sources, tables, words
 from mgral.report.sources import Cell
@@ -83,18 +83,18 @@ class Plates:
 
 def read(run: Path, params: Params) -> Run:
     """Read what all parts share."""
-    names = [strategy.name for strategy in params.strategies]
-    reference = next((strategy.name for strategy in params.strategies if strategy.plugin == "random"), None)
-    curve_names = [name for strategy in params.strategies for name in strategy.curves]
-    frame = curves.collect(run, curve_names, params.seeds, params.cycles)
+    random = reference(params.strategies)
+    names = curve_names(params.strategies)
+    frame = curves.collect(run, names, params.seeds, params.cycles)
     dataset = datasets.read(run / "dataset" / "dataset.json")
     pool = sources.box_counts(dataset, dataset.ids("train"))
     order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
     compared = comparison.read(run / "comparison.json")
     found = [curve.strategy for curve in [*compared.curves, *compared.own]]
-    if found != sorted(curve_names, key=curves.is_own) or compared.seeds != params.seeds:
+    if found != sorted(names, key=curves.is_own) or compared.seeds != params.seeds:
         raise MgralError(f"{run}/comparison.json: of other strategies or seeds; make it anew with `mgral compare`")
-    return Run(run, params, reference, frame, compared, dataset, order, pool, draw.looks(names, reference))
+    looks = draw.looks([strategy.name for strategy in params.strategies], random)
+    return Run(run, params, random, frame, compared, dataset, order, pool, looks)
 
 
 def outcome(run: Run, plates: Plates) -> dict[str, Any]:

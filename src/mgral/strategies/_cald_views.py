@@ -8,17 +8,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mgral import boxes, seeds
 from mgral.augment import warp
+from mgral.compute import in_batches
 from mgral.detectors import Detector, Prediction
 from mgral.strategies._distributions import class_distributions
 from mgral.strategies._workbench import Workbench
 from mgral.strategies.cald import Seen
 from mgral.types import Doubles
 
-BATCH = 32  # images at a time, each seen five times
 SHRINK = 0.8
 ANGLE = math.radians(5)
 CUTS = 2  # rectangles
@@ -55,9 +54,8 @@ def look(
         found = detector.predict(raw, min_score, evaluation.nms_iou, evaluation.max_detections)
         return [_seen(one, detector) for one in found]
 
-    for start in tqdm(range(0, len(ids), BATCH), "inference", disable=None, leave=False):
-        chosen = ids[start : start + BATCH]
-        images = compute.images(torch.from_numpy(workbench.cache.pixels(chosen)))
+    for chosen in in_batches(ids):
+        images = compute.images(workbench.cache.pixels(chosen))
         plain = detect(images)
         altered = [detect(one) for one in alter(images, chosen, seed)]
         for k, seen in enumerate(plain):

@@ -47,5 +47,4 @@ class Workbench:
 
     def trained_detector(self) -> Detector:
         """The cycle's. Raises MgralError if its file is missing, damaged or of another detector."""
-        chosen = self.detector
-        return detectors.restore(chosen.name, self.classes, self.cache.size, chosen.options, self.weights)
+        return detectors.restore(self.detector, self.classes, self.cache.size, self.weights)

@@ -109,9 +109,9 @@ def predicted_losses(detector: Detector, head: LossHead, cache: Cache, ids: Sequ
     head.to(compute.device).eval()
     parts = [torch.zeros(0)]
     for chosen in in_batches(ids):
-        images = compute.images(torch.from_numpy(cache.pixels(chosen)))
+        images = compute.images(cache.pixels(chosen))
         with compute.autocast():
-            raw = detector(images.contiguous(memory_format=torch.channels_last))
+            raw = detector(images)
         parts.append(head(raw.features).cpu())
     predicted: Doubles = torch.cat(parts).double().numpy()
     return predicted

@@ -170,7 +170,7 @@ def batch(
 ) -> tuple[Tensor, list[Target]]:
     """Images [B, 3, S, S] and targets of one step, augmented if the plan says so; ignored boxes are left out."""
     chosen = draw(ids, plan.batch_size, step, seed, "order")
-    images = compute.images(torch.from_numpy(cache.pixels(chosen)))
+    images = compute.images(cache.pixels(chosen))
     boxes = [cache.boxes(i) for i in chosen]
     if plan.augment:
         images, boxes = augment(images, boxes, seeds.generator(seed, "augment", step))

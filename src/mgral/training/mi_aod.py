@@ -291,9 +291,9 @@ def discrepancies(
     network.to(compute.device).eval()
     means, peaks = [torch.zeros(0)], [torch.zeros(0)]
     for chosen in in_batches(ids):
-        images = compute.images(torch.from_numpy(cache.pixels(chosen)))
+        images = compute.images(cache.pixels(chosen))
         with compute.autocast():
-            seen = network(images.contiguous(memory_format=torch.channels_last))
+            seen = network(images)
         mean, peak = discrepancy(*network.probabilities(seen), top)
         means.append(mean.cpu())
         peaks.append(peak.cpu())

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from mgral import activations, detectors, evaluation, plugins, seeds
 from mgral.compute import Compute
+from mgral.experiments import check_semi
 from mgral.images import Cache
 from mgral.inference import look
-from mgral.params import DetectorParams, Evaluation, ProxyRun, check_semi
+from mgral.params import DetectorParams, Evaluation, ProxyRun
 from mgral.pools import Pool
 from mgral.training.loop import Plan, fit
 from mgral.types import Dataset, Kind, Record

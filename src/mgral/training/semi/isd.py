@@ -53,7 +53,7 @@ def build(
 
     def term(detector: Detector, step: int, _raw: Raw, _targets: Sequence[Target]) -> dict[str, Tensor]:
         chosen = draw(ids, size, step, seed, "unlabelled")
-        images = compute.images(torch.from_numpy(cache.pixels(chosen)))
+        images = compute.images(cache.pixels(chosen))
         share = float(seeds.generator(seed, "mix", step).beta(options.beta, options.beta))
         weight = options.weight * ramp(step, plan.steps, options) * (step >= first_epoch)
         with torch.set_grad_enabled(weight > 0):

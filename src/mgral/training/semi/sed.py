@@ -69,7 +69,7 @@ def build(
             teacher = averaged(detector, options.decay)
         teacher.update_parameters(detector)
         chosen = draw(ids, size, step, seed, "unlabelled")
-        images = compute.images(torch.from_numpy(cache.pixels(chosen)))
+        images = compute.images(cache.pixels(chosen))
         view = recolour(images, seeds.generator(seed, "recolour", step))
         weight = options.weight * (step >= options.burn_in * plan.steps)
         with torch.set_grad_enabled(weight > 0):

@@ -1,0 +1,136 @@
+"""Parameter files: read, merged, and checked before anything runs. Their schema: :mod:`mgral.params`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from mgral import plugins
+from mgral.errors import MgralError
+from mgral.params import Params
+from mgral.settings import Settings
+from mgral.types import Activation
+
+S = TypeVar("S", bound=Settings)
+
+
+def check(given: Any, where: str) -> Params:
+    """Check a whole experiment: its plug-ins' names and options, and where proxies are trained, that they go together.
+
+    Args:
+        given: base.yaml merged with the experiment's file.
+        where: the file(s), for messages.
+
+    Raises:
+        MgralError: one line with the key and the remedy.
+    """
+    if not isinstance(given, dict):
+        raise MgralError(f"{where}: must hold keys and values; see params/base.yaml")
+    params = Params.parse(given, f"{where}:")
+    chosen = [
+        ("formats", params.dataset.format, params.dataset.options, "dataset", "format"),
+        ("detectors", params.detector.name, params.detector.options, "detector", "name"),
+        ("semi", params.proxy.semi, params.proxy.options, "proxy", "semi"),
+    ]
+    for i, strategy in enumerate(params.strategies):
+        chosen.append(("strategies", strategy.plugin, strategy.options, f"strategies[{i}]", "plugin"))
+    parsed = {}
+    for kind, name, options, group, key in chosen:
+        try:
+            plugin = plugins.load(kind, name)
+        except MgralError as error:
+            raise MgralError(f"{where}: {group}.{key}: {error}") from None
+        parsed[group] = plugin, plugin.Options.parse(options, f"{where}: {group}.options")
+    detector, options = parsed["detector"]
+    says = detector.activation(options)
+    searched = any("agent" in plugins.load("strategies", s.plugin).NEEDS for s in params.strategies)
+    if says is not None and searched and "unlabelled" in params.proxy.kinds:
+        try:
+            check_semi(params.proxy.semi, says)
+        except MgralError as error:
+            raise MgralError(f"{where}: {error}") from None
+    if params.dataset.root is None and params.dataset.format != "synthetic":
+        raise MgralError(f"{where}: dataset.root: missing; give the folder of the data set")
+    return params
+
+
+def check_semi(name: str, activation: Activation) -> None:
+    """Refuse a semi-supervised term that is made for detectors of another activation. Raises MgralError."""
+    takes = plugins.load("semi", name).ACTIVATIONS
+    if activation not in takes:
+        others = [other for other in plugins.names("semi") if activation in plugins.load("semi", other).ACTIVATIONS]
+        raise MgralError(
+            f"proxy.semi: {name} is for detectors with {' or '.join(sorted(takes))}, not {activation}; "
+            f"choose another detector or term (for {activation}: {', '.join(others) or 'none'})"
+        )
+
+
+def sections(cls: type[S], given: Any, where: str) -> S:
+    """The groups that one step reads, from a file that holds these or the whole experiment.
+
+    Keys that belong to an experiment but not to the step are left out; keys that belong to neither are refused.
+
+    Args:
+        cls: the step's own schema; its fields are some of those of :class:`mgral.params.Params`, or of its groups.
+        given: what the file holds.
+        where: the file, for messages.
+
+    Raises:
+        MgralError: unknown key, missing key or unfit value.
+    """
+    if not isinstance(given, dict):
+        raise MgralError(f"{where}: must hold keys and values; see params/base.yaml")
+    return cls.parse(_needed(cls, Params, given), f"{where}:")
+
+
+def _needed(step: type[Settings], whole: type[Settings], given: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for key, value in given.items():
+        wanted, known = step.model_fields.get(key), whole.model_fields.get(key)
+        if wanted is None and known is not None:
+            continue
+        inner = wanted.annotation if wanted else None
+        outer = known.annotation if known else None
+        if isinstance(value, dict) and _is_group(inner) and _is_group(outer):
+            value = _needed(inner, outer, value)  # type: ignore[arg-type]
+        kept[key] = value
+    return kept
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Settings)
+
+
+def merge(base: Any, override: Any) -> Any:
+    """Groups are merged key by key, everything else is replaced: as Snakemake merges configuration files."""
+    if isinstance(base, dict) and isinstance(override, dict):
+        return {**base, **{key: merge(base.get(key), value) for key, value in override.items()}}
+    return override
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read one parameter file (YAML or JSON).
+
+    Raises:
+        MgralError: missing, or not valid YAML; names the line.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MgralError(f"{path}: no such file; give an existing parameter file") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise MgralError(f"{path}: not a text file; give a YAML parameter file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise MgralError(f"{path}: not valid YAML{at}; mend the syntax") from None
+
+
+def read(paths: list[str | Path]) -> Params:
+    """Read an experiment: the first file, overridden by each next one."""
+    merged: Any = {}
+    for path in paths:
+        merged = merge(merged, read_yaml(path) or {})
+    return check(merged, ", ".join(str(path) for path in paths))
