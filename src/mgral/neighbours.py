@@ -6,8 +6,7 @@ changes places. So whatever it ranks within a hair of the last one wanted is a c
 their differences, in double precision. Queries are put to it one by one: no answer depends on what else is asked, and
 the candidates of one query, seldom many more than are wanted and never more than all vectors, are all that is held.
 
-The hair is fifty times the worst rounding that was measured, which is no proof. Vectors longer than 1e19, whose squares
-single precision does not hold, FAISS cannot rank.
+The hair is fifty times the worst rounding that was measured, which is no proof.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ class Neighbours:
         """Index vectors; ``gpu``: rank them on the first GPU if FAISS can use one, to the same answers."""
         self.vectors = vectors
         self._centre = vectors.mean(axis=0, dtype=np.float64)  # far from the origin, products round differences away
-        self._index = flat_index(self._centred(vectors), gpu and len(vectors) <= MOST)
+        self._scale = float(np.abs(vectors - self._centre).max()) or 1.0  # else squares could overflow
+        self._index = flat_index(self._scaled(vectors), gpu and len(vectors) <= MOST)
 
     def search(self, queries: Floats, count: int) -> tuple[npt.NDArray[np.float64], Ints]:
         """The nearest vectors of each query, nearest first; of equally near ones the first in order.
@@ -47,15 +47,15 @@ class Neighbours:
         count = min(count, len(self.vectors))
         distances, rows = np.empty((len(queries), count)), np.empty((len(queries), count), np.int64)
         for k, query in enumerate(queries):
-            (squared,), (ranked,) = self._index.search(self._centred(query[None]), len(self.vectors))
+            (squared,), (ranked,) = self._index.search(self._scaled(query[None]), len(self.vectors))
             candidates = np.sort(ranked[squared <= squared[count - 1] + HAIR * squared[-1]])
             exact = np.linalg.norm(self.vectors[candidates] - query.astype(np.float64), axis=1)
             nearest = exact.argsort(kind="stable")[:count]
             distances[k], rows[k] = exact[nearest], candidates[nearest]
         return distances, rows
 
-    def _centred(self, vectors: Floats) -> Floats:
-        return (vectors - self._centre).astype(np.float32)
+    def _scaled(self, vectors: Floats) -> Floats:
+        return ((vectors - self._centre) / self._scale).astype(np.float32)
 
 
 def flat_index(vectors: Floats, gpu: bool = False) -> Any:

@@ -66,7 +66,7 @@ def test_of_many_equals_the_first_count() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3, 20, 99])
-@pytest.mark.parametrize("kind", ["spread", "far away", "whole numbers", "of all sizes"])
+@pytest.mark.parametrize("kind", ["spread", "far away", "whole numbers", "of all sizes", "huge"])
 def test_the_answer_is_that_of_a_plain_loop(kind: str, count: int) -> None:
     rng = np.random.default_rng(count)
     vectors = rng.normal(size=(70, 24))
@@ -75,6 +75,7 @@ def test_the_answer_is_that_of_a_plain_loop(kind: str, count: int) -> None:
         "far away": vectors + 1e5,
         "whole numbers": vectors > 1,  # many ties
         "of all sizes": vectors * 10.0 ** rng.uniform(-6, 6, (70, 1)),
+        "huge": vectors * 1e25,  # squares that single precision does not hold
     }[kind].astype(np.float32)
     queries = np.concatenate([vectors[::2], vectors[:9] + np.float32(0.01)])
     with np.errstate(all="raise", under="ignore"):
