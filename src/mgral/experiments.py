@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import yaml
 
@@ -94,12 +94,12 @@ def _needed(step: type[Settings], whole: type[Settings], given: dict[str, Any]) 
         inner = wanted.annotation if wanted else None
         outer = known.annotation if known else None
         if isinstance(value, dict) and _is_group(inner) and _is_group(outer):
-            value = _needed(inner, outer, value)  # type: ignore[arg-type]
+            value = _needed(inner, outer, value)
         kept[key] = value
     return kept
 
 
-def _is_group(annotation: Any) -> bool:
+def _is_group(annotation: Any) -> TypeGuard[type[Settings]]:
     return isinstance(annotation, type) and issubclass(annotation, Settings)
 
 
