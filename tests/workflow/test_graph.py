@@ -280,9 +280,9 @@ def test_an_edited_annotation_file_is_imported_again(project: Checkout):
     (project.root / "params/blood.yaml").write_text(
         "experiment: blood\nstrategies: [random]\ncycles: 1\ndataset: {format: voc, root: blood}\n"
     )
-    text = project.snakemake("--dry-run", params="params/blood.yaml")
-    inputs = next(line for line in text.split("rule import_data:")[1].splitlines() if "input:" in line)
-    assert inputs.split("input: ")[1] == "blood/Annotations/1.xml, blood/ImageSets/Main/train.txt"
+    text = project.snakemake("--detailed-summary", params="params/blood.yaml")
+    row = next(line.split("\t") for line in text.splitlines() if line.startswith("data/runs/blood/dataset/dataset.json"))
+    assert "blood/Annotations/1.xml,blood/ImageSets/Main/train.txt" in row
 
 
 @pytest.mark.slow

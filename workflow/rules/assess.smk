@@ -25,6 +25,8 @@ rule assess:
         own="",
         settings=settings("assess"),
         code=code_of_assessment,
+    message:
+        f"{WHOSE}: assess the pool"
     shell:
         f"{MGRAL} assess --params - --strategy {{wildcards.label}}"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"

@@ -74,6 +74,10 @@ CYCLE = f"{RUN}/{{strategy}}/seed-{{seed}}/cycle-{{cycle}}"
 OWN_CYCLE = CYCLE.replace("{strategy}", "{label}")
 JOB = "{strategy}-{seed}-{cycle}"  # names a job's log and its benchmark
 
+# Whose step it is, for the message of a rule
+WHO = "{wildcards.strategy}, seed {wildcards.seed}, cycle {wildcards.cycle}"
+WHOSE = WHO.replace("wildcards.strategy", "wildcards.label")
+
 SEEDS = EXPERIMENT.seeds
 CYCLES = range(EXPERIMENT.cycles)
 LAST = CYCLES[-1]
@@ -143,6 +147,11 @@ class Proxies:
         """The names that share a job, with the position of the first."""
         size = EXPERIMENT.proxy.per_job
         return [(k, self.names[k : k + size]) for k in range(0, len(self.names), size)]
+
+    def message(self, names):
+        """What a job says that trains those of ``names``."""
+        many = "1 proxy" if len(names) == 1 else f"{len(names)} proxies"
+        return f"{WHO}: train {many} ({self.kind}{', second round' if self.second else ''})"
 
 
 def proxies(experiment):

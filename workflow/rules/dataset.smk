@@ -15,6 +15,8 @@ if GENERATED:
         params:
             settings=settings("generate"),
             code=code("generate"),
+        message:
+            "draw the generated data set"
         shell:
             'mgral generate --params - --out "$(dirname {output.annotations})" <<< {params.settings:q} 2> {log}'
 
@@ -34,6 +36,8 @@ rule import_data:
     params:
         settings=settings("import"),
         code=code("import", FORMAT),
+    message:
+        "import the data set: check every image and box"
     shell:
         "mgral import --params - --out {output} <<< {params.settings:q} 2> {log}"
 
@@ -53,5 +57,7 @@ rule cache:
     params:
         settings=settings("cache"),
         code=code("cache"),
+    message:
+        "decode the images once"
     shell:
         "mgral cache --params - --dataset {input.dataset} --out {output} <<< {params.settings:q} 2> {log}"

@@ -22,6 +22,8 @@ rule embed:
     params:
         settings=settings("embed"),
         code=code("embed", DETECTOR),
+    message:
+        f"{WHO}: detect and embed, in the whole pool"
     shell:
         f"{MGRAL} embed --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"

@@ -17,6 +17,8 @@ rule forecast:
         snakemake=f"{sys.executable} -m snakemake",
         cores=lambda wildcards: workflow.cores or 1,
         settings=settings("forecast"),
+    message:
+        "probe what a step takes"
     shell:
         "folder=$(mktemp -d) && trap 'rm -r \"$folder\"' EXIT && cat > $folder/params.json <<< {params.settings:q} && "
         "{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile $folder/params.json -- all"

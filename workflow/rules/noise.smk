@@ -25,6 +25,8 @@ rule retrain:
     params:
         settings=settings("train"),
         code=code("train", DETECTOR),
+    message:
+        "train the last pool again, with other random numbers ({wildcards.repeat})"
     shell:
         f"{MGRAL} train --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
@@ -44,5 +46,7 @@ rule noise:
         "../envs/mgral.yaml"
     params:
         code=code("noise"),
+    message:
+        "what chance alone does to mAP"
     shell:
         "mgral noise --metrics {input} --out {output} 2> {log}"

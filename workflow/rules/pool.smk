@@ -23,6 +23,8 @@ rule pool:
     params:
         settings=settings("pool"),
         code=code("pool"),
+    message:
+        "seed {wildcards.seed}: draw the initial pool"
     shell:
         "mgral pool --params - --dataset {input} --seed {wildcards.seed} --out {output}"
         " <<< {params.settings:q} 2> {log}"
@@ -45,6 +47,8 @@ rule annotate:
         "../envs/mgral.yaml"
     params:
         code=code("annotate"),
+    message:
+        f"{WHO}: annotate the batch of the cycle before"
     shell:
         "mgral annotate --pool {input.pool} --selected {input.selected} --out {output} 2> {log}"
 
@@ -60,6 +64,8 @@ rule share_detector:
         f"{RUN}/benchmarks/share_detector/{{label}}-{{seed}}-0.tsv"
     conda:
         "../envs/mgral.yaml"
+    message:
+        "{wildcards.label}, seed {wildcards.seed}: take what all strategies share in cycle 0"
     shell:
         "from=({input:q}); to=({output:q}); "
         'for i in "${{!to[@]}}"; do cp "${{from[i]}}" "${{to[i]}}.part" && mv "${{to[i]}}.part" "${{to[i]}}"'

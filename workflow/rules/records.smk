@@ -19,6 +19,8 @@ rule draw:
         how="--kind unlabelled",
         settings=settings("draw"),
         code=code("draw"),
+    message:
+        f"{WHO}: draw batches for the proxies"
     shell:
         "mgral draw --params - --dataset {input.dataset} --pool {input.pool}"
         " --embeddings {input.embeddings} --detections {input.detections} {params.how}"
@@ -47,6 +49,8 @@ rule activations:
         kind="unlabelled",
         settings=settings("activations"),
         code=code("activations", DETECTOR),
+    message:
+        f"{WHO}: compute the maps of the frozen trunk"
     shell:
         f"{MGRAL} activations --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
@@ -84,6 +88,8 @@ for some in PROXIES:
                 kind=some.kind,
                 settings=settings("proxy"),
                 code=code("proxy", DETECTOR, SEMI),
+            message:
+                some.message(names)
             shell:
                 f"{MGRAL} proxy --params -"
                 " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
@@ -115,6 +121,8 @@ rule table:
     params:
         settings=settings("table"),
         code=code("table"),
+    message:
+        f"{WHO}: index the records and audit the table"
     shell:
         "mgral table --params - --embeddings {input.embeddings} --detections {input.detections}"
         " --records {input.records}"

@@ -16,6 +16,8 @@ rule holdout:
     params:
         settings=settings("holdout"),
         code=code("holdout"),
+    message:
+        f"{WHO}: hold labelled images out, for replay"
     shell:
         "mgral holdout --params - --dataset {input.dataset} --pool {input.pool}"
         " --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"
@@ -35,6 +37,8 @@ use rule train as train_replay with:
         f"{RUN}/logs/train_replay/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/train_replay/{JOB}.tsv"
+    message:
+        f"{WHO}: train the detector that has not seen what is held out"
 
 
 use rule activations as activations_replay with:
@@ -53,6 +57,8 @@ use rule activations as activations_replay with:
         kind="replay",
         settings=settings("activations"),
         code=code("activations", DETECTOR),
+    message:
+        f"{WHO}: compute the maps of the frozen trunk, for replay"
 
 
 use rule draw as draw_replay with:
@@ -71,3 +77,5 @@ use rule draw as draw_replay with:
         how="--kind replay",
         settings=settings("draw"),
         code=code("draw"),
+    message:
+        f"{WHO}: draw batches for the replay proxies"

@@ -28,6 +28,8 @@ rule curve:
     params:
         settings=settings("curve"),
         code=code("curve"),
+    message:
+        "the curves, as a table"
     shell:
         'mgral curve --params - --run "$(dirname {output.curve})" --out {output.curve} --summary {output.summary}'
         " <<< {params.settings:q} 2> {log}"
@@ -50,6 +52,8 @@ rule comparison:
         noise=lambda wildcards, input: ["--noise", input.noise] if input.noise else [],
         settings=settings("compare"),
         code=code("compare"),
+    message:
+        "hold the strategies against each other"
     shell:
         "mgral compare --params - --curve {input.curve} {params.noise} --baselines {params.baselines} --out {output}"
         " <<< {params.settings:q} 2> {log}"
@@ -91,6 +95,8 @@ rule report:
     params:
         settings=settings("report"),
         code=code("report"),
+    message:
+        "draw the figures and write the report"
     shell:
         'mgral report --params - --run "$(dirname {output.page})" --out {output.page} --figures {output.figures}'
         " <<< {params.settings:q} 2> {log}"

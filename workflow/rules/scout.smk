@@ -17,6 +17,8 @@ use rule table as table_scout with:
         f"{RUN}/logs/table_scout/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/table_scout/{JOB}.tsv"
+    message:
+        f"{WHO}: index the records of the first round"
 
 
 use rule search as search_scout with:
@@ -42,6 +44,8 @@ use rule search as search_scout with:
         how="--no-fallback",
         settings=settings("search"),
         code=code("search", DETECTOR, SEMI),
+    message:
+        f"{WHO}: train the scout"
 
 
 use rule draw as draw_scout with:
@@ -62,6 +66,8 @@ use rule draw as draw_scout with:
         how=f"--kind unlabelled --agent {CYCLE}/scout/agent.safetensors --first {CYCLE}/batches.json",
         settings=settings("draw"),
         code=code("draw"),
+    message:
+        f"{WHO}: draw the second round of batches, by the scout"
 
 
 use rule draw as draw_scout_replay with:
@@ -82,3 +88,5 @@ use rule draw as draw_scout_replay with:
         how=f"--kind replay --agent {CYCLE}/scout/agent.safetensors --first {CYCLE}/replay/batches.json",
         settings=settings("draw"),
         code=code("draw"),
+    message:
+        f"{WHO}: draw the second round of replay batches, by the scout"

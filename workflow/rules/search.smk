@@ -29,6 +29,8 @@ rule search:
         how="",
         settings=settings("search"),
         code=code("search", DETECTOR, SEMI),
+    message:
+        f"{WHO}: train the agent"
     shell:
         f"{MGRAL} search --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"

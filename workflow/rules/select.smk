@@ -19,6 +19,8 @@ rule select:
         evidence=evidence_options,
         settings=settings("select"),
         code=code_of_strategy,
+    message:
+        f"{WHOSE}: choose the batch"
     shell:
         "mgral select --params - --strategy {wildcards.label} --dataset {input.dataset} --pool {input.pool}"
         " {params.evidence} --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"

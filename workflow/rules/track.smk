@@ -24,5 +24,7 @@ rule track:
         metrics=METRICS,
         searched=searched_folders(),
         figures=["per_class", "timings"],
+    message:
+        "dvc.yaml for this experiment"
     template_engine:
         "jinja2"

@@ -22,6 +22,8 @@ rule train:
     params:
         settings=settings("train"),
         code=code("train", DETECTOR),
+    message:
+        f"{WHO}: train the detector"
     shell:
         f"{MGRAL} train --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
