@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,8 +18,7 @@ from mgral.detectors import Detector
 from mgral.errors import MgralError
 from mgral.files import whole
 from mgral.images import Cache
-
-Halves = npt.NDArray[np.float16]
+from mgral.types import Halfs
 
 
 class Activations:
@@ -29,7 +27,7 @@ class Activations:
     The values are kept as float16, whose rounding (a relative 5e-4) is finer than that of bfloat16.
     """
 
-    def __init__(self, detector: Detector, ids: Sequence[int], array: Halves) -> None:
+    def __init__(self, detector: Detector, ids: Sequence[int], array: Halfs) -> None:
         """Wrap an array that :func:`make` or :func:`read` made.
 
         Args:
@@ -82,7 +80,7 @@ def read(detector: Detector, ids: Sequence[int], path: str | Path) -> Activation
     """Open what :func:`write` wrote of the same images, as a memory map.
 
     Raises:
-        MgralError: missing, damaged, or of other images or another detector.
+        MgralError: missing, damaged, or of another number of images or another detector.
     """
     remedy = "make it anew with `mgral activations`"
     try:
@@ -102,7 +100,7 @@ def _length(detector: Detector) -> int:
 
 
 @torch.inference_mode()
-def _blocks(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> Iterator[Halves]:
+def _blocks(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> Iterator[Halfs]:
     """Rows of the array, [b, 2, F] for the images of a forward pass, in the order of ``ids``."""
     detector.to(machine.device).eval()
     for chosen in in_batches(ids):

@@ -11,7 +11,7 @@ import numpy as np
 
 from mgral.errors import MgralError
 from mgral.files import whole
-from mgral.types import Activation, Assessment, Detections, Embeddings
+from mgral.types import Activation, Assessment, Detections, Embeddings, Ints
 
 
 def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
@@ -22,6 +22,10 @@ def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
 def read_embeddings(path: str | Path) -> Embeddings:
     """Read ``embeddings.npz``. Raises MgralError if it is missing or no such archive."""
     data = _read(path, "ids", "vectors")
+    remedy = "make it anew with `mgral embed`"
+    _check_ids(data["ids"], str(path), remedy)
+    if data["vectors"].ndim != 2 or len(data["vectors"]) != len(data["ids"]):
+        raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
     return Embeddings(data["ids"], data["vectors"])
 
 
@@ -58,6 +62,11 @@ def write_detections(detections: Mapping[int, Detections], activation: Activatio
 def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation]:
     """Read ``detections.npz``. Raises MgralError if it is missing or no such archive."""
     data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs", "features")
+    remedy = "make it anew with `mgral embed`"
+    _check_ids(data["ids"], str(path), remedy)
+    lengths = {len(data[name]) for name in ("xyxy", "scores", "labels", "probs", "features")}
+    if len(data["offsets"]) != len(data["ids"]) + 1 or lengths != {int(data["offsets"][-1])}:
+        raise MgralError(f"{path}: its arrays do not belong together; {remedy}")
     spans = zip(data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True)
     names = ["xyxy", "scores", "labels", "probs", *(["features"] if data["features"].shape[1] else [])]
     detections = {i: Detections(**{name: data[name][a:z] for name in names}) for i, a, z in spans}
@@ -84,14 +93,18 @@ def read_assessment(path: str | Path) -> Assessment:
 
 def _check_assessment(assessment: Assessment, path: str, remedy: str) -> None:
     ids = assessment.ids
-    if ids.dtype != np.int64 or ids.ndim != 1 or (np.diff(ids) <= 0).any():
-        raise MgralError(f"{path}: its ids are not whole numbers in ascending order; {remedy}")
+    _check_ids(ids, path, remedy)
     for name, term in assessment.terms.items():
         if term.dtype != np.float64 or term.shape[:1] != ids.shape:
             raise MgralError(f"{path}: array '{name}' has no row of numbers for each of {len(ids)} images; {remedy}")
         unfit = np.argwhere(~np.isfinite(term))
         if len(unfit):
             raise MgralError(f"{path}: '{name}' of image {ids[unfit[0, 0]]} is not finite; {remedy}")
+
+
+def _check_ids(ids: Ints, path: str, remedy: str) -> None:
+    if ids.dtype != np.int64 or ids.ndim != 1 or (np.diff(ids) <= 0).any():
+        raise MgralError(f"{path}: its ids are not whole numbers in ascending order; {remedy}")
 
 
 def _write(path: str | Path, arrays: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mgral import boxes
 from mgral.errors import MgralError
-from mgral.types import Bools, Dataset, Detections, Ints
+from mgral.types import Bools, Dataset, Detections, Doubles, Ints
 
 Library = Literal["faster_coco_eval", "pycocotools"]
 
@@ -189,7 +189,7 @@ def _objects_per_class(dataset: Dataset, ids: list[int]) -> Ints:
     return np.bincount(np.concatenate([np.zeros(0, np.int64), *labels]), minlength=len(dataset.classes))
 
 
-def _by_name(dataset: Dataset, by_class: npt.NDArray[np.float64], present: Bools) -> dict[str, float | None]:
+def _by_name(dataset: Dataset, by_class: Doubles, present: Bools) -> dict[str, float | None]:
     rows = zip(dataset.classes, by_class, present, strict=True)
     return {name: float(value) if here else None for name, value, here in rows}
 
@@ -265,7 +265,7 @@ def _first_on_object(targets: Ints) -> Bools:
     return right & (targets >= 0)
 
 
-def _envelope(right: Bools) -> npt.NDArray[np.float64]:
+def _envelope(right: Bools) -> Doubles:
     """[n] the highest precision after each detection, best first, or any later one."""
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     return np.maximum.accumulate(precision[::-1])[::-1]

@@ -122,7 +122,7 @@ def read_yaml(path: str | Path) -> Any:
         raise MgralError(f"{path}: no such file; give an existing parameter file") from None
     except (UnicodeDecodeError, IsADirectoryError):
         raise MgralError(f"{path}: not a text file; give a YAML parameter file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date that does not exist
         mark = getattr(error, "problem_mark", None)
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise MgralError(f"{path}: not valid YAML{at}; mend the syntax") from None

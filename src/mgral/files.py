@@ -63,6 +63,27 @@ def write_checkpoint(path: str | os.PathLike[str], state: Any) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
+def read_checkpoint(path: str | os.PathLike[str] | None) -> dict[str, Any] | None:
+    """Read what :func:`write_checkpoint` left, on the processor and without running code; None if there is none.
+
+    Raises:
+        MgralError: the file is damaged.
+    """
+    import pickle
+
+    import torch
+
+    if path is None or not Path(path).exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+        state = None
+    if not isinstance(state, dict):
+        raise MgralError(f"{path}: damaged checkpoint; remove it and the step starts over")
+    return state
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write ``value`` as indented JSON with a final newline; NaN is refused, since JSON has none."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)

@@ -18,6 +18,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -25,18 +26,16 @@ import numpy.typing as npt
 
 from mgral import seeds
 from mgral.errors import MgralError, nearest
+from mgral.files import read_json
 from mgral.strategies import Evidence, entropy
-from mgral.types import Activation, Detections, Floats, Ints
+from mgral.types import Activation, Detections, Doubles, Floats, Ints
 
-STRENGTH = (
-    1.0,
-    4.0,
-)  # of the bias by entropy: log-weights rise by this per standard deviation of the entropy's rank
+# Of the bias by entropy, drawn between these: log-weights rise by it per standard deviation of the entropy's rank
+STRENGTH = (1.0, 4.0)
 FOCUS = 0.8  # share of a cluster batch that comes from few clusters
 MOST_CLUSTERS = 64
 TRIES = 20  # draws before a batch that repeats another is replaced
 
-Doubles = npt.NDArray[np.float64]
 Draw = Callable[[int, np.random.Generator], Ints]
 """(number of the batch among its kind, randomness) → positions in the ascending list of unlabelled ids."""
 
@@ -46,6 +45,20 @@ class Batch(TypedDict):
 
     generator: str
     ids: list[int]
+
+
+def read(path: str | Path) -> list[Batch]:
+    """Read batches.json. Raises MgralError if it is missing or holds anything but batches."""
+    entries = read_json(path)
+    remedy = "make it anew with `mgral draw`"
+    if not isinstance(entries, list):
+        raise MgralError(f"{path}: not a list of batches; {remedy}")
+    for k, entry in enumerate(entries):
+        ids = entry.get("ids") if isinstance(entry, dict) else None
+        numbers = isinstance(ids, list) and all(type(i) is int for i in ids)
+        if not numbers or not ids or len(set(ids)) < len(ids) or not isinstance(entry.get("generator"), str):
+            raise MgralError(f"{path}: entry {k} is no batch (generator, and ids that differ); {remedy}")
+    return entries
 
 
 def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence, seed: int) -> list[Batch]:
@@ -87,11 +100,14 @@ def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence
     return batches
 
 
-def draw_by_agent(count: int, batch: int, evidence: Evidence, seed: int, others: Iterable[Batch] = ()) -> list[Batch]:
-    """Draw batches of unlabelled images by an agent's scores (Plackett–Luce).
+def draw_by_agent(
+    count: int, batch: int, temperature: float, evidence: Evidence, seed: int, others: Iterable[Batch] = ()
+) -> list[Batch]:
+    """Draw batches of unlabelled images by an agent's scores (Plackett–Luce), as its own search drew them.
 
     Args:
         count, batch, seed: as in :func:`draw`.
+        temperature: of that search (search.temperature).
         evidence: the pool, its embeddings and the agent.
         others: batches of the first round, which are not drawn again.
 
@@ -109,7 +125,7 @@ def draw_by_agent(count: int, batch: int, evidence: Evidence, seed: int, others:
     with torch.no_grad():
         by_id = dict(zip(scanned, policy(features).double().tolist(), strict=True))
     ids = sorted(by_id)
-    scores = np.array([by_id[i] for i in ids])
+    scores = np.array([by_id[i] for i in ids]) / temperature
     size = min(batch, len(ids))
     seen = {tuple(other["ids"]) for other in others}
     batches: list[Batch] = []

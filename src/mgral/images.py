@@ -54,7 +54,7 @@ class Cache:
         """Open a cache.
 
         Raises:
-            MgralError: missing, damaged, or of another data set.
+            MgralError: missing, damaged, or of another number of images.
         """
         try:
             self._array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -62,7 +62,9 @@ class Cache:
             raise MgralError(f"{path}: no such file; make it with `mgral cache`") from None
         except (ValueError, OSError, EOFError):
             raise MgralError(f"{path}: not a NumPy array; make it anew with `mgral cache`") from None
-        if self._array.ndim != 4 or len(self._array) != len(dataset.images):
+        if not isinstance(self._array, np.ndarray) or self._array.dtype != np.uint8 or self._array.ndim != 4:
+            raise MgralError(f"{path}: not a cache of images; make it anew with `mgral cache`")
+        if len(self._array) != len(dataset.images):
             raise MgralError(
                 f"{path}: holds {len(self._array)} images, the data set {len(dataset.images)}; "
                 "make it anew with `mgral cache`"

@@ -30,8 +30,8 @@ from mgral.files import whole, write_bytes
 from mgral.neighbours import flat_index
 from mgral.params import Table
 from mgral.representations import REPRESENTATIONS, Batches, check_batch, describer
-from mgral.surrogates import EXACT, SURROGATES, Doubles, Nearest, Price, Surrogate
-from mgral.types import Embeddings, Floats, Record
+from mgral.surrogates import EXACT, SURROGATES, Nearest, Price, Surrogate
+from mgral.types import Doubles, Embeddings, Floats, Record
 
 
 class LookupTable:

@@ -14,9 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mgral.types import Floats, Ints
+from mgral.types import Doubles, Floats, Ints
 
 HAIR = 1e-3  # of the farthest squared distance; by products FAISS was off by 2e-5 of it in 117,000 dimensions
 MOST = 2048  # vectors that FAISS can rank on a GPU; more are left to the processor
@@ -33,7 +32,7 @@ class Neighbours:
         self._scale = float(np.abs(vectors - self._centre).max()) or 1.0  # else squares could overflow
         self._index = flat_index(self._scaled(vectors), gpu and len(vectors) <= MOST)
 
-    def search(self, queries: Floats, count: int) -> tuple[npt.NDArray[np.float64], Ints]:
+    def search(self, queries: Floats, count: int) -> tuple[Doubles, Ints]:
         """The nearest vectors of each query, nearest first; of equally near ones the first in order.
 
         Args:

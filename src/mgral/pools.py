@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from mgral import seeds, stratified
 from mgral.errors import MgralError
 from mgral.files import read_json, write_json
+from mgral.types import Dataset
 
 
 @dataclass(frozen=True)
@@ -31,20 +33,28 @@ class Pool:
         return sorted(self.labelled)
 
 
-def initial(ids: Iterable[int], size: int, seed: int) -> Pool:
+def initial(annotated: Iterable[int], size: int, seed: int, others: Iterable[int] = ()) -> Pool:
     """Draw the pool of cycle 0: ``size`` images uniformly, without replacement.
 
+    Args:
+        annotated: ids of the images that the oracle has annotated; the draw is among these.
+        size: images wanted (budget.initial).
+        seed: of the experiment.
+        others: ids of images that nobody has annotated yet; they wait in the pool.
+
     Raises:
-        MgralError: fewer images than ``size``.
+        MgralError: fewer annotated images than ``size``.
     """
-    everything = sorted(ids)
-    if size > len(everything):
+    candidates = sorted(annotated)
+    if size > len(candidates):
         raise MgralError(
-            f"pool exhausted: {len(everything)} images in the train split, budget.initial asks for {size}; lower it"
+            f"pool exhausted: {len(candidates)} annotated images in the train split, budget.initial asks for {size}; "
+            "lower it or annotate more"
         )
-    drawn = seeds.generator(seed, "initial pool").choice(everything, size=size, replace=False)
+    drawn = seeds.generator(seed, "initial pool").choice(candidates, size=size, replace=False)
     chosen = {int(i) for i in drawn}
-    return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(i for i in everything if i not in chosen))
+    unlabelled = sorted({*candidates, *others} - chosen)
+    return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(unlabelled))
 
 
 def annotate(pool: Pool, ids: Iterable[int]) -> Pool:
@@ -102,19 +112,28 @@ def write(pool: Pool, path: str | Path) -> None:
     write_json(path, {"cycle": pool.cycle, "labelled": labelled, "unlabelled": list(pool.unlabelled)})
 
 
-def read(path: str | Path) -> Pool:
+def read(path: str | Path, dataset: Dataset | None = None) -> Pool:
     """Read ``pool.json``.
 
+    Args:
+        path: of the file.
+        dataset: that the pool must be of; None: it is not checked.
+
     Raises:
-        MgralError: not a pool, or an id both labelled and unlabelled.
+        MgralError: not a pool, an id that stands twice, or an image that the data set lacks or has no annotation of.
     """
     data = read_json(path)
     try:
-        labelled = {int(entry["id"]): int(entry["cycle"]) for entry in data["labelled"]}
-        pool = Pool(int(data["cycle"]), labelled, tuple(sorted(int(i) for i in data["unlabelled"])))
+        labelled = [(int(entry["id"]), int(entry["cycle"])) for entry in data["labelled"]]
+        unlabelled = sorted(int(i) for i in data["unlabelled"])
+        pool = Pool(int(data["cycle"]), dict(labelled), tuple(unlabelled))
     except (KeyError, TypeError, ValueError):
         raise MgralError(f"{path}: not a pool (cycle, labelled, unlabelled); make it with `mgral pool`") from None
-    both = sorted(set(pool.labelled) & set(pool.unlabelled))
-    if both:
-        raise MgralError(f"{path}: image {both[0]} is both labelled and unlabelled; remove it from one list")
+    for i, times in Counter([*(i for i, _ in labelled), *unlabelled]).items():
+        if times > 1:
+            raise MgralError(f"{path}: image {i} stands {times} times; leave it in one place")
+        if dataset is not None and i not in dataset.images:
+            raise MgralError(f"{path}: image {i} is not in the data set; draw the pool anew with `mgral pool`")
+        if dataset is not None and i in pool.labelled and i not in dataset.boxes:
+            raise MgralError(f"{path}: image {i} is labelled, but not annotated in the data set; import it with labels")
     return pool

@@ -22,9 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.errors import MgralError, nearest
-from mgral.types import Activation, Detections, Embeddings, Floats, Ints
+from mgral.types import Activation, Detections, Doubles, Embeddings, Floats, Ints
 
-Doubles = npt.NDArray[np.float64]
 Batches = Sequence[Sequence[int]]
 Describe = Callable[[Batches], Floats]
 """Image ids of each batch, in any order → vectors [batches, d]."""

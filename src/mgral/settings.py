@@ -12,7 +12,7 @@ from mgral.errors import MgralError, nearest
 class Settings(BaseModel):
     """Parameters of one step or plug-in. Unknown keys are refused; instances do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, given: Any, where: str) -> Self:

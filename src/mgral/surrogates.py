@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mgral.neighbours import Neighbours
 from mgral.params import Table
-from mgral.types import Bools, Floats, Ints
-
-Doubles = npt.NDArray[np.float64]
+from mgral.types import Bools, Doubles, Floats, Ints
 
 EXACT = 1e-6
 """Distance up to which a batch counts as a record's own. The same batch gives the same vector to the last bit and, as

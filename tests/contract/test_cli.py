@@ -45,6 +45,7 @@ def test_list_can_print_the_options(capsys):
 
 SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "budget": 1}
 INPUTS = ["--dataset", "d", "--images", "i", "--pool", "pool.json", "--detector", "w", "--batches", "b"]
+ANNOTATE = ["annotate", "--dataset", "d.json", "--out", "o"]
 PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
 
 
@@ -61,9 +62,15 @@ PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
         (["cache", "--params", "list.yaml", "--dataset", "d", "--out", "o"], "list.yaml: must hold keys and values"),
         (["cache", "--params", "typo.yaml", "--dataset", "d", "--out", "o"], "did you mean 'image_size'?"),
         (["cache", "--params", "p.yaml", "--dataset", "none.json", "--out", "o"], "none.json: no such file"),
-        (["annotate", "--pool", "pool.json", "--selected", "again.json", "--out", "o"], "image 1 is labelled already"),
-        (["annotate", "--pool", "pool.json", "--selected", "pool.json", "--out", "o"], "not a selection"),
-        (["annotate", "--pool", "again.json", "--selected", "again.json", "--out", "o"], "not a pool"),
+        ([*ANNOTATE, "--pool", "pool.json", "--selected", "again.json"], "image 1 is labelled already"),
+        ([*ANNOTATE, "--pool", "pool.json", "--selected", "pool.json"], "not a selection"),
+        ([*ANNOTATE, "--pool", "again.json", "--selected", "again.json"], "not a pool"),
+        (
+            [*ANNOTATE, "--pool", "pool.json", "--selected", "new.json"],
+            "new.json: 1 of 1 images are not annotated in the data set, 3.jpg first; annotate them",
+        ),
+        ([*ANNOTATE, "--pool", "other.json", "--selected", "new.json"], "other.json: image 9 is not in the data set"),
+        (["cache", "--params", "date.yaml", "--dataset", "d", "--out", "o"], "date.yaml: not valid YAML"),
         (
             ["holdout", "--params", "p.yaml", "--dataset", "d", "--pool", "pool.json", "--seed", "0", "--out", "o"],
             "proxy",
@@ -87,10 +94,16 @@ def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch
     (tmp_path / "tabs.yaml").write_text("a: 1\n\tb: 2\n")
     (tmp_path / "list.yaml").write_text("[1, 2]\n")
     (tmp_path / "typo.yaml").write_text("image_sise: 64\n")
+    (tmp_path / "date.yaml").write_text("experiment: 2001-99-99\n")
+    listed = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2, 3)}
+    datasets.write(Dataset(("ant",), listed, dict.fromkeys((1, 2), Boxes.empty()), tmp_path), {}, "d.json")
     (tmp_path / "pool.json").write_text(
         json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
     )
-    (tmp_path / "again.json").write_text(json.dumps({**SELECTED, "picks": [{"id": 1, "score": 1.0, "reason": {}}]}))
+    (tmp_path / "other.json").write_text(json.dumps({"cycle": 0, "labelled": [], "unlabelled": [3, 9]}))
+    for name, i in (("again", 1), ("new", 3)):
+        picks = [{"id": i, "score": 1.0, "reason": {}}]
+        (tmp_path / f"{name}.json").write_text(json.dumps({**SELECTED, "picks": picks}))
     (tmp_path / "damaged/benchmarks/train").mkdir(parents=True)
     for name in ("summary.json", "search.csv", "benchmarks/train/a.tsv"):
         (tmp_path / "damaged" / name).write_text("[1]\n")
@@ -116,12 +129,13 @@ def test_show_reads_what_steps_made(tmp_path, capsys):
     (tmp_path / "pool.json").write_text(
         json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
     )
-    scores = {"mAP": 0.25, "AP50": 0.5, "per_class": {"cat": 0.25}}
+    scores = {"mAP": 0.25, "AP50": 0.5, "AP50_11point": 0.54, "AP50_area": 0.51, "per_class": {"cat": 0.25}}
     (tmp_path / "own.json").write_text(json.dumps({"images": 1, "boxes": 2, "val": scores, "test": scores}))
     assert cli.main(["show", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "cycle 0: 1 labelled, 2 unlabelled images" in text
     assert "own.json:\n  trained on 1 images with 2 boxes" in text
+    assert "AP50 as VOC has it: 0.5400 (11 points), 0.5100 (area)" in text
     assert "1. c.jpg  score 2.5  entropy 2.5, detections 4" in text
 
 

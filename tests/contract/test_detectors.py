@@ -155,10 +155,8 @@ def test_mirrored_priors_undo_each_other_and_keep_size(built):
     torch.testing.assert_close(here[:, 1], there[:, 1])
 
 
-def test_weights_depend_on_the_seed_alone(built, tmp_path):
-    detector, _, _ = built
-    name = type(detector).__module__.rpartition(".")[2]
-    name = name if name in NAMES else "tiny_ssd"
+def test_weights_depend_on_the_seed_alone(built, request, tmp_path):
+    name = request.node.callspec.params["built"]
     size = SIZES.get(name, 128)
     state = torch.random.get_rng_state()
     first, second, other = (detectors.build(name, CLASSES, size, {}, seed) for seed in (5, 5, 6))
@@ -191,6 +189,13 @@ def test_weights_that_run_code_are_refused(tmp_path):
     torch.save({"x": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(MgralError, match=r"evil\.pth: holds code"):
         detectors.read_weights(tmp_path / "evil.pth")
+
+
+@pytest.mark.parametrize("state", [torch.zeros(3), [torch.zeros(3)], {"model": {"weight": torch.zeros(3)}}])
+def test_weights_that_have_no_names_are_refused(tmp_path, state):
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(MgralError, match=r"w\.pth: holds no tensors by name; give the model's state dictionary"):
+        detectors.read_weights(tmp_path / "w.pth")
 
 
 def test_retinanet_refuses_images_too_small_for_its_levels() -> None:

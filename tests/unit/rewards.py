@@ -17,8 +17,6 @@ Batch = Sequence[int]
 class Known:
     """Prices batches by a formula, in place of records."""
 
-    records: Sequence[Record] = ()
-
     def __init__(self, worth: Callable[[Batch], float]) -> None:
         self.worth = worth
 

@@ -113,7 +113,7 @@ def test_a_term_runs_through_the_frozen_trunk(cache, machine):
     assert all(torch.equal(a, b) for a, b in zip(before, detector.trunk.state_dict().values(), strict=True))
 
 
-def test_activations_of_other_images_are_refused(cache, machine, tmp_path):
+def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp_path):
     path = tmp_path / "activations.npy"
     activations.write(frozen(), cache, [1, 2], machine, path)
     with pytest.raises(MgralError, match=r"float16 \[2, 2, \d+\], not float16 \[3, 2, \d+\]; make it anew"):

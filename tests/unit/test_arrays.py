@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgral.arrays import read_assessment, read_detections, write_assessment, write_detections
+from mgral.arrays import (
+    read_assessment,
+    read_detections,
+    read_embeddings,
+    write_assessment,
+    write_detections,
+    write_embeddings,
+)
 from mgral.errors import MgralError
-from mgral.types import Assessment, Detections
+from mgral.types import Assessment, Detections, Embeddings
 
 
 def detections(count: int, features: bool) -> Detections:
@@ -51,6 +58,31 @@ def test_a_file_of_before_there_were_features_is_to_be_made_anew(tmp_path: Path)
     np.savez(path, **old)
     with pytest.raises(MgralError, match="has no array 'features'; make it anew with `mgral embed`"):
         read_detections(path)
+
+
+def test_embeddings_come_back_and_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "embeddings.npz"
+    vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
+    write_embeddings(Embeddings(IDS, vectors), path)
+    np.testing.assert_array_equal(read_embeddings(path).rows([8, 3]), [[4, 5], [0, 1]])
+    for ids, rows, says in (
+        (IDS[::-1], vectors, "not whole numbers in ascending"),
+        (IDS, vectors[:2], "no vector for"),
+    ):
+        write_embeddings(Embeddings(ids, rows), path)
+        with pytest.raises(MgralError, match=rf"embeddings\.npz: .*{says}.*; make it anew with `mgral embed`"):
+            read_embeddings(path)
+
+
+def test_detections_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "detections.npz"
+    write_detections({1: detections(2, True), 4: detections(3, True)}, "softmax", path)
+    with np.load(path) as archive:
+        whole = dict(archive)
+    for name, fewer in (("offsets", whole["offsets"][:-1]), ("scores", whole["scores"][:-1])):
+        np.savez(path, **{**whole, name: fewer})
+        with pytest.raises(MgralError, match="its arrays do not belong together; make it anew with `mgral embed`"):
+            read_detections(path)
 
 
 IDS = np.array([3, 5, 8])

@@ -106,6 +106,11 @@ def cut(name: str) -> Change:
     return change
 
 
+def deep(name: str) -> Change:
+    """A picture of 16 bits, whatever its name says."""
+    return lambda root: Image.new("I;16", (40, 30), 4000).save(root / name, format="PNG")
+
+
 def link(name: str, target: str) -> Change:
     def change(root: Path) -> None:
         outside = root.parent / target
@@ -137,6 +142,7 @@ IMAGE = {"id": 4, "file_name": "a.jpg"}
 DROPPABLE = [
     ("coco", remove("images/a.jpg"), JSON, "image 1", "'a.jpg': image file is missing (with its 1 objects)", 1),
     ("coco", cut("images/a.jpg"), JSON, "image 1", "truncated", 1),
+    ("coco", deep("images/a.jpg"), JSON, "image 1", "more than 8 bits a channel; convert it to 8", 1),
     ("coco", write("images/a.jpg", "no image"), JSON, "image 1", "not an image file", 1),
     ("coco", write("images/a.jpg", ""), JSON, "image 1", "not an image file", 1),
     ("coco", put("annotations", 0, "bbox", [30, 2, 12, 9]), JSON, "annotation 1", "(40 x 30) by 2 px", 1),

@@ -115,6 +115,8 @@ def test_many_repeats_of_few_scenes_still_add_up(tmp_path: Path) -> None:
     frames = synthetic._frames(synthetic.Options(train=20, val=0, test=0, duplicates=0.95))
     # 19 repeats of a single scene
     assert [frame.number for frame in frames] == list(range(20))
+    # of two images 0.8 would be both
+    assert len(synthetic._frames(synthetic.Options(train=2, val=0, test=0, duplicates=0.8))) == 2
 
 
 def test_shares_beyond_one_are_refused() -> None:

@@ -109,9 +109,13 @@ def test_what_is_written_of_a_detector(tmp_path: Path) -> None:
     assert {key: written[key] for key in ("cycle", "images", "boxes", "classes")} == {
         "cycle": 3, "images": 1, "boxes": 3, "classes": {"cat": 1, "dog": 2}
     }  # fmt: skip
-    assert written["val"] == {"mAP": 1.0, "AP50": 1.0, "per_class": {"cat": 1.0, "dog": None}}
+    assert written["val"] == {
+        "mAP": 1.0, "AP50": 1.0, "AP50_11point": 1.0, "AP50_area": 1.0, "per_class": {"cat": 1.0, "dog": None}
+    }  # fmt: skip
     # of two cats one: precision 1 at the recalls 0, 0.01 … 0.5, which are 51 of 101
     assert written["test"]["mAP"] == pytest.approx(51 / 101)
+    assert written["test"]["AP50_11point"] == pytest.approx(6 / 11)
+    assert written["test"]["AP50_area"] == pytest.approx(1 / 2)
 
 
 def test_a_second_detection_of_an_object_is_wrong() -> None:

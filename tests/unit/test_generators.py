@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mgral import generators
 from mgral.agent.policy import Policy, sequence
 from mgral.errors import MgralError
+from mgral.files import write_json
 from mgral.generators import allot, draw, draw_by_agent
 from mgral.pools import Pool
 from mgral.strategies import Evidence
@@ -218,15 +219,33 @@ def test_an_agent_draws_by_its_scores(tmp_path: Path) -> None:
     scanned, features = sequence(evidence.pool.unlabelled, evidence.embeddings, policy)
     order = np.argsort(-policy(features).detach().numpy())
     wanted = {scanned[k] for k in order[:20]}
-    batches = draw_by_agent(10, 10, evidence, seed=0)
+    batches = draw_by_agent(10, 10, 1.0, evidence, seed=0)
     assert {batch["generator"] for batch in batches} == {"agent"}
     assert all(batch["ids"] == sorted(set(batch["ids"])) and len(batch["ids"]) == 10 for batch in batches)
     # of 10 images 2.5 by chance alone
     assert np.mean([len(wanted & set(batch["ids"])) for batch in batches]) > 5
     backwards = replace(evidence, pool=replace(evidence.pool, unlabelled=evidence.pool.unlabelled[::-1]))
-    assert draw_by_agent(10, 10, backwards, seed=0) == batches
-    assert draw_by_agent(10, 10, evidence, seed=1) != batches
-    again = draw_by_agent(10, 10, evidence, seed=0, others=batches)
+    assert draw_by_agent(10, 10, 1.0, backwards, seed=0) == batches
+    assert draw_by_agent(10, 10, 1.0, evidence, seed=1) != batches
+    mild = draw_by_agent(10, 10, 1e6, evidence, seed=0)  # by chance alone, whatever the scores
+    assert np.mean([len(wanted & set(batch["ids"])) for batch in mild]) < 4
+    again = draw_by_agent(10, 10, 1.0, evidence, seed=0, others=batches)
     assert not {tuple(batch["ids"]) for batch in again} & {tuple(batch["ids"]) for batch in batches}
     with pytest.raises(MgralError, match="needs embeddings and an agent; give --embeddings and --agent"):
-        draw_by_agent(1, 2, replace(evidence, agent=None), seed=0)
+        draw_by_agent(1, 2, 1.0, replace(evidence, agent=None), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({}, "not a list of batches"),
+        ([{"generator": "random", "ids": [1]}, {"ids": [2]}], "entry 1 is no batch"),
+        ([{"generator": "random", "ids": []}], "entry 0 is no batch"),
+        ([{"generator": "random", "ids": [2, 2]}], "entry 0 is no batch"),
+        ([{"generator": "random", "ids": ["2"]}], "entry 0 is no batch"),
+    ],
+)
+def test_what_is_no_list_of_batches_is_refused(tmp_path: Path, content: object, says: str) -> None:
+    write_json(tmp_path / "batches.json", content)
+    with pytest.raises(MgralError, match=rf"batches\.json: {says}.*; make it anew with `mgral draw`"):
+        generators.read(tmp_path / "batches.json")

@@ -48,6 +48,13 @@ def test_a_cache_of_another_data_set_is_refused(dataset, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((5, 8, 8, 3), np.uint8))
     with pytest.raises(MgralError, match="holds 5 images, the data set 2"):
         images.Cache(dataset, tmp_path / "images.npy")
+    for other in (np.zeros(()), np.zeros((2, 8, 8, 3))):
+        np.save(tmp_path / "images.npy", other)
+        with pytest.raises(MgralError, match=r"not a cache of images; make it anew with `mgral cache`"):
+            images.Cache(dataset, tmp_path / "images.npy")
+    np.savez(tmp_path / "images.npz", np.zeros((2, 8, 8, 3), np.uint8))
+    with pytest.raises(MgralError, match=r"not a cache of images"):
+        images.Cache(dataset, tmp_path / "images.npz")
     with pytest.raises(MgralError, match="no such file"):
         images.Cache(dataset, tmp_path / "none.npy")
 

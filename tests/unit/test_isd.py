@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mgral.compute import Compute
 from mgral.training.semi import isd
 
 P = torch.tensor([0.5, 0.5])
@@ -54,3 +56,48 @@ def test_ramp_rises_stays_and_falls():
     assert isd.ramp(10, 100, options) == pytest.approx(math.exp(-5 / 4))  # half way: (1 - 1/2)^2
     assert isd.ramp(50, 100, options) == 1
     assert isd.ramp(95, 100, options) == pytest.approx(math.exp(-12.5 / 4))
+
+
+class Columns:
+    """Two priors, one a column of the image: foreground with sigmoid(ln 4 · channel 0), dx is channel 1."""
+
+    mirror = torch.tensor([1, 0])
+
+    def __call__(self, images):
+        logits = torch.stack([torch.zeros_like(images[:, 0, 0]), math.log(4) * images[:, 0, 0]], -1)
+        offsets = torch.nn.functional.pad(images[:, 1, 0, :, None], (0, 3))
+        return SimpleNamespace(logits=logits, offsets=offsets)
+
+
+def test_each_image_is_mixed_with_the_flipped_one_half_a_batch_on():
+    # Channel 0 by column; 1 is p = 4/5, -1 is 1/5, 2 is 16/17. A quarter of a, three quarters of b, which is flipped:
+    #   a       b             mix              both are foreground    one is
+    #   1 -1    1  2 (of 2)    1     1.25      prior 0                prior 1, b
+    #  -1 -1    1 -1 (of 3)   0.5   -1                                prior 0, b
+    #   2  1   -1  1 (of 0)  -0.25   1         prior 1                prior 0, a
+    #  -1  1   -1 -1 (of 1)  -1     -0.5                              prior 1, a
+    objects = torch.tensor([[1.0, -1], [-1, -1], [2, 1], [-1, 1]])
+    dx = torch.tensor([[0.1, 0], [0, 0], [0.3, 0.2], [0, 0.4]])
+    images = torch.stack([objects, dx, torch.zeros(4, 2)], 1)[:, :, None]  # [4, 3, 1, 2]
+    machine = Compute(torch.device("cpu"), torch.float32)
+    options = isd.Options(flip=1, type1=1, type2=1)
+    parts = isd.losses(Columns(), images, 0.25, machine, options)
+
+    # A flipped image says the same at the mirrored prior, but for dx, which should have changed its sign: an error of
+    # 2 dx in one offset of four, over the four foreground priors.
+    assert parts["flip"].item() == pytest.approx(sum((2 * d) ** 2 / 4 for d in (0.1, 0.3, 0.2, 0.4)) / 4, abs=1e-6)
+
+    def p(value):
+        return 4**value / (1 + 4**value)
+
+    def kl(one, other):
+        return one * math.log(one / other) + (1 - one) * math.log((1 - one) / (1 - other))
+
+    # In both cases of type 1 both say 1, and so does the mix.
+    assert parts["type1"].item() == pytest.approx(0, abs=1e-6)
+
+    # a: p(2) against p(-0.25), dx 0.3 against 0.3 / 4 + 3/4 of nothing; p(1) against p(-0.5), dx 0.4 against 0.1.
+    of_a = (kl(p(2), p(-0.25)) + kl(p(1), p(-0.5)) + (0.225**2 + 0.3**2) / 4) / 2
+    # b: p(2) against p(1.25), dx 0.3 against 0.225; p(1) against p(0.5), dx 0.4 against 0.3.
+    of_b = (kl(p(2), p(1.25)) + kl(p(1), p(0.5)) + (0.075**2 + 0.1**2) / 4) / 2
+    assert parts["type2"].item() == pytest.approx(of_a + of_b, abs=1e-5)

@@ -92,6 +92,8 @@ def test_every_experiment_is_sound() -> None:
         ),
         ("table: {carry: -1}", "table.carry: Input should be greater than or equal to 0"),
         ("search: {baseline: mean}", "search.baseline: Input should be 'moving' or 'leave_one_out'"),
+        ("search: {temperature: .inf}", "search.temperature: Input should be a finite number"),
+        ("table: {threshold_deviations: .nan}", "table.threshold_deviations: Input should be a finite number"),
         ("search: {temperature: 0}", "search.temperature: Input should be greater than 0"),
         ("search: {baseline: leave_one_out, subsets: 1}", "search: baseline leave_one_out compares the subsets of"),
         ("machine: {device: gpu}", "machine.device: Input should be 'auto', 'cpu' or 'cuda'"),
@@ -115,6 +117,7 @@ def test_every_experiment_is_sound() -> None:
         # files that are no parameters
         ("cycles: [1", "not valid YAML at line 1"),
         ("a: 1\n\tb: 2", "not valid YAML at line 2"),
+        ("experiment: 2001-99-99", "not valid YAML"),  # the date
         (b"\xff\xfe\x00", "not a text file; give a YAML parameter file"),
         ("- random\n- entropy", "must hold keys and values; see params/base.yaml"),
         ("cycles", "must hold keys and values; see params/base.yaml"),

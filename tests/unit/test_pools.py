@@ -8,6 +8,7 @@ import pytest
 
 from mgral import pools
 from mgral.errors import MgralError
+from mgral.types import Boxes, Dataset, Image
 
 
 def test_a_batch_moves_and_keeps_its_cycle(tmp_path):
@@ -30,8 +31,15 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_order():
 
 
 def test_a_pool_too_small_says_both_numbers():
-    with pytest.raises(MgralError, match=r"pool exhausted: 3 images .* asks for 4"):
-        pools.initial([1, 2, 3], 4, 0)
+    with pytest.raises(MgralError, match=r"pool exhausted: 3 annotated images .* asks for 4"):
+        pools.initial([1, 2, 3], 4, 0, [4, 5])
+
+
+def test_images_that_nobody_has_annotated_wait_in_the_pool():
+    pool = pools.initial([2, 4, 6], 2, 0, others=range(1, 7))
+    assert set(pool.labelled) < {2, 4, 6}
+    assert sorted([*pool.labelled, *pool.unlabelled]) == [1, 2, 3, 4, 5, 6]
+    assert pools.initial([2, 4, 6], 2, 0).labelled == pool.labelled
 
 
 @pytest.mark.parametrize(
@@ -48,13 +56,18 @@ def test_a_bad_batch_is_refused(batch, says):
     [
         ({"cycle": 0}, "not a pool"),
         ([], "not a pool"),
-        ({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [1]}, "image 1 is both"),
+        ({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [1]}, "image 1 stands 2 times"),
+        ({"cycle": 0, "labelled": [], "unlabelled": [2, 3, 2, 2]}, "image 2 stands 3 times"),
+        ({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [4]}, "image 4 is not in the data set"),
+        ({"cycle": 0, "labelled": [{"id": 2, "cycle": 0}], "unlabelled": []}, "image 2 is labelled, but not annotated"),
     ],
 )
 def test_a_bad_file_is_refused(tmp_path, content, says):
     (tmp_path / "pool.json").write_text(json.dumps(content))
+    images = {i: Image(i, f"{i}.png", 8, 8, "train") for i in (1, 2, 3)}
+    dataset = Dataset(("cell",), images, {1: Boxes.empty()}, tmp_path)
     with pytest.raises(MgralError, match=says):
-        pools.read(tmp_path / "pool.json")
+        pools.read(tmp_path / "pool.json", dataset)
 
 
 def test_holding_out_takes_its_share_of_every_class_and_keeps_the_rest():

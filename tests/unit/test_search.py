@@ -199,8 +199,16 @@ def test_far_batches_are_trained_while_the_budget_lasts() -> None:
     hit = table.price(calls)
     assert hit.value[0] == pytest.approx(proxy(calls[0]).mAP - 0.25)  # random records: (0.2 + 0.3) / 2
     assert (hit.distance[0], hit.far[0]) == (0, False)
-    assert [row.trained for row in result.rows] == [1, 0, 0, 0, 0, 0]
-    assert [row.estimated for row in result.rows] == [3, 4, 4, 4, 4, 4]
+    assert [row.trained for row in result.rows] == [2, 0, 0, 0, 0, 0]  # it was sampled twice
+    assert [row.estimated for row in result.rows] == [2, 4, 4, 4, 4, 4]
+
+
+def test_a_batch_that_is_sampled_twice_is_trained_once() -> None:
+    embeddings, table = far_pool()
+    result = search.run(Policy(2, 4, 0), embeddings, [6], table, 1, settings(1, 3, fallback=3), 0, proxy)
+    assert result.added == (proxy((6,)),) and len(table) == 3
+    assert result.rows[0].reward == pytest.approx(0.6 - 0.25)  # each of the three has what was trained
+    assert (result.rows[0].trained, result.rows[0].estimated) == (3, 0)
 
 
 def test_a_trained_proxy_replaces_its_estimate() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from mgral import compute, detectors, images
 from mgral.errors import MgralError
+from mgral.inference import look
 from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
 from mgral.pools import Pool
 from mgral.training import loop, proxy
@@ -89,6 +90,10 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
         resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step, *labelled: seen.append(step) or {}, checkpoint
     )
     assert seen == [4, 5]
+    checkpoint.write_bytes(b"damaged")
+    with pytest.raises(MgralError, match=r"detector\.ckpt: damaged checkpoint; remove it"):
+        loop.fit(detector(), world[1], [1, 2, 3], plan, machine, 0, checkpoint=checkpoint)
+    checkpoint.unlink()
     assert same(through, resumed)
     assert again == rows
     assert not checkpoint.exists()
@@ -201,3 +206,15 @@ def test_a_control_learns_nothing_of_the_batch(world, machine, weight):
     pairs = zip(trained[0].named_parameters(), trained[1].parameters(), strict=True)
     assert all(torch.equal(a, b) for (_, a), b in pairs) == (weight == 0)
     assert not same(*trained)
+
+
+def test_detections_are_in_pixels_of_the_original_image(world, machine, tmp_path):
+    """The same pixels, said to have been squashed from 128 × 32: boxes twice as wide and half as high."""
+    evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=5)
+    squashed = {i: replace(image, width=2 * SIZE, height=SIZE // 2) for i, image in world[0].images.items()}
+    dataset = replace(world[0], images=squashed)
+    plain = look(detector(), world[1], [1, 2], evaluation, machine).detections
+    found = look(detector(), images.Cache(dataset, tmp_path / "images.npy"), [1, 2], evaluation, machine).detections
+    for i in (1, 2):
+        assert len(plain[i]) == 5
+        np.testing.assert_allclose(found[i].xyxy, plain[i].xyxy * [2, 0.5, 2, 0.5], rtol=1e-6)

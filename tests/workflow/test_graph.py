@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from checkouts import Checkout
+from PIL import Image
 
 from mgral.files import read_json
 
@@ -272,17 +273,24 @@ def test_a_value_on_the_command_line_is_refused(project: Checkout):
 
 def test_an_edited_annotation_file_is_imported_again(project: Checkout):
     root = project.root / "blood"
-    for name, content in {"Annotations/1.xml": "<annotation/>", "ImageSets/Main/train.txt": "1\n"}.items():
-        (root / name).parent.mkdir(parents=True)
-        (root / name).write_text(content)
-    (root / "JPEGImages").mkdir()
-    (root / "JPEGImages/1.jpg").touch()
-    (project.root / "params/blood.yaml").write_text(
+    annotation = (
+        "<annotation><filename>1.jpg</filename><size><width>40</width><height>30</height></size><object>"
+        "<name>cell</name><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>20</xmax><ymax>9</ymax></bndbox></object></annotation>"
+    )
+    for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (root / name).mkdir(parents=True)
+    (root / "Annotations/1.xml").write_text(annotation)
+    (root / "ImageSets/Main/train.txt").write_text("1\n")
+    Image.new("RGB", (40, 30)).save(root / "JPEGImages/1.jpg")
+    blood = "params/blood.yaml"
+    (project.root / blood).write_text(
         "experiment: blood\nstrategies: [random]\ncycles: 1\ndataset: {format: voc, root: blood}\n"
     )
-    text = project.snakemake("--detailed-summary", params="params/blood.yaml")
-    row = next(line.split("\t") for line in text.splitlines() if line.startswith("data/runs/blood/dataset/dataset.json"))
-    assert "blood/Annotations/1.xml,blood/ImageSets/Main/train.txt" in row
+    imported = "data/runs/blood/dataset/dataset.json"
+    project.snakemake("--", imported, params=blood)
+    assert not project.plan(imported, params=blood)
+    (root / "Annotations/1.xml").write_text(annotation.replace("<xmax>20", "<xmax>21"))
+    assert project.plan(imported, params=blood) == {"import_data": 1}
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ rule pool:
 # The oracle is the data set: it knows the answers, so that only the pool changes.
 rule annotate:
     input:
+        dataset=f"{RUN}/dataset/dataset.json",
         pool=previous("pool.json"),
         selected=previous("selected.json"),
     output:
@@ -50,7 +51,8 @@ rule annotate:
     message:
         f"{WHO}: annotate the batch of the cycle before"
     shell:
-        "mgral annotate --pool {input.pool} --selected {input.selected} --out {output} 2> {log}"
+        "mgral annotate --dataset {input.dataset} --pool {input.pool} --selected {input.selected} --out {output}"
+        " 2> {log}"
 
 
 rule share_detector:

@@ -48,6 +48,9 @@ use rule search as search_scout with:
         f"{WHO}: train the scout"
 
 
+TEMPERATURE = f"--temperature {EXPERIMENT.search.temperature}"
+
+
 use rule draw as draw_scout with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
@@ -63,7 +66,7 @@ use rule draw as draw_scout with:
     benchmark:
         f"{RUN}/benchmarks/draw_scout/{JOB}.tsv"
     params:
-        how=f"--kind unlabelled --agent {CYCLE}/scout/agent.safetensors --first {CYCLE}/batches.json",
+        how=f"--kind unlabelled --agent {CYCLE}/scout/agent.safetensors {TEMPERATURE} --first {CYCLE}/batches.json",
         settings=settings("draw"),
         code=code("draw"),
     message:
@@ -85,7 +88,7 @@ use rule draw as draw_scout_replay with:
     benchmark:
         f"{RUN}/benchmarks/draw_scout_replay/{JOB}.tsv"
     params:
-        how=f"--kind replay --agent {CYCLE}/scout/agent.safetensors --first {CYCLE}/replay/batches.json",
+        how=f"--kind replay --agent {CYCLE}/scout/agent.safetensors {TEMPERATURE} --first {CYCLE}/replay/batches.json",
         settings=settings("draw"),
         code=code("draw"),
     message:

@@ -154,13 +154,14 @@ def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tupl
     if not ordered:
         raise MgralError("no unlabelled image is left to scan; end the experiment here or add images")
     ordered = [ordered[k] for k in seeds.generator(policy.seed, "scan order").permutation(len(ordered))]
+    unfit = ~np.isfinite(embeddings.vectors).all(axis=1)  # of any image: all scale the features
+    if unfit.any():
+        first = embeddings.ids[unfit.argmax()]
+        raise MgralError(f"image {first} has an embedding that is not finite; run `mgral embed`")
     try:
         features = embeddings.rows(ordered)
     except KeyError as error:
         raise MgralError(f"image {error.args[0]} has no embedding; run `mgral embed` for this pool") from None
-    unfit = ~np.isfinite(features).all(axis=1)
-    if unfit.any():
-        raise MgralError(f"image {ordered[int(unfit.argmax())]} has an embedding that is not finite; run `mgral embed`")
     for start in range(0, policy.dims, COLUMNS):
         columns = slice(start, start + COLUMNS)
         pool = embeddings.vectors[:, columns].astype(np.float64)

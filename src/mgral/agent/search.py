@@ -9,11 +9,10 @@ from __future__ import annotations
 import copy
 import csv
 import logging
-import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,11 +21,10 @@ from tqdm import trange
 
 from mgral import records, seeds
 from mgral.agent.policy import Policy, log_probability, sample, sequence
-from mgral.errors import MgralError
-from mgral.files import whole, write_checkpoint
-from mgral.lookup import Batches, Doubles, Price
+from mgral.files import read_checkpoint, whole, write_checkpoint
+from mgral.lookup import Batches, Price
 from mgral.params import Search
-from mgral.types import Embeddings, Record
+from mgral.types import Doubles, Embeddings, Record
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +33,6 @@ TrainProxy = Callable[[tuple[int, ...]], Record]
 
 class Prices(Protocol):
     """What the search asks of :class:`mgral.lookup.LookupTable`."""
-
-    @property
-    def records(self) -> Sequence[Record]: ...
 
     def price(self, batches: Batches) -> Price: ...
 
@@ -124,8 +119,9 @@ def run(
     rows: list[Row] = []
     added: list[Record] = []
 
-    state = _read_checkpoint(checkpoint)
+    state = read_checkpoint(checkpoint)
     if state is not None:
+        log.info("search: going on from iteration %d (%s)", len(state["rows"]), checkpoint)
         policy.load_state_dict(state["policy"])
         optimiser.load_state_dict(state["optimiser"])
         reference = state["reference"]
@@ -230,19 +226,23 @@ def _train_far(
 ) -> int:
     """Train proxies of far batches, in the order sampled, until ``added`` holds ``limit`` records.
 
-    Their gain replaces the estimate in ``rewards``; table and ``added`` receive the records. The other batches
-    keep the price they have and see the new records from the next iteration on. Returns how many were trained.
+    Their gain replaces the estimate in ``rewards``; table and ``added`` receive the records. A batch that was sampled
+    twice is trained once. The other batches keep the price they have and see the new records from the next iteration
+    on. Returns how many batches have a trained reward.
     """
-    before = len(added)
-    for k in price.far.nonzero()[0].tolist():
-        if train_proxy is None or len(added) >= limit:
-            break
-        log.info("search: batch at distance %.4g from the nearest record: training its proxy", price.distance[k])
-        record = train_proxy(batches[k])
-        table.add(record)
-        added.append(record)
-        rewards[k] = table.gain(record)
-    return len(added) - before
+    gains: dict[tuple[int, ...], float] = {}
+    far = price.far.nonzero()[0].tolist()
+    for k in far:
+        batch = batches[k]
+        if batch not in gains and train_proxy is not None and len(added) < limit:
+            log.info("search: batch at distance %.4g from the nearest record: training its proxy", price.distance[k])
+            record = train_proxy(batch)
+            table.add(record)
+            added.append(record)
+            gains[batch] = table.gain(record)
+        if batch in gains:
+            rewards[k] = gains[batch]
+    return sum(batches[k] in gains for k in far)
 
 
 def write_rows(rows: Sequence[Row], path: str | Path) -> None:
@@ -259,14 +259,3 @@ def _report(rows: list[Row], iterations: int) -> None:
     if done * 10 // iterations > (done - 1) * 10 // iterations:
         row = rows[-1]
         log.info("search: %d of %d, reward %+.4f, baseline %+.4f", done, iterations, row.reward, row.baseline)
-
-
-def _read_checkpoint(path: Path | None) -> dict[str, Any] | None:
-    if path is None or not path.exists():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        log.info("search: going on from iteration %d (%s)", len(state["rows"]), path)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError):
-        raise MgralError(f"{path}: damaged checkpoint; remove it to start the search over") from None
-    return state

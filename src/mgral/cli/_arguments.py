@@ -82,5 +82,5 @@ def _load(source: str) -> Any:
         return experiments.read_yaml(source)
     try:
         return yaml.safe_load(sys.stdin.read())
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise MgralError("standard input: not valid YAML or JSON; pipe a parameter file") from None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mgral import codehash
+from mgral.errors import MgralError
 from mgral.settings import Settings
 
 
@@ -22,11 +23,17 @@ def place(out: Path, params: Settings, seed: int, inputs: Sequence[Path], module
         seed: of the experiment.
         inputs: files whose content matters.
         modules: dotted names, of the verb and of the plug-ins that the parameters choose.
+
+    Raises:
+        MgralError: an input is missing.
     """
     digest = hashlib.sha256(f"{codehash.code_hash(*modules)} {params.model_dump_json()} {seed}".encode())
     for path in inputs:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except (FileNotFoundError, IsADirectoryError):
+            raise MgralError(f"{path}: no such file; make it with the step before") from None
     out.parent.mkdir(parents=True, exist_ok=True)
     wanted = out.with_name(f".{out.stem}.{digest.hexdigest()[:16]}.ckpt")
     for other in out.parent.glob(f".{out.stem}.{'[0-9a-f]' * 16}.ckpt"):

@@ -19,5 +19,5 @@ def open_files(arguments: argparse.Namespace, machine: Machine) -> tuple[Compute
         MgralError: a GPU is asked for and there is none; a file is missing, damaged or of another data set.
     """
     chosen = compute.prepare(machine)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    return chosen, dataset, pool, Cache(dataset, arguments.images)
+    dataset = datasets.read(arguments.dataset)
+    return chosen, dataset, pools.read(arguments.pool, dataset), Cache(dataset, arguments.images)

@@ -22,9 +22,10 @@ def read(
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
 
     Raises:
-        MgralError: a file is missing or damaged, or the detections are of another number of classes.
+        MgralError: a file is missing or damaged, the pool is of another data set, or the detections are of another
+            number of classes.
     """
-    state = pools.read(pool)
+    state = pools.read(pool, dataset)
     found, activation = arrays.read_detections(detections) if detections else (None, None)
     for one in (found or {}).values():
         classes = one.probs.shape[1] - (activation == "softmax")
@@ -40,7 +41,7 @@ def read(
         activation,
         arrays.read_embeddings(embeddings) if embeddings else None,
         agent,
-        {i: dataset.boxes[i] for i in state.labelled if i in dataset.boxes} if "labels" in needs else None,
+        {i: dataset.boxes[i] for i in state.labelled} if "labels" in needs else None,
         dataset.boxes if "truth" in needs else None,
         arrays.read_assessment(assessment) if assessment else None,
     )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mgral.pools import Pool
 from mgral.types import Boxes, Dataset, Detect
 
+VOC_METRICS: tuple[Literal["11point", "area"], ...] = ("11point", "area")
+
 
 def write(path: Path, dataset: Dataset, pool: Pool, detect: Detect, max_detections: int) -> None:
     """Evaluate a detector on val and test, and write that with what its labels cost.
+
+    Beside COCO's mAP and AP50 stand those of the PASCAL VOC kit at the same overlap: ``AP50_11point`` (VOC 2007) and
+    ``AP50_area`` (VOC 2010 and later).
 
     Args:
         path: of the file.
@@ -23,13 +28,15 @@ def write(path: Path, dataset: Dataset, pool: Pool, detect: Detect, max_detectio
     Raises:
         MgralError: no ground truth in a split.
     """
-    from mgral.evaluation import evaluate
+    from mgral.evaluation import evaluate, voc_ap
     from mgral.files import write_json
 
     results = {}
     for split in ("val", "test"):
         ids = dataset.ids(split)
-        results[split] = evaluate(dataset, detect(ids), ids, max_detections)
+        found = detect(ids)
+        voc = {f"AP50_{how}": voc_ap(dataset, found, ids, metric=how)["mAP"] for how in VOC_METRICS}
+        results[split] = {**evaluate(dataset, found, ids, max_detections), **voc}
     write_json(path, {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
 
 

@@ -44,6 +44,7 @@ def metrics(path: Path) -> Lines:
         values = data[split]
         classes = ", ".join(f"{k} {v:.3f}" for k, v in values["per_class"].items() if v is not None)
         yield f"{split}: mAP {values['mAP']:.4f}, AP50 {values['AP50']:.4f} ({classes})"
+        yield f"  AP50 as VOC has it: {values['AP50_11point']:.4f} (11 points), {values['AP50_area']:.4f} (area)"
 
 
 def training(path: Path) -> Lines:

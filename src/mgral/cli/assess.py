@@ -44,8 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.own is not None and not hasattr(plugin, "assess_and_detect"):
         raise MgralError(f"--own: {strategy.plugin} has no detector of its own to report; leave it out")
     machine = compute.prepare(params.machine)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    labels = {i: dataset.boxes[i] for i in pool.labelled if i in dataset.boxes}
+    dataset = datasets.read(arguments.dataset)
+    pool = pools.read(arguments.pool, dataset)
+    labels = {i: dataset.boxes[i] for i in pool.labelled}
     modules = [__name__, f"mgral.strategies.{strategy.plugin}", f"mgral.detectors.{params.detector.name}"]
     inputs = [arguments.dataset, arguments.pool, arguments.detector]
     workbench = Workbench(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from mgral.cli import _arguments
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "pool", "embeddings", "detections")
     _arguments.add_kind(parser)
     parser.add_argument("--agent", type=Path, help="agent.safetensors that draws the second round; without: the first")
+    parser.add_argument("--temperature", type=_positive, default=1.0, help="search.temperature of its search")
     parser.add_argument("--first", type=Path, help="batches.json of the first round, none of which is drawn again")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "batches.json to write")
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from mgral import datasets, generators, pools, seeds
     from mgral.cli import _evidence
-    from mgral.files import read_json, write_json
+    from mgral.files import write_json
 
     params = _arguments.read_params(Params, arguments.params)
     dataset = datasets.read(arguments.dataset)
@@ -43,6 +45,16 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.agent is None:
         batches = generators.draw(first, batch, params.proxy.first_shares, evidence, seed)
     else:
-        others = read_json(arguments.first) if arguments.first else []
-        batches = generators.draw_by_agent(second, batch, evidence, seed, others)
+        others = generators.read(arguments.first) if arguments.first else []
+        batches = generators.draw_by_agent(second, batch, arguments.temperature, evidence, seed, others)
     write_json(arguments.out, batches)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no temperature; give a number above 0")
+    return value

@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral import datasets, pools
 
     params = _arguments.read_params(Params, arguments.params)
-    dataset, pool = datasets.read(arguments.dataset), pools.read(arguments.pool)
-    classes = {i: set(dataset.boxes[i].labels.tolist()) for i in pool.labelled if i in dataset.boxes}
+    dataset = datasets.read(arguments.dataset)
+    pool = pools.read(arguments.pool, dataset)
+    classes = {i: set(dataset.boxes[i].labels.tolist()) for i in pool.labelled}
     pools.write(pools.hold_out(pool, classes, params.proxy.holdout, arguments.seed), arguments.out)

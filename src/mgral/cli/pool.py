@@ -24,5 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
-    ids = datasets.read(arguments.dataset).ids("train")
-    pools.write(pools.initial(ids, params.budget.initial, arguments.seed), arguments.out)
+    dataset = datasets.read(arguments.dataset)
+    ids = dataset.ids("train")
+    annotated = [i for i in ids if i in dataset.boxes]
+    pools.write(pools.initial(annotated, params.budget.initial, arguments.seed, ids), arguments.out)

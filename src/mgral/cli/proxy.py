@@ -44,9 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import records
+    from mgral import generators, records
     from mgral.cli import _cycle
-    from mgral.files import read_json
     from mgral.training import proxy
 
     wanted = [_wanted(path, arguments.kind) for path in arguments.out]
@@ -54,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     if params.proxy.start == "detector" and arguments.detector is None:
         raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
     machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
-    batches, unlabelled = read_json(arguments.batches), set(pool.unlabelled)
+    batches, unlabelled = generators.read(arguments.batches), set(pool.unlabelled)
     for path, (index, _, _) in zip(arguments.out, wanted, strict=True):
         if index >= len(batches):
             raise MgralError(f"--out: {path}: {arguments.batches} holds {len(batches)} batches, counted from 0")

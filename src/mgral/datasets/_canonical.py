@@ -24,7 +24,7 @@ from mgral.files import read_json, write_json
 from mgral.settings import Settings
 from mgral.types import Boxes, Dataset, Image, Split
 
-Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Number = Annotated[float, Field(strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
 
 

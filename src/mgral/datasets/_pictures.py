@@ -56,18 +56,21 @@ def size(path: Path) -> tuple[int, int]:
     The image is decoded to its last byte, so that a cut-off file is found now and not after hours of training.
 
     Raises:
-        ValueError: the file is missing or no whole image; says which.
+        ValueError: the file is missing, no whole image, or one whose values do not fit in 8 bits; says which.
     """
     try:
         with PIL.Image.open(path) as image:
             image.load()
-            return image.size
+            size, mode = image.size, image.mode
     except FileNotFoundError:
         raise ValueError("image file is missing") from None
     except PIL.UnidentifiedImageError:
         raise ValueError("not an image file") from None
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"image cannot be read ({error})") from None
+    if mode.startswith(("I", "F")):  # decoding would clip its values to 0..255
+        raise ValueError("image has more than 8 bits a channel; convert it to 8")
+    return size
 
 
 def is_name(value: Any) -> bool:

@@ -229,7 +229,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
 
 def _frames(options: Options) -> list[_Frame]:
     """All images in order of id; repeats of a train scene follow it."""
-    repeats = round(options.train * options.duplicates)
+    repeats = min(round(options.train * options.duplicates), options.train - 1)
     scenes: list[_Scene] = []
     counts: dict[Split, int] = {"train": options.train - repeats, "val": options.val, "test": options.test}
     for split, count in counts.items():

@@ -35,6 +35,7 @@ from mgral.types import Activation
 EMBEDDING_DIM = 256  # of an image
 FEATURE_DIM = 64  # of a detection
 SAMPLES = 4  # a side: points at which the map is read inside a box
+CANDIDATES = 4  # for each detection that is kept at most; 400 for 100, as in torchvision's SSD
 
 
 @dataclass(frozen=True)
@@ -192,20 +193,18 @@ class Detector(nn.Module):
         pooled = torch.cat([features.float().mean((2, 3)) for features in raw.features], 1)
         return pooled @ self.projection
 
-    def predict(
-        self, raw: Raw, score_threshold: float, nms_iou: float, max_detections: int, candidates: int = 400
-    ) -> list[Prediction]:
+    def predict(self, raw: Raw, score_threshold: float, nms_iou: float, max_detections: int) -> list[Prediction]:
         """Per-class non-maximum suppression, keeping each detection's full class probabilities.
 
         Args:
             raw: outputs of a batch.
             score_threshold: detections below are dropped, 0..1.
             nms_iou: of two boxes of a class that overlap more than this, the lower score goes.
-            max_detections: kept per image.
-            candidates: per image, the best (prior, class) pairs that enter the suppression.
+            max_detections: kept per image. The best ``CANDIDATES`` times as many (prior, class) pairs enter the
+                suppression.
         """
         return [
-            self._predict_one(probs, offsets, features, score_threshold, nms_iou, max_detections, candidates)
+            self._predict_one(probs, offsets, features, score_threshold, nms_iou, max_detections)
             for probs, offsets, features in zip(
                 self.probabilities(raw.logits), raw.offsets, raw.features[0], strict=True
             )
@@ -232,11 +231,10 @@ class Detector(nn.Module):
         threshold: float,
         nms_iou: float,
         limit: int,
-        candidates: int,
     ) -> Prediction:
         scores = self.foreground(probs).flatten()  # [P * C]
         index = torch.nonzero(scores > threshold).squeeze(1)
-        order = torch.sort(scores[index], descending=True, stable=True).indices[:candidates]
+        order = torch.sort(scores[index], descending=True, stable=True).indices[: CANDIDATES * limit]
         index = index[order]
         scores, prior, labels = scores[index], index // self.num_classes, index % self.num_classes
         boxes = self.decode(offsets[prior], self.priors[prior])
@@ -304,6 +302,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError):
         raise MgralError(f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it") from None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise MgralError(f"{path}: holds no tensors by name; give the model's state dictionary")
     return dict(state)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mgral import seeds
-from mgral.types import Floats
+from mgral.types import Doubles, Floats
 
 if typing.TYPE_CHECKING:
     from mgral.strategies.cdal import Options
@@ -26,8 +26,6 @@ DECAY = 0.9  # of the reward's moving average
 BALANCE = 0.01  # weight of (mean probability - 0.5)² [C]
 WEIGHT_DECAY = 1e-5  # [C]
 BLOCK = 2048  # images compared at a time
-
-Doubles = npt.NDArray[np.float64]
 
 
 class Policy(nn.Module):

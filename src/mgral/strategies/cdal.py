@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from scipy.special import entr, expit
 
@@ -35,11 +34,9 @@ from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence
 from mgral.strategies._distributions import class_distributions
-from mgral.types import Activation, Detections, Floats, Ints, Pick
+from mgral.types import Activation, Detections, Doubles, Floats, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections"})
-
-Doubles = npt.NDArray[np.float64]
 
 
 class Options(Settings):

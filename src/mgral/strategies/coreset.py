@@ -11,19 +11,16 @@ smaller than those that follow, is the distance to the image farthest from it.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence
-from mgral.types import Embeddings, Floats, Ints, Pick
+from mgral.types import Doubles, Embeddings, Floats, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"embeddings"})
 
 ROWS = 4096  # images, and
 CENTRES = 256  # centres compared at a time: a block of distances is 4 MiB in float32
-
-Doubles = npt.NDArray[np.float64]
 
 
 class Options(Settings):

@@ -23,7 +23,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from scipy.special import entr
 
@@ -31,11 +30,10 @@ from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence
 from mgral.strategies._described import described, unit
-from mgral.types import Boxes, Ints, Pick
+from mgral.types import Boxes, Doubles, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections", "labels"})
 
-Doubles = npt.NDArray[np.float64]
 Prototypes = dict[int, Doubles]  # of one image, by class
 
 

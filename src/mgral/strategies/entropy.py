@@ -11,18 +11,15 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 from scipy.special import entr
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence
-from mgral.types import Activation, Detections, Pick
+from mgral.types import Activation, Detections, Doubles, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections"})
-
-Doubles = npt.NDArray[np.float64]
 
 
 class Options(Settings):

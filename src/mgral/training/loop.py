@@ -19,7 +19,7 @@ from mgral.augment import augment, mirror
 from mgral.compute import Compute
 from mgral.detectors import Detector, Raw, Target
 from mgral.errors import MgralError
-from mgral.files import write_checkpoint
+from mgral.files import read_checkpoint, write_checkpoint
 from mgral.images import Cache
 from mgral.types import Boxes
 
@@ -204,9 +204,9 @@ def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step
 
 
 def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[Row]]:
-    if path is None or not path.exists():
+    state = read_checkpoint(path)
+    if state is None:
         return 0, []
-    state = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     log.info("resuming at step %d from %s", state["step"], path)
