@@ -16,6 +16,7 @@ All are described by the embeddings of the latest, whose batches the table is to
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -25,13 +26,16 @@ from typing import Any
 import numpy as np
 
 from mgral import records as recorded
+from mgral import seeds
 from mgral.errors import MgralError
 from mgral.files import whole, write_bytes
 from mgral.neighbours import flat_index
 from mgral.params import Table
 from mgral.representations import REPRESENTATIONS, Batches, check_batch, describer
 from mgral.surrogates import EXACT, SURROGATES, Nearest, Price, Surrogate
-from mgral.types import Doubles, Embeddings, Floats, Record
+from mgral.types import Bools, Doubles, Embeddings, Floats, Record
+
+SHUFFLES = 100  # of the records, for what an audit would say without any signal
 
 
 class LookupTable:
@@ -123,16 +127,18 @@ class LookupTable:
         cycle. ``mae_mean`` takes no notice of them, so that it is the same with and without.
 
         Correlations of a table without any signal are below 0 rather than at 0, since the mean of the others
-        is lower, the higher the record left out; ``mae`` against ``mae_mean`` does not have that flaw.
+        is lower, the higher the record left out, and how far below depends on the surrogate. So the same is done with
+        the gains shuffled among the records of a kind, where vectors can say nothing of them: ``chance``.
 
         Returns:
             The content of ``audit.json``: ``records`` (how many of its own cycle; the rest is about these),
             ``carried`` (how many of earlier cycles), ``neighbours`` (count), ``representation``, ``surrogate``,
             ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of the other records of
             its cycle is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated gain; None
-            where either is constant), ``spread`` (standard deviation of the gain over the records), ``far`` (share of
-            records that the others call far), ``points``, and ``comparison``: ``mae``, ``spearman``, ``kendall`` and
-            ``far`` of every representation with every surrogate on the same records.
+            where either is constant), ``chance`` (``mean`` and ``deviation`` of ``spearman`` over ``SHUFFLES``
+            shuffles; None where that is None), ``spread`` (standard deviation of the gain over the records), ``far``
+            (share of records that the others call far), ``points``, and ``comparison``: ``mae``, ``spearman``,
+            ``kendall`` and ``far`` of every representation with every surrogate on the same records.
         """
         priced = np.array([record.cycle == self.cycle for record in self.records])
         values = self._nearest.values[priced]
@@ -148,6 +154,7 @@ class LookupTable:
             "mae_mean": float(np.abs(mean_of_others - values).mean()),
             "spread": float(values.std()),
             **_agreement(values, held_out),
+            "chance": self._chance(priced),
             "points": [
                 {"kind": one.kind, "generator": one.generator, "trained": self.gain(one), "estimated": float(guess)}
                 for one, guess in zip(self.own, held_out.value, strict=True)
@@ -159,6 +166,25 @@ class LookupTable:
                 for name, surrogate in self._surrogates(kind)
             ],
         }
+
+    def _chance(self, priced: Bools) -> dict[str, float] | None:
+        """Spearman's correlation of held-out records with the gains shuffled, see :meth:`audit`."""
+        from scipy.stats import spearmanr
+
+        rng = seeds.generator("shuffled records")
+        values = self._nearest.values
+        kinds = np.array([record.kind for record in self.records])
+        groups = [np.flatnonzero(priced & (kinds == kind)) for kind in np.unique(kinds)]
+        found = []
+        for _ in range(SHUFFLES if np.ptp(values[priced]) > 0 else 0):
+            near = copy.copy(self._nearest)
+            near.values = values.copy()
+            for rows in groups:
+                near.values[rows] = values[rng.permutation(rows)]
+            estimated = SURROGATES[self.params.surrogate](near, self.params).leave_one_out().value[priced]
+            if np.ptp(estimated) > 0:
+                found.append(spearmanr(near.values[priced], estimated).statistic)
+        return {"mean": float(np.mean(found)), "deviation": float(np.std(found))} if found else None
 
     def _surrogates(self, kind: str) -> Iterator[tuple[str, Surrogate]]:
         """Every surrogate, fitted to this table's records in another representation."""

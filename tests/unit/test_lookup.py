@@ -265,6 +265,22 @@ def test_audit_compares_everything_on_the_same_records() -> None:
     assert found["index", "ridge"]["mae"] == pytest.approx(audit["mae_mean"], rel=0.01)
 
 
+@pytest.mark.parametrize("surrogate", ["nearest", "ridge"])
+def test_an_audit_tells_signal_from_chance(surrogate: str) -> None:
+    # 24 records on a line. Gains that rise along it are ranked far better than shuffled ones; gains of pure noise are
+    # not, and their correlation is below 0 rather than at 0.
+    rng = np.random.default_rng(3)
+    places = line(*np.arange(24.0))
+    for signal, above in ((0.01, True), (0.0, False)):
+        values = 0.3 + signal * np.arange(24) + rng.normal(scale=0.01, size=24)
+        records = [record((k + 1,), float(value)) for k, value in enumerate(values)]
+        audit = LookupTable(records, places, params(5, surrogate=surrogate)).audit()
+        chance = audit["chance"]
+        assert (audit["spearman"] > chance["mean"] + 3 * chance["deviation"]) == above
+        assert -0.9 < chance["mean"] < 0.1 and 0.1 < chance["deviation"] < 0.6
+        assert LookupTable(records, places, params(5, surrogate=surrogate)).audit()["chance"] == chance
+
+
 def test_audit_of_the_smallest_table() -> None:
     # Two records: each is the other's only evidence. Gains over 0.35: 0.15 and -0.15.
     for surrogate in SURROGATES:
@@ -272,12 +288,16 @@ def test_audit_of_the_smallest_table() -> None:
         audit = LookupTable([record((1,), 0.2), record((2,), 0.5)], line(0, 1), given).audit()
         assert [point["estimated"] for point in audit["points"]] == pytest.approx([0.15, -0.15], abs=1e-3)
         assert all(row["mae"] == pytest.approx(0.3, abs=1e-3) for row in audit["comparison"])
+        # either way round the higher one is estimated by the lower one
+        assert audit["spearman"] == audit["chance"]["mean"] == pytest.approx(-1)
+        assert audit["chance"]["deviation"] == pytest.approx(0, abs=1e-9)
 
 
 def test_audit_of_equal_records_has_no_correlation() -> None:
     audit = LookupTable([record((k,), 0.3) for k in (1, 2, 3)], line(0, 1, 3), params()).audit()
     assert audit["spearman"] is None
     assert audit["kendall"] is None
+    assert audit["chance"] is None
     assert audit["mae"] == pytest.approx(0, abs=1e-12)
 
 

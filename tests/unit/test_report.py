@@ -86,7 +86,8 @@ def write_search(folder: Path) -> None:
     points = [{"generator": "random", "trained": 0.2 + k / 100, "estimated": 0.2 + k / 200} for k in range(5)]
     audit = {
         "records": 5, "carried": 0, "neighbours": 2, "representation": "embedding", "threshold": 1.0, "mae": 0.008,
-        "mae_mean": 0.015, "spearman": 1.0, "kendall": 1.0, "spread": 0.016, "far": 0.2, "points": points,
+        "mae_mean": 0.015, "spearman": 1.0, "kendall": 1.0,
+        "chance": {"mean": -0.3, "deviation": 0.4}, "spread": 0.016, "far": 0.2, "points": points,
         "kinds": {
             "unlabelled": {
                 "records": 5, "reference": 0.2, "between_batches": 0.016, "between_random": 0.01, "between_seeds": 0.02,

@@ -128,21 +128,23 @@ def test_curves_with_gaps_are_named() -> None:
     assert words.gaps(compared) == ["mgral, seed 1: no cycle 2, 3; left out of the comparison"]
 
 
-def audit(spearman: float | None, mae: float, records: int = 17) -> dict[str, Any]:
-    return {"records": records, "spearman": spearman, "mae": mae, "mae_mean": 0.02}
+def audit(spearman: float | None, mae: float, records: int = 17, deviation: float = 0.25) -> dict[str, Any]:
+    chance = {"mean": -0.1, "deviation": deviation}
+    return {"records": records, "spearman": spearman, "chance": chance, "mae": mae, "mae_mean": 0.02}
 
 
 @pytest.mark.parametrize(
     ("audits", "verdict"),
     [
-        # 17 records: chance deviates by 1/√16 = 0.25, so one table must pass 0.5
-        ([audit(0.51, 0.01)], "carries signal"),
-        ([audit(0.49, 0.01)], "may carry a weak signal, not told apart from chance"),
-        # four tables: √(4/16)/4 = 0.125, so the mean must pass 0.25
-        ([audit(0.3, 0.01)] * 4, "carries signal"),
-        ([audit(0.2, 0.01)] * 4, "may carry a weak signal, not told apart from chance"),
+        # shuffled: -0.1 ± 0.25, so one table must pass -0.1 + 2 · 0.25 = 0.4
+        ([audit(0.41, 0.01)], "carries signal"),
+        ([audit(0.39, 0.01)], "may carry a weak signal, not told apart from chance"),
+        ([audit(-0.09, 0.01)], "may carry a weak signal, not told apart from chance"),
+        # four tables: √(4 · 0.25²)/4 = 0.125, so the mean must pass -0.1 + 0.25
+        ([audit(0.16, 0.01)] * 4, "carries signal"),
+        ([audit(0.14, 0.01)] * 4, "may carry a weak signal, not told apart from chance"),
         ([audit(0.9, 0.03)], "does not carry signal"),
-        ([audit(-0.4, 0.01)], "does not carry signal"),
+        ([audit(-0.11, 0.01)], "does not carry signal"),
         ([audit(None, 0.01)], "cannot be judged"),
         ([audit(1.0, 0.01, records=2)], "cannot be judged"),
     ],
@@ -152,10 +154,11 @@ def test_the_verdict_on_the_lookup_table(audits: list[dict[str, Any]], verdict: 
 
 
 def test_the_numbers_behind_the_verdict() -> None:
-    assert words.signal([audit(0.4, 0.01), audit(0.6, 0.02, records=26)])[1] == (
-        # chance: √(1/16 + 1/25)/2 = 0.1601
-        "Held-out records (2 tables of 17 to 26): mean rank correlation +0.50, chance alone gives up to about "
-        "± 0.32; mean absolute error 0.0150 mAP, predicting the mean 0.0200. This is how well the table foretells "
+    assert words.signal([audit(0.4, 0.01, deviation=0.3), audit(0.6, 0.02, records=26, deviation=0.4)])[1] == (
+        # 2 · √(0.3² + 0.4²)/2 = 0.5
+        "Held-out records (2 tables of 17 to 26): mean rank correlation +0.50, with the gains shuffled −0.10 ± 0.50 "
+        "(two standard deviations; below 0, since a record left out lowers or raises the mean of the others); "
+        "mean absolute error 0.0150 mAP, predicting the mean 0.0200. This is how well the table foretells "
         "other proxies; whether proxies rank batches as their labels do, it cannot know."
     )
 

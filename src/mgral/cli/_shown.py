@@ -87,8 +87,9 @@ def audit(path: Path) -> Lines:
         spreads = [_number(own[f"between_{what}"]) for what in ("batches", "seeds")]
         level = f"random batches {own['reference']:.4f}"
         yield f"{own['records']} {kind}: {level}, spread between batches {spreads[0]}, between seeds {spreads[1]}"
-    ranks = ", ".join(f"{name} {_number(data[name.lower()])}" for name in ("Spearman", "Kendall"))
-    yield f"rank correlation: {ranks}; far {data['far']:.0%}"
+    shuffled = [_number(data["chance"][key]) for key in ("mean", "deviation")] if data["chance"] else ["undefined"]
+    ranks = f"Spearman {_number(data['spearman'])} (with gains shuffled {' ± '.join(shuffled)})"
+    yield f"rank correlation: {ranks}, Kendall {_number(data['kendall'])}; far {data['far']:.0%}"
 
 
 def search(path: Path) -> Lines:

@@ -18,7 +18,7 @@ from mgral.selections import read as read_selection
 from mgral.types import Dataset
 
 AUDIT = ["records", "carried", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread"]
-AUDIT += ["far", "kinds", "control", "comparison"]
+AUDIT += ["chance", "far", "kinds", "control", "comparison"]
 SEARCH = ["iteration", "reward", "baseline", "estimated", "trained", "far"]
 
 

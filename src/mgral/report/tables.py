@@ -59,12 +59,25 @@ def balance(counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], 
 
 def audits(cells: Sequence[Cell]) -> Table:
     """The audit of each lookup table; its records, and after a plus sign those of earlier cycles in it."""
-    header = ["cycle", "seed", "records", "MAE", "MAE of the mean", "Spearman", "Kendall", "spread", "far"]
+    header = [
+        "cycle",
+        "seed",
+        "records",
+        "MAE",
+        "MAE of the mean",
+        "Spearman",
+        "if shuffled",
+        "Kendall",
+        "spread",
+        "far",
+    ]
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
         audit = cell.value
         errors = [number(audit[key], 4) for key in ("mae", "mae_mean")]
-        ranks = [signed(audit[key], 2) for key in ("spearman", "kendall")]
+        chance = audit["chance"]
+        shuffled = f"{signed(chance['mean'], 2)} ± {number(chance['deviation'], 2)}" if chance else "–"
+        ranks = [signed(audit["spearman"], 2), shuffled, signed(audit["kendall"], 2)]
         far = "–" if audit["far"] is None else f"{audit['far']:.0%}"
         records = f"{audit['records']} + {audit['carried']}" if audit["carried"] else f"{audit['records']}"
         counts = [str(cell.cycle), str(cell.seed), records]

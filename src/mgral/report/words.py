@@ -192,9 +192,8 @@ def chance(noise: Mapping[str, Any], seeds: int) -> str:
 def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Whether the lookup table tells good batches from bad ones, over all its audits.
 
-    It does if its estimates rank held-out records better than chance and miss by less than predicting the
-    mean. Under chance the rank correlation of n records has standard deviation 1/√(n − 1), that of the mean
-    over k tables √(Σ 1/(n − 1)) / k; beyond two of these counts as better than chance.
+    It does if its estimates miss held-out records by less than predicting the mean, and rank them better than they
+    rank records among which the gains were shuffled: by more than two standard deviations of the mean over the tables.
 
     Args:
         audits: contents of ``audit.json``.
@@ -202,16 +201,17 @@ def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     Returns:
         A verdict of a few words, and the numbers behind it.
     """
-    usable = [audit for audit in audits if audit["spearman"] is not None and audit["records"] > 2]
+    usable = [audit for audit in audits if audit["spearman"] is not None and audit["chance"] and audit["records"] > 2]
     if not usable:
         return "cannot be judged", "Too few records, or all of equal mAP: no rank correlation is defined."
     rank, _, tables = spread(audit["spearman"] for audit in usable)
-    chance = math.sqrt(sum(1 / (audit["records"] - 1) for audit in usable)) / tables
+    chance = sum(audit["chance"]["mean"] for audit in usable) / tables
+    reach = 2 * math.hypot(*(audit["chance"]["deviation"] for audit in usable)) / tables
     error = spread(audit["mae"] for audit in usable)[0]
     error_of_mean = spread(audit["mae_mean"] for audit in usable)[0]
-    if error < error_of_mean and rank > 2 * chance:
+    if error < error_of_mean and rank > chance + reach:
         verdict = "carries signal"
-    elif error < error_of_mean and rank > 0:
+    elif error < error_of_mean and rank > chance:
         verdict = "may carry a weak signal, not told apart from chance"
     else:
         verdict = "does not carry signal"
@@ -219,7 +219,8 @@ def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     records = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     detail = (
         f"Held-out records ({tables} {'table' if tables == 1 else 'tables'} of {records}): "
-        f"mean rank correlation {signed(rank, 2)}, chance alone gives up to about ± {number(2 * chance, 2)}; "
+        f"mean rank correlation {signed(rank, 2)}, with the gains shuffled {signed(chance, 2)} ± {number(reach, 2)} "
+        "(two standard deviations; below 0, since a record left out lowers or raises the mean of the others); "
         f"mean absolute error {number(error, 4)} mAP, predicting the mean {number(error_of_mean, 4)}. "
         "This is how well the table foretells other proxies; whether proxies rank batches as their labels do, it "
         "cannot know."
