@@ -28,7 +28,7 @@ SMK := Snakefile workflow
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test lint format record environment clean-env lock
+.PHONY: help demo test lint format record environment env-kubernetes clean-env lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,10 +56,12 @@ format: $(READY) ## bring code and workflow into the house style
 # What Snakemake has recorded is what the steps were given. A result that does not fit the parameters as they stand now
 # must not be versioned beside them.
 record: $(READY) ## take what snakemake has made into DVC, running nothing [PARAMS=params/bccd.yaml]
-	@snakemake --cores 1 --dry-run $(CONFIG) 2>&1 | grep -q '^Nothing to be done' || { \
-	  echo "make record: results and parameters differ, or are unfinished; first run" \
-	    "'snakemake --cores all $(CONFIG)'" >&2; exit 1; }
-	snakemake --cores 1 --quiet rules host --force --drop-metadata $(CONFIG) -- dvc.yaml
+	@found=$$(snakemake --cores 1 --dry-run $(CONFIG) 2>&1) || { printf '%s\n' "$$found" >&2; exit 1; }; \
+	  printf '%s\n' "$$found" | grep -q '^Nothing to be done' || { \
+	  echo "make record: results and parameters of $(or $(PARAMS),the demo) differ, or are unfinished; first run" \
+	    "'snakemake --cores all $(CONFIG)', or name another experiment: make record PARAMS=params/<name>.yaml" >&2; \
+	  exit 1; }
+	snakemake --cores 1 --quiet progress host reason --force --drop-metadata $(CONFIG) -- dvc.yaml
 	dvc commit --force
 
 environment: $(READY) ## build .venv
@@ -76,6 +78,9 @@ $(PINNED): requirements/all.txt
 $(READY): $(PINNED) pyproject.toml
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+env-kubernetes: $(READY) ## add to .venv what profiles/kubernetes needs
+	$(INSTALL) --require-hashes --requirement requirements/kubernetes.txt
 
 clean-env: ## remove .venv
 	rm -rf $(VENV)

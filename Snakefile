@@ -2,9 +2,9 @@
 #
 #   snakemake --cores all                                     the demo, on generated data (params/base.yaml)
 #   snakemake --cores all --configfile params/bccd.yaml       another experiment; its keys override the demo's
-#   snakemake --cores all forecast                            what that will take: trainings, hours, disk
-#   snakemake --cores all compare                             the same: all strategies and seeds, and one report
-#   snakemake --cores all next                                also choose the batch that follows the last cycle
+#   snakemake --cores all -- forecast                         what it will take: trainings, hours, disk
+#   snakemake --cores all -- compare                          curves and report alone, of all strategies and seeds
+#   snakemake --cores all -- next                             also choose the batch that follows the last cycle
 
 
 configfile: "params/base.yaml"

@@ -217,7 +217,13 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
     for rule in graph.rules.values():
         by_rule["proxy" if PROXY.fullmatch(rule) else rule] += durations[rule]
     counts = graph.counts
-    lines = [f"{params.experiment}: {sum(counts.values())} jobs, from nothing", "", "trainings"]
+    lines = [f"{params.experiment}: {sum(counts.values())} jobs, from nothing"]
+    wanted = params.budget.initial + (params.cycles - 1) * params.budget.batch
+    if wanted > sizes.train:
+        lines.append(
+            f"The pool is exhausted before the last cycle: {sizes.train} images, and the budget takes {wanted}."
+        )
+    lines += ["", "trainings"]
     lines += [f"  {name:<30}{count:>8}" for name, count in trainings(graph, params).items()]
     lines += ["", f"{'step':<32}{'jobs':>8}{'each':>12}{'in all':>12}"]
     for rule, total in sorted(by_rule.items(), key=lambda item: (-item[1], item[0])):

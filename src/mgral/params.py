@@ -14,6 +14,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FIRST_NOISE_SEED = 1000  # noise.repeats train with this and the next ones
 FEWEST_HELD_OUT = 4  # images, at least: two batches of two that share none
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 OWN = ":own"  # ends the name of the curve of a strategy's own detector; a label holds no colon
@@ -299,6 +300,14 @@ class Params(Settings):
             repeated = sorted({v for v in values if values.count(v) > 1})
             if repeated:
                 raise ValueError(f"{key}: '{repeated[0]}' stands twice; give each a label of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_has_seeds_of_its_own(self) -> Self:
+        own = range(FIRST_NOISE_SEED, FIRST_NOISE_SEED + self.noise.repeats)
+        taken = [seed for seed in self.seeds if seed in own]
+        if taken:
+            raise ValueError(f"seeds: {taken[0]} is one that noise.repeats trains with; choose another")
         return self
 
     @model_validator(mode="after")

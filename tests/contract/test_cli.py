@@ -228,3 +228,18 @@ def test_ground_truth_is_shown_to_those_alone_who_ask(tmp_path, monkeypatch):
     assert shown["random"] is None and len(shown["oracle_rare"][3]) == 2
     pick = json.loads(Path("oracle_rare.json").read_text())["picks"][0]
     assert pick["id"] == 3 and pick["reason"] == {"cheats": "reads the ground truth", "rare_boxes": 2, "boxes": 2}
+
+
+def test_an_exhausted_pool_ends_the_experiment(tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.chdir(tmp_path)
+    images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2)}
+    datasets.write(Dataset(("ant",), images, dict.fromkeys(images, Boxes.empty()), tmp_path), {}, "dataset.json")
+    machine = {"threads": 1, "precision": "fp32", "device": "cpu"}
+    Path("p.yaml").write_text(json.dumps({"strategies": ["random"], "budget": {"batch": 2}, "machine": machine}))
+    command = "select --params p.yaml --strategy random --dataset dataset.json --pool pool.json --seed 0 --out s.json"
+    pools.write(Pool(1, {1: 0}, (2,)), "pool.json")
+    assert cli.main(command.split()) == 0
+    assert "pool exhausted: cycle 1 takes the 1 images that are left, not 2" in caplog.messages
+    pools.write(Pool(2, {1: 0, 2: 1}, ()), "pool.json")
+    assert cli.main(command.split()) == 2
+    assert "pool.json: pool exhausted: no unlabelled image is left in cycle 2; lower cycles" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from mgral import cli, experiments, forecast, probe
 from mgral.errors import MgralError
 from mgral.files import write_json
+from mgral.forecast import Graph, Sizes, Timing
 from mgral.params import Params
 from mgral.types import Dataset, Image
 
@@ -107,6 +109,15 @@ def test_the_table_adds_up(tiny: Params) -> None:
     assert "together 28.0 s" in text
     assert "on the wall, 2 jobs at a time, at least 24.0 s" in text
     assert "Not timed, and counted as their start alone: odd." in text
+
+
+def test_a_budget_beyond_the_pool_is_said(tiny: Params) -> None:
+    wanted = tiny.budget.initial + (tiny.cycles - 1) * tiny.budget.batch
+    timing = Timing(**dict.fromkeys((field.name for field in fields(Timing)), 1))
+    says = f"The pool is exhausted before the last cycle: {wanted - 1} images, and the budget takes {wanted}."
+    for train, said in ((wanted, False), (wanted - 1, True)):
+        lines = forecast.table(Graph({}, {}), tiny, Sizes(train, 1, 1), timing, 1)
+        assert (says in lines) == said
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 # What the rules share: the checked parameters, the places of files, and what each step declares.
 
+import hashlib
 import importlib
 import itertools
 import json
@@ -313,12 +314,42 @@ def source_images():
     return [f"{RAW}/{name}" for name in names]
 
 
+@cache
+def source_files():
+    """The annotation files of the user's data set, and a hash over names and sizes of all its other files.
+
+    An option may name a file that lies elsewhere (``annotations: ../labels.json``).
+    """
+    root = Path(EXPERIMENT.dataset.root)
+    named = [root / str(value) for value in EXPERIMENT.dataset.options.values() if isinstance(value, (str, Path))]
+    files = [path for path in root.rglob("*") if path.is_file()]
+    annotations = {os.path.normpath(path) for path in files if path.suffix.lower() in ANNOTATIONS}
+    annotations |= {os.path.normpath(path) for path in named if path.is_file()}
+    others = [path for path in files if path.suffix.lower() not in ANNOTATIONS]
+    listing = sorted((str(path.relative_to(root)), path.stat().st_size) for path in others)
+    return sorted(annotations), hashlib.sha256(repr(listing).encode()).hexdigest()
+
+
 def source_annotations(wildcards):
     """The annotation files of the data set, so that an edited one is noticed."""
+    return [f"{RAW}/annotations.json"] if GENERATED else source_files()[0]
+
+
+def source_listing(wildcards):
+    """What changes when an image is added, taken away or replaced by one of another size in bytes."""
+    return None if GENERATED else source_files()[1]
+
+
+def source_roots():
+    """The folders and files that hold the annotations of the user's data set, for DVC: few, and as far down as can be."""
     if GENERATED:
-        return [f"{RAW}/annotations.json"]
-    files = Path(EXPERIMENT.dataset.root).rglob("*")
-    return sorted(str(path) for path in files if path.suffix.lower() in ANNOTATIONS)
+        return []
+    root = Path(os.path.normpath(EXPERIMENT.dataset.root))
+    places = set()
+    for path in map(Path, source_files()[0]):
+        below = path.relative_to(root).parts if path.is_relative_to(root) else ()
+        places.add(root / below[0] if below else path)
+    return sorted(map(str, places))
 
 
 def shared_targets():

@@ -35,6 +35,7 @@ rule import_data:
         "../envs/mgral.yaml"
     params:
         settings=settings("import"),
+        images=source_listing,
         code=code("import", FORMAT),
     message:
         "import the data set: check every image and box"
@@ -56,6 +57,7 @@ rule cache:
         "../envs/mgral.yaml"
     params:
         settings=settings("cache"),
+        images=source_listing,
         code=code("cache"),
     message:
         "decode the images once"

@@ -3,6 +3,10 @@
 import sys
 
 
+localrules:
+    forecast,
+
+
 # The jobs are those of a graph that Snakemake resolves for these very parameters, as if nothing had been made yet.
 rule forecast:
     input:
@@ -13,6 +17,8 @@ rule forecast:
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
+    resources:
+        gpu=GPU,
     params:
         snakemake=f"{sys.executable} -m snakemake",
         cores=lambda wildcards: workflow.cores or 1,

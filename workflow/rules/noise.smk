@@ -3,7 +3,7 @@
 NOISE = f"{RUN}/noise"
 
 
-# Seeds 1000, 1001, …: not those of the experiment.
+# With seeds that are none of the experiment's; the check of the parameters sees to that.
 rule retrain:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
@@ -30,7 +30,8 @@ rule retrain:
     shell:
         f"{MGRAL} train --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
-        ' --seed $((1000 + {wildcards.repeat})) --out "$(dirname {output.metrics})" <<< {params.settings:q} 2> {log}'
+        f" --seed $(({parameters.FIRST_NOISE_SEED} + {{wildcards.repeat}}))"
+        ' --out "$(dirname {output.metrics})" <<< {params.settings:q} 2> {log}'
 
 
 rule noise:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 from mgral.cli import _arguments
@@ -47,7 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
     dataset = datasets.read(arguments.dataset)
     files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent, arguments.assessment)
     evidence = _evidence.read(dataset, *files, needs=plugin.NEEDS)
-    cycle, budget = evidence.pool.cycle, params.budget.batch
+    cycle, budget, left = evidence.pool.cycle, params.budget.batch, len(evidence.pool.unlabelled)
+    if not left:
+        raise MgralError(
+            f"{arguments.pool}: pool exhausted: no unlabelled image is left in cycle {cycle}; lower cycles, "
+            "budget.initial or budget.batch"
+        )
+    if left < budget:
+        logging.warning("pool exhausted: cycle %d takes the %d images that are left, not %d", cycle, left, budget)
     picks = plugin.select(evidence, budget, seeds.stream(arguments.seed, "select", cycle), options)
     selection = selections.Selection(strategy.name, strategy.plugin, arguments.seed, cycle, budget, picks)
     selections.write(selection, dataset, arguments.out)
