@@ -136,6 +136,18 @@ def annotated(count: int, classes: int) -> Boxes:
     return Boxes(xyxy, np.arange(count, dtype=np.int64) % classes, np.zeros(count, np.bool_))
 
 
+def given_terms(name: str, make: Make) -> set[str]:
+    """Every term that stands in a reason: under all options that are choices, with labels and without any."""
+    found: set[str] = set()
+    for options in (case.values[1] for case in CASES if case.values[0] == name):
+        given = make(**needs(name))
+        everything = tuple(sorted([*given.pool.labelled, *given.pool.unlabelled]))
+        unstarted = replace(given, pool=Pool(0, {}, everything), labels=given.labels and {})
+        for one in (given, unstarted):
+            found |= {term for pick in select(name, options, one, 1000) for term in pick.reason}
+    return found
+
+
 def select(name: str, options: Choice, given: Evidence, budget: int, seed: int = 0) -> list[Pick]:
     strategy = plugins.load("strategies", name)
     picks: list[Pick] = strategy.select(given, budget, seed, strategy.Options(**options))
@@ -178,6 +190,23 @@ def test_module(name: str) -> None:
     assert strategy.Options.parse(None, name) == strategy.Options()
     for key, field in strategy.Options.model_fields.items():
         assert field.description, f"option {key} has no description"
+
+
+@pytest.mark.parametrize("name", plugins.names("strategies"))
+def test_every_term_of_a_reason_is_explained_and_no_other(name: str, evidence: Make) -> None:
+    reasons = plugins.load("strategies", name).REASONS
+    assert given_terms(name, evidence) == set(reasons)
+    for text in reasons.values():
+        assert text and "\n" not in text and len(text) <= 110
+
+
+@pytest.mark.parametrize("name", plugins.names("strategies"))
+def test_a_control_says_what_for(name: str) -> None:
+    strategy = plugins.load("strategies", name)
+    if "truth" in strategy.NEEDS:
+        assert not hasattr(strategy, "CONTROL")  # it is said of all that read the truth, in the same words
+    else:
+        assert getattr(strategy, "CONTROL", "a contender")
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

@@ -46,7 +46,7 @@ def run(tmp_path: Path) -> Path:
                 here = cycle_folder(folder, strategy, seed, cycle)
                 write_json(here / "metrics.json", {**content, "val": scores, "test": scores})
             selection = Selection(
-                strategy, strategy, seed, 0, 2, [Pick(i, 1 / i, {"mean_entropy": 1.23456}) for i in (3, 4)]
+                strategy, strategy, seed, 0, 2, [Pick(i, 1 / i, {"odds": 1.23456, "top_class": "cat"}) for i in (3, 4)]
             )
             selections.write(selection, dataset, cycle_folder(folder, strategy, seed, 0) / "selected.json")
     for seed in (0, 1):
@@ -147,13 +147,16 @@ def test_every_part_is_there(run: Path, params: Params) -> None:
     page, _ = build(run, params)
     # random ends at 0.30 and 0.32, mgral at 0.34 and 0.36: +0.04 in both seeds
     assert "mgral ends highest: 0.350 test mAP with 4 labelled images, +0.040 against random." in page.text
+    assert "(control" not in page.text and "controls" not in page.text
     assert "mgral better than random by 0.020 (95 % interval +0.020 to +0.020, 2 seeds)" in page.text
     assert "mgral +0.040 +0.040 +0.040 +0.040 to +0.040 0.000 better" in page.text
     # areas by trapezoids: (0.2 + 0.3)/2 = 0.25 and (0.2 + 0.32)/2 = 0.26
     assert "random 0.310 ± 0.014 0.620 ± 0.028 0.255 ± 0.007 0.255 ± 0.007 2" in page.text
     for part in (
         "The lookup table",
-        "mean entropy: 1.23",
+        "odds : how many times likelier than by chance the policy would draw this image first cycle 0",
+        "odds: 1.23",
+        "top class: cat",
         "cycle 0: 2 of 2 picks",
         "train 1 12.5 s 12.5 s",
         "a.json, annotation 7: no width",
@@ -163,6 +166,27 @@ def test_every_part_is_there(run: Path, params: Params) -> None:
         "<dog> & co",
     ):
         assert part in page.text, part
+
+
+def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, params: Params) -> None:
+    strategies = ["random", {"name": "mgral", "plugin": "oracle_rare"}]
+    page, _ = build(run, Params.parse({**params.model_dump(mode="json"), "strategies": strategies}, "test:"))
+    assert "random reaches 0.310 test mAP with 4 labelled images" in page.text
+    assert "mgral reads the ground truth and takes no part in this: 0.350 (+0.040)." in page.text
+    assert "No contenders but controls: mgral (reads the ground truth)." in page.text
+    # in the table of results: 0.34 and 0.36
+    assert "mgral (control: reads the ground truth) 0.350 ± 0.014" in page.text
+
+
+def test_far_batches_are_called_extrapolated(run: Path, params: Params) -> None:
+    # 1 of 4 batches an iteration is far
+    assert "extrapolated" not in build(run, params)[0].text
+    path = cycle_folder(run, "mgral", 1, 0) / "search.csv"
+    path.write_text(path.read_text().replace(",4,0,1,0.5", ",4,0,3,0.5"))
+    page, _ = build(run, params)
+    assert (
+        "75 % of the batches in 1 of 2 searches lay far from every record: these prices are extrapolated." in page.text
+    )
 
 
 def test_every_figure_is_written(run: Path, params: Params) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,50 @@ def test_looks_differ_and_the_reference_is_grey() -> None:
     assert list(found) == names
     assert found["random"].colour == figures.GREY
     assert len(set(found.values())) == len(names)
+
+
+def test_what_a_plugin_says_of_itself() -> None:
+    oracle, crowds, agent = (sources.rule(name) for name in ("oracle_rare", "most_boxes", "mgral"))
+    assert (oracle.control, oracle.cheats) == ("reads the ground truth", True)
+    assert (crowds.control, crowds.cheats) == ("picks crowded images", False)
+    assert (agent.control, agent.cheats) == (None, False)
+    assert set(agent.reasons) == {"rank", "odds"}
+
+
+def test_only_terms_that_occur_are_explained(dataset: Dataset) -> None:
+    picks = [Pick(3, 1.0, {"top_class": "cat"}), Pick(4, 0.5, {"odds": 2.0, "top_class": "dog"})]
+    rows = gallery.rows([Cell("a", 0, 0, picks)], dataset)["a"]
+    reasons = {"odds": "of the draw", "rank": "in the pool", "top_class": "of the surest"}
+    assert gallery.terms(rows, reasons) == [("odds", "of the draw"), ("top class", "of the surest")]
+
+
+def test_twelve_strategies_have_colours_that_differ() -> None:
+    looks = figures.looks([f"strategy_{k}" for k in range(11)] + ["random"], "random")
+    colours = [look.colour for look in looks.values()]
+    assert len(set(colours)) == 12
+    channels = [[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in colours]
+    for one, other in itertools.combinations(channels, 2):
+        # the nearest are #44AA99 and the grey #777777: 0xAA - 0x77 = 51 in green
+        assert max(abs(a - b) for a, b in zip(one, other, strict=True)) >= 51
+
+
+def test_more_strategies_than_colours_differ_in_their_markers() -> None:
+    looks = figures.looks([f"strategy_{k}" for k in range(3 * len(figures.PALETTE))], None)
+    assert len({look.colour for look in looks.values()}) == len(figures.PALETTE)
+    assert len(set(looks.values())) == len(looks)
+
+
+def test_the_best_trained_record_is_a_line_in_the_search() -> None:
+    frame = pd.DataFrame({"iteration": [0, 1], "reward": [0.01, 0.05], "baseline": [0.01, 0.03]})
+    points = [[{"trained": 0.01}, {"trained": 0.02}], [{"trained": -0.01}], []]
+    audits = [Cell("mgral", seed, 0, {"points": own}) for seed, own in enumerate(points)]
+    look = figures.Look("#0072B2", "s")
+    (axes,) = figures.search([Cell("mgral", 0, 0, frame)], audits, look).axes
+    dashed = [line.get_ydata()[0] for line in axes.lines if line.is_dashed()]
+    assert dashed == [0.02, -0.01]  # one a table that has records
+    assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("best trained record", 0.02)]
+    (plain,) = figures.search([Cell("mgral", 0, 0, frame)], [], look).axes
+    assert not any(line.is_dashed() for line in plain.lines) and not plain.texts
 
 
 @pytest.mark.parametrize("draw", [figures.curve, figures.curves_apart])

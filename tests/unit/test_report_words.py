@@ -10,6 +10,7 @@ import pytest
 
 from mgral import comparison, curves
 from mgral.report import words
+from mgral.report.sources import Rule
 
 
 def judged(values: dict[str, list[float]], reference: str | None = "random") -> tuple[Any, comparison.Comparison]:
@@ -27,7 +28,7 @@ def judged(values: dict[str, list[float]], reference: str | None = "random") -> 
 def test_a_gain_beyond_chance() -> None:
     # gains 0.04, 0.06, 0.05: mean 0.05, error 0.01/√3 = 0.0057735, times 4.3027: ∓ 0.0248; of the areas half as much
     totals, compared = judged({"random": [0.3, 0.4, 0.5], "mgral": [0.34, 0.46, 0.55]})
-    assert words.headline(totals, compared, 120) == (
+    assert words.headline(totals, compared, 120, {}) == (
         "mgral ends highest: 0.450 test mAP with 120 labelled images, +0.050 against random.",
         "mgral at the last cycle: better than random by 0.050 (95 % interval +0.025 to +0.075, 3 seeds). "
         "Over the whole curve, image for image: better than random by 0.025 "
@@ -38,15 +39,18 @@ def test_a_gain_beyond_chance() -> None:
 def test_a_gain_that_may_be_chance_is_no_difference() -> None:
     # gains −0.03 and 0.05: mean 0.01, error 0.04, times 12.7062: ∓ 0.508
     totals, compared = judged({"random": [0.3, 0.4], "mgral": [0.27, 0.45]})
-    first, remark = words.headline(totals, compared, 120)
-    assert first.startswith("mgral ends highest") and "+0.010" in first
+    first, remark = words.headline(totals, compared, 120, {})
+    assert first == (
+        "At the last cycle no strategy is told apart from random: mgral has the highest mean, 0.360 test mAP with "
+        "120 labelled images (+0.010)."
+    )
     assert "no detectable difference to random (+0.010, 95 % interval −0.498 to +0.518, 2 seeds)" in remark
 
 
 def test_a_lost_race_is_told() -> None:
     # mgral's gains −0.04, −0.02, −0.03: mean −0.03 ∓ 0.0248
     totals, compared = judged({"random": [0.4] * 3, "entropy": [0.3, 0.32, 0.31], "mgral": [0.36, 0.38, 0.37]})
-    first, remark = words.headline(totals, compared, 60)
+    first, remark = words.headline(totals, compared, 60, {})
     assert first == (
         "Nothing ends above random: 0.400 test mAP with 60 labelled images; mgral comes nearest with −0.030."
     )
@@ -55,23 +59,100 @@ def test_a_lost_race_is_told() -> None:
     )
 
 
+def test_the_highest_mean_need_not_be_told_apart() -> None:
+    # good: gains 0.01 ± 0: better. wild: −0.05 and 0.09, mean 0.02, not told apart, with the higher mean 0.32.
+    # bad: −0.02 ± 0: worse
+    ends = {"random": [0.3, 0.3], "good": [0.31, 0.31], "wild": [0.25, 0.39], "bad": [0.28, 0.28]}
+    totals, compared = judged(ends)
+    first, remark = words.headline(totals, compared, 60, {})
+    assert first == (
+        "At the last cycle only good is told above random: wild has the highest mean, 0.320 test mAP with "
+        "60 labelled images (+0.020)."
+    )
+    assert remark.endswith("Over the whole curve only good is told above random.")
+    totals, compared = judged({name: ends[name] for name in ("random", "wild", "bad")})
+    assert words.headline(totals, compared, 60, {})[0].startswith(
+        "At the last cycle bad is told below random and none above: wild has the highest mean, 0.320"
+    )
+    # without wild and good, random is the highest, and bad is worse
+    totals, compared = judged({name: ends[name] for name in ("random", "bad")})
+    assert words.headline(totals, compared, 60, {})[0].startswith("Nothing ends above random: 0.300")
+
+
+def test_random_may_have_the_highest_mean_untold() -> None:
+    # gains −0.05 and 0.03: mean −0.01
+    totals, compared = judged({"random": [0.3, 0.3], "mgral": [0.25, 0.33]})
+    assert words.headline(totals, compared, 60, {})[0] == (
+        "At the last cycle no strategy is told apart from random, which has the highest mean itself, 0.300 test "
+        "mAP with 60 labelled images; mgral comes nearest with −0.010."
+    )
+
+
+def test_who_reads_the_ground_truth_never_leads() -> None:
+    rules = {
+        "oracle": Rule("reads the ground truth", True, {}),
+        "crowds": Rule("picks crowded images", False, {}),
+        "random": Rule(None, False, {}),
+    }
+    # oracle 0.5 above; crowds: gains −0.03 and 0.05
+    totals, compared = judged({"random": [0.3, 0.3], "oracle": [0.5, 0.5], "crowds": [0.27, 0.35]})
+    first, remark = words.headline(totals, compared, 60, rules)
+    assert first == (
+        "At the last cycle no strategy is told apart from random: crowds, a control, has the highest mean, 0.310 test "
+        "mAP with 60 labelled images (+0.010)."
+    )
+    assert remark.startswith("crowds at the last cycle: no detectable difference to random (+0.010")
+    assert remark.endswith(" oracle reads the ground truth and takes no part in this: 0.500 (+0.200).")
+    assert "Over the whole curve only" not in remark
+    # without a strategy to compare with, neither
+    totals, compared = judged({"mgral": [0.3], "oracle": [0.5]}, None)
+    assert words.headline(totals, compared, 60, rules) == (
+        "mgral reaches 0.300 test mAP with 60 labelled images (one seed).",
+        "The run has no random strategy to compare with, so what its choice is worth cannot be said. "
+        "oracle reads the ground truth and takes no part in this: 0.500.",
+    )
+
+
+def test_controls_are_named() -> None:
+    assert words.controls({}) is None
+    assert words.controls({"crowds": "picks crowds", "oracle": "reads the ground truth"}) == (
+        "No contenders but controls: crowds (picks crowds), oracle (reads the ground truth)."
+    )
+
+
+def test_extrapolated_prices_are_told_where_they_are_most() -> None:
+    assert words.extrapolated([]) is None
+    assert words.extrapolated([(50, 100), (10, 100), (0, 0)]) is None  # half is not most; nothing was priced
+    # (80 + 100) / (100 + 100)
+    assert words.extrapolated([(80, 100), (100, 100)]) == (
+        "90 % of the batches lay far from every record: these prices are extrapolated."
+    )
+    # of the two in which it was most
+    assert words.extrapolated([(80, 100), (100, 100), (50, 100)]) == (
+        "90 % of the batches in 2 of 3 searches lay far from every record: these prices are extrapolated."
+    )
+
+
 def test_one_seed_allows_no_statement() -> None:
     totals, compared = judged({"random": [0.3], "mgral": [0.4]})
-    assert words.headline(totals, compared, 60)[1].startswith(
-        "mgral at the last cycle: cannot be said from one seed (+0.100 against random)."
+    first, remark = words.headline(totals, compared, 60, {})
+    assert first == (
+        "At the last cycle no strategy is told apart from random: mgral has the highest mAP, 0.400 test mAP with "
+        "60 labelled images (+0.100)."
     )
+    assert remark.startswith("mgral at the last cycle: cannot be said from one seed (+0.100 against random).")
 
 
 def test_without_a_random_strategy_nothing_is_compared() -> None:
     totals, compared = judged({"random": [0.3, 0.3], "mgral": [0.4, 0.42]}, None)
-    first, remark = words.headline(totals, compared, 60)
-    assert first == "mgral ends highest: 0.410 test mAP with 60 labelled images (± 0.014 over 2 seeds)."
+    first, remark = words.headline(totals, compared, 60, {})
+    assert first == "mgral has the highest mean: 0.410 test mAP with 60 labelled images (± 0.014 over 2 seeds)."
     assert remark.startswith("The run has no random strategy")
 
 
 def test_a_single_strategy_has_won_nothing() -> None:
     totals, compared = judged({"random": [0.3]})
-    first, remark = words.headline(totals, compared, 60)
+    first, remark = words.headline(totals, compared, 60, {})
     assert first == "random reaches 0.300 test mAP with 60 labelled images (one seed)."
     assert remark.startswith("The run has no other strategy")
 

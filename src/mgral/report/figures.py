@@ -28,7 +28,7 @@ from mgral.report.sources import Cell
 from mgral.report.words import signed
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-PALETTE = (*OKABE_ITO, "#882255", "#999933", "#332288", "#44AA99")
+PALETTE = (*OKABE_ITO, "#882255", "#999933", "#332288", "#44AA99", "#117733", "#AA4499", "#DDCC77")
 GREY, FAINT, INK, GRID = "#777777", "#BBBBBB", "#222222", "#DDDDDD"
 MARKERS = "sD^vPX*"
 WIDTH, DPI = 4.6, 160
@@ -49,7 +49,10 @@ class Look:
 
 
 def looks(strategies: Sequence[str], reference: str | None) -> dict[str, Look]:
-    """A look for each strategy, in their order; the reference is grey."""
+    """A look for each strategy, in their order; the reference is grey.
+
+    Where strategies outnumber colours, those of one colour differ in their markers: the two counts share no factor.
+    """
     others = [name for name in strategies if name != reference]
     found = {name: Look(PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(others)}
     return {name: found.get(name, Look(GREY, "o")) for name in strategies}
@@ -316,19 +319,33 @@ def table_error(audits: Sequence[Cell], look: Look) -> Figure:
     return figure
 
 
-def search(searches: Sequence[Cell], look: Look) -> Figure:
-    """Reward (dots) and its moving average, the baseline (lines), over the search; one panel a cycle."""
+def search(searches: Sequence[Cell], audits: Sequence[Cell], look: Look) -> Figure:
+    """Reward (dots) and its moving average, the baseline (lines), over the search; one panel a cycle.
+
+    What lies above the dashed lines, the largest gain among the trained records of each table, nobody has seen: the
+    table extrapolates there.
+    """
     cycles = sorted({cell.cycle for cell in searches})
     figure, panels = _small(len(cycles))
     for cycle, axes in zip(cycles, panels, strict=True):
         for frame in (cell.value for cell in searches if cell.cycle == cycle):
             axes.plot(frame["iteration"], frame["reward"], ".", markersize=1.6, color=GREY, alpha=0.5)
             axes.plot(frame["iteration"], frame["baseline"], color=look.colour, linewidth=1.1, alpha=0.85)
+        tables = [cell.value["points"] for cell in audits if cell.cycle == cycle]
+        best = [max(point["trained"] for point in points) for points in tables if points]
+        for gain in best:
+            axes.axhline(gain, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2.5)
+        if best:
+            axes.margins(y=0.15)  # room for the name above the line
+            axes.annotate(
+                "best trained record", (1, max(best)), (0, 2), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", va="bottom", fontsize=8,
+            )  # fmt: skip
         axes.set_title(f"cycle {cycle}", loc="left", fontsize=10)
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel("iteration", fontsize=10)
-    figure.supylabel("gain over random (mAP)", fontsize=10)
+    figure.supylabel("gain as the table\nestimates it (mAP)", fontsize=10)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import colorsys
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from PIL import ImageDraw
 from mgral.errors import MgralError
 from mgral.report.figures import PALETTE
 from mgral.report.sources import Cell, box_counts
-from mgral.report.words import reason
+from mgral.report.words import reason, term
 from mgral.types import Boxes, Dataset, Image, Pick
 
 SIDE = 224
@@ -58,6 +58,12 @@ def rows(selections: Sequence[Cell], dataset: Dataset) -> dict[str, list[Row]]:
         thumbnails = [_thumbnail(pick, dataset, colours, cell) for pick in cell.value[:most]]
         found.setdefault(cell.strategy, []).append(Row(cell.cycle, len(cell.value), thumbnails))
     return found
+
+
+def terms(rows: Sequence[Row], reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The terms that some thumbnail's reason holds, each with what it is; in the order of ``reasons``."""
+    shown = {key for row in rows for thumbnail in row.thumbnails for key, _ in thumbnail.reason}
+    return [(term(key), text) for key, text in reasons.items() if term(key) in shown]
 
 
 def class_colours(count: int) -> list[str]:

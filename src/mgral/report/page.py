@@ -36,6 +36,7 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
     )
     html = environment.get_template("page.html").render(
         params=params,
+        controls=data.controls,
         looks=data.looks | {own.strategy: data.looks[strategy_of(own.strategy)] for own in data.compared.own},
         **parts.outcome(data, plates),
         **parts.contest(data, plates),

@@ -18,7 +18,7 @@ from mgral.files import read_json, whole
 from mgral.params import Params, curve_names, reference
 from mgral.report import figures as draw
 from mgral.report import gallery, published, sources, tables, words
-from mgral.report.sources import Cell
+from mgral.report.sources import Cell, Rule
 from mgral.types import Dataset
 
 
@@ -27,6 +27,7 @@ class Run:
     """What all parts of the page share.
 
     Attributes:
+        rules: what stands behind each label.
         reference: label of the random strategy, None if the run has none.
         frame: the curves, see :func:`mgral.curves.collect`.
         compared: the strategies, held against each other.
@@ -36,6 +37,7 @@ class Run:
 
     folder: Path
     params: Params
+    rules: Mapping[str, Rule]
     reference: str | None
     frame: pd.DataFrame
     compared: Comparison
@@ -47,6 +49,11 @@ class Run:
     @property
     def strategies(self) -> list[str]:
         return list(self.looks)
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """What each strategy that is no contender is a control for."""
+        return {name: rule.control for name, rule in self.rules.items() if rule.control}
 
     @property
     def classes(self) -> list[str]:
@@ -94,14 +101,15 @@ def read(run: Path, params: Params) -> Run:
     if found != sorted(names, key=curves.is_own) or compared.seeds != params.seeds:
         raise MgralError(f"{run}/comparison.json: of other strategies or seeds; make it anew with `mgral compare`")
     looks = draw.looks([strategy.name for strategy in params.strategies], random)
-    return Run(run, params, random, frame, compared, dataset, order, pool, looks)
+    rules = {strategy.name: sources.rule(strategy.plugin) for strategy in params.strategies}
+    return Run(run, params, rules, random, frame, compared, dataset, order, pool, looks)
 
 
 def outcome(run: Run, plates: Plates) -> dict[str, Any]:
     """Headline, curves, results and per-class AP."""
     totals = curves.summary(curves.scores(run.frame))
     plain = {name: totals[name] for name in run.strategies}
-    headline, remark = words.headline(plain, run.compared, int(run.frame["images"].max()))
+    headline, remark = words.headline(plain, run.compared, int(run.frame["images"].max()), run.rules)
     behind = published.read(run.params.report.protocol)
     shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
     shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
@@ -131,6 +139,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
         "band": words.band(len(run.params.seeds)),
         "published": behind.caption if behind else None,
         "results": tables.results(totals),
+        "no_contenders": words.controls(run.controls),
         "own": words.own([curve.strategy for curve in run.compared.own]),
         "per_class": _per_class(run, plates),
     }
@@ -200,8 +209,10 @@ def picks(run: Run, plates: Plates) -> dict[str, Any]:
     selections = sources.selections(*run.cells)
     first = [cell for cell in selections if cell.seed == run.params.seeds[0]]
     colours = gallery.class_colours(len(run.dataset.classes))
+    shown = gallery.rows(first, run.dataset)
     found: dict[str, Any] = {
-        "gallery": gallery.rows(first, run.dataset),
+        "gallery": shown,
+        "terms": {name: gallery.terms(rows, run.rules[name].reasons) for name, rows in shown.items()},
         "class_colours": [(run.dataset.classes[k], colours[k]) for k in run.order],
         "balance": None,
         "balance_table": None,
@@ -250,10 +261,15 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
             part["table"] = (verdict, [detail, *noise], plate, tables.audits(own_audits), compared)
         if own_searches:
             caption = (
-                "Reward of each iteration (dots), the gain over random batches, and its baseline (lines, one a seed)."
+                "Dots: mean gain over random batches of an iteration's batches, as the table prices them (as trained, "
+                "where a proxy was). Lines: its baseline, one a seed."
             )
-            plate = plates.add(f"search_{name}", draw.search(own_searches, look), caption)
-            part["search"] = (plate, tables.searches(own_searches))
+            if own_audits:
+                caption += " Dashed: the best gain that a record of the table was trained to, one a seed."
+            plate = plates.add(f"search_{name}", draw.search(own_searches, own_audits, look), caption)
+            sums = [cell.value[["far", "estimated"]].sum() for cell in own_searches]
+            far = words.extrapolated([(one["far"], one["estimated"]) for one in sums])
+            part["search"] = (plate, far, tables.searches(own_searches))
         if own_audits or own_searches:
             found.append(part)
     return found

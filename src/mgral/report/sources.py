@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mgral import plugins
 from mgral.curves import cycle_folder
 from mgral.errors import MgralError
 from mgral.files import read_json
@@ -30,6 +31,29 @@ class Cell:
     seed: int
     cycle: int
     value: Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a report has to know of the plug-in behind a strategy.
+
+    Attributes:
+        control: in a few words, what it is a control for; None for a contender.
+        cheats: whether it reads the ground truth of what it picks from.
+        reasons: what each term of a pick's reason is.
+    """
+
+    control: str | None
+    cheats: bool
+    reasons: Mapping[str, str]
+
+
+def rule(plugin: str) -> Rule:
+    """What a strategy's plug-in says of itself, see :mod:`mgral.strategies`. Raises MgralError if there is none."""
+    found = plugins.load("strategies", plugin)
+    if "truth" in found.NEEDS:
+        return Rule("reads the ground truth", True, found.REASONS)
+    return Rule(getattr(found, "CONTROL", None), False, found.REASONS)
 
 
 def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgral import comparison
 from mgral.comparison import Comparison, Difference
 from mgral.curves import spread
+from mgral.report.sources import Rule
 
 Summary = Mapping[str, Mapping[str, tuple[float, float, int]]]
 
@@ -48,46 +49,83 @@ def reason(terms: Mapping[str, Any]) -> list[tuple[str, str]]:
     shown = []
     for key, value in terms.items():
         text = f"{value:.3g}" if isinstance(value, float) else str(value)
-        shown.append((key.replace("_", " "), text))
+        shown.append((term(key), text))
     return shown
 
 
-def headline(totals: Summary, compared: Comparison, images: int) -> tuple[str, str]:
-    """What ends highest, and whether that is more than chance.
+def term(key: str) -> str:
+    """A term of a reason, for people."""
+    return key.replace("_", " ")
+
+
+def headline(totals: Summary, compared: Comparison, images: int, rules: Mapping[str, Rule]) -> tuple[str, str]:
+    """Whose mAP is highest at the end, and whether that is more than chance.
+
+    Strategies that read the ground truth take no part; they are told beside it.
 
     Args:
         totals: summary of the scores of all strategies.
         compared: their comparison.
         images: labelled at the last cycle.
+        rules: what stands behind the strategies.
 
     Returns:
         The sentence, and what has to be said with it.
     """
     reference = compared.reference
-    best = max(totals, key=lambda name: (totals[name]["mAP"][0], name == reference))
+    fair = [name for name in totals if not (name in rules and rules[name].cheats)] or list(totals)
+    best = max(fair, key=lambda name: (totals[name]["mAP"][0], name == reference))
     mean, deviation, seeds = totals[best]["mAP"]
     level = f"{number(mean)} test mAP with {images} labelled images"
-    rivals = {d.strategy: d for d in compared.against(reference, "mAP") if d.mean is not None}
+    value = "mean" if seeds > 1 else "mAP"
+    gains = {d.strategy: d for d in compared.against(reference, "mAP") if d.mean is not None}
+    beside = "".join(
+        f" {name} reads the ground truth and takes no part in this: {number(totals[name]['mAP'][0])}"
+        f"{f' ({signed(gains[name].mean)})' if name in gains else ''}."
+        for name in totals
+        if name not in fair
+    )
+    rivals = {name: gain for name, gain in gains.items() if name in fair}
     if reference is None or not rivals:
-        verb = "ends highest: " if len(totals) > 1 else "reaches "
+        does = f"has the highest {value}:" if len(fair) > 1 else "reaches"
         over = f"± {number(deviation)} over {seeds} seeds" if seeds > 1 else "one seed"
         missing = "random" if reference is None else "other"
         remark = f"The run has no {missing} strategy to compare with, so what its choice is worth cannot be said."
-        return f"{best} {verb}{level} ({over}).", remark
+        return f"{_named(best, rules)} {does} {level} ({over}).", remark + beside
     rival = best if best in rivals else max(rivals, key=lambda name: rivals[name].mean or 0.0)
-    gain = signed(rivals[rival].mean)
-    if best == reference:
-        first = f"Nothing ends above {reference}: {level}; {rival} comes nearest with {gain}."
+    name, gain, told = _named(rival, rules), signed(rivals[rival].mean), rivals[rival].verdict
+    among = f"At the last cycle {_told(rivals.values())}"
+    if rival == best and told == "better":
+        first = f"{name} ends highest: {level}, {gain} against {reference}."
+    elif rival == best:
+        first = f"{among}: {name} has the highest {value}, {level} ({gain})."
+    elif told == "worse":
+        first = f"Nothing ends above {reference}: {level}; {name} comes nearest with {gain}."
     else:
-        first = f"{best} ends highest: {level}, {gain} against {reference}."
-    places = [(f"{rival} at the last cycle", "mAP"), ("Over the whole curve, image for image", "auc_images")]
-    found = [
-        f"{place}: {verdict(difference, len(rivals))}."
-        for place, measure in places
-        for difference in compared.against(reference, measure)
-        if difference.strategy == rival and difference.mean is not None
-    ]
-    return first, " ".join(found)
+        first = f"{among}, which has the highest {value} itself, {level}; {name} comes nearest with {gain}."
+    curve = {d.strategy: d for d in compared.against(reference, "auc_images") if d.strategy in rivals}
+    found = [f"{rival} at the last cycle: {verdict(rivals[rival], len(gains))}."]
+    if curve[rival].mean is not None:
+        found.append(f"Over the whole curve, image for image: {verdict(curve[rival], len(gains))}.")
+    if any(one.verdict in ("better", "worse") for one in curve.values() if one.strategy != rival):
+        found.append(f"Over the whole curve {_told(curve.values())}.")
+    return first, " ".join(found) + beside
+
+
+def _named(name: str, rules: Mapping[str, Rule]) -> str:
+    return f"{name}, a control," if name in rules and rules[name].control else name
+
+
+def _told(differences: Iterable[Difference]) -> str:
+    """Which strategies the verdicts tell apart from their reference."""
+    found = list(differences)
+    better, worse = ([one.strategy for one in found if one.verdict == told] for told in ("better", "worse"))
+    reference = found[0].reference
+    if better:
+        return f"only {' and '.join(better)} {'is' if len(better) == 1 else 'are'} told above {reference}"
+    if worse:
+        return f"{' and '.join(worse)} {'is' if len(worse) == 1 else 'are'} told below {reference} and none above"
+    return f"no strategy is told apart from {reference}"
 
 
 def verdict(difference: Difference, comparisons: int) -> str:
@@ -167,6 +205,13 @@ def own(names: Sequence[str]) -> str | None:
         f"{', '.join(names)} (dashed in the figures): mAP of the detector that the strategy trains for itself, the "
         "kind that its paper reports; its trainer is not that of the other rows, so it is compared with none of them."
     )
+
+
+def controls(names: Mapping[str, str]) -> str | None:
+    """The strategies that are no contenders, each with what it is a control for; None without any."""
+    if not names:
+        return None
+    return f"No contenders but controls: {', '.join(f'{name} ({what})' for name, what in names.items())}."
 
 
 def gaps(compared: Comparison) -> list[str]:
@@ -258,6 +303,20 @@ def noise_of_records(audits: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{level_without} with a spread of ± {spread_without}, against {level} and ± {spread_with} with the weight."
         )
     return said
+
+
+def extrapolated(searches: Sequence[tuple[float, float]]) -> str | None:
+    """How many batches were priced beyond all records, in the searches where it was most of them; None without such.
+
+    Args:
+        searches: of each, the batches that lay far from every record, and all that the table priced.
+    """
+    most = [(far, priced) for far, priced in searches if far > priced / 2]
+    if not most:
+        return None
+    share = sum(far for far, _ in most) / sum(priced for _, priced in most)
+    where = "" if len(most) == len(searches) else f" in {len(most)} of {len(searches)} searches"
+    return f"{100 * share:.0f} % of the batches{where} lay far from every record: these prices are extrapolated."
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:

@@ -6,9 +6,14 @@ A strategy is a module with
   ``assessment``, ``labels``, ``truth``; the workflow makes these and nothing more, and what is not named here is not
   shown;
 - ``Options``: its parameters (:class:`mgral.settings.Settings`), with defaults and explanations;
+- ``REASONS``: every term that stands in the reason of a pick, with a short line for people that says what it is;
 - ``select(evidence, budget, seed, options)``: a list of :class:`mgral.types.Pick`, best first: ``budget``
   different unlabelled ids, or all of them if fewer are left. The answer does not depend on the order in which
   the pool is listed, equal scores go to the smaller id, and nothing but ``seed`` is random.
+
+One that is no contender but shows what a contender must beat has also
+
+- ``CONTROL``: in a few words, what it is a control for. Whoever needs the ``truth`` is one without saying so.
 
 One that looks at images or trains something of its own does so in a step before, and needs the ``assessment`` that
 this step leaves. It has also
@@ -72,6 +77,7 @@ class Evidence:
 
 
 Terms = Mapping[str, tuple[str, ...]]
+Reasons = Mapping[str, str]
 
 
 def assessed(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doubles]:

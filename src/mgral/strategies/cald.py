@@ -35,7 +35,7 @@ from scipy.special import entr, softmax
 from mgral import boxes
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence, Terms, assessed
+from mgral.strategies import Evidence, Reasons, Terms, assessed
 from mgral.types import Assessment, Boxes, Doubles, Ints, Pick
 
 if TYPE_CHECKING:
@@ -45,6 +45,15 @@ ALTERATIONS = ("flip", "cut_out", "resize", "rotation")
 
 NEEDS: frozenset[str] = frozenset({"assessment", "labels"})
 TERMS: Terms = {**dict.fromkeys(ALTERATIONS, ()), "classes": ("class",)}
+REASONS: Reasons = {
+    "distance": "mean of those under the alterations; the smaller, the more in two minds the detector",
+    "rank": "of the distance in the pool, 1 is the smallest",
+    "flip": "distance when the image is flipped",
+    "cut_out": "distance when parts of the image are cut out",
+    "resize": "distance when the image is made smaller",
+    "rotation": "distance when the image is turned",
+    "top_class": "class of the best score, altered images included",
+}
 
 
 class Options(Settings):

@@ -32,11 +32,18 @@ from scipy.special import entr, expit
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.strategies._distributions import class_distributions
 from mgral.types import Activation, Detections, Doubles, Floats, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections"})
+REASONS: Reasons = {
+    "distance": "by confusion of classes, in nats, to the nearest image that is labelled or was picked before",
+    "nearest": "id of that image",
+    "mixtures": "in how many mixtures of classes its confusion is described; 0: nothing was detected",
+    "probability": "with which the policy picks the image",
+    "confusion": "distance, in nats, to an image in which nothing is detected",
+}
 
 
 class Options(Settings):

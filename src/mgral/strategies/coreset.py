@@ -14,10 +14,15 @@ import numpy as np
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.types import Doubles, Embeddings, Floats, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"embeddings"})
+REASONS: Reasons = {
+    "distance": "between embeddings, to the nearest image that is labelled or was picked before",
+    "nearest": "id of that image",
+    "start": "with nothing labelled, the image nearest the mean goes first; its distance is to the farthest image",
+}
 
 ROWS = 4096  # images, and
 CENTRES = 256  # centres compared at a time: a block of distances is 4 MiB in float32

@@ -28,11 +28,17 @@ from scipy.special import entr
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.strategies._described import described, unit
 from mgral.types import Boxes, Doubles, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections", "labels"})
+REASONS: Reasons = {
+    "instances": "detections that counted: of those that look alike, only the least certain",
+    "by": "diversity, for what looks new; or score, for a place left over",
+    "likeness": "cosine of the class that looks newest to the batch at that time; -1: the first of its class",
+    "minority": "largest score of a minority class that still had places",
+}
 
 Prototypes = dict[int, Doubles]  # of one image, by class
 

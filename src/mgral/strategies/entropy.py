@@ -16,10 +16,17 @@ from scipy.special import entr
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.types import Activation, Detections, Doubles, Pick
 
 NEEDS: frozenset[str] = frozenset({"detections"})
+REASONS: Reasons = {
+    "entropy": "of the image's detections together, in nats unless normalised; the larger, the less sure the detector",
+    "detections": "how many were counted",
+    "top_class": "class of the surest detection",
+    "top_score": "score of the surest detection, 0 to 1",
+    "empty": "nothing was detected: zero ranks such an image last, highest first",
+}
 
 
 class Options(Settings):

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mgral import seeds
 from mgral.settings import Settings
-from mgral.strategies import Evidence, Terms, assessed
+from mgral.strategies import Evidence, Reasons, Terms, assessed
 from mgral.types import Assessment, Pick
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 NEEDS: frozenset[str] = frozenset({"assessment"})
 TERMS: Terms = {"predicted_loss": ()}
+REASONS: Reasons = {
+    "predicted_loss": "by the head beside the detector; it has no unit, only which is larger was learnt",
+    "rank": "of the predicted loss among the candidates, 1 is the largest",
+    "candidates": "how many unlabelled images were ranked: the whole pool, or a subset drawn at random",
+}
 
 
 class Options(Settings):

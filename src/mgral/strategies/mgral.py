@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.types import Pick
 
 NEEDS = frozenset({"embeddings", "agent"})
+REASONS: Reasons = {
+    "rank": "by the policy's score, 1 is the best of the pool",
+    "odds": "how many times likelier than by chance the policy would draw this image first",
+}
 
 
 class Options(Settings):

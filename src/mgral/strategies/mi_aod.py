@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from mgral.settings import Settings
-from mgral.strategies import Evidence, Terms, assessed
+from mgral.strategies import Evidence, Reasons, Terms, assessed
 from mgral.types import Assessment, Detect, Detections, Pick
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 NEEDS: frozenset[str] = frozenset({"assessment"})
 TERMS: Terms = {"discrepancy": (), "peak": ()}
+REASONS: Reasons = {
+    "discrepancy": "how far two classifiers disagree, 0 to 1; mean over the anchors where they do most",
+    "rank": "of the discrepancy in the pool, 1 is the largest",
+    "peak": "discrepancy of the one anchor where it is largest",
+}
 
 
 class Options(Settings):

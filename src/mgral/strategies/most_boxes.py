@@ -11,10 +11,15 @@ from pydantic import Field
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.types import Pick
 
 NEEDS: frozenset[str] = frozenset({"detections"})
+CONTROL = "picks crowded images"
+REASONS: Reasons = {
+    "boxes": "how many detections were counted",
+    "classes": "how many classes these are of",
+}
 
 
 class Options(Settings):

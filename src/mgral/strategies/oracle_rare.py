@@ -14,10 +14,15 @@ from pydantic import Field
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.types import Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"truth"})
+REASONS: Reasons = {
+    "cheats": "what it looks at; nobody could before the image is annotated",
+    "rare_boxes": "annotated boxes of the rare classes; the most are picked",
+    "boxes": "annotated boxes of all classes",
+}
 
 
 class Options(Settings):

@@ -50,7 +50,7 @@ from scipy.special import entr
 
 from mgral.errors import MgralError
 from mgral.settings import Settings
-from mgral.strategies import Evidence, Terms, _medoids, assessed
+from mgral.strategies import Evidence, Reasons, Terms, _medoids, assessed
 from mgral.strategies._described import described, unit
 from mgral.types import Assessment, Detections, Doubles, Floats, Ints, Pick
 
@@ -59,6 +59,14 @@ if TYPE_CHECKING:
 
 NEEDS: frozenset[str] = frozenset({"assessment", "detections"})
 TERMS: Terms = {"difficulty": ("class",)}
+REASONS: Reasons = {
+    "uncertainty": "entropy of the detections, difficult classes weighing more; in nats",
+    "rank": "of the uncertainty in the pool, 1 is the largest",
+    "detections": "how many made the uncertainty",
+    "hardest_class": "class that adds most to the uncertainty",
+    "difficulty": "how hard that class was to learn, 0 to 1",
+    "stands_for": "uncertain images of which it is the most typical, itself included",
+}
 
 FARTHEST = 2.0  # 1 - cosine of opposite features; also where nothing matches
 BLOCK = 1 << 22  # cosines at a time: 32 MiB in float64

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from mgral import seeds
 from mgral.settings import Settings
-from mgral.strategies import Evidence
+from mgral.strategies import Evidence, Reasons
 from mgral.types import Pick
 
 NEEDS: frozenset[str] = frozenset()
+REASONS: Reasons = {
+    "draw": "the random number that the image drew, 0 to 1; the largest are picked",
+}
 
 
 class Options(Settings):
