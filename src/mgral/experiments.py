@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
@@ -16,7 +17,7 @@ from mgral.types import Activation
 S = TypeVar("S", bound=Settings)
 
 
-def check(given: Any, where: str) -> Params:
+def check(given: dict[str, Any], where: str) -> Params:
     """Check a whole experiment: its plug-ins' names and options, and where proxies are trained, that they go together.
 
     Args:
@@ -26,8 +27,6 @@ def check(given: Any, where: str) -> Params:
     Raises:
         MgralError: one line with the key and the remedy.
     """
-    if not isinstance(given, dict):
-        raise MgralError(f"{where}: must hold keys and values; see params/base.yaml")
     params = Params.parse(given, f"{where}:")
     chosen = [
         ("formats", params.dataset.format, params.dataset.options, "dataset", "format"),
@@ -67,21 +66,19 @@ def check_semi(name: str, activation: Activation) -> None:
         )
 
 
-def sections(cls: type[S], given: Any, where: str) -> S:
-    """The groups that one step reads, from a file that holds these or the whole experiment.
+def sections(cls: type[S], given: dict[str, Any], where: str) -> S:
+    """The groups that one step reads, from parameters that hold these or the whole experiment.
 
     Keys that belong to an experiment but not to the step are left out; keys that belong to neither are refused.
 
     Args:
         cls: the step's own schema; its fields are some of those of :class:`mgral.params.Params`, or of its groups.
-        given: what the file holds.
-        where: the file, for messages.
+        given: what the file holds, or several merged.
+        where: the file(s), for messages.
 
     Raises:
         MgralError: unknown key, missing key or unfit value.
     """
-    if not isinstance(given, dict):
-        raise MgralError(f"{where}: must hold keys and values; see params/base.yaml")
     return cls.parse(_needed(cls, Params, given), f"{where}:")
 
 
@@ -128,9 +125,28 @@ def read_yaml(path: str | Path) -> Any:
         raise MgralError(f"{path}: not valid YAML{at}; mend the syntax") from None
 
 
-def read(paths: list[str | Path]) -> Params:
-    """Read an experiment: the first file, overridden by each next one."""
-    merged: Any = {}
-    for path in paths:
-        merged = merge(merged, read_yaml(path) or {})
-    return check(merged, ", ".join(str(path) for path in paths))
+def combine(files: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Merge the contents of parameter files, each overriding the one before.
+
+    Args:
+        files: name and content of each; None is an empty file.
+
+    Returns:
+        The parameters, and the names for messages.
+
+    Raises:
+        MgralError: a file holds something else than keys and values.
+    """
+    merged: dict[str, Any] = {}
+    names = []
+    for name, content in files:
+        if not isinstance(content, dict | None):
+            raise MgralError(f"{name}: must hold keys and values; see params/base.yaml")
+        merged = merge(merged, content or {})
+        names.append(name)
+    return merged, ", ".join(names)
+
+
+def read(paths: Sequence[str | Path]) -> Params:
+    """Read an experiment: the first file, overridden by each next one. Raises MgralError."""
+    return check(*combine((str(path), read_yaml(path)) for path in paths))

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +31,61 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     process is killed (SIGBUS), and not through writers in C++ that raise something of their own; see
     :func:`write_bytes`.
 
+    An OSError of the block counts as one of the output if it names the temporary file or says that there is no room.
+    Any other is of something that the block reads, and passes through.
+
     Raises:
-        MgralError: there is no room for the file; ``path`` is as it was, and the temporary file is gone.
+        MgralError: the file cannot be written there, or there is no room for it; ``path`` is as it was, and the
+            temporary file is gone.
     """
     path = Path(path)
+    make_folder(path)
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise MgralError(f"{path}: cannot be written, {NO_ROOM[error.errno]}; make room and run this again") from None
+        with _refused(path, temporary):
+            temporary.open("wb").close()  # a place that takes no file is known before the block has done its work
+            yield temporary
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what is under way says more
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make the folder that an output will lie in. Raises MgralError if it cannot be, or ``path`` is a folder itself."""
+    path = Path(path)
+    with _refused(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # the parent is a file
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
+@contextmanager
+def _refused(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Turn an OSError into one line about ``path``; with ``temporary`` only one of that file, or of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            reason, remedy = f", {NO_ROOM[error.errno]}", "make room and run this again"
+        elif temporary is None or str(error.filename) == str(temporary):
+            reason, remedy = f" ({error.strerror})", "choose another place"
+        else:
+            raise
+        raise MgralError(f"{path}: cannot be written{reason}; {remedy}") from None
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
-    """Write what a library has serialised in memory. Raises MgralError if there is no room."""
+    """Write what a library has serialised in memory. Raises MgralError as :func:`whole`."""
     with whole(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_checkpoint(path: str | os.PathLike[str], state: Any) -> None:
-    """Write tensors, numbers and containers of these in torch's own format. Raises MgralError if there is no room."""
+    """Write tensors, numbers and containers of these in torch's own format. Raises MgralError as :func:`whole`."""
     import torch
 
     buffer = io.BytesIO()
@@ -67,17 +97,17 @@ def read_checkpoint(path: str | os.PathLike[str] | None) -> dict[str, Any] | Non
     """Read what :func:`write_checkpoint` left, on the processor and without running code; None if there is none.
 
     Raises:
-        MgralError: the file is damaged.
+        MgralError: the file is damaged, or cannot be read.
     """
-    import pickle
-
     import torch
 
     if path is None or not Path(path).exists():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+    except OSError as error:
+        raise MgralError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
+    except Exception:  # torch's unpickler raises whatever the bytes lead it to
         state = None
     if not isinstance(state, dict):
         raise MgralError(f"{path}: damaged checkpoint; remove it and the step starts over")

@@ -84,6 +84,13 @@ class Cache:
         return np.asarray([x, y, x, y], np.float32)
 
     def boxes(self, image_id: int) -> Boxes:
-        """Ground truth in pixels of the input."""
-        boxes = self._dataset.boxes.get(image_id, Boxes.empty())
+        """Ground truth in pixels of the input.
+
+        Raises:
+            MgralError: the image is not annotated, which is not the same as one without objects.
+        """
+        boxes = self._dataset.boxes.get(image_id)
+        if boxes is None:
+            name = self._dataset.images[image_id].file_name
+            raise MgralError(f"image {image_id} ({name}) is not annotated; annotate it and import the data set again")
         return Boxes(boxes.xyxy * self.scale(image_id), boxes.labels, boxes.ignore)

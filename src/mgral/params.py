@@ -295,11 +295,13 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        lists = {"seeds": [str(seed) for seed in self.seeds], "strategies": [s.name for s in self.strategies]}
-        for key, values in lists.items():
-            repeated = sorted({v for v in values if values.count(v) > 1})
-            if repeated:
-                raise ValueError(f"{key}: '{repeated[0]}' stands twice; give each a label of its own")
+        twice = [seed for seed in self.seeds if self.seeds.count(seed) > 1]
+        if twice:
+            raise ValueError(f"seeds: {min(twice)} stands twice; give each seed once")
+        names = [strategy.name for strategy in self.strategies]
+        repeated = [name for name in names if names.count(name) > 1]
+        if repeated:
+            raise ValueError(f"strategies: '{min(repeated)}' stands twice; give each a label of its own")
         return self
 
     @model_validator(mode="after")

@@ -48,7 +48,9 @@ def run(dataset: Dataset, params: Params) -> Timing:
     machine = compute.prepare(params.machine)
     few = _some(dataset)
     if len(few.ids("train")) < 2 or not few.ids("val"):
-        raise MgralError("dataset: a probe needs two images in train and one in val; give val a share (dataset.splits)")
+        raise MgralError(
+            "dataset: a probe needs two annotated images in train and one in val; give val a share (dataset.splits)"
+        )
     clock = _clock(machine, params.machine.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -97,10 +99,11 @@ def run(dataset: Dataset, params: Params) -> Timing:
 
 
 def _some(dataset: Dataset) -> Dataset:
-    """A few images of the data set, of the splits that training and rewards read."""
-    chosen = sorted([*dataset.ids("train")[:IMAGES], *dataset.ids("val")[: IMAGES // 2]])
+    """A few annotated images of the data set, of the splits that training and rewards read."""
+    train, val = ([i for i in dataset.ids(split) if i in dataset.boxes] for split in ("train", "val"))
+    chosen = sorted([*train[:IMAGES], *val[: IMAGES // 2]])
     kept = {i: dataset.images[i] for i in chosen}
-    return Dataset(dataset.classes, kept, {i: dataset.boxes[i] for i in chosen if i in dataset.boxes}, dataset.root)
+    return Dataset(dataset.classes, kept, {i: dataset.boxes[i] for i in chosen}, dataset.root)
 
 
 def _search(

@@ -36,12 +36,14 @@ class Settings(BaseModel):
 def _message(cls: type[BaseModel], error: Any, where: str) -> str:
     path = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-    place = f"{where}.{key}" if key and not where.endswith(":") else f"{where} {key}".strip()
+    place = f"{where}.{key}" if key and not where.endswith(":") else f"{where} {key}" if key else where.rstrip(":")
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown key; {nearest(str(path[-1]), _fields_at(cls, path[:-1]))}"
     if error["type"] == "missing":
         return f"{place}: missing; set this key"
     reason = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error" and isinstance(error["input"], dict):  # our own words on a group say what matters
+        return f"{place}: {reason}"
     return f"{place}: {reason} (given: {str(error['input'])[:80]!r})"
 
 

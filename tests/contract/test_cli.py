@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,14 @@ def test_without_a_verb_all_are_listed(capsys):
 @pytest.mark.parametrize("kind", list(plugins.KINDS))
 def test_list_prints_names_one_a_line(kind, capsys):
     assert cli.main(["list", kind]) == 0
-    assert capsys.readouterr().out.split() == plugins.names(kind)
+    printed = capsys.readouterr()
+    assert printed.out.split() == plugins.names(kind)
+    assert printed.err == ("" if plugins.names(kind) else f"{kind}: none yet\n")
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mgral {metadata.version('mgral')}\n"
 
 
 def test_list_can_print_the_options(capsys):
@@ -46,6 +55,7 @@ def test_list_can_print_the_options(capsys):
 SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "budget": 1}
 INPUTS = ["--dataset", "d", "--images", "i", "--pool", "pool.json", "--detector", "w", "--batches", "b"]
 ANNOTATE = ["annotate", "--dataset", "d.json", "--out", "o"]
+SOUND = [*ANNOTATE, "--pool", "pool.json", "--selected", "sound.json"]
 PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
 
 
@@ -85,7 +95,13 @@ PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
         (["show", "damaged/search.csv"], "search.csv: not what a step writes under that name"),
         (["show", "damaged/benchmarks/train/a.tsv"], "not a benchmark (columns s, max_rss)"),
         (["show", "damaged/benchmarks"], "not the folder of a cycle or of a run"),
-        (["check", "--params", "p.yaml"], "p.yaml: experiment: missing"),
+        (["check", "--params", "p.yaml"], "mgral: p.yaml: experiment: missing"),
+        (["check", "--params", "p.yaml", "list.yaml"], "mgral: list.yaml: must hold keys and values"),
+        (["check", "--params", "p.yaml", "typo.yaml"], "p.yaml, typo.yaml: image_sise: unknown key"),
+        (["pool", "--params", "p.yaml/no.yaml", "--dataset", "d", "--seed", "0", "--out", "o"], "(Not a directory)"),
+        ([*SOUND, "--pool", "p.yaml/pool.json"], "p.yaml/pool.json: cannot be read (Not a directory)"),
+        ([*SOUND, "--out", "p.yaml/o.json"], "p.yaml/o.json: cannot be written (Not a directory); choose another"),
+        ([*SOUND, "--out", "damaged"], "damaged: cannot be written (Is a directory); choose another place"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch, capsys):
@@ -101,7 +117,7 @@ def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch
         json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
     )
     (tmp_path / "other.json").write_text(json.dumps({"cycle": 0, "labelled": [], "unlabelled": [3, 9]}))
-    for name, i in (("again", 1), ("new", 3)):
+    for name, i in (("again", 1), ("sound", 2), ("new", 3)):
         picks = [{"id": i, "score": 1.0, "reason": {}}]
         (tmp_path / f"{name}.json").write_text(json.dumps({**SELECTED, "picks": picks}))
     (tmp_path / "damaged/benchmarks/train").mkdir(parents=True)
@@ -121,6 +137,26 @@ def test_the_command_exits_with_the_same_code():
     assert (
         done.stderr == "mgral: unknown verb 'shw'; did you mean 'show'? (valid: " + ", ".join(sorted(cli.VERBS)) + ")\n"
     )
+
+
+def test_parameter_files_override_those_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in range(1, 6)}
+    datasets.write(Dataset(("ant",), images, dict.fromkeys(images, Boxes.empty()), tmp_path), {}, "d.json")
+    Path("base.yaml").write_text("budget: {initial: 1, batch: 1}\nimage_size: 64\n")
+    Path("two.yaml").write_text("budget: {initial: 2}\n")
+    Path("three.yaml").write_text("budget: {initial: 3}\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("budget: {initial: 4}"))
+    for given, labelled in [
+        ("--params base.yaml", 1),
+        ("--params base.yaml two.yaml", 2),
+        ("--params base.yaml two.yaml three.yaml", 3),
+        ("--params base.yaml three.yaml two.yaml", 2),
+        ("--params base.yaml --params three.yaml", 3),
+        ("--params base.yaml -", 4),
+    ]:
+        assert cli.main(["pool", *given.split(), "--dataset=d.json", "--seed=0", "--out=pool.json"]) == 0
+        assert len(pools.read("pool.json").labelled) == labelled, given
 
 
 def test_show_reads_what_steps_made(tmp_path, capsys):
@@ -188,6 +224,68 @@ def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
     *_, heading, job = capsys.readouterr().out.splitlines()
     assert heading == "jobs:"
     assert job.split() == ["train", "random-0-2", "4.0", "s", "300", "MiB", "on", "two,", "2026-01-02T03:04:05+00:00"]
+
+
+def test_of_what_is_shared_a_cycle_shows_what_its_strategy_took(tmp_path, capsys):
+    folders = {label: tmp_path / label / "seed-0/cycle-0" for label in ("shared", "random", "coreset", "mgral")}
+    everything = ["pool", "train", "embed", "draw", "proxy", "train_replay", "search"]
+    for step in everything:
+        path = tmp_path / "benchmarks" / step / ("shared-0-0-8.tsv" if step == "proxy" else "shared-0-0.tsv")
+        path.parent.mkdir(parents=True)
+        path.write_text("s\th:m:s\tmax_rss\n1.5\t0:00:01\tNA\n")
+    for label, files in [
+        ("shared", []),
+        ("random", ["metrics.json"]),
+        ("coreset", ["metrics.json", "embeddings.npz"]),
+        ("mgral", ["metrics.json", "embeddings.npz", "agent.safetensors"]),
+    ]:
+        folders[label].mkdir(parents=True)
+        (folders[label] / "pool.json").write_text('{"cycle": 0, "labelled": [], "unlabelled": [7]}')
+        for name in files:
+            (folders[label] / name).touch()
+    shown = {}
+    for label, folder in folders.items():
+        cli.main(["show", str(folder)])  # not 0, for the empty metrics.json
+        shown[label] = [line.split()[0] for line in capsys.readouterr().out.partition("jobs:\n")[2].splitlines()]
+    assert shown["random"] == ["pool", "train"]
+    assert shown["coreset"] == ["pool", "train", "embed"]
+    assert sorted(shown["mgral"]) == sorted(shown["shared"]) == sorted(everything)
+
+
+def test_show_goes_on_after_a_file_that_it_cannot_read(tmp_path, capsys):
+    cycle = tmp_path / "run/random/seed-0/cycle-1"
+    for name, text in [
+        (cycle / "pool.json", '{"cycle": 1, "labelled": [], "unlabelled": [7]}'),
+        (cycle / "metrics.json", '{"images": 1, "boxes": 2}'),  # of a revision that had no splits
+        (cycle / "table/audit.json", "{"),
+        (cycle / "added.json", "[]"),
+        (tmp_path / "run/benchmarks/train/random-0-1.tsv", "s\tmax_rss\n1.5\tNA\n"),
+        (tmp_path / "run/benchmarks/select/random-0-1.tsv", "nothing\n"),
+    ]:
+        name.parent.mkdir(parents=True, exist_ok=True)
+        name.write_text(text)
+    assert cli.main(["show", str(cycle)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[:-1] == [
+        "pool.json:",
+        "  cycle 1: 0 labelled, 1 unlabelled images",
+        "metrics.json:",
+        "  trained on 1 images with 2 boxes",
+        "  cut short, see the error",
+        "table/audit.json:",
+        "  cut short, see the error",
+        "added.json:",
+        "  0 proxies trained in the search",
+        "jobs:",
+    ]
+    assert printed.out.splitlines()[-1].split() == ["train", "random-0-1", "1.5", "s"]
+    first, second, third = printed.err.splitlines()
+    assert first == (
+        f"mgral: {cycle}/metrics.json: not what a step writes under that name, damaged or of another revision; "
+        f"make it anew with `snakemake --forcerun {cycle}/metrics.json`"
+    )
+    assert second.startswith(f"mgral: {cycle}/table/audit.json: not valid JSON at line 1")
+    assert third.startswith(f"mgral: {tmp_path}/run/benchmarks/select/random-0-1.tsv: not a benchmark")
 
 
 def test_what_makes_a_file_signs_its_log(tmp_path, monkeypatch, caplog):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet50, vgg16
 
-from mgral import detectors, plugins
+from mgral import detectors, files, plugins
 from mgral.detectors import Raw, Target
 from mgral.errors import MgralError
 
@@ -179,6 +179,18 @@ def test_weights_that_are_none_are_refused(tmp_path):
     detectors.save(detectors.build("tiny_ssd", ("only",), 64, {}, 0), path)
     with pytest.raises(MgralError, match="another detector or another number of classes"):
         detectors.load(detector, path)
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+# torch's unpickler meets them with an IndexError, a KeyError, a struct.error …
+@pytest.mark.parametrize("text", ["", "hello, world\n", "no such thing\n", "0", "\x80\x02J", "b.", "<html>"])
+def test_text_is_no_weights(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(MgralError, match=rf"{name}: (not a weights file|holds code or is damaged)"):
+        detectors.read_weights(path)
+    with pytest.raises(MgralError, match=f"{name}: damaged checkpoint; remove it"):
+        files.read_checkpoint(path)
 
 
 def test_weights_that_run_code_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 
 from mgral.cli import _checkpoint
+from mgral.errors import MgralError
 from mgral.params import Batch
 
 MODULES = ["mgral.seeds"]
@@ -44,4 +45,12 @@ def test_another_training_does_not_and_removes_it(began, edited):
 def test_that_of_another_output_stays(began):
     given, out, path = began
     _checkpoint.place(out.with_name("assessment.npz"), Batch(batch=5), 0, [given], MODULES)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("place", ["pool.json/detector.safetensors", "made"])
+def test_a_place_that_takes_no_output_is_refused_before_the_training(began, place):
+    given, _, path = began
+    with pytest.raises(MgralError, match=r"cannot be written \((Not|Is) a directory\); choose another place"):
+        _checkpoint.place(given.parent / place, Batch(batch=4), 0, [given], MODULES)
     assert path.exists()

@@ -281,3 +281,32 @@ def test_bad_input_is_one_line(
     printed = capsys.readouterr().err
     assert says in printed and printed.count("\n") == 1
     assert not (here / "c.json").exists()
+
+
+def test_a_run_shows_its_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # THREE's numbers as in the first test, and those of `coreset`: differences 0.02, 0.02, 0.02 + 0.003: mean 0.021,
+    # deviation √((0.001² + 0.001² + 0.002²)/2) = √3 · 0.001, error 0.001, interval 0.021 ∓ 4.3027 · 0.001; t = 21:
+    # p = 1 - 21/√(2 + 21²) = 0.0022599, by Holm twice that; mgral's 0.0741799 stays, as the larger of two
+    values = {**THREE, "coreset": [0.32, 0.34, 0.363]}
+    comparison.write(comparison.compare(final(values), "random", ["coreset"]), tmp_path / "comparison.json")
+    assert cli.main(["show", str(tmp_path)]) == 0
+    against = "  test mAP at the last cycle against {}: difference, 95% interval, p after Holm"
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:4] == [
+        "comparison.json:",
+        against.format("random"),
+        "    mgral: +0.0200, -0.0048 to +0.0448, p 0.0742: no detectable difference (3 seeds)",
+        "    coreset: +0.0210, +0.0167 to +0.0253, p 0.0045: better (3 seeds)",
+    ]
+    assert shown[4] == against.format("coreset")
+    assert shown[5].startswith("    random: -0.0210, -0.0253 to -0.0167") and "worse" in shown[5]
+
+
+def test_without_seeds_or_rivals_no_verdict_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "comparison.json"
+    comparison.write(comparison.compare(final({"random": [0.3], "mgral": [0.31]}), "random"), path)
+    assert cli.main(["show", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["  mgral: +0.0100: cannot be said (1 seed)"]
+    comparison.write(comparison.compare(final({"mgral": [0.31]}), None), path)
+    assert cli.main(["show", str(path)]) == 0
+    assert capsys.readouterr().out == "no random strategy and no baseline to compare with\n"

@@ -13,7 +13,7 @@ from mgral.errors import MgralError
 from mgral.files import write_json
 from mgral.forecast import Graph, Sizes, Timing
 from mgral.params import Params
-from mgral.types import Dataset, Image
+from mgral.types import Boxes, Dataset, Image
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = forecast.Sizes(train=100, val=20, test=30)
@@ -136,8 +136,14 @@ def test_a_straight_line_is_found() -> None:
 
 def test_a_probe_needs_images_for_rewards(tiny: Params, tmp_path: Path) -> None:
     images = {i: Image(i, f"{i}.jpg", 40, 30, "train") for i in (1, 2, 3)}
-    with pytest.raises(MgralError, match="two images in train and one in val"):
+    with pytest.raises(MgralError, match="two annotated images in train and one in val"):
         probe.run(Dataset(("cat",), images, {}, tmp_path), tiny)
+
+
+def test_a_probe_trains_on_annotated_images() -> None:
+    images = {i: Image(i, f"{i}.jpg", 40, 30, "train" if i < 5 else "val") for i in range(7)}
+    boxes = dict.fromkeys((2, 4, 6), Boxes.empty())
+    assert list(probe._some(Dataset(("cat",), images, boxes, Path())).images) == [2, 4, 6]
 
 
 def test_the_verb_times_the_real_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

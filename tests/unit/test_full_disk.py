@@ -1,10 +1,12 @@
-"""What writes a file fails in one line on a full disk, and leaves what was there before."""
+"""What cannot be written fails in one line, on a full disk as elsewhere, and leaves what was there before."""
 
 from __future__ import annotations
 
+import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -86,11 +88,14 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 def limited() -> Iterator[None]:
     """No file of this process may grow beyond ``ROOM``. A write then fails as on a full disk, by another number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python would cut what it compiles meanwhile, and keep it
     resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = bytecode
 
 
 def fails_and_spoils_nothing(name: str, folder: Path, says: str) -> None:
@@ -120,7 +125,57 @@ def test_a_full_disk(name, small_disk):
     fails_and_spoils_nothing(name, folder, "the disk is full")
 
 
-def test_other_faults_keep_their_traceback(tmp_path):
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root may write anywhere; as another user it may not."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("file/pool.json", "Not a directory"),
+        ("file/below/pool.json", "Not a directory"),
+        ("folder", "Is a directory"),
+        ("locked/pool.json", "Permission denied"),
+        ("locked/below/pool.json", "Permission denied"),
+        (f"folder/{'a' * 300}.json", "File name too long"),
+    ],
+)
+def test_a_place_that_takes_no_file(place, says, tmp_path):
+    (tmp_path / "file").write_text("of the user")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "locked").mkdir(mode=0o500)
+    path = tmp_path / place
+    before = sorted(tmp_path.rglob("*"))
+    with nobody() if "locked" in place else nullcontext(), pytest.raises(MgralError) as error:
+        files.write_json(path, 1)
+    assert str(error.value) == f"{path}: cannot be written ({says}); choose another place"
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "file").read_text() == "of the user"
+
+
+def test_the_current_folder_is_no_file():
+    with pytest.raises(MgralError, match="Is a directory"):
+        files.write_json("", 1)
+
+
+def test_a_place_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError):
-        files.write_json(tmp_path / "file" / "pool.json", 1)
+    begun = []
+    with pytest.raises(MgralError), files.whole(tmp_path / "file" / "pool.json"):
+        begun.append(True)
+    assert not begun
+
+
+def test_what_the_block_reads_is_not_blamed_on_the_output(tmp_path):
+    with pytest.raises(FileNotFoundError) as error, files.whole(tmp_path / "pool.json"):
+        (tmp_path / "input.json").read_text()
+    assert str(error.value.filename) == str(tmp_path / "input.json")
+    assert list(tmp_path.iterdir()) == []

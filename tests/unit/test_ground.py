@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mgral import files, plugins, seeds
 from mgral.errors import MgralError, nearest
@@ -88,6 +88,29 @@ def test_settings_name_key_and_remedy(given, says):
         Outer.parse(given, "f.yaml:")
     assert str(error.value).startswith(says)
     assert "\n" not in str(error.value)
+
+
+class Span(Settings):
+    low: int
+    high: int
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Span:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} must not lie above high {self.high}")
+        return self
+
+
+class Spans(Settings):
+    inner: Span
+
+
+def test_what_a_group_says_of_itself_comes_without_its_content():
+    wrong = {"low": 2, "high": 1}
+    for group, given, place in [(Span, wrong, "f.yaml"), (Spans, {"inner": wrong}, "f.yaml: inner")]:
+        with pytest.raises(MgralError) as error:
+            group.parse(given, "f.yaml:")
+        assert str(error.value) == f"{place}: low 2 must not lie above high 1"
 
 
 def test_unknown_plug_in_names_the_nearest():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,13 @@ def test_rows_follow_ids_and_boxes_follow_the_squash(dataset, tmp_path):
     # x: 32 / 40 = 0.8, y: 32 / 20 = 1.6
     np.testing.assert_allclose(cache.boxes(7).xyxy, [[8, 8, 16, 32]])
     assert len(cache.boxes(9)) == 0
+
+
+def test_no_annotation_is_not_the_same_as_no_objects(dataset, tmp_path):
+    images.build(dataset, 32, tmp_path / "images.npy")
+    without = replace(dataset, boxes={7: dataset.boxes[7]})
+    with pytest.raises(MgralError, match=r"image 9 \(b\.png\) is not annotated; annotate it"):
+        images.Cache(without, tmp_path / "images.npy").boxes(9)
 
 
 def test_an_unreadable_image_names_file_and_id_and_leaves_nothing(dataset, tmp_path):

@@ -271,7 +271,7 @@ def test_a_value_on_the_command_line_is_refused(project: Checkout):
     assert "Traceback" not in answer
 
 
-def test_an_edited_annotation_file_is_imported_again(project: Checkout):
+def test_a_changed_data_set_is_imported_again(project: Checkout):
     root = project.root / "blood"
     annotation = (
         "<annotation><filename>1.jpg</filename><size><width>40</width><height>30</height></size><object>"
@@ -291,6 +291,15 @@ def test_an_edited_annotation_file_is_imported_again(project: Checkout):
     assert not project.plan(imported, params=blood)
     (root / "Annotations/1.xml").write_text(annotation.replace("<xmax>20", "<xmax>21"))
     assert project.plan(imported, params=blood) == {"import_data": 1}
+    (root / "Annotations/1.xml").write_text(annotation)
+    assert not project.plan(imported, params=blood)
+    Image.new("RGB", (40, 30), "red").save(root / "JPEGImages/1.jpg", quality=95)  # of another size in bytes
+    assert project.plan(imported, params=blood) == {"import_data": 1}
+    dvc = project.call(
+        "snakemake", "--configfile", blood, "--force", "--drop-metadata", "--cores", "1", "--", "dvc.yaml"
+    )
+    dataset = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["dataset"]
+    assert {"blood/Annotations", "blood/ImageSets"} < set(dataset["deps"]), dvc
 
 
 @pytest.mark.slow

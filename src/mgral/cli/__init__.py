@@ -61,17 +61,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except MgralError as error:
-        with contextlib.suppress(OSError):  # a log on a disk that is full
-            print("mgral: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
+        complain(error)
+        return 2
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:  # any reader of any input may meet these
+        if error.filename is None:
+            raise
+        complain(MgralError(f"{error.filename}: cannot be read ({error.strerror}); give a file that can be"))
         return 2
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
+def complain(error: MgralError) -> None:
+    """Print an error as one line on standard error."""
+    with contextlib.suppress(OSError):  # a log on a disk that is full
+        print("mgral: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
+
+
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(_version())
         return 0
     verb, *rest = arguments
     if verb not in VERBS:
@@ -88,7 +101,17 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return f"mgral {metadata.version('mgral')}"
+    except metadata.PackageNotFoundError:
+        raise MgralError("--version: mgral is on the path, but not installed; run `make environment`") from None
+
+
 def _overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
-    return "\n".join(["usage: mgral <verb> [options]    (mgral <verb> --help for its options)", "", *lines])
+    usage = "usage: mgral <verb> [options]    (mgral <verb> --help for its options, mgral --version)"
+    return "\n".join([usage, "", *lines])

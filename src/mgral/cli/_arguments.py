@@ -1,9 +1,10 @@
-"""Arguments that several verbs share, and how a parameter file is read."""
+"""Arguments that several verbs share, and how parameter files are read."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from mgral.settings import Settings
 S = TypeVar("S", bound=Settings)
 
 _HELP = {
-    "params": "parameter file (YAML or JSON) of the whole experiment or of what this step reads; - for standard input",
+    "params": "parameter files (YAML or JSON), each overriding the one before; - reads standard input",
     "dataset": "dataset.json of the run",
     "images": "images.npy of the run: the decoded-image cache",
     "pool": "pool.json of the cycle",
@@ -34,9 +35,10 @@ _HELP = {
 
 
 def add(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Add required path arguments by name."""
+    """Add required path arguments by name; of ``--params`` there may be several."""
     for name in names:
-        parser.add_argument(f"--{name}", required=True, type=str if name == "params" else Path, help=_HELP[name])
+        several: dict[str, Any] = {"nargs": "+", "action": "extend"} if name == "params" else {"type": Path}
+        parser.add_argument(f"--{name}", required=True, help=_HELP[name], **several)
 
 
 def add_detections(parser: argparse.ArgumentParser) -> None:
@@ -67,20 +69,21 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def read_params(cls: type[S], source: str) -> S:
-    """What a step reads of a parameter file. Raises MgralError."""
-    return experiments.sections(cls, _load(source), "standard input" if source == "-" else source)
+def read_params(cls: type[S], sources: Sequence[str]) -> S:
+    """What a step reads of its ``--params``. Raises MgralError."""
+    return experiments.sections(cls, *experiments.combine(map(_read, sources)))
 
 
-def read_experiment(source: str) -> Params:
-    """A whole experiment. Raises MgralError."""
-    return experiments.check(_load(source), "standard input" if source == "-" else source)
+def read_experiment(sources: Sequence[str]) -> Params:
+    """A whole experiment, from ``--params``. Raises MgralError."""
+    return experiments.check(*experiments.combine(map(_read, sources)))
 
 
-def _load(source: str) -> Any:
+def _read(source: str) -> tuple[str, Any]:
+    """Name and content of a parameter file."""
     if source != "-":
-        return experiments.read_yaml(source)
+        return source, experiments.read_yaml(source)
     try:
-        return yaml.safe_load(sys.stdin.read())
+        return "standard input", yaml.safe_load(sys.stdin.read())
     except (yaml.YAMLError, ValueError):
         raise MgralError("standard input: not valid YAML or JSON; pipe a parameter file") from None

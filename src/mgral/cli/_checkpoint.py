@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mgral import codehash
 from mgral.errors import MgralError
+from mgral.files import make_folder
 from mgral.settings import Settings
 
 
@@ -18,14 +19,14 @@ def place(out: Path, params: Settings, seed: int, inputs: Sequence[Path], module
     the edit is removed here.
 
     Args:
-        out: the output; its folder is made if need be.
+        out: the output; its folder is made if need be, so that an unfit place is refused before the training.
         params: what the step reads.
         seed: of the experiment.
         inputs: files whose content matters.
         modules: dotted names, of the verb and of the plug-ins that the parameters choose.
 
     Raises:
-        MgralError: an input is missing.
+        MgralError: an input is missing, or the output cannot be written there.
     """
     digest = hashlib.sha256(f"{codehash.code_hash(*modules)} {params.model_dump_json()} {seed}".encode())
     for path in inputs:
@@ -34,7 +35,7 @@ def place(out: Path, params: Settings, seed: int, inputs: Sequence[Path], module
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except (FileNotFoundError, IsADirectoryError):
             raise MgralError(f"{path}: no such file; make it with the step before") from None
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     wanted = out.with_name(f".{out.stem}.{digest.hexdigest()[:16]}.ckpt")
     for other in out.parent.glob(f".{out.stem}.{'[0-9a-f]' * 16}.ckpt"):
         if other != wanted:

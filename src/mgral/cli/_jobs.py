@@ -20,6 +20,9 @@ from mgral.errors import MgralError
 _SIGNATURE = re.compile(r"done on (?P<host>\S+) at (?P<time>\S+)")
 _CYCLE = re.compile(r"(?P<label>[^/]+)/seed-(?P<seed>\d+)/cycle-(?P<cycle>\d+)")
 
+# Of the steps whose results strategies share: what they take from each. From any other it is the agent.
+_SHARED = {"pool": "pool.json", "train": "metrics.json", "embed": "embeddings.npz"}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -47,31 +50,33 @@ def signature() -> str:
     return f"done on {platform.node() or 'unknown'} at {datetime.now(UTC).isoformat(timespec='seconds')}"
 
 
-def of_run(run: Path) -> list[Job]:
-    """All jobs of a run, by step and name. Raises MgralError if a benchmark is damaged."""
-    return [_job(run, path) for path in _benchmarks(run)]
+def of_run(run: Path, faults: list[MgralError]) -> list[Job]:
+    """All jobs of a run, by step and name; a damaged benchmark is left out and added to ``faults``."""
+    return _read(run, _benchmarks(run), faults)
 
 
-def of_cycle(folder: Path) -> list[Job]:
+def of_cycle(folder: Path, faults: list[MgralError]) -> list[Job]:
     """The jobs of one cycle of one strategy and seed, in the order of the steps; none for any other folder.
 
-    Those of cycle 0 that are done once for all strategies (``shared``) are among them.
-
-    Raises:
-        MgralError: a benchmark is damaged.
+    Those of cycle 0 that are done once for all strategies (``shared``) are among them, if what they made lies in the
+    folder. A damaged benchmark is left out and added to ``faults``.
     """
     match = _CYCLE.fullmatch("/".join(folder.resolve().parts[-3:]))
     if not match:
         return []
     end = f"-{match['seed']}-{match['cycle']}"
-    names = [match["label"] + end, *(["shared" + end] if match["cycle"] == "0" else [])]
     run = folder.resolve().parents[2]
-    ours = "|".join(map(re.escape, names))
-    jobs = [
-        _job(run, path)
-        for path in _benchmarks(run)
-        if re.fullmatch(rf"({ours})-\d+" if path.parent.name.startswith("proxy") else ours, path.stem)  # in chunks
-    ]
+
+    def among(path: Path) -> bool:
+        step, name = path.parent.name, path.stem
+        if step.startswith("proxy"):
+            name = re.sub(r"-\d+$", "", name)  # they come in chunks
+        if name == match["label"] + end:
+            return True
+        taken = folder / _SHARED.get(step, "agent.safetensors")
+        return name == "shared" + end and match["cycle"] == "0" and taken.exists()
+
+    jobs = _read(run, filter(among, _benchmarks(run)), faults)
     order = list(cli.VERBS)
 
     def place(job: Job) -> int:
@@ -85,11 +90,18 @@ def _benchmarks(run: Path) -> list[Path]:
     return sorted(run.glob("benchmarks/*/*.tsv"))
 
 
-def _job(run: Path, path: Path) -> Job:
-    seconds, memory = read_benchmark(path)
-    step = path.parent.name
-    host, ended = _signed(run / "logs" / step / f"{path.stem}.log")
-    return Job(step, path.stem, seconds, memory, host, ended)
+def _read(run: Path, paths: Iterable[Path], faults: list[MgralError]) -> list[Job]:
+    jobs = []
+    for path in paths:
+        try:
+            seconds, memory = read_benchmark(path)
+        except MgralError as fault:
+            faults.append(fault)
+            continue
+        step = path.parent.name
+        host, ended = _signed(run / "logs" / step / f"{path.stem}.log")
+        jobs.append(Job(step, path.stem, seconds, memory, host, ended))
+    return jobs
 
 
 def read_benchmark(path: Path) -> tuple[float, float | None]:
@@ -116,7 +128,7 @@ def lines(jobs: Iterable[Job]) -> Iterator[str]:
     for job in jobs:
         memory = "" if job.memory is None else f"{job.memory:.0f} MiB"
         place = "" if job.host is None else f"on {job.host}, {job.ended}"
-        yield f"{job.step:<15} {job.name:<18} {job.seconds:8.1f} s {memory:>10}  {place}".rstrip()
+        yield f"{job.step:<18} {job.name:<18} {job.seconds:8.1f} s {memory:>10}  {place}".rstrip()
 
 
 def totals(jobs: Iterable[Job]) -> Iterator[str]:

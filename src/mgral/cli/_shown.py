@@ -15,6 +15,14 @@ from mgral.files import read_json
 
 Lines = Iterator[str]
 
+# As the report says it, which is not asked: it loads the plotting library.
+_VERDICTS = {
+    "better": "better",
+    "worse": "worse",
+    "undetected": "no detectable difference",
+    "unknown": "cannot be said",
+}
+
 
 def dataset(path: Path) -> Lines:
     """dataset.json: images and boxes of each split, classes, what was dropped."""
@@ -129,6 +137,26 @@ def summary(path: Path) -> Lines:
         yield f"{strategy}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
 
 
+def comparison(path: Path) -> Lines:
+    """comparison.json: whether strategies differ by more than chance, one line each; of test mAP at the last cycle."""
+    from mgral import comparison as compared
+
+    found = compared.read(path)
+    references = [name for name in dict.fromkeys([found.reference, found.baseline]) if name is not None]
+    if not references:
+        yield "no random strategy and no baseline to compare with"
+    for reference in references:
+        differences = found.against(reference, "mAP")
+        columns = f"difference, {found.confidence:.0%} interval, p after Holm"
+        yield f"test mAP at the last cycle against {reference}: {columns}"
+        for one in differences:
+            level = "undefined" if one.mean is None else f"{one.mean:+.4f}"
+            if one.low is not None and one.high is not None:
+                level += f", {one.low:+.4f} to {one.high:+.4f}, p {_number(one.p_holm)}"
+            seeds = "1 seed" if len(one.seeds) == 1 else f"{len(one.seeds)} seeds"
+            yield f"  {one.strategy}: {level}: {_VERDICTS[one.verdict]} ({seeds})"
+
+
 def noise(path: Path) -> Lines:
     """noise.json: what chance alone does."""
     data = read_json(path)
@@ -150,6 +178,7 @@ KINDS: Mapping[str, Callable[[Path], Lines]] = {
     "dataset.json": dataset,
     "curve.csv": curve,
     "summary.json": summary,
+    "comparison.json": comparison,
     "noise.json": noise,
     "pool.json": pool,
     "train.csv": training,
@@ -166,7 +195,7 @@ KINDS: Mapping[str, Callable[[Path], Lines]] = {
 
 # What is shown of the folder of a run or of a cycle, in this order.
 IN_FOLDER = [
-    *("dataset/dataset.json", "curve.csv", "summary.json", "noise.json"),
+    *("dataset/dataset.json", "curve.csv", "summary.json", "comparison.json", "noise.json"),
     *("pool.json", "train.csv", "metrics.json", "own.json", "batches.json", "table/audit.json", "audit.json"),
     *("search.csv", "added.json", "selected.json"),
 ]

@@ -1,19 +1,18 @@
-"""Check the parameters of an experiment: the first file, overridden by each next one."""
+"""Check the parameters of an experiment."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from mgral import experiments
+from mgral.cli import _arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--params", required=True, nargs="+", type=Path, help="parameter files, base first")
+    _arguments.add(parser, "params")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    checked = experiments.read(arguments.params)
+    checked = _arguments.read_experiment(arguments.params)
     strategies = ", ".join(strategy.name for strategy in checked.strategies)
     print(
         f"{checked.experiment}: {checked.cycles} cycles of {strategies} with {len(checked.seeds)} seeds, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mgral import plugins
 
@@ -13,7 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    for name in plugins.names(arguments.kind):
+    names = plugins.names(arguments.kind)
+    if not names:
+        print(f"{arguments.kind}: none yet", file=sys.stderr)
+    for name in names:
         print(name)
         if arguments.options:
             for key, field in plugins.load(arguments.kind, name).Options.model_fields.items():

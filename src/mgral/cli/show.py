@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from mgral import cli
 from mgral.cli import _jobs, _shown
 from mgral.errors import MgralError
 
@@ -18,19 +19,29 @@ def run(arguments: argparse.Namespace) -> None:
     path: Path = arguments.path
     if not path.exists():
         raise MgralError(f"{path}: no such file or folder; give one below data/runs")
-    for line in _folder(path) if path.is_dir() else _file(path):
+    faults: list[MgralError] = []
+    for line in _folder(path, faults) if path.is_dir() else _file(path):
         print(line)
+    for fault in faults[:-1]:
+        cli.complain(fault)
+    if faults:
+        raise faults[-1]
 
 
-def _folder(path: Path) -> Iterator[str]:
+def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
+    """All that there is to show; a file that cannot be is added to ``faults``."""
     known = [path / name for name in _shown.IN_FOLDER if (path / name).is_file()]
     if not known:
         raise MgralError(f"{path}: not the folder of a cycle or of a run; give one, or a file below it")
     for file in known:
         yield f"{file.relative_to(path)}:"
-        yield from (f"  {line}" for line in _file(file))
-    of_cycle = _jobs.of_cycle(path)
-    jobs = _jobs.lines(of_cycle) if of_cycle else _jobs.totals(_jobs.of_run(path))
+        try:
+            yield from (f"  {line}" for line in _file(file))
+        except MgralError as fault:
+            faults.append(fault)
+            yield "  cut short, see the error"
+    of_cycle = _jobs.of_cycle(path, faults)
+    jobs = _jobs.lines(of_cycle) if of_cycle else _jobs.totals(_jobs.of_run(path, faults))
     for number, line in enumerate(jobs):
         if number == 0:
             yield "jobs:"
@@ -43,9 +54,12 @@ def _file(path: Path) -> Iterator[str]:
         if full.match(kind):
             try:
                 yield from show(path)
+            except OSError as error:
+                raise MgralError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise MgralError(
-                    f"{path}: not what a step writes under that name; delete it and run snakemake"
+                    f"{path}: not what a step writes under that name, damaged or of another revision; "
+                    f"make it anew with `snakemake --forcerun {path}`"
                 ) from None
             return
     raise MgralError(f"{path}: no file that a step made for reading; it can show {', '.join(_shown.KINDS)}")

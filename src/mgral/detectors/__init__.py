@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ from mgral.types import Activation
 EMBEDDING_DIM = 256  # of an image
 FEATURE_DIM = 64  # of a detection
 SAMPLES = 4  # a side: points at which the map is read inside a box
-CANDIDATES = 4  # for each detection that is kept at most; 400 for 100, as in torchvision's SSD
+CANDIDATES = 400  # (prior, class) pairs of an image that enter the suppression, as in torchvision's SSD
 
 
 @dataclass(frozen=True)
@@ -200,8 +199,8 @@ class Detector(nn.Module):
             raw: outputs of a batch.
             score_threshold: detections below are dropped, 0..1.
             nms_iou: of two boxes of a class that overlap more than this, the lower score goes.
-            max_detections: kept per image. The best ``CANDIDATES`` times as many (prior, class) pairs enter the
-                suppression.
+            max_detections: kept per image. The best ``CANDIDATES`` (prior, class) pairs enter the suppression, or four
+                times as many as are kept if that is more.
         """
         return [
             self._predict_one(probs, offsets, features, score_threshold, nms_iou, max_detections)
@@ -234,7 +233,7 @@ class Detector(nn.Module):
     ) -> Prediction:
         scores = self.foreground(probs).flatten()  # [P * C]
         index = torch.nonzero(scores > threshold).squeeze(1)
-        order = torch.sort(scores[index], descending=True, stable=True).indices[: CANDIDATES * limit]
+        order = torch.sort(scores[index], descending=True, stable=True).indices[: max(CANDIDATES, 4 * limit)]
         index = index[order]
         scores, prior, labels = scores[index], index // self.num_classes, index % self.num_classes
         boxes = self.decode(offsets[prior], self.priors[prior])
@@ -300,7 +299,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise MgralError(
             f"{path}: holds code or is damaged, not a file of tensors only; convert it to .safetensors"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError):
+    except Exception:  # torch's unpickler raises whatever the bytes lead it to
         raise MgralError(f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it") from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise MgralError(f"{path}: holds no tensors by name; give the model's state dictionary")

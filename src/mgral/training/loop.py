@@ -166,12 +166,15 @@ def draw(ids: Sequence[int], size: int, step: int, seed: int, purpose: str) -> l
 
 
 def batch(
-    cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int
+    cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int, labelled: bool = True
 ) -> tuple[Tensor, list[Target]]:
-    """Images [B, 3, S, S] and targets of one step, augmented if the plan says so; ignored boxes are left out."""
+    """Images [B, 3, S, S] and targets of one step, augmented if the plan says so; ignored boxes are left out.
+
+    Images that are not ``labelled`` have no targets: nothing is asked of the cache but their pixels.
+    """
     chosen = draw(ids, plan.batch_size, step, seed, "order")
     images = compute.images(cache.pixels(chosen))
-    boxes = [cache.boxes(i) for i in chosen]
+    boxes = [cache.boxes(i) for i in chosen] if labelled else []
     if plan.augment:
         images, boxes = augment(images, boxes, seeds.generator(seed, "augment", step))
     return images.contiguous(memory_format=torch.channels_last), [target(b, compute) for b in boxes]

@@ -243,7 +243,8 @@ def train(
     trained = [one for one in network.parameters() if one.requires_grad]
 
     def see(ids: Sequence[int], purpose: str, step: int) -> tuple[Seen, list[Target]]:
-        images, targets = batch(cache, ids, plan, compute, seeds.stream(seed, purpose), step)
+        stream = seeds.stream(seed, purpose)
+        images, targets = batch(cache, ids, plan, compute, stream, step, labelled=purpose == "labelled")
         with compute.autocast():
             return network(images), targets
 
