@@ -146,8 +146,7 @@ def prepare(experiment: Params, labelled: int, count: int, seed: int) -> Bench:
     print(f"the pool alone: {bench.score(detector):.4f} mAP on val")
     views = look(detector, cache, [*pool.labelled, *pool.unlabelled], experiment.evaluation, machine)
     evidence = Evidence(pool, dataset.classes, views.detections, detector.activation, views.embeddings)
-    shares = {str(kind): share for kind, share in experiment.proxy.generators.items()}
-    bench.batches = generators.draw(count, experiment.budget.batch, shares, evidence, seed)
+    bench.batches = generators.draw(count, experiment.budget.batch, experiment.proxy.first_shares, evidence, seed)
     return bench
 
 
