@@ -80,6 +80,10 @@ PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
             "new.json: 1 of 1 images are not annotated in the data set, 3.jpg first; annotate them",
         ),
         ([*ANNOTATE, "--pool", "other.json", "--selected", "new.json"], "other.json: image 9 is not in the data set"),
+        (
+            ["pool", "--params", "p.yaml", "--dataset", "d.json", "--seed", "0", "--out", "o"],
+            "d.json: no annotated image in split val, where rewards come from; annotate some, or set",
+        ),
         (["cache", "--params", "date.yaml", "--dataset", "d", "--out", "o"], "date.yaml: not valid YAML"),
         (
             ["holdout", "--params", "p.yaml", "--dataset", "d", "--pool", "pool.json", "--seed", "0", "--out", "o"],
@@ -141,7 +145,8 @@ def test_the_command_exits_with_the_same_code():
 
 def test_parameter_files_override_those_before(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in range(1, 6)}
+    splits = [*["train"] * 5, "val", "test"]
+    images = {i: Image(i, f"{i}.jpg", 64, 64, split) for i, split in enumerate(splits, start=1)}
     datasets.write(Dataset(("ant",), images, dict.fromkeys(images, Boxes.empty()), tmp_path), {}, "d.json")
     Path("base.yaml").write_text("budget: {initial: 1, batch: 1}\nimage_size: 64\n")
     Path("two.yaml").write_text("budget: {initial: 2}\n")
@@ -326,6 +331,19 @@ def test_ground_truth_is_shown_to_those_alone_who_ask(tmp_path, monkeypatch):
     assert shown["random"] is None and len(shown["oracle_rare"][3]) == 2
     pick = json.loads(Path("oracle_rare.json").read_text())["picks"][0]
     assert pick["id"] == 3 and pick["reason"] == {"cheats": "reads the ground truth", "rare_boxes": 2, "boxes": 2}
+
+
+def test_the_initial_pool_is_drawn_from_annotated_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    splits = ["train"] * 8 + ["val", "test"]
+    images = {i: Image(i, f"{i}.jpg", 64, 64, split) for i, split in enumerate(splits, start=1)}
+    boxes = dict.fromkeys((2, 5, 7, 9, 10), Boxes.empty())
+    datasets.write(Dataset(("ant",), images, boxes, tmp_path), {}, "dataset.json")
+    Path("p.yaml").write_text("budget: {initial: 3}\n")
+    command = "pool --params p.yaml --dataset dataset.json --seed 0 --out pool.json"
+    assert cli.main(command.split()) == 0
+    pool = pools.read("pool.json")
+    assert set(pool.labelled) == {2, 5, 7} and pool.unlabelled == (1, 3, 4, 6, 8)
 
 
 def test_an_exhausted_pool_ends_the_experiment(tmp_path, monkeypatch, capsys, caplog):

@@ -6,6 +6,7 @@ import argparse
 
 from mgral import datasets, pools
 from mgral.cli import _arguments
+from mgral.errors import MgralError
 from mgral.params import Initial
 from mgral.settings import Settings
 
@@ -25,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     dataset = datasets.read(arguments.dataset)
+    for split, use in (("val", "rewards"), ("test", "results")):
+        if not any(i in dataset.boxes for i in dataset.ids(split)):
+            raise MgralError(
+                f"{arguments.dataset}: no annotated image in split {split}, where {use} come from; annotate some, "
+                f"or set dataset.splits.{split} above 0"
+            )
     ids = dataset.ids("train")
     annotated = [i for i in ids if i in dataset.boxes]
     pools.write(pools.initial(annotated, params.budget.initial, arguments.seed, ids), arguments.out)
