@@ -9,6 +9,7 @@ from mgral.cli import _arguments
 from mgral.errors import MgralError
 from mgral.params import Initial
 from mgral.settings import Settings
+from mgral.types import Split
 
 
 class Params(Settings):
@@ -26,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     dataset = datasets.read(arguments.dataset)
-    for split, use in (("val", "rewards"), ("test", "results")):
+    uses: dict[Split, str] = {"val": "rewards", "test": "results"}
+    for split, use in uses.items():
         if not any(i in dataset.boxes for i in dataset.ids(split)):
             raise MgralError(
                 f"{arguments.dataset}: no annotated image in split {split}, where {use} come from; annotate some, "
