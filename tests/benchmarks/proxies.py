@@ -1,15 +1,17 @@
-"""Proxy runs an hour: what a cycle's job does, against the plain way, on BCCD with tiny_ssd.
+"""Proxy runs an hour: what a cycle's job does, against the plain way, with tiny_ssd.
 
 It needs the data set that a run has imported, and takes a few minutes:
 
     snakemake --cores 1 --configfile params/bccd.yaml -- data/runs/bccd/dataset/images.npy
-    python tests/benchmarks/proxies.py
+    python tests/benchmarks/proxies.py                             # BCCD
+    snakemake --cores 1 -- data/runs/demo/dataset/images.npy
+    python tests/benchmarks/proxies.py --params params/base.yaml   # the generated set
 
 The plain way: one process a run, from scratch, in float32, each image decoded whenever it is needed. Ours: one process
-for ``--runs`` proxies, from the detector of the pool, in bfloat16 where the processor has it, from decoded images; once
-with all layers learning for half as many steps, and once with a frozen trunk whose maps are computed once. Each is the
-replay proxy of the package, on the same pool and batches, so only what the names say differs. How well each ranks
-batches is for tests/benchmarks/shortcuts.py to say: docs/results/fidelity.md.
+for ``--runs`` proxies, from the detector of the pool, in bfloat16 where the processor has it, from decoded images: with
+all layers learning for half as many steps, or for the demo's 40 (short), and with a frozen trunk whose maps are computed
+once. Each is the replay proxy of the package, on the same pool and batches, so only what the names say differs. How well
+each ranks batches is for tests/benchmarks/shortcuts.py to say: docs/results/fidelity.md.
 
 Seconds are processor time, start of the interpreter included, so that other work on the machine hardly counts. To
 reach: a ratio of 6.
@@ -31,18 +33,18 @@ import numpy.typing as npt
 
 from mgral import compute, datasets, detectors, experiments, images, pools, seeds
 from mgral.images import Cache
-from mgral.params import Machine
+from mgral.params import Machine, Params
 from mgral.pools import Pool
 from mgral.training import proxy
 from mgral.training.loop import Plan, fit
 from mgral.types import Dataset
 
 FILES = ["params/base.yaml", "params/bccd.yaml"]
-DATA = Path("data/runs/bccd/dataset")
-LABELLED, BATCH = 60, 20
+LABELLED, BATCH, SHORT = 60, 20, 40
 WAYS = {
     "plain": {"start": "scratch", "trunk": "learns"},
     "half as long": {"start": "detector", "trunk": "learns"},
+    "short": {"start": "detector", "trunk": "learns"},
     "frozen trunk": {"start": "detector", "trunk": "frozen"},
 }
 
@@ -58,14 +60,14 @@ class Decoding(Cache):
         return np.stack([images.decode(self._files[i], self.size, i) for i in ids])
 
 
-def train(way: str, weights: Path, runs: int) -> None:
+def train(way: str, experiment: Params, weights: Path, runs: int) -> None:
     """What one process does."""
-    experiment = experiments.read(list(FILES))
-    dataset, pool, shown = world()
+    dataset, pool, shown, pixels = world(experiment)
     plain = way == "plain"
     machine = compute.prepare(Machine(threads=1, precision="fp32" if plain else "auto", device="cpu"))
-    cache = (Decoding if plain else Cache)(dataset, DATA / "images.npy")
-    steps = experiment.training.steps // (2 if way == "half as long" else 1)
+    cache = (Decoding if plain else Cache)(dataset, pixels)
+    whole = experiment.training.steps
+    steps = {"half as long": whole // 2, "short": SHORT}.get(way, whole)
     settings = experiment.proxy.model_copy(update={**WAYS[way], "steps": steps})
     chosen = (experiment.detector, settings, experiment.evaluation)
     maps = None
@@ -81,19 +83,21 @@ def train(way: str, weights: Path, runs: int) -> None:
         print(f"  {way}: {record.mAP:.4f}", flush=True)
 
 
-def world() -> tuple[Dataset, Pool, list[list[int]]]:
-    """The data set, a pool whose rest has labels too, and batches of it."""
-    dataset = datasets.read(DATA / "dataset.json")
+def world(experiment: Params) -> tuple[Dataset, Pool, list[list[int]], Path]:
+    """The data set, a pool whose rest has labels too, batches of it, and the decoded images."""
+    folder = Path("data/runs") / experiment.experiment / "dataset"
+    dataset = datasets.read(folder / "dataset.json")
     pool = pools.initial(dataset.ids("train"), LABELLED, 0)
     draw = seeds.generator("benchmark of proxies")
     shown = [draw.choice(pool.unlabelled, BATCH, replace=False).tolist() for _ in range(64)]
-    return dataset, pool, shown
+    return dataset, pool, shown, folder / "images.npy"
 
 
-def seconds(way: str, weights: Path, runs: int) -> float:
+def seconds(way: str, files: Sequence[str], weights: Path, runs: int) -> float:
     """Processor time of a process, a run."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, __file__, "--way", way, "--weights", weights, "--runs", str(runs)], check=True)
+    command = [sys.executable, __file__, "--params", *files, "--way", way, "--weights", weights, "--runs", str(runs)]
+    subprocess.run(command, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / runs
 
@@ -101,26 +105,27 @@ def seconds(way: str, weights: Path, runs: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=12, help="proxies of a process, at most 64; default 12")
+    parser.add_argument("--params", nargs="+", default=FILES, help="parameter files of the run; default BCCD's")
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    experiment = experiments.read(arguments.params)
     if arguments.way:
-        train(arguments.way, arguments.weights, arguments.runs)
+        train(arguments.way, experiment, arguments.weights, arguments.runs)
         return
-    experiment = experiments.read(list(FILES))
-    dataset, pool, _ = world()
+    dataset, pool, _, pixels = world(experiment)
     machine = compute.prepare(Machine(threads=1, precision="auto", device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "detector.safetensors"
-        cache = Cache(dataset, DATA / "images.npy")
+        cache = Cache(dataset, pixels)
         detector = detectors.build(experiment.detector.name, dataset.classes, cache.size, {}, 0)
         plan = replace(Plan(**experiment.training.model_dump()), checkpoint_every=0)
         fit(detector, cache, pool.labelled_ids, plan, machine, 0)
         detectors.save(detector, weights)
-        plain = seconds("plain", weights, 1)
+        plain = seconds("plain", arguments.params, weights, 1)
         print(f"plain: {plain:.1f} s a run, {3600 / plain:.0f} an hour and core")
-        for way in ("half as long", "frozen trunk"):
-            own = seconds(way, weights, arguments.runs)
+        for way in ("half as long", "short", "frozen trunk"):
+            own = seconds(way, arguments.params, weights, arguments.runs)
             print(f"{way}: {own:.2f} s a run, {3600 / own:.0f} an hour and core, ratio={plain / own:.1f}")
 
 

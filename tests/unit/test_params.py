@@ -62,13 +62,13 @@ def test_every_experiment_is_sound() -> None:
         # records that could not be compared, or not be made
         ("proxy: {kind: replayed}", "proxy.kind: Input should be 'unlabelled', 'replay' or 'both'"),
         (
-            "proxy: {generators: {random: 0.05}}",
-            "proxy: generators: of 12 unlabelled records none is sure to be random",  # 12 * 0.05 / 0.65 < 1
+            "proxy: {records: 12, generators: {random: 0.05}}",
+            "proxy: generators: of 12 replay records none is sure to be random",  # 12 * 0.05 / 0.65 < 1
         ),
-        ("proxy: {kind: both, replay_share: 0.1}", "of 1 replay records none is sure to be random"),
+        ("proxy: {kind: both, records: 12, replay_share: 0.1}", "of 1 replay records none is sure to be random"),
         ("proxy: {generators: {random: 0, uncertain: 0, cluster: 0, class: 0, agent: 1}}", "must not all be zero"),
-        ("proxy: {control: 13}", "proxy: control: must be 0 for none, or 2 to 12"),
-        ("proxy: {kind: replay, holdout: 0.08}", "proxy.holdout: 0.08 of budget.initial 40 holds out 3 images"),
+        ("proxy: {kind: unlabelled, records: 12, control: 13}", "proxy: control: must be 0 for none, or 2 to 12"),
+        ("proxy: {holdout: 0.05}", "proxy.holdout: 0.05 of budget.initial 60 holds out 3 images"),
         (
             "{proxy: {kind: replay}, table: {representation: index}}",
             "table.representation: index compares batches by the images they share",
@@ -108,11 +108,11 @@ def test_every_experiment_is_sound() -> None:
         ("proxy: {generators: {random: 0, uncertain: 0, cluster: 0, class: 0}}", "the shares must not all be zero"),
         ("dataset: {format: voc}", "dataset.root: missing; give the folder of the data set"),
         (
-            "detector: {name: retinanet}\nproxy: {semi: isd}",
+            "detector: {name: retinanet}\nproxy: {kind: unlabelled, semi: isd}",
             "proxy.semi: isd is for detectors with softmax, not sigmoid; choose another detector or term",
         ),
         (
-            "detector: {name: mmdet, options: {config: retinanet}}",
+            "{detector: {name: mmdet, options: {config: retinanet}}, proxy: {kind: both}}",
             "proxy.semi: isd is for detectors with softmax, not sigmoid",
         ),
         # files that are no parameters
@@ -131,9 +131,10 @@ def test_a_bad_file_ends_in_one_line_with_place_and_remedy(tmp_path, text, says)
 @pytest.mark.parametrize(
     "text",
     [
-        "detector: {name: retinanet}\nstrategies: [random, entropy]",  # no strategy has proxies trained
-        "detector: {name: mmdet, options: {config: retinanet, cfg_options: {model.bbox_head.loss_cls.gamma: 1}}}",
-        "detector: {name: mmdet, options: {config: my.py}}",  # what it says, mmdet alone can tell
+        "detector: {name: retinanet}\nstrategies: [random, entropy]\nproxy: {kind: unlabelled}",  # no proxies
+        "{detector: {name: mmdet, options: {config: retinanet, cfg_options: {a.b: 1}}}, proxy: {kind: unlabelled}}",
+        "{detector: {name: mmdet, options: {config: my.py}}, proxy: {kind: unlabelled}}",  # only mmdet can tell
+        "detector: {name: retinanet}",  # the proxies of replay have labels
     ],
 )
 def test_a_term_is_held_against_the_detector_where_it_is_used_and_known(tmp_path, text):
@@ -196,8 +197,8 @@ class Step(Settings):
 def test_a_step_takes_its_sections_from_a_whole_experiment():
     whole = experiments.read([BASE]).model_dump(mode="json")
     step = experiments.sections(Step, whole, "f.yaml")
-    assert step.model_dump() == {"cycles": 3, "budget": {"initial": 40, "batch": 20}}
-    assert step == experiments.sections(Step, {"cycles": 3, "budget": {"initial": 40, "batch": 20}}, "f.yaml")
+    assert step.model_dump() == {"cycles": 3, "budget": {"initial": 60, "batch": 20}}
+    assert step == experiments.sections(Step, {"cycles": 3, "budget": {"initial": 60, "batch": 20}}, "f.yaml")
 
 
 def test_a_step_refuses_a_key_that_belongs_to_nothing():

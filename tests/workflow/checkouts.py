@@ -77,11 +77,7 @@ class Checkout:
         text = self.snakemake("--dry-run", "--", *targets, params=params)
         if "Nothing to be done" in text:
             return Counter()
-        table = text.split("Job stats:")[1].split("total")[0]
-        jobs: Counter[str] = Counter()
-        for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE):
-            jobs[re.sub(r"^(proxy\w*)_\d+$", r"\1", rule)] += int(count)
-        return jobs
+        return job_stats(text)
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text that stands once in a file."""
@@ -98,6 +94,15 @@ class Checkout:
     def git_commit(self) -> None:
         self.call("git", "add", "--all")
         self.call("git", "commit", "--quiet", "--message", "state")
+
+
+def job_stats(text: str) -> Counter[str]:
+    """The jobs of each rule that a dry run has counted; chunks of proxies count as one rule."""
+    table = text.split("Job stats:")[1].split("total")[0]
+    jobs: Counter[str] = Counter()
+    for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE):
+        jobs[re.sub(r"^(proxy\w*)_\d+$", r"\1", rule)] += int(count)
+    return jobs
 
 
 def kill_when(reached: Callable[[], bool], run: subprocess.Popen[bytes], delay: float = 0.0) -> None:

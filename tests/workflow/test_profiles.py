@@ -24,6 +24,16 @@ def profile(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture
+def described(project: Checkout) -> Checkout:
+    """A project whose rules have no messages: Snakemake prints these in place of a job's resources."""
+    for path in (project.root / "workflow/rules").glob("*.smk"):
+        text, count = re.subn(r"^ *message:\n.*\n", "", path.read_text(), flags=re.MULTILINE)
+        assert count == path.read_text().count("message:")
+        path.write_text(text)
+    return project
+
+
 def shares(text: str) -> dict[str, bool]:
     """Of a dry run's jobs: whether the rule takes a share of the GPUs; chunks of proxies count as ``proxy``."""
     found = {}
@@ -33,10 +43,10 @@ def shares(text: str) -> dict[str, bool]:
     return found
 
 
-def test_a_profile_is_accepted_and_asks_for_gpus_only_where_it_is_told_to(project: Checkout, profile):
-    without = shares(project.snakemake("--profile", f"profiles/{profile}", "--dry-run"))
+def test_a_profile_is_accepted_and_asks_for_gpus_only_where_it_is_told_to(described: Checkout, profile):
+    without = shares(described.snakemake("--profile", f"profiles/{profile}", "--dry-run"))
     assert not any(without.values())
-    given = shares(project.snakemake("--profile", f"profiles/{profile}", "--dry-run", "--resources", "gpu=2"))
+    given = shares(described.snakemake("--profile", f"profiles/{profile}", "--dry-run", "--resources", "gpu=2"))
     assert {rule for rule, share in given.items() if share} == DETECTOR_RULES
     assert set(given) == set(without)
 
@@ -57,9 +67,11 @@ def test_a_profile_names_rules_that_there_are(project: Checkout, name):
         ("auto", [], False, True),  # leases one if the machine has any
     ],
 )
-def test_the_device_says_what_a_detector_asks_for(project: Checkout, device, arguments, share, leased):
-    (project.root / "params/device.yaml").write_text(f"experiment: device\nmachine: {{device: {device}}}\n")
-    text = project.snakemake("--dry-run", "--printshellcmds", *arguments, params="params/device.yaml")
+def test_the_device_says_what_a_detector_asks_for(described: Checkout, device, arguments, share, leased):
+    (described.root / "params/device.yaml").write_text(
+        f"experiment: device\nmachine: {{device: {device}}}\nproxy: {{kind: unlabelled}}\n"
+    )
+    text = described.snakemake("--dry-run", "--printshellcmds", *arguments, params="params/device.yaml")
     assert {rule for rule, has in shares(text).items() if has} == (DETECTOR_RULES - {"assess"} if share else set())
     assert ("lease.py mgral train" in text) == leased
     assert "lease.py mgral select" not in text
