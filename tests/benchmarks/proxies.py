@@ -9,9 +9,9 @@ It needs the data set that a run has imported, and takes a few minutes:
 
 The plain way: one process a run, from scratch, in float32, each image decoded whenever it is needed. Ours: one process
 for ``--runs`` proxies, from the detector of the pool, in bfloat16 where the processor has it, from decoded images: with
-all layers learning for half as many steps, or for the demo's 40 (short), and with a frozen trunk whose maps are computed
-once. Each is the replay proxy of the package, on the same pool and batches, so only what the names say differs. How well
-each ranks batches is for tests/benchmarks/shortcuts.py to say: docs/results/fidelity.md.
+all layers learning for half as many steps, or for the demo's 40 (short), and with a frozen trunk whose maps are
+computed once. Each is the replay proxy of the package, on the same pool and batches, so only what the names say
+differs. How well each ranks batches is for tests/benchmarks/shortcuts.py to say: docs/results/fidelity.md.
 
 Seconds are processor time, start of the interpreter included, so that other work on the machine hardly counts. To
 reach: a ratio of 6.
