@@ -10,7 +10,9 @@ by the cycle's own trainer from scratch on the pool and the batch with its label
 seed share their random numbers; ``again`` is the full training with others, so its row says how well a ranking can
 agree with another at all. What is trained is kept in ``<run>/fidelity/``, so a killed call goes on where it was.
 
-One line a variant: Kendall τ and Spearman ρ to the full training, and the processor seconds of a run.
+One line a variant: Kendall τ and Spearman ρ to the full training; τ to the mean of full and again, which is the less
+noisy truth, and the same among the better half of the batches by that mean; mean and standard deviation of mAP over the
+batches; the processor seconds of a run.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
 from mgral import activations, compute, datasets, detectors, evaluation, experiments, generators, plugins, pools, seeds
@@ -171,12 +174,16 @@ def main() -> None:
             value = train(drawn["ids"])
             rows.append([value, time.process_time() - began])
             write_json(kept, done)
-        full = [value for value, _ in done["full"]]
-        found = [value for value, _ in rows]
+        full, found = (np.array([value for value, _ in done[name]]) for name in ("full", variant))
         tau, rho = kendalltau(full, found).statistic, spearmanr(full, found).statistic
-        mean, spread = sum(found) / len(found), max(found) - min(found)
-        seconds = sorted(second for _, second in rows)[len(rows) // 2]
-        print(f"{variant:<36} tau={tau:+.3f} rho={rho:+.3f} mean={mean:.4f} range={spread:.4f} seconds={seconds:.2f}")
+        line = f"{variant:<36} tau={tau:+.3f} rho={rho:+.3f} "
+        if variant not in ("full", "again"):
+            both = (full + [value for value, _ in done["again"]]) / 2
+            better = np.argsort(both, kind="stable")[len(both) // 2 :]
+            taus = [kendalltau(both[some], found[some]).statistic for some in (slice(None), better)]
+            line += f"to_both={taus[0]:+.3f} upper={taus[1]:+.3f} "
+        seconds = np.median([second for _, second in rows])
+        print(f"{line}mean={found.mean():.4f} spread={found.std():.4f} seconds={seconds:.2f}")
 
 
 if __name__ == "__main__":
