@@ -37,12 +37,19 @@ SEARCH: dict[str, Any] = {
 
 def small(what: str, threads: int) -> bool:
     """Read the command line, fix the threads; True for the quick check (``--small``)."""
+    return bool(read(what, threads).small)
+
+
+def read(what: str, threads: int, **counts: int) -> argparse.Namespace:
+    """The command line with further whole numbers, given with their defaults; fixes the threads."""
     parser = argparse.ArgumentParser(description=what)
+    for name, default in counts.items():
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
     parser.add_argument("--threads", type=int, default=threads, help=f"default {threads}; 1 on a busy machine")
     parser.add_argument("--small", action="store_true", help="a quick check that it runs; its figures mean nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    return bool(arguments.small)
+    return arguments
 
 
 def pool(images: int, width: int) -> Embeddings:
