@@ -203,6 +203,11 @@ def test_weights_that_run_code_are_refused(tmp_path):
         detectors.read_weights(tmp_path / "evil.pth")
 
 
+def test_weights_may_lie_in_a_checkpoint(tmp_path):
+    torch.save({"state_dict": {"weight": torch.ones(3)}, "meta": {"epoch": 2}}, tmp_path / "w.pth")
+    assert torch.equal(detectors.read_weights(tmp_path / "w.pth")["weight"], torch.ones(3))
+
+
 @pytest.mark.parametrize("state", [torch.zeros(3), [torch.zeros(3)], {"model": {"weight": torch.zeros(3)}}])
 def test_weights_that_have_no_names_are_refused(tmp_path, state):
     torch.save(state, tmp_path / "w.pth")

@@ -286,6 +286,8 @@ def restore(params: DetectorParams, classes: Sequence[str], image_size: int, pat
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """A state dictionary from ``.safetensors``, or from torch's own format without running code.
 
+    A checkpoint that holds one as ``state_dict``, beside other things, does as well.
+
     Raises:
         MgralError: missing or damaged.
     """
@@ -301,6 +303,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         ) from None
     except Exception:  # torch's unpickler raises whatever the bytes lead it to
         raise MgralError(f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it") from None
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)  # checkpoints hold more than the weights
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise MgralError(f"{path}: holds no tensors by name; give the model's state dictionary")
     return dict(state)

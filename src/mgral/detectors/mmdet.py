@@ -253,8 +253,7 @@ def _construct(config: Any, path: Path) -> Any:
 
 def _load(model: nn.Module, path: str) -> None:
     """Initial weights: what fits by name and shape, of the whole model or of its backbone."""
-    state: Mapping[str, Any] = read_weights(path)
-    state = state.get("state_dict", state)  # mmdet's checkpoints hold more than the weights
+    state = read_weights(path)
     wanted = model.state_dict()
     named = {name if name in wanted else f"backbone.{name}": value for name, value in state.items()}
     fits = {n: value for n, value in named.items() if n in wanted and wanted[n].shape == value.shape}
