@@ -86,7 +86,7 @@ def test_a_search_parameter_reruns_the_search_and_what_follows(checkout: Checkou
     checkout.edit(TINY, "iterations: 8", "iterations: 12")
     assert checkout.plan() == AFTER_THE_SEARCH
     text = checkout.snakemake("--dry-run")
-    assert re.findall(r"benchmark: \S+/(train/.*)", text) == ["train/mgral-0-1.tsv"]
+    assert re.findall(r"^Job \d+: (.*): train the detector$", text, re.MULTILINE) == ["mgral, seed 0, cycle 1"]
 
 
 def test_what_was_deleted_is_made_again(checkout: Checkout):
@@ -130,7 +130,8 @@ def test_the_code_of_an_assessment_concerns_its_strategy_alone(checkout: Checkou
     after_it = {"select": 1, "annotate": 1, "train": 1, "curve": 1, "comparison": 1, "report": 1, "all": 1}
     assert checkout.plan() == {"assess": 1, **after_it}
     text = checkout.snakemake("--dry-run")
-    assert re.findall(r"benchmark: \S+/((?:assess|train)/.*)", text) == ["assess/ll4al-0-0.tsv", "train/ll4al-0-1.tsv"]
+    found = re.findall(r"^Job \d+: (.*: (?:assess the pool|train the detector))$", text, re.MULTILINE)
+    assert found == ["ll4al, seed 0, cycle 0: assess the pool", "ll4al, seed 0, cycle 1: train the detector"]
 
 
 def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Checkout, checkout: Checkout):
