@@ -53,14 +53,20 @@ rule all:
         f"{RUN}/curve.csv",
         f"{RUN}/summary.json",
         f"{RUN}/report.html",
+    message:
+        f"{RUN} is complete"
 
 
 rule compare:
     input:
         f"{RUN}/comparison.json",
         f"{RUN}/report.html",
+    message:
+        f"{RUN}/report.html and comparison.json are complete"
 
 
 rule next:
     input:
         each("selected.json", cycles=[LAST]),
+    message:
+        f"the batches that follow cycle {LAST} are chosen"
