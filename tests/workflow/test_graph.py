@@ -16,13 +16,13 @@ from mgral.files import read_json
 
 
 def test_demo(project: Checkout):
-    # base.yaml: strategies random, entropy, mgral; seeds 0, 1; cycles 0, 1, 2; 24 + 2 replay proxies, 9 a job
+    # base.yaml: strategies random, entropy, mgral; seeds 0, 1; cycles 0, 1, 2; 24 + 2 replay proxies, 13 a job
     jobs = project.plan(params="params/base.yaml")
     assert jobs["train"] == 2 + 3 * 2 * 2  # cycle 0 once a seed, later ones once a strategy
     assert jobs["embed"] == 2 + 2 * 2 * 1  # cycle 0 shared; cycle 1 for entropy and mgral; the last selects nothing
     for rule in ("holdout", "train_replay", "draw_replay", "table", "search"):
         assert jobs[rule] == 2 + 1 * 2 * 1  # for mgral only
-    assert jobs["proxy_replay"] == 4 * 3  # three chunks each
+    assert jobs["proxy_replay"] == 4 * 2  # two chunks each
     assert not {"draw", "proxy", "search_scout"} & set(jobs)
     assert jobs["select"] == 3 * 2 * 2
     assert jobs["annotate"] == 3 * 2 * 2
