@@ -33,7 +33,7 @@ seeds: [0]
 cycles: 10
 strategies: [random, entropy, mgral]
 dataset: {format: voc, root: voc}
-proxy: {records: 200}
+proxy: {kind: unlabelled, records: 200, per_job: 8}
 """
 ANNOTATIONS = 16_551  # files of VOC2007 and VOC2012 together, train and val
 REPEATS = 3  # the quickest counts
