@@ -6,8 +6,8 @@ For a run that is finished, such as params/generated.yaml's; a proxy for each ba
     python tests/benchmarks/chosen.py --params params/base.yaml params/generated.yaml
 
 One line a strategy, means over the seeds: the gain of the batch's proxy (without labels, as published) over the random
-records of the same cycle, the mAP on val after training with the labels, the boxes of each class in the batch, and of
-how many scenes its images are, where the data set is a generated one.
+records of the same cycle (nan for a run of replay records alone), the mAP on val after training with the labels, the
+boxes of each class in the batch, and of how many scenes its images are, where the data set is a generated one.
 """
 
 from __future__ import annotations
@@ -49,17 +49,22 @@ def chosen(
     cycle = run / "shared" / f"seed-{seed}" / "cycle-0"
     own = run / name / f"seed-{seed}"
     ids = selections.read(own / "cycle-0" / "selected.json").ids
+    gain = published(ids, seed, run, cycle, dataset, experiment) if "unlabelled" in experiment.proxy.kinds else np.nan
+    trained = read_json(own / "cycle-1" / "metrics.json")["val"]["mAP"]
+    labels = np.concatenate([dataset.boxes[i].labels for i in ids])
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    return [gain, trained, len({scenes.get(i, -i) for i in ids}), *counts.tolist()]
+
+
+def published(ids: list[int], seed: int, run: Path, cycle: Path, dataset: Dataset, experiment: Params) -> float:
+    """mAP of the batch's proxy, without its labels, less the mean of the cycle's random batches."""
     given = (experiment.detector, experiment.proxy, experiment.evaluation)
     machine = compute.prepare(experiment.machine)
     cache, pool = Cache(dataset, run / "dataset" / "images.npy"), pools.read(cycle / "pool.json", dataset)
     weights = cycle / "detector.safetensors"
     record = proxy.run(sorted(ids), "search", dataset, cache, pool, weights, given, machine, seed, "unlabelled")
     drawn = [records.from_json(read_json(path), str(path)) for path in sorted((cycle / "proxies").glob("*.json"))]
-    reference = records.references(drawn)[0, "unlabelled"]
-    trained = read_json(own / "cycle-1" / "metrics.json")["val"]["mAP"]
-    labels = np.concatenate([dataset.boxes[i].labels for i in ids])
-    counts = np.bincount(labels, minlength=len(dataset.classes))
-    return [record.mAP - reference, trained, len({scenes.get(i, -i) for i in ids}), *counts.tolist()]
+    return record.mAP - records.references(drawn)[0, "unlabelled"]
 
 
 def read_scenes(path: Path) -> dict[int, int]:

@@ -115,7 +115,7 @@ if EXPERIMENT.machine.device != "cpu":
 GIVEN_GPUS = EXPERIMENT.machine.device == "auto" and "gpu" in workflow.global_resources
 GPU = 1 if GIVEN_GPUS or EXPERIMENT.machine.device == "cuda" else None
 
-FORMAT, DETECTOR, SEMI, *_ = plugin_modules(EXPERIMENT)
+FORMAT, DETECTOR, SEMI, *STRATEGY_MODULES = plugin_modules(EXPERIMENT)
 GENERATED = EXPERIMENT.dataset.format == "synthetic"
 ANNOTATIONS = {".json", ".xml", ".txt", ".csv", ".yaml", ".yml"}
 
@@ -322,12 +322,11 @@ def source_files():
     """
     root = Path(EXPERIMENT.dataset.root)
     named = [root / str(value) for value in EXPERIMENT.dataset.options.values() if isinstance(value, (str, Path))]
-    files = [path for path in root.rglob("*") if path.is_file()]
-    annotations = {os.path.normpath(path) for path in files if path.suffix.lower() in ANNOTATIONS}
-    annotations |= {os.path.normpath(path) for path in named if path.is_file()}
-    others = [path for path in files if path.suffix.lower() not in ANNOTATIONS]
-    listing = sorted((str(path.relative_to(root)), path.stat().st_size) for path in others)
-    return sorted(annotations), hashlib.sha256(repr(listing).encode()).hexdigest()
+    files = {path for path in root.rglob("*") if path.is_file()}
+    annotations = {path for path in files if path.suffix.lower() in ANNOTATIONS}
+    listing = sorted((str(path.relative_to(root)), path.stat().st_size) for path in files - annotations)
+    annotations |= {path for path in named if path.is_file()}
+    return sorted({os.path.normpath(path) for path in annotations}), hashlib.sha256(repr(listing).encode()).hexdigest()
 
 
 def source_annotations(wildcards):
@@ -340,7 +339,7 @@ def source_listing(wildcards):
     return None if GENERATED else source_files()[1]
 
 
-def source_roots():
+def source_roots(wildcards):
     """The folders and files that hold the annotations of the user's data set, for DVC: few, and as far down as can be."""
     if GENERATED:
         return []

@@ -94,7 +94,7 @@ rule report:
         "../envs/mgral.yaml"
     params:
         settings=settings("report"),
-        code=code("report", *plugin_modules(EXPERIMENT)[3:]),  # strategies say what they are and explain their reasons
+        code=code("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
     message:
         "draw the figures and write the report"
     shell:

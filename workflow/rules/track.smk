@@ -16,7 +16,7 @@ rule track:
     params:
         overrides=OVERRIDES,
         run=RUN,
-        sources=source_roots(),
+        sources=source_roots,
         dataset=[f"{RUN}/dataset", *([RAW] if GENERATED else [])],
         seeds=SEEDS,
         shared=shared_targets(),

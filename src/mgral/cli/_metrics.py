@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mgral.pools import Pool
-from mgral.types import Boxes, Dataset, Detect
+from mgral.types import Dataset, Detect
 
 VOC_METRICS: tuple[Literal["11point", "area"], ...] = ("11point", "area")
 
@@ -44,6 +44,6 @@ def _labelled(dataset: Dataset, pool: Pool) -> dict[str, Any]:
     """What the labels of the pool cost, in images and in boxes."""
     counts: Counter[int] = Counter()
     for i in pool.labelled_ids:
-        counts.update(dataset.boxes.get(i, Boxes.empty()).labels.tolist())
+        counts.update(dataset.boxes[i].labels.tolist())
     classes = {name: counts[k] for k, name in enumerate(dataset.classes)}
     return {"images": len(pool.labelled), "boxes": sum(counts.values()), "classes": classes}

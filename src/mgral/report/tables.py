@@ -59,18 +59,8 @@ def balance(counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], 
 
 def audits(cells: Sequence[Cell]) -> Table:
     """The audit of each lookup table; its records, and after a plus sign those of earlier cycles in it."""
-    header = [
-        "cycle",
-        "seed",
-        "records",
-        "MAE",
-        "MAE of the mean",
-        "Spearman",
-        "if shuffled",
-        "Kendall",
-        "spread",
-        "far",
-    ]
+    header = ["cycle", "seed", "records", "MAE", "MAE of the mean"]
+    header += ["Spearman", "if shuffled", "Kendall", "spread", "far"]
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
         audit = cell.value
