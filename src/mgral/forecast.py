@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mgral import proxy_jobs
 from mgral.errors import MgralError
 from mgral.params import Params
 
@@ -111,7 +112,8 @@ def trainings(graph: Graph, params: Params) -> dict[str, int]:
     A search may train up to ``search.fallback`` proxies more.
     """
     counts = graph.counts
-    proxies = sum(_chunk(rule, params) for rule in graph.rules.values())
+    in_job = _proxies(params)
+    proxies = sum(in_job.get(rule, 0) for rule in graph.rules.values())
     return {
         "detectors": counts["train"],
         "detectors, for replay": counts["train_replay"],
@@ -128,7 +130,8 @@ def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
     Nor was what a selection computes, which may be little (random) or much (cdal). An assessment is taken for a
     training and a look at the pool, which few strategies exceed.
     """
-    run = timing.proxy + params.proxy.steps * timing.proxy_step + sizes.val * timing.look
+    looks = 2 if params.proxy.judged_after else 1  # whatever is stopped takes less
+    run = timing.proxy + params.proxy.steps * timing.proxy_step + looks * sizes.val * timing.look
     if rule in TARGETS | COPIES:
         return 0.0
     if rule in TRAININGS:
@@ -139,7 +142,7 @@ def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
     if rule == "embed":
         return timing.start + sizes.train * timing.look
     if PROXY.fullmatch(rule):
-        return timing.start + _chunk(rule, params) * run
+        return timing.start + _proxies(params)[rule] * run
     if rule in SEARCHES:
         return timing.start + params.search.iterations * timing.scan + _fallback(rule, params) * run
     if rule == "cache":
@@ -189,20 +192,13 @@ def disk(graph: Graph, params: Params, sizes: Sizes, timing: Timing) -> dict[str
     }
 
 
-def _chunk(rule: str, params: Params) -> int:
-    """Proxies of a job; 0 for a job of another rule."""
-    found = PROXY.fullmatch(rule)
-    if not found:
-        return 0
-    given = params.proxy
-    (first, second), (replay, replay_second) = given.rounds("unlabelled"), given.rounds("replay")
-    in_all = {
-        "proxy": first + given.control + given.repeats,
-        "proxy_scout": second,
-        "proxy_replay": replay + given.repeats,
-        "proxy_scout_replay": replay_second,
+def _proxies(params: Params) -> dict[str, int]:
+    """Proxies of a job, by its rule."""
+    return {
+        f"{some.rule}_{position}": len(names)
+        for some in proxy_jobs.proxies(params.proxy)
+        for position, names, _ in some.jobs(params.proxy)
     }
-    return min(given.per_job, in_all[found[1]] - int(found[2]))
 
 
 def _fallback(rule: str, params: Params) -> int:

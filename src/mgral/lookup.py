@@ -207,6 +207,8 @@ class LookupTable:
                 ("seconds", pa.float64()),
                 ("kind", pa.string()),
                 ("cycle", pa.int64()),
+                ("partway", pa.float64()),
+                ("stopped", pa.bool_()),
                 ("reference", pa.float64()),
             ]
         )

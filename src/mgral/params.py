@@ -136,13 +136,25 @@ class ProxyRun(Settings):
     start: Literal["scratch", "detector"]
     trunk: Literal["learns", "frozen"]
     steps: Positive
+    stop_at: Annotated[float, Field(ge=0, lt=1)]
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Rate
+
+    @property
+    def judged_after(self) -> int:
+        """Steps after which a run may be stopped, 1 to ``steps`` - 1; 0 for never."""
+        return min(max(int(self.stop_at * self.steps), 1), self.steps - 1) if self.stop_at else 0
 
     @model_validator(mode="after")
     def _a_frozen_trunk_has_learnt(self) -> Self:
         if self.trunk == "frozen" and self.start == "scratch":
             raise ValueError("trunk: frozen keeps what the detector's trunk has learnt; set start: detector")
+        return self
+
+    @model_validator(mode="after")
+    def _a_step_is_left(self) -> Self:
+        if self.stop_at and self.steps < 2:
+            raise ValueError("stop_at: a run of one step cannot be stopped before its end; set it to 0")
         return self
 
 

@@ -34,10 +34,13 @@ def from_json(value: Any, where: str) -> Record:
         ids, cycle = tuple(sorted(int(i) for i in value["ids"])), int(value["cycle"])
         if cycle < 0:
             raise ValueError
-        return Record(ids, value["generator"], float(value["mAP"]), float(value["seconds"]), value["kind"], cycle)
+        mAP, seconds = float(value["mAP"]), float(value["seconds"])
+        partway = None if value["partway"] is None else float(value["partway"])
+        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, bool(value["stopped"]))
     except (KeyError, TypeError, ValueError):
         raise MgralError(
-            f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle); make it anew with `mgral proxy`"
+            f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle, partway, stopped); "
+            "make it anew with `mgral proxy`"
         ) from None
 
 

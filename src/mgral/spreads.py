@@ -19,10 +19,11 @@ def audit(found: Sequence[Record], control: Sequence[Record], repeats: Sequence[
         repeats: a batch of each kind trained again with other random numbers.
 
     Returns:
-        ``kinds``: by kind the number of ``records``, their ``reference`` (mean mAP of random batches),
-        ``between_batches`` over all records, ``between_random`` over those of random batches, and ``between_seeds``
-        over the ``seeds`` trainings of one batch. ``control``: of ``batches`` batches, mean and spread of mAP with
-        unsupervised weight (``mean``, ``spread``) and without (``control_mean``, ``control_spread``); None without any.
+        ``kinds``: by kind the number of ``records``, of how many the proxy was ``stopped``, their ``reference`` (mean
+        mAP of random batches), ``between_batches`` over all records, ``between_random`` over those of random batches,
+        and ``between_seeds`` over the ``seeds`` trainings of one batch. ``control``: of ``batches`` batches, mean and
+        spread of mAP with unsupervised weight (``mean``, ``spread``) and without (``control_mean``,
+        ``control_spread``); None without any.
     """
     kinds = {}
     for (_, kind), reference in records.references(found).items():
@@ -31,6 +32,7 @@ def audit(found: Sequence[Record], control: Sequence[Record], repeats: Sequence[
         trained = _levels(again, own)
         kinds[kind] = {
             "records": len(own),
+            "stopped": sum(record.stopped for record in own),
             "reference": reference,
             "between_batches": _spread([record.mAP for record in own]),
             "between_random": _spread([record.mAP for record in own if record.generator == "random"]),

@@ -156,12 +156,15 @@ class Record:
     Attributes:
         ids: the batch, ascending.
         generator: what drew it: random, uncertain, cluster, …, search.
-        mAP: of the proxy trained on the labelled pool and this batch, on val, 0..1.
+        mAP: of the proxy trained on the labelled pool and this batch, on val, 0..1. Of one that was stopped: what it
+            would have had, if it had kept its distance from random batches.
         seconds: wall time of the proxy run.
         kind: how the batch entered that training. ``unlabelled``: by the semi-supervised term, without its labels;
             ``replay``: with its labels, being a part of the labelled pool that was held out; ``control``: as
             unlabelled, with weight zero.
         cycle: whose labelled pool and detector that proxy had, 0 or more.
+        partway: mAP on val after ``proxy.stop_at`` of the steps, 0..1; None where proxies are not stopped.
+        stopped: whether the proxy was stopped there, as hopeless.
     """
 
     ids: tuple[int, ...]
@@ -170,6 +173,8 @@ class Record:
     seconds: float
     kind: Kind = "unlabelled"
     cycle: int = 0
+    partway: float | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

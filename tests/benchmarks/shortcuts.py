@@ -13,6 +13,10 @@ agree with another at all. What is trained is kept in ``<run>/fidelity/``, so a 
 One line a variant: Kendall τ and Spearman ρ to the full training; τ to the mean of full and again, which is the less
 noisy truth, and the same among the better half of the batches by that mean; mean and standard deviation of mAP over the
 batches; the processor seconds of a run.
+
+Below a variant, what stopping hopeless runs (``proxy.stop_at``) would make of it: which share of the runs would have
+been stopped, which share of all steps spared, and the same τ. A stopped run is a whole one's beginning, so whole ones
+that were looked at on the way tell.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +40,12 @@ from mgral.inference import look
 from mgral.params import Params
 from mgral.pools import Pool
 from mgral.strategies import Evidence
-from mgral.training.loop import Plan, fit
-from mgral.types import Dataset
+from mgral.training.loop import Halt, Plan, fit
+from mgral.training.proxy import Race
+from mgral.types import Dataset, Doubles, Record
 
 Ids = list[int]
+LOOKS = (0.25, 0.5, 0.75)  # shares of the steps
 
 
 @dataclass
@@ -55,6 +61,8 @@ class Bench:
     weights: Path
     batches: list[generators.Batch]
     kept: Activations | None = None
+    partway: list[float] = field(default_factory=list)  # mAP at the LOOKS of the run at hand
+    looking: float = 0.0  # processor seconds that these took
 
     @property
     def plan(self) -> Plan:
@@ -75,13 +83,26 @@ class Bench:
         limit = self.experiment.evaluation.max_detections
         return evaluation.evaluate(self.dataset, views.detections, val, limit)["mAP"]
 
+    def watch(self, detector: Detector, steps: int, kept: Activations | None = None) -> Halt:
+        """Looks at a run on its way, and never stops it."""
+        self.partway, self.looking = [], 0.0
+        looks = {int(share * steps) for share in LOOKS}
+
+        def halt(step: int) -> bool:
+            if step in looks:
+                began = time.process_time()
+                self.partway.append(self.score(detector, kept))
+                self.looking += time.process_time() - began
+            return False
+
+        return halt
+
     def scratch(self, batch: Ids, steps: int, name: str = "full") -> float:
         """From fresh weights."""
         seed = seeds.stream(self.seed, "fidelity", name)
         detector = self.build(seed)
-        fit(
-            detector, self.cache, [*self.pool.labelled_ids, *batch], replace(self.plan, steps=steps), self.machine, seed
-        )
+        ids, plan = [*self.pool.labelled_ids, *batch], replace(self.plan, steps=steps)
+        fit(detector, self.cache, ids, plan, self.machine, seed, halt=self.watch(detector, steps))
         return self.score(detector)
 
     def tuned(self, batch: Ids, steps: int, frozen: bool = False) -> float:
@@ -98,7 +119,8 @@ class Bench:
                 every = {*ids, *shown, *self.dataset.ids("val")}
                 self.kept = activations.make(detector, self.cache, sorted(every), self.machine)
         kept = self.kept if frozen else None
-        fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept)
+        halt = self.watch(detector, steps, kept)
+        fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept, halt=halt)
         return self.score(detector, kept)
 
     def unlabelled(self, batch: Ids, steps: int) -> float:
@@ -111,7 +133,8 @@ class Bench:
         semi = plugins.load("semi", proxy.semi)
         options = semi.Options.parse(proxy.options, "proxy.options")
         term = semi.build(options, self.cache, batch, self.pool.labelled_ids, plan, self.machine, seed)
-        fit(detector, self.cache, self.pool.labelled_ids, plan, self.machine, seed, term)
+        halt = self.watch(detector, steps)
+        fit(detector, self.cache, self.pool.labelled_ids, plan, self.machine, seed, term, halt=halt)
         return self.score(detector)
 
 
@@ -172,18 +195,46 @@ def main() -> None:
         for drawn in bench.batches[len(rows) :]:
             began = time.process_time()
             value = train(drawn["ids"])
-            rows.append([value, time.process_time() - began])
+            rows.append([value, time.process_time() - began - bench.looking, *bench.partway])
             write_json(kept, done)
-        full, found = (np.array([value for value, _ in done[name]]) for name in ("full", variant))
-        tau, rho = kendalltau(full, found).statistic, spearmanr(full, found).statistic
-        line = f"{variant:<36} tau={tau:+.3f} rho={rho:+.3f} "
+        full, found = (np.array([value for value, *_ in done[name]]) for name in ("full", variant))
+        line = (
+            f"{variant:<36} tau={kendalltau(full, found).statistic:+.3f} rho={spearmanr(full, found).statistic:+.3f} "
+        )
+        truth = full
         if variant not in ("full", "again"):
-            both = (full + [value for value, _ in done["again"]]) / 2
-            better = np.argsort(both, kind="stable")[len(both) // 2 :]
-            taus = [kendalltau(both[some], found[some]).statistic for some in (slice(None), better)]
-            line += f"to_both={taus[0]:+.3f} upper={taus[1]:+.3f} "
-        seconds = np.median([second for _, second in rows])
+            truth = (full + [value for value, *_ in done["again"]]) / 2
+            line += "to_both={:+.3f} upper={:+.3f} ".format(*taus(truth, found))
+        seconds = np.median([second for _, second, *_ in rows])
         print(f"{line}mean={found.mean():.4f} spread={found.std():.4f} seconds={seconds:.2f}")
+        if variant != "full":
+            for k, share in enumerate(LOOKS):
+                print(stopped(share, bench.batches, rows, k, truth))
+
+
+def taus(truth: Doubles, found: Doubles) -> tuple[float, float]:
+    """Kendall τ over all batches, and among the better half by the truth."""
+    better = np.argsort(truth, kind="stable")[len(truth) // 2 :]
+    return kendalltau(truth, found).statistic, kendalltau(truth[better], found[better]).statistic
+
+
+def stopped(share: float, batches: list[generators.Batch], rows: list[list[float]], k: int, truth: Doubles) -> str:
+    """What is left of a variant's ranking if hopeless runs are stopped at its look ``k``."""
+    rivals = [
+        Record(tuple(drawn["ids"]), "random", row[0], 0.0, partway=row[2 + k])
+        for drawn, row in zip(batches, rows, strict=True)
+        if drawn["generator"] == "random"
+    ]
+    found, spared = [], 0
+    for drawn, row in zip(batches, rows, strict=True):
+        race = Race(1, lambda row=row: row[2 + k], rivals)
+        lost = drawn["generator"] != "random" and race(1)
+        found.append(race.expected if lost else row[0])
+        spared += lost
+    all_of_them, upper = taus(truth, np.array(found))
+    runs, steps = spared / len(rows), spared * (1 - share) / len(rows)
+    what = f"stopped at {share}: {runs:.0%} of runs, {steps:.0%} of steps spared"
+    return f"    {what}, tau={all_of_them:+.3f} upper={upper:+.3f}"
 
 
 if __name__ == "__main__":

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from mgral import arrays, cli, datasets, plugins, pools
+from mgral import arrays, cli, datasets, plugins, pools, records
 from mgral.files import write_json
 from mgral.pools import Pool
-from mgral.types import Boxes, Dataset, Detections, Embeddings, Image
+from mgral.types import Boxes, Dataset, Detections, Embeddings, Image, Record
+
+BASE = Path(__file__).parents[2] / "params" / "base.yaml"
 
 
 @pytest.mark.parametrize("verb", list(cli.VERBS))
@@ -58,6 +61,8 @@ ANNOTATE = ["annotate", "--dataset", "d.json", "--out", "o"]
 SOUND = [*ANNOTATE, "--pool", "pool.json", "--selected", "sound.json"]
 PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
 
+RACE = [*PROXY, "proxies/1.json", "--kind", "replay", "--params", "race.yaml", "--rivals"]
+
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -93,6 +98,10 @@ PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
         ([*PROXY, "control/0.json", "--kind", "replay"], "control/0.json names no record of kind replay"),
         ([*PROXY, "proxies/first.json"], "proxies/first.json names no record"),
         ([*PROXY, "proxies/0.json", "--kind", "replayed"], "invalid choice: 'replayed'"),
+        ([*RACE, "none.json"], "none.json: no such file"),
+        ([*RACE, "unlabelled.json"], "unlabelled.json is no replay record of a random batch; leave it out"),
+        ([*RACE, "sound.json"], "sound.json: not a record (ids, generator, mAP"),
+        ([*RACE, "whole.json"], "whole.json was not looked at partway; make it anew with proxy.stop_at"),
         (["show", "none"], "none: no such file or folder"),
         (["show", "p.yaml"], "no file that a step made"),
         (["show", "damaged/summary.json"], "summary.json: not what a step writes under that name"),
@@ -111,6 +120,11 @@ PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
 def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text("image_size: 64\nbudget: {initial: 2, batch: 1}\n")
+    race = {key: yaml.safe_load(BASE.read_text())[key] for key in ("detector", "proxy", "evaluation", "machine")}
+    race["proxy"]["stop_at"] = 0.5
+    (tmp_path / "race.yaml").write_text(yaml.safe_dump(race))
+    for name, kind in (("whole", "replay"), ("unlabelled", "unlabelled")):
+        records.write(Record((2,), "random", 0.5, 1.0, kind), tmp_path / f"{name}.json")
     (tmp_path / "tabs.yaml").write_text("a: 1\n\tb: 2\n")
     (tmp_path / "list.yaml").write_text("[1, 2]\n")
     (tmp_path / "typo.yaml").write_text("image_sise: 64\n")

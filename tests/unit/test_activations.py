@@ -126,7 +126,7 @@ def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp
 
 
 def test_a_trunk_that_has_learnt_nothing_cannot_be_frozen():
-    given = {"semi": "isd", "options": {}, "steps": 1, "batch_size": 2, "learning_rate": 0.1}
+    given = {"semi": "isd", "options": {}, "steps": 1, "stop_at": 0, "batch_size": 2, "learning_rate": 0.1}
     with pytest.raises(MgralError, match="set start: detector"):
         ProxyRun.parse({**given, "start": "scratch", "trunk": "frozen"}, "proxy")
     assert ProxyRun.parse({**given, "start": "detector", "trunk": "frozen"}, "proxy").trunk == "frozen"

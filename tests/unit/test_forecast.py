@@ -57,6 +57,15 @@ def test_what_a_job_takes(tiny: Params, rule: str, seconds: float) -> None:
     assert forecast.seconds(rule, tiny, SIZES, TIMING) == pytest.approx(seconds)
 
 
+def test_where_proxies_race_jobs_and_runs_are_others(tiny: Params) -> None:
+    # Of five records the random ones (0.4 of them, 2), two controls and a repeat race with none: five in chunks of two,
+    # then the other three. Each run looks at val (20 images) once more.
+    race = tiny.model_copy(update={"proxy": tiny.proxy.model_copy(update={"stop_at": 0.5, "records": 5})})
+    rules = ["proxy_0", "proxy_2", "proxy_4", "proxy_5", "proxy_7"]
+    assert forecast.trainings(graph(rules), race)["proxies"] == 2 + 2 + 1 + 2 + 1
+    assert forecast.seconds("proxy_4", race, SIZES, TIMING) == pytest.approx(4 + 3 + 3 * 0.25 + 2 * 20 * 0.1)
+
+
 def test_trainings_are_counted(tiny: Params) -> None:
     # chunks of two: of five records, two controls and a repeat the third has one record and a control
     five = tiny.model_copy(update={"proxy": tiny.proxy.model_copy(update={"records": 5})})

@@ -139,6 +139,8 @@ def test_records_parquet_has_the_documented_columns(saved: tuple[LookupTable, Em
         "seconds": "double",
         "kind": "string",
         "cycle": "int64",
+        "partway": "double",
+        "stopped": "bool",
         "reference": "double",
     }
 

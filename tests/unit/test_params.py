@@ -85,6 +85,8 @@ def test_every_experiment_is_sound() -> None:
         ("training: {learning_rate: 0}", "training.learning_rate: Input should be greater than 0"),
         ("training: {steps: null}", "training.steps: Input should be a valid integer"),
         ("evaluation: {nms_iou: 1.5}", "evaluation.nms_iou: Input should be less than or equal to 1"),
+        ("proxy: {stop_at: 1}", "proxy.stop_at: Input should be less than 1"),
+        ("proxy: {stop_at: 0.5, steps: 1}", "proxy: stop_at: a run of one step cannot be stopped before its end"),
         ("proxy: {start: middle}", "proxy.start: Input should be 'scratch' or 'detector'"),
         (
             "table: {representation: bag}",

@@ -90,7 +90,8 @@ def write_search(folder: Path) -> None:
         "chance": {"mean": -0.3, "deviation": 0.4}, "spread": 0.016, "far": 0.2, "points": points,
         "kinds": {
             "unlabelled": {
-                "records": 5, "reference": 0.2, "between_batches": 0.016, "between_random": 0.01, "between_seeds": 0.02,
+                "records": 5, "stopped": 0,
+                "reference": 0.2, "between_batches": 0.016, "between_random": 0.01, "between_seeds": 0.02,
                 "seeds": 3,
             },
         },

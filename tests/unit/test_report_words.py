@@ -245,7 +245,7 @@ def test_the_numbers_behind_the_verdict() -> None:
 
 
 def spreads(batches: float, seeds: float | None) -> dict[str, Any]:
-    return {"between_batches": batches, "between_random": None, "between_seeds": seeds}
+    return {"records": 8, "stopped": 0, "between_batches": batches, "between_random": None, "between_seeds": seeds}
 
 
 def test_batches_are_held_against_seeds() -> None:
@@ -262,6 +262,11 @@ def test_batches_are_held_against_seeds() -> None:
     assert words.noise_of_records(alone) == [
         "Replay records differ between batches by ± 0.0200 mAP (random batches by ± 0.0100); "
         "how much seeds of one batch differ was not measured."
+    ]
+    stopped = [{"kinds": {"replay": {**spreads(0.02, 0.01), "stopped": count}}, "control": None} for count in (0, 3)]
+    assert words.noise_of_records(stopped) == [
+        "Replay records differ between batches by ± 0.0200 mAP (3 of 16 were stopped partway, and count as expected), "
+        "more than seeds of one batch do (± 0.0100)."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -18,10 +19,16 @@ def record(image: int, value: float, generator: str = "random", kind: Kind = "un
 def test_between_batches_and_between_seeds() -> None:
     # Random 0.2 and 0.4: mean 0.3, deviation √(0.02 / 1). With 0.6: mean 0.4, √((0.04 + 0 + 0.04) / 2) = 0.2.
     # Batch 1 again with 0.24 and 0.28, beside its 0.2: mean 0.24, √((0.0016 + 0 + 0.0016) / 2) = 0.04.
-    found = [record(1, 0.2), record(2, 0.4), record(3, 0.6, "class"), record(4, 0.1, kind="replay")]
+    found = [
+        record(1, 0.2),
+        record(2, 0.4),
+        replace(record(3, 0.6, "class"), stopped=True),
+        record(4, 0.1, kind="replay"),
+    ]
     audit = spreads.audit(found, [], [record(1, 0.24), record(1, 0.28)])
     assert audit["kinds"]["unlabelled"] == {
         "records": 3,
+        "stopped": 1,
         "reference": pytest.approx(0.3),
         "between_batches": pytest.approx(0.2),
         "between_random": pytest.approx(math.sqrt(0.02)),
@@ -29,7 +36,8 @@ def test_between_batches_and_between_seeds() -> None:
         "seeds": 3,
     }
     replay = audit["kinds"]["replay"]
-    assert (replay["records"], replay["reference"], replay["seeds"]) == (1, pytest.approx(0.1), 0)
+    assert (replay["records"], replay["stopped"], replay["seeds"]) == (1, 0, 0)
+    assert replay["reference"] == pytest.approx(0.1)
     assert (replay["between_batches"], replay["between_seeds"]) == (None, None)
     assert audit["control"] is None
 

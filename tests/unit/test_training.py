@@ -16,7 +16,7 @@ from mgral.pools import Pool
 from mgral.training import loop, proxy
 from mgral.training.loop import Plan
 from mgral.training.semi import isd
-from mgral.types import Boxes, Dataset, Image
+from mgral.types import Boxes, Dataset, Image, Record
 
 SIZE = 64
 PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=2, augment=True)
@@ -149,7 +149,16 @@ def test_a_term_refuses_a_detector_that_it_is_not_for(world, machine, tmp_path):
     dataset, cache = world
     params = (
         DetectorParams(name="tiny_ssd", options={}),
-        ProxyRun(semi="sed", options={}, start="scratch", trunk="learns", steps=1, batch_size=2, learning_rate=0.001),
+        ProxyRun(
+            semi="sed",
+            options={},
+            start="scratch",
+            trunk="learns",
+            steps=1,
+            stop_at=0,
+            batch_size=2,
+            learning_rate=0.001,
+        ),
         Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10),
     )
     pool = Pool(0, {1: 0}, (4, 5))
@@ -163,7 +172,7 @@ def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world
     dataset = replace(dataset, images=pictures)
     pool = Pool(3, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
     own = {"semi": "isd", "options": {"ramp_up": 0.0}, "start": "scratch", "trunk": "learns"}
-    run = ProxyRun(**own, steps=6, batch_size=4, learning_rate=0.01)
+    run = ProxyRun(**own, steps=6, stop_at=0, batch_size=4, learning_rate=0.01)
     evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10)
     params = (DetectorParams(name="tiny_ssd", options={}), run, evaluation)
     detectors_trained = []
@@ -191,6 +200,50 @@ def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world
     assert same(before["unlabelled"], trained("unlabelled"))
     assert same(before["control"], trained("control"))
     assert not same(before["replay"], trained("replay"))
+
+
+def test_a_proxy_below_all_its_rivals_is_stopped(world, machine, monkeypatch):
+    dataset, cache = world
+    pictures = {i: replace(image, split="val" if i > 8 else "train") for i, image in dataset.images.items()}
+    dataset = replace(dataset, images=pictures)
+    pool = Pool(3, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
+    run = ProxyRun(
+        semi="isd", options={}, start="scratch", trunk="learns", steps=60, stop_at=0.9, batch_size=4, learning_rate=0.01
+    )
+    taken = []
+
+    def watched(*given, fit=proxy.fit, **more):
+        taken.append(fit(*given, **more))
+        return taken[-1]
+
+    monkeypatch.setattr(proxy, "fit", watched)
+
+    def trained(rivals=(), run=run):
+        params = (
+            DetectorParams(name="tiny_ssd", options={}),
+            run,
+            Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10),
+        )
+        return proxy.run([4, 5], "class", dataset, cache, pool, None, params, machine, 0, "replay", rivals=rivals)
+
+    alone = trained()
+    assert 0 < alone.partway != alone.mAP and not alone.stopped
+    assert trained(run=run.model_copy(update={"stop_at": 0})).mAP == alone.mAP  # to be looked at changes nothing
+    whole, unseen = taken
+    assert whole == unseen and len(whole) == 60
+
+    def rival(partway, value):
+        return Record((6,), "random", value, 1.0, "replay", 3, partway)
+
+    better = alone.partway + 0.1
+    last = trained([rival(better, 0.3), rival(better + 0.2, 0.4)])
+    assert taken[-1] == whole[:54] and last.stopped and last.partway == alone.partway
+    # 0.1 and 0.3 below its rivals partway, so 0.2 below their mean: expected 0.2 below 0.35
+    assert last.mAP == pytest.approx(0.15)
+    assert trained([rival(better, 0.0), rival(better, 0.01)]).mAP == 0  # and not below
+    for others in ([rival(better, 0.9), rival(alone.partway, 0.9)], [rival(0.0, 0.9)]):
+        even = trained(others)
+        assert (even.mAP, even.partway, even.stopped) == (alone.mAP, alone.partway, False)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

@@ -97,6 +97,20 @@ def test_kinds_and_rounds_of_records(project: Checkout, kind, agent):
     assert found == {rule: 8 if rule in two else 4 for rule in expected}
 
 
+def test_hopeless_proxies_race_against_random_ones(project: Checkout):
+    """Of 10 records 4 are random; with two repeats these are one job, and the other six another, which waits for it."""
+    text = "experiment: race\nseeds: [0]\ncycles: 2\nstrategies: [mgral]\n"
+    (project.root / "params/race.yaml").write_text(f"{text}proxy: {{records: 10, per_job: 6, stop_at: 0.5}}\n")
+    answer = project.snakemake("--dry-run", "--printshellcmds", params="params/race.yaml")
+    commands = [line for line in answer.splitlines() if "mgral proxy" in line]
+    assert len(commands) == 2
+    folder = "data/runs/race/shared/seed-0/cycle-0/replay"
+    random, others = ([f"{folder}/proxies/{k}.json" for k in some] for some in (range(4), range(4, 10)))
+    repeats = [f"{folder}/repeats/{k}.json" for k in (1, 2)]
+    assert f"--out {' '.join(random + repeats)} <<<" in commands[0] and "--rivals" not in commands[0]
+    assert f"--rivals {' '.join(random)} --out {' '.join(others)} <<<" in commands[1]
+
+
 def test_a_table_carries_the_records_of_earlier_cycles(project: Checkout):
     """Cycle 0's from the strategy's own copy; the same jobs as without."""
     text = "experiment: carry\nseeds: [0]\ncycles: 4\nstrategies: [random, mgral]\n"

@@ -7,11 +7,10 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mgral import cli, codehash, experiments, plugins
+from mgral import cli, codehash, experiments, plugins, proxy_jobs
 from mgral import params as parameters
 from mgral.errors import MgralError
 from mgral.strategies import IN_FILES
@@ -124,51 +123,18 @@ if GENERATED:
     PARAMETERS["dataset"]["root"] = RAW
 
 
-@dataclass(frozen=True)
-class Proxies:
-    """Proxies of one draw of batches; paths are relative to the cycle's folder."""
-
-    folder: str  # of ``batches.json``; a path that ends in a slash, or empty
-    kind: str
-    second: bool  # round of the draw
-    names: list  # of the records below ``folder``, without ``.json``: ``mgral proxy`` tells by them what to train
-
-    @property
-    def rule(self):
-        """``proxy``, ``proxy_scout_replay`` …"""
-        return "_".join(["proxy", *Path(self.folder).parts])
-
-    @property
-    def home(self):
-        """Where pool and detector lie: those of replay have not seen the images that are held out."""
-        return f"{CYCLE}/replay" if self.kind == "replay" else CYCLE
-
-    @property
-    def chunks(self):
-        """The names that share a job, with the position of the first."""
-        size = EXPERIMENT.proxy.per_job
-        return [(k, self.names[k : k + size]) for k in range(0, len(self.names), size)]
-
-    def message(self, names):
-        """What a job says that trains those of ``names``."""
-        many = "1 proxy" if len(names) == 1 else f"{len(names)} proxies"
-        return f"{WHO}: train {many} ({self.kind}{', second round' if self.second else ''})"
+PROXIES = proxy_jobs.proxies(EXPERIMENT.proxy)
 
 
-def proxies(experiment):
-    """All proxies of a cycle; some of these sets may be empty."""
-    given = experiment.proxy
-    for kind in given.kinds:
-        folder = "replay/" if kind == "replay" else ""
-        first, second = ([f"proxies/{k}" for k in range(count)] for count in given.rounds(kind))
-        if kind == "unlabelled":
-            first += [f"control/{k}" for k in range(given.control)]
-        first += [f"repeats/{k}" for k in range(1, given.repeats + 1)]
-        yield Proxies(folder, kind, False, first)
-        yield Proxies(f"scout/{folder}", kind, True, second)
+def home_of(some):
+    """Where pool and detector of some proxies lie: those of replay have not seen the images that are held out."""
+    return f"{CYCLE}/replay" if some.kind == "replay" else CYCLE
 
 
-PROXIES = [some for some in proxies(EXPERIMENT) if some.names]
+def message_of(some, names):
+    """What a job says that trains those of ``names``."""
+    many = "1 proxy" if len(names) == 1 else f"{len(names)} proxies"
+    return f"{WHO}: train {many} ({some.kind}{', second round' if some.second else ''})"
 
 
 def records_of(what, second=(False, True)):

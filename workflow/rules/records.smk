@@ -61,7 +61,7 @@ rule activations:
 # each such chunk; its jobs run beside those of the other chunks. The command takes what it trains from the names of
 # its outputs: were it a parameter, another size of the chunks would train everything again.
 for some in PROXIES:
-    for position, names in some.chunks:
+    for position, names, rivals in some.jobs(EXPERIMENT.proxy):
 
         rule:
             name:
@@ -69,10 +69,11 @@ for some in PROXIES:
             input:
                 dataset=f"{RUN}/dataset/dataset.json",
                 images=f"{RUN}/dataset/images.npy",
-                pool=f"{some.home}/pool.json",
-                detector=[f"{some.home}/detector.safetensors"] if STARTED else [],
+                pool=f"{home_of(some)}/pool.json",
+                detector=[f"{home_of(some)}/detector.safetensors"] if STARTED else [],
                 batches=f"{CYCLE}/{some.folder}batches.json",
-                activations=[f"{some.home}/activations.npy"] if FROZEN else [],
+                activations=[f"{home_of(some)}/activations.npy"] if FROZEN else [],
+                rivals=in_cycle(rivals),
             output:
                 [f"{CYCLE}/{some.folder}{name}.json" for name in names],
             log:
@@ -89,13 +90,14 @@ for some in PROXIES:
                 settings=settings("proxy"),
                 code=code("proxy", DETECTOR, SEMI),
             message:
-                some.message(names)
+                message_of(some, names)
             shell:
                 f"{MGRAL} proxy --params -"
                 " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
                 " --batches {input.batches} --kind {params.kind} --seed {wildcards.seed}"
                 + (" --detector {input.detector}" if STARTED else "")
                 + (" --activations {input.activations}" if FROZEN else "")
+                + (" --rivals {input.rivals}" if rivals else "")
                 + " --out {output} <<< {params.settings:q} 2> {log}"
 
 

@@ -72,7 +72,8 @@ def record(path: Path) -> Lines:
     from mgral import records
 
     found = records.read(path)
-    yield f"{found.generator}: mAP {found.mAP:.4f} with {len(found.ids)} images, trained in {found.seconds:.1f} s"
+    level = f"stopped at mAP {found.partway:.4f}, expected {found.mAP:.4f}" if found.stopped else f"mAP {found.mAP:.4f}"
+    yield f"{found.generator}: {level} with {len(found.ids)} images, trained in {found.seconds:.1f} s"
     yield f"ids: {', '.join(map(str, found.ids))}"
 
 
@@ -94,7 +95,9 @@ def audit(path: Path) -> Lines:
     for kind, own in data["kinds"].items():
         spreads = [_number(own[f"between_{what}"]) for what in ("batches", "seeds")]
         level = f"random batches {own['reference']:.4f}"
-        yield f"{own['records']} {kind}: {level}, spread between batches {spreads[0]}, between seeds {spreads[1]}"
+        stopped = f", {own['stopped']} stopped" if own["stopped"] else ""
+        spread = f"spread between batches {spreads[0]}, between seeds {spreads[1]}"
+        yield f"{own['records']} {kind}{stopped}: {level}, {spread}"
     shuffled = [_number(data["chance"][key]) for key in ("mean", "deviation")] if data["chance"] else ["undefined"]
     ranks = f"Spearman {_number(data['spearman'])} (with gains shuffled {' ± '.join(shuffled)})"
     yield f"rank correlation: {ranks}, Kendall {_number(data['kendall'])}; far {data['far']:.0%}"

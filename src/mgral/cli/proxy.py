@@ -10,7 +10,7 @@ from mgral.cli import _arguments
 from mgral.errors import MgralError
 from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
 from mgral.settings import Settings
-from mgral.types import Kind
+from mgral.types import Kind, Record
 
 
 class Params(Settings):
@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="activations.npy of the detector, where the trunk is frozen; else made each time",
     )
     parser.add_argument(
+        "--rivals",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="records of random batches of this cycle and kind: with proxy.stop_at, a proxy of another batch that lies "
+        "below all of them is stopped; without them none is",
+    )
+    parser.add_argument(
         "--out",
         required=True,
         type=Path,
@@ -52,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     if params.proxy.start == "detector" and arguments.detector is None:
         raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
+    rivals = [_rival(path, arguments.kind, params.proxy) for path in arguments.rivals]
     machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
     batches, unlabelled = generators.read(arguments.batches), set(pool.unlabelled)
     for path, (index, _, _) in zip(arguments.out, wanted, strict=True):
@@ -64,9 +73,10 @@ def run(arguments: argparse.Namespace) -> None:
                     "give the pool that it was drawn from"
                 )
     for path, (index, kind, repeat) in zip(arguments.out, wanted, strict=True):
+        ids, generator = batches[index]["ids"], batches[index]["generator"]
         record = proxy.run(
-            batches[index]["ids"],
-            batches[index]["generator"],
+            ids,
+            generator,
             dataset,
             cache,
             pool,
@@ -77,9 +87,23 @@ def run(arguments: argparse.Namespace) -> None:
             kind,
             repeat,
             arguments.activations,
+            rivals if path.parent.name == "proxies" and generator != "random" else (),
         )
         records.write(record, path)
-        logging.info("%s (%s): mAP %.4f in %.1f s", path, record.generator, record.mAP, record.seconds)
+        how = "stopped; expected mAP" if record.stopped else "mAP"
+        logging.info("%s (%s): %s %.4f in %.1f s", path, record.generator, how, record.mAP, record.seconds)
+
+
+def _rival(path: Path, kind: Kind, params: ProxyRun) -> Record:
+    """A record that others are raced against. Raises MgralError if it cannot be."""
+    from mgral import records
+
+    found = records.read(path)
+    if (found.kind, found.generator, found.stopped) != (kind, "random", False):
+        raise MgralError(f"--rivals: {path} is no {kind} record of a random batch; leave it out")
+    if params.stop_at and found.partway is None:
+        raise MgralError(f"--rivals: {path} was not looked at partway; make it anew with proxy.stop_at")
+    return found
 
 
 def _wanted(path: Path, kind: Kind) -> tuple[int, Kind, int]:

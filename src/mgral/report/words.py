@@ -288,6 +288,9 @@ def noise_of_records(audits: Sequence[Mapping[str, Any]]) -> list[str]:
         text = f"{kind.capitalize()} records differ between batches by ± {number(batches, 4)} mAP"
         if alike is not None:
             text += f" (random batches by ± {number(alike, 4)})"
+        if stopped := sum(one["stopped"] for one in own):
+            records = sum(one["records"] for one in own)
+            text += f" ({stopped} of {records} were stopped partway, and count as expected)"
         if seeds is None or batches is None:
             said.append(f"{text}; how much seeds of one batch differ was not measured.")
             continue

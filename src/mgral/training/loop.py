@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 CLIP = 10.0  # largest norm of the gradient
 
 Row = dict[str, float]
+Halt = Callable[[int], bool]  # of the number of steps taken
 Term = Callable[[Detector, int, Raw, Sequence[Target]], dict[str, Tensor]]  # of a step, and its labelled batch
 
 
@@ -54,6 +55,7 @@ def fit(
     term: Term | None = None,
     checkpoint: Path | None = None,
     activations: Activations | None = None,
+    halt: Halt | None = None,
 ) -> list[Row]:
     """Train in place on the labelled images; the weights depend on the arguments alone.
 
@@ -72,6 +74,7 @@ def fit(
         checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
         activations: of the labelled images, where the detector's trunk is frozen; augmentation is then the flip
             alone. None: images are augmented and go through the trunk.
+        halt: asked after each step whether to end here; may look at the detector, and leaves its weights alone.
 
     Returns:
         One row per step: ``step``, ``loss``, each of its parts, ``learning_rate``.
@@ -98,11 +101,15 @@ def fit(
             found |= term(detector, step, raw, targets)
         return found
 
-    return descend(detector, losses, plan, checkpoint)
+    return descend(detector, losses, plan, checkpoint, halt)
 
 
 def descend(
-    network: nn.Module, step_losses: Callable[[int], dict[str, Tensor]], plan: Plan, checkpoint: Path | None = None
+    network: nn.Module,
+    step_losses: Callable[[int], dict[str, Tensor]],
+    plan: Plan,
+    checkpoint: Path | None = None,
+    halt: Halt | None = None,
 ) -> list[Row]:
     """The loop itself: AdamW on the sum of each step's losses.
 
@@ -111,7 +118,7 @@ def descend(
             reach stay as they are in that step.
         step_losses: the losses of a step, by name; may depend on nothing but the network and the step.
         plan: steps and learning rate.
-        checkpoint: as for :func:`fit`.
+        checkpoint, halt: as for :func:`fit`.
 
     Returns:
         Rows as of :func:`fit`.
@@ -141,6 +148,10 @@ def descend(
             log.info("step %d of %d: loss %.3f", step + 1, plan.steps, loss.item())
         if checkpoint is not None and plan.checkpoint_every and (step + 1) % plan.checkpoint_every == 0:
             _save(checkpoint, network, optimizer, step + 1, rows)
+        if halt is not None:
+            if halt(step + 1):
+                break
+            network.train()
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     return rows
