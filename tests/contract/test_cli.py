@@ -214,6 +214,14 @@ def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, ca
     assert not Path("b.json").exists()
 
 
+def test_show_tells_a_proxy_that_was_stopped(tmp_path, capsys):
+    path = tmp_path / "proxies" / "0.json"
+    for stopped, says in ((False, "mAP 0.2500"), (True, "stopped at mAP 0.1000, expected 0.2500")):
+        records.write(Record((3, 8), "class", 0.25, 1.5, "replay", 2, 0.1, stopped), path)
+        assert cli.main(["show", str(path)]) == 0
+        assert f"class: {says} with 2 images, trained in 1.5 s" in capsys.readouterr().out
+
+
 def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
     run = tmp_path / "run"
     for name, seconds, memory, host in [
