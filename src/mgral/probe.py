@@ -24,8 +24,8 @@ from mgral.inference import look
 from mgral.lookup import LookupTable
 from mgral.params import Params
 from mgral.pools import Pool
-from mgral.training import proxy
 from mgral.training.loop import Plan, fit
+from mgral.training.proxy import ProxyTrainer
 from mgral.types import Dataset, Embeddings, Record
 
 STEPS = 5  # that are timed, after two that are not
@@ -76,9 +76,10 @@ def run(dataset: Dataset, params: Params) -> Timing:
         arrays.write_detections(views.detections, detector.activation, folder / "detections.npz")
 
         def priced(steps: int) -> Record:
-            chosen = (params.detector, params.proxy.model_copy(update={"steps": steps}), params.evaluation)
+            short = params.proxy.model_copy(update={"steps": steps, "stop_at": 0.0})
+            chosen = (params.detector, short, params.evaluation)
             weights, kind = folder / "detector.safetensors", params.proxy.kinds[0]
-            return proxy.run(batch, "random", few, cache, pool, weights, chosen, machine, 0, kind)
+            return ProxyTrainer(few, cache, pool, weights, chosen, machine, 0).train(batch, "random", kind)
 
         rest, proxy_step = _line(clock, priced)
         scan, agent = _search(dataset, params, machine, clock, folder)

@@ -22,7 +22,7 @@ from mgral import compute, datasets, experiments, pools, records, selections
 from mgral.files import read_json
 from mgral.images import Cache
 from mgral.params import Params
-from mgral.training import proxy
+from mgral.training.proxy import ProxyTrainer
 from mgral.types import Dataset
 
 
@@ -62,7 +62,7 @@ def published(ids: list[int], seed: int, run: Path, cycle: Path, dataset: Datase
     machine = compute.prepare(experiment.machine)
     cache, pool = Cache(dataset, run / "dataset" / "images.npy"), pools.read(cycle / "pool.json", dataset)
     weights = cycle / "detector.safetensors"
-    record = proxy.run(sorted(ids), "search", dataset, cache, pool, weights, given, machine, seed, "unlabelled")
+    record = ProxyTrainer(dataset, cache, pool, weights, given, machine, seed).train(sorted(ids), "search")
     drawn = [records.from_json(read_json(path), str(path)) for path in sorted((cycle / "proxies").glob("*.json"))]
     return record.mAP - records.references(drawn)[0, "unlabelled"]
 

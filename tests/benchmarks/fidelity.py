@@ -37,8 +37,8 @@ from mgral.params import Params, Table
 from mgral.representations import REPRESENTATIONS, with_objects
 from mgral.strategies import Evidence
 from mgral.surrogates import SURROGATES
-from mgral.training import proxy
 from mgral.training.loop import Plan, fit
+from mgral.training.proxy import ProxyTrainer
 
 DATA = {"bccd": ["params/bccd.yaml"], "generated": []}
 KEPT = Path("data/runs/fidelity")
@@ -155,9 +155,8 @@ class World:
         given = self.experiment
         sections = (given.detector, given.proxy, given.evaluation)
         weights = self.folder / "detector.safetensors"
-        return proxy.run(
-            ids, "fidelity", self.dataset, self.cache, self.pool, weights, sections, self.machine, self.seed
-        ).mAP
+        proxies = ProxyTrainer(self.dataset, self.cache, self.pool, weights, sections, self.machine, self.seed)
+        return proxies.train(ids, "fidelity").mAP
 
     def prices(self, batches: Sequence[Sequence[int]], table: Table, built: Table) -> list[float]:
         """What the run's table says of batches, by a representation and surrogate of choice."""

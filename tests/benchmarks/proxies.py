@@ -78,8 +78,9 @@ def train(way: str, experiment: Params, weights: Path, runs: int) -> None:
         detectors.load(detector, weights)
         maps = weights.with_name("activations.npy")
         activations.write(detector, cache, proxy.shown(pool, "replay", dataset.ids("val")), machine, maps)
+    proxies = proxy.ProxyTrainer(dataset, cache, pool, weights, chosen, machine, 0, maps)
     for batch in shown[:runs]:
-        record = proxy.run(batch, "random", dataset, cache, pool, weights, chosen, machine, 0, "replay", maps=maps)
+        record = proxies.train(batch, "random", "replay")
         print(f"  {way}: {record.mAP:.4f}", flush=True)
 
 

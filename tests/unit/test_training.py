@@ -163,7 +163,7 @@ def test_a_term_refuses_a_detector_that_it_is_not_for(world, machine, tmp_path):
     )
     pool = Pool(0, {1: 0}, (4, 5))
     with pytest.raises(MgralError, match="sed is for detectors with sigmoid, not softmax"):
-        proxy.run([4, 5], "random", dataset, cache, pool, tmp_path / "none", params, machine, 0)
+        proxy.ProxyTrainer(dataset, cache, pool, tmp_path / "none", params, machine, 0).train([4, 5], "random")
 
 
 def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world, machine, monkeypatch):
@@ -185,7 +185,9 @@ def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world
 
     def trained(kind, repeat=0):
         unused = dataset.root / "unused.safetensors"
-        record = proxy.run([5, 4], "random", dataset, cache, pool, unused, params, machine, 0, kind, repeat)
+        record = proxy.ProxyTrainer(dataset, cache, pool, unused, params, machine, 0).train(
+            [5, 4], "random", kind, repeat
+        )
         assert (record.ids, record.generator, record.kind, record.cycle) == ((4, 5), "random", kind, 3)
         assert 0 <= record.mAP <= 1
         return detectors_trained.pop()
@@ -224,7 +226,8 @@ def test_a_proxy_below_all_its_rivals_is_stopped(world, machine, monkeypatch):
             run,
             Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10),
         )
-        return proxy.run([4, 5], "class", dataset, cache, pool, None, params, machine, 0, "replay", rivals=rivals)
+        proxies = proxy.ProxyTrainer(dataset, cache, pool, None, params, machine, 0)
+        return proxies.train([4, 5], "class", "replay", rivals=rivals)
 
     alone = trained()
     assert 0 < alone.partway != alone.mAP and not alone.stopped

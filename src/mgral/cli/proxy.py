@@ -62,6 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
     rivals = [_rival(path, arguments.kind, params.proxy) for path in arguments.rivals]
     machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
+    for path, rival in zip(arguments.rivals, rivals, strict=True):
+        if rival.cycle != pool.cycle:
+            raise MgralError(f"--rivals: {path} is of cycle {rival.cycle}, not {pool.cycle}; leave it out")
     batches, unlabelled = generators.read(arguments.batches), set(pool.unlabelled)
     for path, (index, _, _) in zip(arguments.out, wanted, strict=True):
         if index >= len(batches):
@@ -72,23 +75,14 @@ def run(arguments: argparse.Namespace) -> None:
                     f"{arguments.batches}: image {i} of batch {index} is not unlabelled in {arguments.pool}; "
                     "give the pool that it was drawn from"
                 )
+    sections = (params.detector, params.proxy, params.evaluation)
+    proxies = proxy.ProxyTrainer(
+        dataset, cache, pool, arguments.detector, sections, machine, arguments.seed, arguments.activations
+    )
     for path, (index, kind, repeat) in zip(arguments.out, wanted, strict=True):
         ids, generator = batches[index]["ids"], batches[index]["generator"]
-        record = proxy.run(
-            ids,
-            generator,
-            dataset,
-            cache,
-            pool,
-            arguments.detector,
-            (params.detector, params.proxy, params.evaluation),
-            machine,
-            arguments.seed,
-            kind,
-            repeat,
-            arguments.activations,
-            rivals if path.parent.name == "proxies" and generator != "random" else (),
-        )
+        races = path.parent.name == "proxies" and generator != "random"
+        record = proxies.train(ids, generator, kind, repeat, rivals if races else ())
         records.write(record, path)
         how = "stopped; expected mAP" if record.stopped else "mAP"
         logging.info("%s (%s): %s %.4f in %.1f s", path, record.generator, how, record.mAP, record.seconds)

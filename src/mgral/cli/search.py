@@ -60,17 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
     checkpoint = _checkpoint.place(agent, params, arguments.seed, inputs, [__name__, *plugins])
     # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
     estimates_only = arguments.no_fallback or params.proxy.kind == "replay"
-    train_proxy = functools.partial(
-        proxy.run,
-        generator="search",
-        dataset=dataset,
-        cache=cache,
-        pool=pool,
-        weights=arguments.detector,
-        params=(params.detector, params.proxy, params.evaluation),
-        compute=machine,
-        seed=arguments.seed,
-    )
+    sections = (params.detector, params.proxy, params.evaluation)
+    proxies = proxy.ProxyTrainer(dataset, cache, pool, arguments.detector, sections, machine, arguments.seed)
+    train_proxy = functools.partial(proxies.train, generator="search")
     result = search.run(
         Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
         embeddings,

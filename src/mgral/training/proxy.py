@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mgral import activations, detectors, evaluation, plugins, seeds
 from mgral.compute import Compute
+from mgral.detectors import Detector
 from mgral.experiments import check_semi
 from mgral.images import Cache
 from mgral.inference import look
@@ -21,30 +23,15 @@ WEIGHT_DECAY = 0.0005
 WARMUP = 10  # steps
 
 
-def run(
-    ids: Sequence[int],
-    generator: str,
-    dataset: Dataset,
-    cache: Cache,
-    pool: Pool,
-    weights: Path | None,
-    params: tuple[DetectorParams, ProxyRun, Evaluation],
-    compute: Compute,
-    seed: int,
-    kind: Kind = "unlabelled",
-    repeat: int = 0,
-    maps: Path | None = None,
-    rivals: Sequence[Record] = (),
-) -> Record:
-    """Train a proxy on the labelled pool and a batch; its mAP on val is what the batch is worth.
+@dataclass(frozen=True)
+class ProxyTrainer:
+    """Trains proxies on one labelled pool.
 
-    All proxies of a cycle and kind share seed and initial weights (common random numbers), so that their differences
-    come from the batches.
+    All of a kind share seed and initial weights (common random numbers), so that their differences come from the
+    batches.
 
-    Args:
-        ids: the batch, unlabelled in ``pool``.
-        generator: what drew it, for the record.
-        dataset: ground truth; that of ``ids`` is looked at for ``replay`` alone.
+    Attributes:
+        dataset: ground truth; a batch's own is looked at for ``replay`` alone.
         cache: images, and their boxes.
         pool: labelled ids and cycle.
         weights: of a detector trained on ``pool``, the initial ones if ``proxy.start`` is ``detector``; else unused.
@@ -52,60 +39,86 @@ def run(
         params: of detector, proxy and evaluation.
         compute: device and precision.
         seed: of the experiment.
-        kind: how the batch enters, see :class:`mgral.types.Record`. A control's batch still passes through the
-            detector, so that batch normalisation counts it among what it averages; nothing else of it is learnt.
-        repeat: above 0, train with other random numbers: what chance alone does to this batch's mAP.
         maps: ``activations.npy`` of these weights, of the images that :func:`shown` names, for a frozen trunk. None:
-            they are computed for this proxy alone.
-        rivals: records of random batches of the same cycle and kind. If the proxy lies below all of them after
-            ``proxy.stop_at`` of the steps, it is stopped there. None: it is not.
-
-    Raises:
-        MgralError: the term is not for this detector; weights that do not fit; a loss that is not finite.
+            they are computed for each proxy anew.
     """
-    detector_params, proxy, evaluate = params
-    began = time.perf_counter()
-    common = seeds.stream(seed, "proxy", pool.cycle, *(("repeat", repeat) if repeat else ()))
-    detector = detectors.build(
-        detector_params.name,
-        dataset.classes,
-        cache.size,
-        detector_params.options,
-        seeds.stream(common, "weights"),
-    )
-    if kind != "replay":
-        check_semi(proxy.semi, detector.activation)
-    if proxy.start == "detector":
-        assert weights is not None
-        detectors.load(detector, weights)
-    val = dataset.ids("val")
-    known = None
-    if proxy.trunk == "frozen":
-        detector.freeze_trunk()
-        ids_shown = shown(pool, kind, val)
-        known = (
-            activations.make(detector, cache, ids_shown, compute)
-            if maps is None
-            else activations.read(detector, ids_shown, maps)
-        )
 
-    def score() -> float:
-        views = look(detector, cache, val, evaluate, compute, known)
-        return evaluation.evaluate(dataset, views.detections, val, evaluate.max_detections)["mAP"]
+    dataset: Dataset
+    cache: Cache
+    pool: Pool
+    weights: Path | None
+    params: tuple[DetectorParams, ProxyRun, Evaluation]
+    compute: Compute
+    seed: int
+    maps: Path | None = None
 
-    race = Race(proxy.judged_after, score, rivals)
-    plan = Plan(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
-    if kind == "replay":
-        fit(detector, cache, [*pool.labelled_ids, *ids], plan, compute, common, activations=known, halt=race)
-    else:
-        semi = plugins.load("semi", proxy.semi)
-        given = {**proxy.options, "weight": 0.0} if kind == "control" else proxy.options
-        options = semi.Options.parse(given, "proxy.options")
-        term = semi.build(options, cache, ids, pool.labelled_ids, plan, compute, common)
-        fit(detector, cache, pool.labelled_ids, plan, compute, common, term, activations=known, halt=race)
-    value = race.expected if race.lost else score()
-    seconds = time.perf_counter() - began
-    return Record(tuple(sorted(ids)), generator, value, seconds, kind, pool.cycle, race.partway, race.lost)
+    def train(
+        self,
+        ids: Sequence[int],
+        generator: str,
+        kind: Kind = "unlabelled",
+        repeat: int = 0,
+        rivals: Sequence[Record] = (),
+    ) -> Record:
+        """Train a proxy on the labelled pool and a batch; its mAP on val is what the batch is worth.
+
+        Args:
+            ids: the batch, unlabelled in the pool.
+            generator: what drew it, for the record.
+            kind: how the batch enters, see :class:`mgral.types.Record`. A control's batch still passes through the
+                detector, so that batch normalisation counts it among what it averages; nothing else of it is learnt.
+            repeat: above 0, train with other random numbers: what chance alone does to this batch's mAP.
+            rivals: records of random batches of the same cycle and kind. If the proxy lies below all of them after
+                ``proxy.stop_at`` of the steps, it is stopped there. None: it is not.
+
+        Raises:
+            MgralError: the term is not for this detector; weights that do not fit; a loss that is not finite.
+        """
+        began = time.perf_counter()
+        _, proxy, evaluate = self.params
+        cache, compute, labelled = self.cache, self.compute, self.pool.labelled_ids
+        common = seeds.stream(self.seed, "proxy", self.pool.cycle, *(("repeat", repeat) if repeat else ()))
+        detector = self._detector(kind, common)
+        val = self.dataset.ids("val")
+        known = self._activations(detector, kind, val) if proxy.trunk == "frozen" else None
+
+        def score() -> float:
+            views = look(detector, cache, val, evaluate, compute, known)
+            return evaluation.evaluate(self.dataset, views.detections, val, evaluate.max_detections)["mAP"]
+
+        race = Race(proxy.judged_after, score, rivals)
+        plan = Plan(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
+        if kind == "replay":
+            fit(detector, cache, [*labelled, *ids], plan, compute, common, activations=known, halt=race)
+        else:
+            semi = plugins.load("semi", proxy.semi)
+            given = {**proxy.options, "weight": 0.0} if kind == "control" else proxy.options
+            options = semi.Options.parse(given, "proxy.options")
+            term = semi.build(options, cache, ids, labelled, plan, compute, common)
+            fit(detector, cache, labelled, plan, compute, common, term, activations=known, halt=race)
+        value = race.expected if race.lost else score()
+        seconds = time.perf_counter() - began
+        return Record(tuple(sorted(ids)), generator, value, seconds, kind, self.pool.cycle, race.partway, race.lost)
+
+    def _detector(self, kind: Kind, common: int) -> Detector:
+        """The detector that a proxy starts as."""
+        chosen, proxy, _ = self.params
+        initial = seeds.stream(common, "weights")
+        detector = detectors.build(chosen.name, self.dataset.classes, self.cache.size, chosen.options, initial)
+        if kind != "replay":
+            check_semi(proxy.semi, detector.activation)
+        if proxy.start == "detector":
+            assert self.weights is not None
+            detectors.load(detector, self.weights)
+        if proxy.trunk == "frozen":
+            detector.freeze_trunk()
+        return detector
+
+    def _activations(self, detector: Detector, kind: Kind, val: Sequence[int]) -> activations.Activations:
+        ids = shown(self.pool, kind, val)
+        if self.maps is None:
+            return activations.make(detector, self.cache, ids, self.compute)
+        return activations.read(detector, ids, self.maps)
 
 
 class Race:
