@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral import seeds
-from mgral.errors import MgralError, nearest
+from mgral.errors import MgralError
 from mgral.files import read_json
+from mgral.proxy_jobs import allot
 from mgral.strategies import Evidence, entropy
 from mgral.types import Activation, Detections, Doubles, Floats, Ints
 
@@ -135,32 +136,6 @@ def draw_by_agent(
         seen.add(chosen)
         batches.append({"generator": "agent", "ids": list(chosen)})
     return batches
-
-
-def allot(count: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Divide ``count`` batches among the kinds by largest remainder (Hamilton).
-
-    Each kind gets the whole part of its quota, count · share / Σ shares; what is left goes to the largest
-    fractions, equal ones in the order of ``KINDS``.
-
-    Raises:
-        MgralError: an unknown kind, a negative share, or no share above zero.
-    """
-    for kind, share in shares.items():
-        if kind not in KINDS:
-            raise MgralError(f"proxy.generators: unknown kind '{kind}'; {nearest(kind, KINDS)}")
-        if not 0 <= share < math.inf:
-            raise MgralError(f"proxy.generators.{kind}: the share is {share}; give a number of at least 0")
-    total = sum(shares.values())
-    if total <= 0:
-        raise MgralError("proxy.generators: the shares must not all be zero; raise one of them")
-    kinds = [kind for kind in KINDS if kind in shares]
-    quotas = {kind: count * shares[kind] / total for kind in kinds}
-    numbers = {kind: math.floor(quotas[kind]) for kind in kinds}
-    by_fraction = sorted(kinds, key=lambda kind: numbers[kind] - quotas[kind])
-    for kind in by_fraction[: count - sum(numbers.values())]:
-        numbers[kind] += 1
-    return numbers
 
 
 def _unseen(

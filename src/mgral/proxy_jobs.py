@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral import generators
+from mgral.errors import MgralError, nearest
 from mgral.params import Proxy
+
+GENERATORS = ("random", "uncertain", "cluster", "class")  # of the first round, in the order in which they draw
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,36 @@ def proxies(params: Proxy) -> list[Proxies]:
     for kind in params.kinds:
         folder = "replay/" if kind == "replay" else ""
         first, second = ([f"proxies/{k}" for k in range(count)] for count in params.rounds(kind))
-        # Random batches are drawn before all others
-        random = generators.allot(len(first), params.first_shares)["random"]
+        random = allot(len(first), params.first_shares)["random"]
         rivals = [f"{folder}{name}.json" for name in first[:random]]
         if kind == "unlabelled":
             first += [f"control/{k}" for k in range(params.control)]
         first += [f"repeats/{k}" for k in range(1, params.repeats + 1)]
         found += [Proxies(folder, kind, False, first, rivals), Proxies(f"scout/{folder}", kind, True, second, rivals)]
     return [some for some in found if some.names]
+
+
+def allot(count: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Divide ``count`` batches among the kinds by largest remainder (Hamilton).
+
+    Each kind gets the whole part of its quota, count · share / Σ shares; what is left goes to the largest
+    fractions, equal ones in the order of ``GENERATORS``.
+
+    Raises:
+        MgralError: an unknown kind, a negative share, or no share above zero.
+    """
+    for kind, share in shares.items():
+        if kind not in GENERATORS:
+            raise MgralError(f"proxy.generators: unknown kind '{kind}'; {nearest(kind, GENERATORS)}")
+        if not 0 <= share < math.inf:
+            raise MgralError(f"proxy.generators.{kind}: the share is {share}; give a number of at least 0")
+    total = sum(shares.values())
+    if total <= 0:
+        raise MgralError("proxy.generators: the shares must not all be zero; raise one of them")
+    kinds = [kind for kind in GENERATORS if kind in shares]
+    quotas = {kind: count * shares[kind] / total for kind in kinds}
+    numbers = {kind: math.floor(quotas[kind]) for kind in kinds}
+    by_fraction = sorted(kinds, key=lambda kind: numbers[kind] - quotas[kind])
+    for kind in by_fraction[: count - sum(numbers.values())]:
+        numbers[kind] += 1
+    return numbers

@@ -22,6 +22,7 @@ LEVELS = {
         "types",
         "params",
         "experiments",
+        "proxy_jobs",
         "boxes",
         "arrays",
         "codehash",

@@ -15,8 +15,9 @@ from mgral import generators
 from mgral.agent.policy import Policy, sequence
 from mgral.errors import MgralError
 from mgral.files import write_json
-from mgral.generators import allot, draw, draw_by_agent
+from mgral.generators import draw, draw_by_agent
 from mgral.pools import Pool
+from mgral.proxy_jobs import GENERATORS, allot
 from mgral.strategies import Evidence
 from mgral.types import Detections, Embeddings
 
@@ -53,6 +54,10 @@ def spread(batches: list[generators.Batch], evidence: Evidence) -> float:
     return float(means.var(axis=0).sum())
 
 
+def test_generators_draw_in_the_order_by_which_jobs_are_planned() -> None:
+    assert tuple(generators.KINDS) == GENERATORS
+
+
 def test_shares_are_allotted_by_largest_remainder() -> None:
     # 12 · 0.4 = 4.8 and three times 12 · 0.2 = 2.4: whole parts 4 + 2 + 2 + 2 = 10; .8 gets the eleventh, and the first
     # of the three .4 the twelfth
@@ -65,7 +70,7 @@ def test_shares_are_scaled_and_may_be_zero() -> None:
 
 @given(
     st.integers(0, 300),
-    st.dictionaries(st.sampled_from(sorted(generators.KINDS)), st.floats(0, 10), min_size=1).filter(
+    st.dictionaries(st.sampled_from(GENERATORS), st.floats(0, 10), min_size=1).filter(
         lambda shares: sum(shares.values()) > 1e-3
     ),
 )
