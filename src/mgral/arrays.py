@@ -20,13 +20,16 @@ def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
 
 
 def read_embeddings(path: str | Path) -> Embeddings:
-    """Read ``embeddings.npz``. Raises MgralError if it is missing or no such archive."""
+    """Read ``embeddings.npz``. Raises MgralError if it is missing, no such archive, or holds what is not finite."""
     data = _read(path, "ids", "vectors")
     remedy = "make it anew with `mgral embed`"
     _check_ids(data["ids"], str(path), remedy)
     if data["vectors"].ndim != 2 or len(data["vectors"]) != len(data["ids"]):
         raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
-    return Embeddings(data["ids"], data["vectors"])
+    try:
+        return Embeddings(data["ids"], data["vectors"])
+    except MgralError as error:
+        raise MgralError(f"{path}: {error}") from None
 
 
 def write_detections(detections: Mapping[int, Detections], activation: Activation, path: str | Path) -> None:

@@ -179,17 +179,7 @@ def _cluster(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:
     """``FOCUS`` of the batch from as few clusters, in a random order, as hold it; the rest from others."""
     if evidence.embeddings is None:
         raise MgralError("proxy.generators.cluster: needs embeddings; give --embeddings, made by `mgral embed`")
-    try:
-        vectors = evidence.embeddings.rows(ids)
-    except KeyError as error:
-        raise MgralError(
-            f"image {error.args[0]} has no embedding; make embeddings.npz anew with `mgral embed`"
-        ) from None
-    unfit = ~np.isfinite(vectors).all(axis=1)
-    if unfit.any():
-        raise MgralError(
-            f"image {ids[int(unfit.argmax())]} has an embedding that is not finite; run `mgral embed` anew"
-        )
+    vectors = evidence.embeddings.rows(ids)
     clusters = min(max(len(ids) // size, 2), MOST_CLUSTERS, len(ids))  # about one batch in each
     labels = _k_means(vectors, clusters, seed)
     members = [np.flatnonzero(labels == c) for c in range(clusters)]

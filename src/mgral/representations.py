@@ -37,7 +37,7 @@ def describer(embeddings: Embeddings, kind: str, centroids: int) -> Describe:
     """The function that gives batches of a pool their vectors.
 
     It raises MgralError for no batch at all, and for a batch that is empty, repeats an id, or holds one that is
-    not in the pool or has an embedding that is not finite.
+    not in the pool.
 
     Args:
         embeddings: of the whole pool.
@@ -45,8 +45,7 @@ def describer(embeddings: Embeddings, kind: str, centroids: int) -> Describe:
         centroids: of ``counts``; as many as there are images, where these are fewer.
 
     Raises:
-        MgralError: unknown kind; for ``counts``, an embedding of the pool that is not finite; for ``objects``, none
-            counted.
+        MgralError: unknown kind; for ``objects``, none counted.
     """
     if kind not in REPRESENTATIONS:
         raise MgralError(f"table.representation: unknown '{kind}'; {nearest(kind, REPRESENTATIONS)}")
@@ -55,13 +54,8 @@ def describer(embeddings: Embeddings, kind: str, centroids: int) -> Describe:
     def describe(batches: Batches) -> Floats:
         if not batches:
             raise MgralError("no batch to represent; give at least one")
-        vectors = np.stack(
-            [describe_one(_positions(batch, embeddings, f"batch {k}")) for k, batch in enumerate(batches)]
-        ).astype(np.float32)
-        unfit = ~np.isfinite(vectors).all(axis=1)
-        if unfit.any():
-            raise MgralError(f"batch {unfit.argmax()}: has an embedding that is not finite; run `mgral embed` anew")
-        return vectors
+        vectors = [describe_one(_positions(batch, embeddings, f"batch {k}")) for k, batch in enumerate(batches)]
+        return np.stack(vectors).astype(np.float32)
 
     return describe
 
@@ -159,10 +153,6 @@ def _memberships(embeddings: Embeddings, count: int) -> Floats:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     vectors = np.ascontiguousarray(embeddings.vectors, np.float32)
-    unfit = ~np.isfinite(vectors).all(axis=1)
-    if unfit.any():
-        image = embeddings.ids[unfit.argmax()]
-        raise MgralError(f"image {image} has an embedding that is not finite; run `mgral embed` anew")
     with threadpool_limits(1):  # with more threads, the order of sums and thus the answer would vary
         centroids = _k_means(vectors, min(count, len(vectors))).astype(np.float64)
         squared = np.empty((len(vectors), len(centroids)), np.float32)

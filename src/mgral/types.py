@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mgral.errors import MgralError
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Activation = Literal["softmax", "sigmoid"]
@@ -117,22 +119,31 @@ class Embeddings:
 
     Attributes:
         ids: [N] int64, ascending.
-        vectors: [N, 256] float32, row i belongs to ids[i].
-        objects: [N, C] float32, objects of each class that the same detector expects in an image: the sum of its
-            detections' scores. None where nobody asked.
+        vectors: [N, 256] float32, finite; row i belongs to ids[i].
+        objects: [N, C] float32, finite; objects of each class that the same detector expects in an image: the sum of
+            its detections' scores. None where nobody asked.
+
+    Raises:
+        MgralError: an embedding or a number of objects that is not finite.
     """
 
     ids: Ints
     vectors: Floats
     objects: Floats | None = None
 
-    def rows(self, ids: list[int]) -> Floats:
-        """[len(ids), 256], in the order asked for. Raises KeyError for an id that has no embedding."""
+    def __post_init__(self) -> None:
+        for what, rows in (("an embedding", self.vectors), ("a number of objects", self.objects)):
+            if rows is not None and rows.size and not (np.isfinite(rows.min()) and np.isfinite(rows.max())):
+                first = int(np.isfinite(rows).all(axis=1).argmin())
+                raise MgralError(f"image {self.ids[first]} has {what} that is not finite; train the detector anew")
+
+    def rows(self, ids: Sequence[int]) -> Floats:
+        """[len(ids), 256], in the order asked for. Raises MgralError for an id that has no embedding."""
         at = np.searchsorted(self.ids, ids)
         at = np.minimum(at, len(self.ids) - 1)
         missing = np.asarray(ids)[self.ids[at] != np.asarray(ids)] if len(ids) else []
         if len(missing):
-            raise KeyError(int(missing[0]))
+            raise MgralError(f"image {missing[0]} has no embedding; make embeddings.npz anew with `mgral embed`")
         return self.vectors[at]
 
 

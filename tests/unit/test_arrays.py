@@ -74,6 +74,26 @@ def test_embeddings_come_back_and_others_are_refused(tmp_path: Path) -> None:
             read_embeddings(path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_embeddings_are_finite(tmp_path: Path, value: float) -> None:
+    good, bad = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
+    bad[1, 1] = value
+    for vectors, objects, what in ((bad, None, "an embedding"), (good, bad, "a number of objects")):
+        with pytest.raises(MgralError, match=f"^image {IDS[1]} has {what} that is not finite; train the detector"):
+            Embeddings(IDS, vectors, objects)
+    path = tmp_path / "embeddings.npz"
+    np.savez(path, ids=IDS, vectors=bad)
+    with pytest.raises(MgralError, match=rf"embeddings\.npz: image {IDS[1]} has an embedding that is not finite"):
+        read_embeddings(path)
+
+
+def test_an_image_without_embedding_is_named() -> None:
+    embeddings = Embeddings(IDS, np.zeros((3, 2), np.float32))
+    for missing in (int(IDS[0]) - 1, int(IDS[-1]) + 1):
+        with pytest.raises(MgralError, match=rf"^image {missing} has no embedding; make embeddings\.npz anew"):
+            embeddings.rows([int(IDS[1]), missing])
+
+
 def test_detections_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "detections.npz"
     write_detections({1: detections(2, True), 4: detections(3, True)}, "softmax", path)

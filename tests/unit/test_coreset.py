@@ -92,5 +92,3 @@ def test_what_is_missing_is_named() -> None:
     )
     with pytest.raises(MgralError, match=r"^image 9 has no embedding"):
         select(given, 1, 0, Options())
-    with pytest.raises(MgralError, match=r"^image 2 has an embedding that is not finite"):
-        select(on_a_line({1: 0, 2: float("nan")}, labelled=[1]), 1, 0, Options())

@@ -142,8 +142,7 @@ def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tupl
         Ids in the order of the scan, and their features [N, dims] float32.
 
     Raises:
-        MgralError: no ids, an id without embedding or with one that is not finite, or embeddings of another
-            width than the policy's.
+        MgralError: no ids, an id without embedding, or embeddings of another width than the policy's.
     """
     if embeddings.vectors.shape[1] != policy.dims:
         raise MgralError(
@@ -154,14 +153,7 @@ def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tupl
     if not ordered:
         raise MgralError("no unlabelled image is left to scan; end the experiment here or add images")
     ordered = [ordered[k] for k in seeds.generator(policy.seed, "scan order").permutation(len(ordered))]
-    unfit = ~np.isfinite(embeddings.vectors).all(axis=1)  # of any image: all scale the features
-    if unfit.any():
-        first = embeddings.ids[unfit.argmax()]
-        raise MgralError(f"image {first} has an embedding that is not finite; run `mgral embed`")
-    try:
-        features = embeddings.rows(ordered)
-    except KeyError as error:
-        raise MgralError(f"image {error.args[0]} has no embedding; run `mgral embed` for this pool") from None
+    features = embeddings.rows(ordered)
     for start in range(0, policy.dims, COLUMNS):
         columns = slice(start, start + COLUMNS)
         pool = embeddings.vectors[:, columns].astype(np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 from mgral.errors import MgralError
 from mgral.settings import Settings
 from mgral.strategies import Evidence, Reasons
-from mgral.types import Doubles, Embeddings, Floats, Ints, Pick
+from mgral.types import Doubles, Floats, Ints, Pick
 
 NEEDS: frozenset[str] = frozenset({"embeddings"})
 REASONS: Reasons = {
@@ -44,18 +44,18 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         options: none.
 
     Raises:
-        MgralError: no embeddings, or an image without one or with one that is not finite.
+        MgralError: no embeddings, or an image without one.
     """
     if evidence.embeddings is None:
         raise MgralError("strategy coreset: needs embeddings; give --embeddings, made by `mgral embed`")
     ids, labelled = sorted(evidence.pool.unlabelled), evidence.pool.labelled_ids
     if not ids or budget < 1:
         return []
-    vectors = _vectors(evidence.embeddings, ids)
+    vectors = evidence.embeddings.rows(ids)
     cover = Cover(vectors)
     picks: list[Pick] = []
     if labelled:
-        cover.add(_vectors(evidence.embeddings, labelled), np.asarray(labelled))
+        cover.add(evidence.embeddings.rows(labelled), np.asarray(labelled))
     else:
         row = _most_central(vectors)
         cover.take(row, ids[row])
@@ -141,17 +141,3 @@ def _most_central(vectors: Floats) -> int:
     blocks = range(0, len(vectors), ROWS)
     squares = [((vectors[low : low + ROWS].astype(np.float64) - mean) ** 2).sum(axis=1) for low in blocks]
     return int(np.argmin(np.concatenate(squares)))
-
-
-def _vectors(embeddings: Embeddings, ids: list[int]) -> Floats:
-    """[len(ids), d] embeddings. Raises MgralError for an image that has none or one that is not finite."""
-    try:
-        vectors = embeddings.rows(ids)
-    except KeyError as error:
-        raise MgralError(f"image {error} has no embedding; make embeddings.npz anew with `mgral embed`") from None
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise MgralError(
-            f"image {ids[int(np.argmin(finite))]} has an embedding that is not finite; train the detector anew"
-        )
-    return vectors
