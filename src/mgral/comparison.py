@@ -34,6 +34,12 @@ CONFIDENCE = 1 - ALPHA
 RESAMPLES = 9999  # of the bootstrap, as scipy's default
 
 Verdict = Literal["better", "worse", "undetected", "unknown"]
+VERDICTS: Mapping[Verdict, str] = {  # as a reader is told
+    "better": "better",
+    "worse": "worse",
+    "undetected": "no detectable difference",
+    "unknown": "cannot be said",
+}
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 

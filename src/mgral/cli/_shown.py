@@ -15,14 +15,6 @@ from mgral.files import read_json
 
 Lines = Iterator[str]
 
-# As the report says it, which is not asked: it loads the plotting library.
-_VERDICTS = {
-    "better": "better",
-    "worse": "worse",
-    "undetected": "no detectable difference",
-    "unknown": "cannot be said",
-}
-
 
 def dataset(path: Path) -> Lines:
     """dataset.json: images and boxes of each split, classes, what was dropped."""
@@ -157,7 +149,7 @@ def comparison(path: Path) -> Lines:
             if one.low is not None and one.high is not None:
                 level += f", {one.low:+.4f} to {one.high:+.4f}, p {_number(one.p_holm)}"
             seeds = "1 seed" if len(one.seeds) == 1 else f"{len(one.seeds)} seeds"
-            yield f"  {one.strategy}: {level}: {_VERDICTS[one.verdict]} ({seeds})"
+            yield f"  {one.strategy}: {level}: {compared.VERDICTS[one.verdict]} ({seeds})"
 
 
 def noise(path: Path) -> Lines:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mgral.comparison import Difference
+from mgral.comparison import VERDICTS, Difference
 from mgral.curves import spread
 from mgral.report.sources import Cell, box_counts
-from mgral.report.words import VERDICTS, Summary, duration, number, plus_minus, signed
+from mgral.report.words import Summary, duration, number, plus_minus, signed
 from mgral.types import SPLITS, Dataset
 
 

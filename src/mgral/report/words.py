@@ -154,14 +154,6 @@ def verdict(difference: Difference, comparisons: int) -> str:
     return text
 
 
-VERDICTS = {
-    "better": "better",
-    "worse": "worse",
-    "undetected": "no detectable difference",
-    "unknown": "cannot be said",
-}
-
-
 def intervals(seeds: int) -> str:
     """What the interval of a paired difference is, and what it is worth with so many seeds."""
     if seeds < 2:
