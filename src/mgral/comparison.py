@@ -16,7 +16,6 @@ Holm (1979; statsmodels), over all strategies that are held against one referenc
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -268,7 +267,10 @@ def _difference(levels: pd.DataFrame, strategy: str, reference: str, measure: st
 
 
 def paired(ours: np.ndarray, theirs: np.ndarray) -> tuple[float | None, float | None, float | None]:
-    """The t-interval of the mean of ``ours - theirs`` and the p-value of its being zero; None for fewer than two pairs.
+    """The t-interval of the mean of ``ours - theirs`` and the p-value of its being zero.
+
+    None for fewer than two pairs, and where all differ by the same: without any spread there is nothing to judge a
+    difference by, and t would be infinite.
 
     Args:
         ours, theirs: [n], paired by position.
@@ -279,10 +281,11 @@ def paired(ours: np.ndarray, theirs: np.ndarray) -> tuple[float | None, float | 
         return None, None, None
     if np.array_equal(ours, theirs):  # 0/0 in the statistic
         return 0.0, 0.0, 1.0
-    with warnings.catch_warnings():  # differences that are all alike: their deviation is lost in rounding
-        warnings.simplefilter("ignore", RuntimeWarning)
-        test: Any = stats.ttest_rel(ours, theirs)
-        interval = test.confidence_interval(CONFIDENCE)
+    differences = ours - theirs
+    if np.ptp(differences) <= 1e-9 * np.abs(differences).max():
+        return None, None, None
+    test: Any = stats.ttest_rel(ours, theirs)
+    interval = test.confidence_interval(CONFIDENCE)
     return float(interval.low), float(interval.high), float(test.pvalue)
 
 

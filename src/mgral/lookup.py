@@ -35,6 +35,7 @@ from mgral.representations import REPRESENTATIONS, Batches, check_batch, describ
 from mgral.surrogates import EXACT, SURROGATES, Nearest, Price, Surrogate
 from mgral.types import Bools, Doubles, Embeddings, Floats, Record
 
+ROUNDING = 1e-12  # of gains, which are differences of mAP
 SHUFFLES = 100  # of the records, for what an audit would say without any signal
 
 
@@ -176,13 +177,13 @@ class LookupTable:
         kinds = np.array([record.kind for record in self.records])
         groups = [np.flatnonzero(priced & (kinds == kind)) for kind in np.unique(kinds)]
         found = []
-        for _ in range(SHUFFLES if np.ptp(values[priced]) > 0 else 0):
+        for _ in range(SHUFFLES if _vary(values[priced]) else 0):
             near = copy.copy(self._nearest)
             near.values = values.copy()
             for rows in groups:
                 near.values[rows] = values[rng.permutation(rows)]
             estimated = SURROGATES[self.params.surrogate](near, self.params).leave_one_out().value[priced]
-            if np.ptp(estimated) > 0:
+            if _vary(estimated):
                 found.append(spearmanr(near.values[priced], estimated).statistic)
         return {"mean": float(np.mean(found)), "deviation": float(np.std(found))} if found else None
 
@@ -252,13 +253,18 @@ def _agreement(trained: Doubles, held_out: Price) -> dict[str, float | None]:
     from scipy.stats import kendalltau, spearmanr
 
     estimated = held_out.value
-    ranked = np.ptp(trained) > 0 and np.ptp(estimated) > 0
+    ranked = _vary(trained) and _vary(estimated)
     return {
         "mae": float(np.abs(estimated - trained).mean()),
         "spearman": float(spearmanr(trained, estimated).statistic) if ranked else None,
         "kendall": float(kendalltau(trained, estimated).statistic) if ranked else None,
         "far": float(held_out.far.mean()),
     }
+
+
+def _vary(values: Doubles) -> bool:
+    """Whether gains differ by more than rounding."""
+    return bool(np.ptp(values) > ROUNDING)
 
 
 def read_records(path: Path) -> list[Record]:

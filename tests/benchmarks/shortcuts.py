@@ -111,8 +111,7 @@ class Bench:
         seed = seeds.stream(self.seed, "fidelity", "tuned")
         detector = self.build(seed)
         detectors.load(detector, self.weights)
-        ids = [*self.pool.labelled_ids, *batch]
-        plan = replace(self.short, steps=steps)
+        ids, plan = self.pool.labelled_ids, replace(self.short, steps=steps)
         if frozen:
             detector.freeze_trunk()
             if self.kept is None:
@@ -121,7 +120,7 @@ class Bench:
                 self.kept = activations.make(detector, self.cache, sorted(every), self.machine)
         kept = self.kept if frozen else None
         halt = self.watch(detector, steps, kept)
-        fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept, halt=halt)
+        fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept, halt=halt, added=batch)
         return self.score(detector, kept)
 
     def unlabelled(self, batch: Ids, steps: int) -> float:

@@ -1,5 +1,7 @@
 """A checkpoint belongs to one training: nothing else takes it up."""
 
+import os
+
 import pytest
 
 from mgral.cli import _checkpoint
@@ -54,3 +56,31 @@ def test_a_place_that_takes_no_output_is_refused_before_the_training(began, plac
     with pytest.raises(MgralError, match=r"cannot be written \((Not|Is) a directory\); choose another place"):
         _checkpoint.place(given.parent / place, Batch(batch=4), 0, [given], MODULES)
     assert path.exists()
+
+
+def test_it_goes_when_all_is_written_and_stays_after_a_fault(tmp_path):
+    out = tmp_path / "agent.safetensors"
+    with pytest.raises(KeyboardInterrupt), _checkpoint.kept(out, Batch(batch=4), 0, [], MODULES) as path:
+        path.write_bytes(b"state")
+        raise KeyboardInterrupt
+    assert path.exists()
+    with _checkpoint.kept(out, Batch(batch=4), 0, [], MODULES) as again:
+        assert again == path and path.exists()
+    assert not path.exists()
+
+
+def test_a_large_file_counts_by_size_and_time(tmp_path):
+    images, out = tmp_path / "images.npy", tmp_path / "agent.safetensors"
+    images.write_bytes(b"four")
+
+    def name():
+        return _checkpoint.place(out, Batch(batch=4), 0, [], MODULES, [images]).name
+
+    names = [name(), name()]
+    images.write_bytes(b"longer")
+    names.append(name())
+    os.utime(images, ns=(0, 0))
+    names.append(name())
+    assert names[0] == names[1] and len(set(names)) == 3
+    with pytest.raises(MgralError, match="none: no such file; make it with the step before"):
+        _checkpoint.place(out, Batch(batch=4), 0, [], MODULES, [tmp_path / "none"])

@@ -228,6 +228,16 @@ def test_the_t_interval_holds_the_mean_as_often_as_it_says() -> None:
     assert np.mean(inside) == pytest.approx(0.95, abs=0.014)
 
 
+def test_differences_without_any_spread_prove_nothing() -> None:
+    halves, quarters = np.array([0.5, 0.75]), np.array([0.25, 0.5])
+    assert comparison.paired(halves, quarters) == (None, None, None)
+    assert comparison.paired(np.array([0.3, 0.5]), np.array([0.2, 0.4])) == (None, None, None)  # up to rounding
+    assert comparison.paired(halves, halves) == (0.0, 0.0, 1.0)
+    rows = {"random": {0: [0.2, 0.25], 1: [0.2, 0.5]}, "mgral": {0: [0.2, 0.5], 1: [0.2, 0.75]}}
+    (one,) = comparison.compare(frame(rows), "random", []).against("random", "mAP")
+    assert (one.mean, one.p, one.verdict) == (pytest.approx(0.25), None, "unknown")
+
+
 PARAMS = "strategies: [random, entropy, mgral]\n"
 
 

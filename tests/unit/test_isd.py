@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from mgral.compute import Compute
+from mgral.training.loop import Plan
 from mgral.training.semi import isd
 
 P = torch.tensor([0.5, 0.5])
@@ -56,6 +58,27 @@ def test_ramp_rises_stays_and_falls():
     assert isd.ramp(10, 100, options) == pytest.approx(math.exp(-5 / 4))  # half way: (1 - 1/2)^2
     assert isd.ramp(50, 100, options) == 1
     assert isd.ramp(95, 100, options) == pytest.approx(math.exp(-12.5 / 4))
+
+
+@pytest.mark.parametrize(
+    ("labelled", "steps", "first"),
+    [
+        (8, 40, 2),  # 8 images are two steps of four
+        (9, 40, 3),
+        (60, 40, 10),  # an epoch is 15 steps, the weight rises over 0.27 · 40
+        (60, 3, 0),
+    ],
+)
+def test_the_first_epoch_is_labelled_only_as_long_as_the_weight_rises(monkeypatch, labelled, steps, first):
+    grows = []
+    monkeypatch.setattr(isd, "losses", lambda *_: grows.append(torch.is_grad_enabled()) or {})
+    plan = Plan(steps, 4, 1e-3, 0.0, 0, augment=False)
+    machine, cache = Compute(torch.device("cpu"), torch.float32), SimpleNamespace(pixels=lambda ids: np.zeros(1))
+    monkeypatch.setattr(Compute, "images", lambda *_: None)
+    term = isd.build(isd.Options(), cache, [1, 2, 3, 4], list(range(labelled)), plan, machine, 0)
+    for step in range(steps):
+        term(None, step, None, [])
+    assert grows == [step >= first for step in range(steps)]
 
 
 class Columns:

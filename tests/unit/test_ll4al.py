@@ -180,7 +180,6 @@ def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Compu
         run(tmp_path / "killed.ckpt", Interrupted())  # type: ignore[arg-type]
     assert (tmp_path / "killed.ckpt").exists()
     assert run(tmp_path / "killed.ckpt").tolist() == through.tolist()
-    assert not (tmp_path / "killed.ckpt").exists()
     assert len(set(through.tolist())) == 5
 
 

@@ -342,6 +342,14 @@ def test_records_of_two_kinds_are_priced_by_their_differences() -> None:
     assert table.price([[4], [1], [6]]).value.tolist() == pytest.approx([0.125, -0.1, 0])
 
 
+def test_two_kinds_of_one_level_each_have_no_rank() -> None:
+    """The gains of 0.1 and 0.2 are 0 but for rounding, which is no signal."""
+    found = [record((k,), 0.1) for k in (1, 2, 3)]
+    found += [Record((k,), "random", 0.2, 1.0, "replay") for k in (4, 5, 6)]
+    audit = LookupTable(found, line(1, 2, 3, 4, 5, 6), params(2)).audit()
+    assert (audit["spearman"], audit["kendall"], audit["chance"]) == (None, None, None)
+
+
 def test_a_constant_added_to_all_records_of_a_kind_changes_no_price() -> None:
     rng = np.random.default_rng(4)
     embeddings = Embeddings(np.arange(30), rng.normal(size=(30, 8)).astype(np.float32))

@@ -133,6 +133,7 @@ def network(name: str = "tiny_ssd", classes: tuple[str, ...] = ("large", "small"
 def train(net: TwoHeads, cache: Cache, machine: Compute, path: Path, plan: Plan = PLAN, **changed: float) -> TwoHeads:
     numbers = NUMBERS | changed
     mi_aod.train(net, cache, LABELLED, UNLABELLED, plan, machine, 0, path / "x.ckpt", **numbers)  # type: ignore[arg-type]
+    (path / "x.ckpt").unlink(missing_ok=True)
     return net
 
 
@@ -213,7 +214,6 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert (tmp_path / "x.ckpt").exists()
     resumed = train(network(seed=1), cache, machine, tmp_path)  # the checkpoint decides, not the initial weights
     assert scores(resumed, cache, machine) == scores(through, cache, machine)
-    assert not (tmp_path / "x.ckpt").exists()
 
 
 def test_one_class_is_trained_and_scored(squares: Dataset, machine: Compute, tmp_path: Path) -> None:

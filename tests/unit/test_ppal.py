@@ -242,6 +242,7 @@ def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
         numbers = {"exponent": 0.6, "momentum": 0.8, "forgets": False}
         found = training.measure(detector, cache, [1, 2, 3, 4], plan, machine, 0, checkpoint, **numbers)  # type: ignore[arg-type]
         assert set(detector.state_dict()) == set(detectors.build("tiny_ssd", ("a", "b"), 64, {}, 0).state_dict())
+        checkpoint.unlink()
         return found
 
     through = measure()

@@ -40,7 +40,8 @@ def run(tmp_path: Path) -> Path:
     dataset = datasets.read(folder / "dataset" / "dataset.json")
     for strategy, final in FINAL.items():
         for seed in (0, 1):
-            for cycle, value in enumerate((0.2, final + 0.02 * seed)):
+            end = final + 0.02 * seed + (1e-5 * seed if strategy == "mgral" else 0)  # gains that are not quite the same
+            for cycle, value in enumerate((0.2, end)):
                 scores = {"mAP": value, "AP50": 2 * value, "per_class": {CLASSES[0]: value, CLASSES[1]: None}}
                 content = {"cycle": cycle, "images": 2 + 2 * cycle, "boxes": 2 + 2 * cycle}
                 here = cycle_folder(folder, strategy, seed, cycle)
@@ -146,7 +147,7 @@ def test_the_page_stands_alone(run: Path, params: Params) -> None:
 
 def test_every_part_is_there(run: Path, params: Params) -> None:
     page, _ = build(run, params)
-    # random ends at 0.30 and 0.32, mgral at 0.34 and 0.36: +0.04 in both seeds
+    # random ends at 0.30 and 0.32, mgral at 0.34 and 0.36001: hardly more than +0.04 in both seeds
     assert "mgral ends highest: 0.350 test mAP with 4 labelled images, +0.040 against random." in page.text
     assert "(control" not in page.text and "controls" not in page.text
     assert "mgral better than random by 0.020 (95 % interval +0.020 to +0.020, 2 seeds)" in page.text

@@ -60,9 +60,9 @@ def test_a_lost_race_is_told() -> None:
 
 
 def test_the_highest_mean_need_not_be_told_apart() -> None:
-    # good: gains 0.01 ± 0: better. wild: −0.05 and 0.09, mean 0.02, not told apart, with the higher mean 0.32.
-    # bad: −0.02 ± 0: worse
-    ends = {"random": [0.3, 0.3], "good": [0.31, 0.31], "wild": [0.25, 0.39], "bad": [0.28, 0.28]}
+    # good: gains of hardly more or less than 0.01: better. wild: −0.05 and 0.09, mean 0.02, not told apart, with the
+    # higher mean 0.32. bad: hardly more or less than −0.02: worse
+    ends = {"random": [0.3, 0.3], "good": [0.31, 0.31001], "wild": [0.25, 0.39], "bad": [0.28, 0.28001]}
     totals, compared = judged(ends)
     first, remark = words.headline(totals, compared, 60, {})
     assert first == (
@@ -141,6 +141,13 @@ def test_one_seed_allows_no_statement() -> None:
         "60 labelled images (+0.100)."
     )
     assert remark.startswith("mgral at the last cycle: cannot be said from one seed (+0.100 against random).")
+
+
+def test_seeds_that_differ_by_the_same_allow_no_statement() -> None:
+    _, remark = words.headline(*judged({"random": [0.25, 0.5], "mgral": [0.375, 0.625]}), 60, {})
+    assert remark.startswith(
+        "mgral at the last cycle: cannot be said from 2 seeds that all differ by the same (+0.125 against random)."
+    )
 
 
 def test_without_a_random_strategy_nothing_is_compared() -> None:

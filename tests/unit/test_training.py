@@ -90,13 +90,36 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
         resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step, *labelled: seen.append(step) or {}, checkpoint
     )
     assert seen == [4, 5]
+    ended = detector()
+    assert loop.fit(ended, world[1], [1, 2, 3], plan, machine, 0, kill_at_5, checkpoint) == rows  # it had its last step
     checkpoint.write_bytes(b"damaged")
     with pytest.raises(MgralError, match=r"detector\.ckpt: damaged checkpoint; remove it"):
         loop.fit(detector(), world[1], [1, 2, 3], plan, machine, 0, checkpoint=checkpoint)
     checkpoint.unlink()
-    assert same(through, resumed)
+    assert same(through, resumed) and same(through, ended)
     assert again == rows
-    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize(("every", "steps"), [(2, [2, 4, 5]), (5, [5]), (6, []), (0, [])])
+def test_the_last_step_is_saved_where_any_is(every, steps):
+    plan = Plan(5, 4, 1e-3, 0.0, 1, augment=False, checkpoint_every=every)
+    assert [step for step in range(1, 6) if loop._due(step, plan)] == steps
+
+
+def test_what_is_added_leaves_the_others_in_their_places(world, machine, monkeypatch):
+    """Ids are shuffled by position; those that two trainings share must have the same ones."""
+    steps = []
+
+    def drawn(ids, *rest, draw=loop.draw):
+        steps.append(draw(ids, *rest))
+        return steps[-1]
+
+    monkeypatch.setattr(loop, "draw", drawn)
+    for batch in ([9, 4], [10, 2]):
+        loop.fit(detector(), world[1], [8, 1, 3, 7], PLAN, machine, 0, added=batch)
+    first, second = ([i for step in some for i in step] for some in (steps[:6], steps[6:]))
+    replaced = {1: 1, 3: 3, 7: 7, 8: 8, 4: 2, 9: 10}  # both ascending
+    assert [replaced[i] for i in first] == second and set(first) == set(replaced)
 
 
 def test_every_image_once_an_epoch():

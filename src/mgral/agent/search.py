@@ -106,7 +106,7 @@ def run(
         train_proxy: trains the proxy of a batch (ids ascending) and returns its record. None: far batches
             keep their estimate.
         checkpoint: file for the state between iterations, of this very search; if killed, it goes on from there to
-            the same result. Removed at the end. None: keep no state.
+            the same result. Whoever gives it removes it, once the result is safe. None: keep no state.
 
     Raises:
         MgralError: the pool and the embeddings do not fit, or the checkpoint is damaged.
@@ -170,7 +170,7 @@ def run(
         )
 
         due = params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained)
-        if checkpoint is not None and due and t + 1 < params.iterations:
+        if checkpoint is not None and due:
             state = {
                 "policy": policy.state_dict(),
                 "optimiser": optimiser.state_dict(),
@@ -181,8 +181,6 @@ def run(
             write_checkpoint(checkpoint, state)
         _report(rows, params.iterations)
 
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return Result(policy, tuple(rows), tuple(added))
 
 

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mgral import codehash
 from mgral.errors import MgralError
 from mgral.files import make_folder
+from mgral.params import DetectorParams
 from mgral.settings import Settings
 
 
-def place(out: Path, params: Settings, seed: int, inputs: Sequence[Path], modules: Sequence[str]) -> Path:
+def weights(detector: DetectorParams) -> list[Path]:
+    """The file of initial weights that a detector's options name, if they do."""
+    given = detector.options.get("weights")
+    return [Path(given)] if isinstance(given, str) else []
+
+
+@contextmanager
+def kept(
+    out: Path, params: Settings, seed: int, inputs: Sequence[Path], modules: Sequence[str], large: Sequence[Path] = ()
+) -> Iterator[Path]:
+    """The checkpoint of a step, see :func:`place`, which is removed when the step has written all that it makes."""
+    path = place(out, params, seed, inputs, modules, large)
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def place(
+    out: Path, params: Settings, seed: int, inputs: Sequence[Path], modules: Sequence[str], large: Sequence[Path] = ()
+) -> Path:
     """The checkpoint of a step: hidden beside its output, and named after everything the result depends on.
 
     Whoever edits a parameter, an input or the code after a kill gets a training from the start; what was begun before
@@ -24,6 +44,7 @@ def place(out: Path, params: Settings, seed: int, inputs: Sequence[Path], module
         seed: of the experiment.
         inputs: files whose content matters.
         modules: dotted names, of the verb and of the plug-ins that the parameters choose.
+        large: files too large to be read for this: size and time of change stand for the content.
 
     Raises:
         MgralError: an input is missing, or the output cannot be written there.
@@ -35,6 +56,12 @@ def place(out: Path, params: Settings, seed: int, inputs: Sequence[Path], module
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except (FileNotFoundError, IsADirectoryError):
             raise MgralError(f"{path}: no such file; make it with the step before") from None
+    for path in large:
+        try:
+            stat = path.stat()
+        except OSError:
+            raise MgralError(f"{path}: no such file; make it with the step before") from None
+        digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
     make_folder(out)
     wanted = out.with_name(f".{out.stem}.{digest.hexdigest()[:16]}.ckpt")
     for other in out.parent.glob(f".{out.stem}.{'[0-9a-f]' * 16}.ckpt"):

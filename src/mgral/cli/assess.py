@@ -49,21 +49,24 @@ def run(arguments: argparse.Namespace) -> None:
     labels = {i: dataset.boxes[i] for i in pool.labelled}
     modules = [__name__, f"mgral.strategies.{strategy.plugin}", f"mgral.detectors.{params.detector.name}"]
     inputs = [arguments.dataset, arguments.pool, arguments.detector]
-    workbench = Workbench(
-        pool,
-        dataset.classes,
-        Cache(replace(dataset, boxes=labels), arguments.images),
-        params.detector,
-        arguments.detector,
-        Plan(**params.training.model_dump()),
-        params.evaluation,
-        machine,
-        _checkpoint.place(arguments.out, params, arguments.seed, inputs, modules),
-    )
+    large = [arguments.images, *_checkpoint.weights(params.detector)]
+    cache = Cache(replace(dataset, boxes=labels), arguments.images)
     seed = seeds.stream(arguments.seed, "assess", pool.cycle)
-    if arguments.own is None:
-        assessment = plugin.assess(workbench, seed, options)
-    else:
-        assessment, detect = plugin.assess_and_detect(workbench, seed, options)
-        _metrics.write(arguments.own, dataset, pool, detect, params.evaluation.max_detections)
-    arrays.write_assessment(assessment, arguments.out)
+    with _checkpoint.kept(arguments.out, params, arguments.seed, inputs, modules, large) as checkpoint:
+        workbench = Workbench(
+            pool,
+            dataset.classes,
+            cache,
+            params.detector,
+            arguments.detector,
+            Plan(**params.training.model_dump()),
+            params.evaluation,
+            machine,
+            checkpoint,
+        )
+        if arguments.own is None:
+            assessment = plugin.assess(workbench, seed, options)
+        else:
+            assessment, detect = plugin.assess_and_detect(workbench, seed, options)
+            _metrics.write(arguments.own, dataset, pool, detect, params.evaluation.max_detections)
+        arrays.write_assessment(assessment, arguments.out)

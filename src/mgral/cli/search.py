@@ -57,23 +57,25 @@ def run(arguments: argparse.Namespace) -> None:
     inputs += [detections] if detections else []
     inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
     plugins = [f"mgral.detectors.{params.detector.name}", f"mgral.training.semi.{params.proxy.semi}"]
-    checkpoint = _checkpoint.place(agent, params, arguments.seed, inputs, [__name__, *plugins])
-    # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
-    estimates_only = arguments.no_fallback or params.proxy.kind == "replay"
+    if arguments.no_fallback or params.proxy.kind == "replay":
+        # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
+        params = params.model_copy(update={"search": params.search.model_copy(update={"fallback": 0})})
     sections = (params.detector, params.proxy, params.evaluation)
     proxies = proxy.ProxyTrainer(dataset, cache, pool, arguments.detector, sections, machine, arguments.seed)
-    train_proxy = functools.partial(proxies.train, generator="search")
-    result = search.run(
-        Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
-        embeddings,
-        pool.unlabelled,
-        LookupTable.load(arguments.table, embeddings, params.table, gpu=machine.device.type == "cuda"),
-        params.budget.batch,
-        params.search,
-        seed,
-        None if estimates_only else train_proxy,
-        checkpoint=checkpoint,
-    )
-    result.policy.save(agent)
-    search.write_rows(result.rows, arguments.out / "search.csv")
-    write_json(arguments.out / "added.json", [records.as_json(record) for record in result.added])
+    with _checkpoint.kept(
+        agent, params, arguments.seed, inputs, [__name__, *plugins], [arguments.images]
+    ) as checkpoint:
+        result = search.run(
+            Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
+            embeddings,
+            pool.unlabelled,
+            LookupTable.load(arguments.table, embeddings, params.table, gpu=machine.device.type == "cuda"),
+            params.budget.batch,
+            params.search,
+            seed,
+            functools.partial(proxies.train, generator="search"),
+            checkpoint,
+        )
+        result.policy.save(agent)
+        search.write_rows(result.rows, arguments.out / "search.csv")
+        write_json(arguments.out / "added.json", [records.as_json(record) for record in result.added])

@@ -41,16 +41,18 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out
     inputs = [arguments.dataset, arguments.pool]
     modules = [__name__, f"mgral.detectors.{params.detector.name}"]
-    checkpoint = _checkpoint.place(out / "detector.safetensors", params, arguments.seed, inputs, modules)
+    large = [arguments.images, *_checkpoint.weights(params.detector)]
     plan = Plan(**params.training.model_dump())
-    rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=checkpoint)
-    detectors.save(detector, out / "detector.safetensors")
-    _write_rows(rows, out / "train.csv")
 
     def detect(ids: Sequence[int]) -> Mapping[int, Detections]:
         return look(detector, cache, ids, params.evaluation, machine).detections
 
-    _metrics.write(out / "metrics.json", dataset, pool, detect, params.evaluation.max_detections)
+    weights = out / "detector.safetensors"
+    with _checkpoint.kept(weights, params, arguments.seed, inputs, modules, large) as checkpoint:
+        rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=checkpoint)
+        detectors.save(detector, weights)
+        _write_rows(rows, out / "train.csv")
+        _metrics.write(out / "metrics.json", dataset, pool, detect, params.evaluation.max_detections)
 
 
 def _write_rows(rows: list[dict[str, float]], path: Path) -> None:

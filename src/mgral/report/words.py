@@ -139,7 +139,8 @@ def verdict(difference: Difference, comparisons: int) -> str:
     if difference.mean is None:
         return "cannot be said, for want of a seed in which both curves are complete"
     if difference.low is None or difference.high is None:
-        return f"cannot be said from one seed ({signed(difference.mean)} against {reference})"
+        from_what = "one seed" if count == 1 else f"{count} seeds that all differ by the same"
+        return f"cannot be said from {from_what} ({signed(difference.mean)} against {reference})"
     size = f"95 % interval {signed(difference.low)} to {signed(difference.high)}, {count} seeds"
     if difference.verdict == "better":
         return f"better than {reference} by {number(difference.mean)} ({size})"

@@ -76,7 +76,7 @@ def train(
         plan: of the training.
         compute: device and precision.
         seed: of the head's initial weights, of order and augmentation.
-        checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
+        checkpoint: as for :func:`mgral.training.loop.fit`.
         hidden: width of the head's layer for each map.
         margin: between the predictions of a pair.
         weight: of the ranking loss beside the detector's own.

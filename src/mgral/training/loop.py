@@ -56,6 +56,7 @@ def fit(
     checkpoint: Path | None = None,
     activations: Activations | None = None,
     halt: Halt | None = None,
+    added: Sequence[int] = (),
 ) -> list[Row]:
     """Train in place on the labelled images; the weights depend on the arguments alone.
 
@@ -65,16 +66,19 @@ def fit(
     Args:
         detector: on any device; is moved to ``compute.device``.
         cache: images and boxes at the detector's input size.
-        labelled: ids, at least one.
+        labelled: ids, at least one, in any order.
         plan: steps, batch, learning rate.
         compute: device and precision.
         seed: of order and augmentation.
         term: further losses of a step, already weighted; the unlabelled images enter here. It is called with the
             detector, the step, and the raw outputs and targets of the step's labelled images.
-        checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
+        checkpoint: file to resume from, and to save to every ``plan.checkpoint_every`` steps and at the end. Whoever
+            gives it removes it, once what is made of the training is safe.
         activations: of the labelled images, where the detector's trunk is frozen; augmentation is then the flip
             alone. None: images are augmented and go through the trunk.
         halt: asked after each step whether to end here; may look at the detector, and leaves its weights alone.
+        added: more labelled ids, in any order. Two trainings that differ in these, and not in their number, show all
+            others at the same steps and augmented alike (common random numbers).
 
     Returns:
         One row per step: ``step``, ``loss``, each of its parts, ``learning_rate``.
@@ -84,7 +88,7 @@ def fit(
     """
     if not labelled:
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
-    labelled = sorted(labelled)
+    labelled = [*sorted(labelled), *sorted(added)]
     detector.to(compute.device)
 
     def losses(step: int) -> dict[str, Tensor]:
@@ -146,15 +150,19 @@ def descend(
         rows.append({"step": step, "loss": loss.item(), **parts, "learning_rate": rate})
         if (step + 1) % max(plan.steps // 10, 1) == 0:
             log.info("step %d of %d: loss %.3f", step + 1, plan.steps, loss.item())
-        if checkpoint is not None and plan.checkpoint_every and (step + 1) % plan.checkpoint_every == 0:
+        if checkpoint is not None and _due(step + 1, plan):
             _save(checkpoint, network, optimizer, step + 1, rows)
         if halt is not None:
             if halt(step + 1):
                 break
             network.train()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return rows
+
+
+def _due(step: int, plan: Plan) -> bool:
+    """Whether a checkpoint follows so many steps: every so often, and at the end of a training that is as long."""
+    every = plan.checkpoint_every
+    return bool(every) and (step % every == 0 or (step == plan.steps and step > every))
 
 
 def learning_rate(step: int, plan: Plan) -> float:

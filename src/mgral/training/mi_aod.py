@@ -223,7 +223,7 @@ def train(
         plan: of a plain training.
         compute: device and precision.
         seed: of order, augmentation and what is drawn.
-        checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
+        checkpoint: as for :func:`mgral.training.loop.fit`.
         effort: images trained on, as a multiple of the plan's; see :func:`schedule` for it and the next two.
         rounds: of B, C and A.
         epochs: of A each time.

@@ -95,7 +95,7 @@ def measure(
         plan: of the training.
         compute: device and precision.
         seed: of order and augmentation.
-        checkpoint: file to resume from and to save to every ``plan.checkpoint_every`` steps; removed at the end.
+        checkpoint: as for :func:`mgral.training.loop.fit`.
         exponent: see :func:`qualities`.
         momentum, forgets: see :class:`ClassDifficulty`.
 

@@ -27,8 +27,8 @@ WARMUP = 10  # steps
 class ProxyTrainer:
     """Trains proxies on one labelled pool.
 
-    All of a kind share seed and initial weights (common random numbers), so that their differences come from the
-    batches.
+    All of a kind share initial weights, and order and augmentation of the labelled images (common random numbers), so
+    that their differences come from the batches.
 
     Attributes:
         dataset: ground truth; a batch's own is looked at for ``replay`` alone.
@@ -89,7 +89,7 @@ class ProxyTrainer:
         race = Race(proxy.judged_after, score, rivals)
         plan = Plan(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
         if kind == "replay":
-            fit(detector, cache, [*labelled, *ids], plan, compute, common, activations=known, halt=race)
+            fit(detector, cache, labelled, plan, compute, common, activations=known, halt=race, added=ids)
         else:
             semi = plugins.load("semi", proxy.semi)
             given = {**proxy.options, "weight": 0.0} if kind == "control" else proxy.options

@@ -46,10 +46,14 @@ def build(
     compute: Compute,
     seed: int,
 ) -> Term:
-    """The term for one training. The first epoch is labelled only (weight 0), as published."""
+    """The term for one training.
+
+    The first epoch is labelled only (weight 0), as published; at most the time in which the weight rises, so that a
+    training of few epochs sees its batch.
+    """
     ids = sorted(unlabelled)
     size = max(2, 2 * round(plan.batch_size * options.ratio / 2))  # even: halves are mixed with each other
-    first_epoch = math.ceil(len(labelled) / plan.batch_size)
+    first_epoch = min(math.ceil(len(labelled) / plan.batch_size), int(options.ramp_up * plan.steps))
 
     def term(detector: Detector, step: int, _raw: Raw, _targets: Sequence[Target]) -> dict[str, Tensor]:
         chosen = draw(ids, size, step, seed, "unlabelled")
