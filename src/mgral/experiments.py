@@ -52,6 +52,14 @@ def check(given: dict[str, Any], where: str) -> Params:
             raise MgralError(f"{where}: {error}") from None
     if params.dataset.root is None and params.dataset.format != "synthetic":
         raise MgralError(f"{where}: dataset.root: missing; give the folder of the data set")
+    root, made = params.dataset.root, f"data/raw/{params.experiment}"  # the workflow says where it puts generated ones
+    if params.dataset.format == "synthetic" and root not in (None, made):
+        raise MgralError(
+            f"{where}: dataset.root: {root} would not be looked at, the format synthetic makes its own images; "
+            f"set dataset.format ({', '.join(name for name in plugins.names('formats') if name != 'synthetic')})"
+        )
+    if root is not None and set("{}") & set(root):
+        raise MgralError(f"{where}: dataset.root: {root}: braces are wildcards to Snakemake; rename or link the folder")
     return params
 
 

@@ -233,6 +233,7 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
     lines += [f"  {name:<50}{_space(size):>12}" for name, size in space.items()]
     lines.append(f"  {'together':<50}{_space(sum(space.values())):>12}")
     lines += ["", "What a selection computes, and Snakemake's own time between jobs, come on top."]
+    lines.append("The batch after the last cycle (snakemake -- next) is not in it.")
     untimed = sorted(set(counts) - TIMED)
     if untimed:
         lines.append(f"Not timed, and counted as their start alone: {', '.join(untimed)}.")

@@ -71,6 +71,7 @@ class LookupTable:
 
     def _build(self, records: Iterable[Record]) -> None:
         ordered = sorted(records, key=lambda r: (-r.cycle, r.ids, r.kind, r.generator, r.mAP, r.seconds))
+        ordered = _distinct(ordered)
         own = sum(record.cycle == ordered[0].cycle for record in ordered)
         if own < 2:
             raise MgralError(f"a lookup table needs at least 2 records of its cycle, not {own}; raise proxy.records")
@@ -260,6 +261,17 @@ def _agreement(trained: Doubles, held_out: Price) -> dict[str, float | None]:
         "kendall": float(kendalltau(trained, estimated).statistic) if ranked else None,
         "far": float(held_out.far.mean()),
     }
+
+
+def _distinct(ordered: list[Record]) -> list[Record]:
+    """The records without those of a batch that was drawn twice, where a small pool has no others.
+
+    The second is no evidence, and a held-out record must not be priced by its twin. Where the latest cycle has one
+    batch alone, all stay.
+    """
+    first = {(r.cycle, r.kind, r.ids, r.mAP): r for r in reversed(ordered)}
+    kept = [record for record in ordered if first[record.cycle, record.kind, record.ids, record.mAP] is record]
+    return kept if sum(record.cycle == ordered[0].cycle for record in kept) > 1 else ordered
 
 
 def _vary(values: Doubles) -> bool:

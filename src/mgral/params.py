@@ -14,6 +14,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FOLDERS = {"shared", "dataset", "figures", "logs", "benchmarks", "noise"}  # of a run, beside those of its strategies
 FIRST_NOISE_SEED = 1000  # noise.repeats train with this and the next ones
 FEWEST_HELD_OUT = 4  # images, at least: two batches of two that share none
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -314,6 +315,9 @@ class Params(Settings):
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
             raise ValueError(f"strategies: '{min(repeated)}' stands twice; give each a label of its own")
+        taken = sorted(FOLDERS.intersection(names))
+        if taken:
+            raise ValueError(f"strategies: '{taken[0]}' is a folder beside the strategies' own; choose another label")
         return self
 
     @model_validator(mode="after")

@@ -158,9 +158,9 @@ def test_a_probe_trains_on_annotated_images() -> None:
 def test_the_verb_times_the_real_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     settings = experiments.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"]).model_dump(mode="json")
-    settings["dataset"]["root"] = "raw"
+    settings["dataset"]["root"] = "data/raw/tiny"
     write_json(tmp_path / "p.json", settings)
-    for verb, out in (("generate", "raw"), ("import", "dataset.json")):
+    for verb, out in (("generate", "data/raw/tiny"), ("import", "dataset.json")):
         assert cli.main([verb, "--params", "p.json", "--out", out]) == 0
     jobs = [{"id": 0, "value": {"rule": "train"}}]
     write_json(tmp_path / "graph.json", {"nodes": jobs, "edges": []})

@@ -342,6 +342,18 @@ def test_records_of_two_kinds_are_priced_by_their_differences() -> None:
     assert table.price([[4], [1], [6]]).value.tolist() == pytest.approx([0.125, -0.1, 0])
 
 
+def test_a_batch_that_was_drawn_twice_counts_once() -> None:
+    # 1 and 2 twice: without them each held-out record is priced by its nearest other one, 0.2 by 0.3 and the like
+    once = [record((1,), 0.2), record((2,), 0.3), record((3,), 0.6)]
+    twins = LookupTable([*once, record((1,), 0.2), record((2,), 0.3)], line(0, 1, 3), params(1))
+    plain = LookupTable(once, line(0, 1, 3), params(1))
+    assert twins.records == plain.records
+    assert twins.audit() == plain.audit()
+    # Another training of the same batch is evidence, and a pool of one batch has no others
+    assert len(LookupTable([*once, record((1,), 0.25)], line(0, 1, 3), params(1))) == 4
+    assert len(LookupTable([record((1,), 0.2)] * 2, line(0, 1, 3), params(1))) == 2
+
+
 def test_two_kinds_of_one_level_each_have_no_rank() -> None:
     """The gains of 0.1 and 0.2 are 0 but for rounding, which is no signal."""
     found = [record((k,), 0.1) for k in (1, 2, 3)]

@@ -90,6 +90,7 @@ def test_selections_are_required_before_the_last_cycle(dataset: Dataset, tmp_pat
     selection = Selection("random", "random", 0, 0, 1, picks)
     selections.write(selection, dataset, tmp_path / "random" / "seed-0" / "cycle-0" / "selected.json")
     assert sources.selections(tmp_path, ["random"], [0], 2) == [Cell("random", 0, 0, picks)]
+    assert sources.selections(tmp_path, ["random"], [0], 1) == []  # there it is one for the target next
     with pytest.raises(MgralError, match=r"cycle-1/selected\.json: no such file"):
         sources.selections(tmp_path, ["random"], [0], 3)
 

@@ -266,7 +266,10 @@ def test_the_published_protocol_on_coco(project: Checkout):
         ("traning: {steps: 5}\n", "params/bad.yaml: traning: unknown key; did you mean 'training'?"),
         ("search: {iteration: 5}\n", "search.iteration: unknown key; did you mean 'iterations'?"),
         ("strategies: [entropi]\n", "did you mean 'entropy'?"),
-        ("strategies: [{name: shared, plugin: random}]\n", "'shared' is the folder of what all strategies share"),
+        ("strategies: [{name: shared, plugin: random}]\n", "'shared' is a folder beside the strategies' own"),
+        ("strategies: [{name: figures, plugin: random}]\n", "'figures' is a folder beside the strategies' own"),
+        ("dataset: {root: mine}\n", "mine would not be looked at, the format synthetic makes its own images; set"),
+        ("dataset: {format: voc, root: 'a{b}'}\n", "braces are wildcards to Snakemake; rename or link the folder"),
         ("dataset: {format: voc}\n", "dataset.root: missing; give the folder of the data set"),
     ],
 )

@@ -63,8 +63,6 @@ def checked(given, where):
 
 try:
     EXPERIMENT = checked(config, ", ".join([BASE, *OVERRIDES]))
-    if "shared" in [strategy.name for strategy in EXPERIMENT.strategies]:
-        raise MgralError("strategies: 'shared' is the folder of what all strategies share; choose another name")
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
@@ -287,8 +285,15 @@ def source_files():
     An option may name a file that lies elsewhere (``annotations: ../labels.json``).
     """
     root = Path(EXPERIMENT.dataset.root)
-    named = [root / str(value) for value in EXPERIMENT.dataset.options.values() if isinstance(value, (str, Path))]
-    files = {path for path in root.rglob("*") if path.is_file()}
+    options = EXPERIMENT.dataset.options.values()
+    texts = [text for value in options for text in (value.values() if isinstance(value, dict) else [value])]
+    named = [root / text for text in texts if isinstance(text, str)]
+    files, seen = set(), set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        files |= {path for path in (Path(folder, name) for name in names) if path.is_file()}
+        real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
+        below[:] = [name for name in below if real[name] not in seen]  # a ring of links is walked once
+        seen |= set(real.values())
     annotations = {path for path in files if path.suffix.lower() in ANNOTATIONS}
     listing = sorted((str(path.relative_to(root)), path.stat().st_size) for path in files - annotations)
     annotations |= {path for path in named if path.is_file()}

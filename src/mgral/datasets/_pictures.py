@@ -12,6 +12,17 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 """Files that count as images when a folder is searched, in lower or upper case."""
 
 
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    PIL.Image.DecompressionBombError,
+)  # what Pillow's decoders raise; NotImplementedError is a RuntimeError
+
+
 class OutsideError(Exception):
     """A file name that leaves the image root."""
 
@@ -66,7 +77,7 @@ def size(path: Path) -> tuple[int, int]:
         raise ValueError("image file is missing") from None
     except PIL.UnidentifiedImageError:
         raise ValueError("not an image file") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, PIL.Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"image cannot be read ({error})") from None
     if mode.startswith(("I", "F")):  # decoding would clip its values to 0..255
         raise ValueError("image has more than 8 bits a channel; convert it to 8")

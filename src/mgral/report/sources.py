@@ -57,30 +57,28 @@ def rule(plugin: str) -> Rule:
 
 
 def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
-    """The picks of every cycle, best first: ``value`` is a list of :class:`mgral.types.Pick`.
+    """The picks of every cycle but the last, best first: ``value`` is a list of :class:`mgral.types.Pick`.
 
-    A selection stands between two cycles; the last cycle's is read where it exists.
+    A selection stands between two cycles. One after the last, which the target ``next`` makes, is none of the run's.
 
     Raises:
-        MgralError: a selection is missing before the last cycle, or damaged.
+        MgralError: a selection is missing or damaged.
     """
     found = []
-    for strategy, seed, cycle in _cells(strategies, seeds, cycles):
+    for strategy, seed, cycle in _cells(strategies, seeds, cycles - 1):
         path = cycle_folder(run, strategy, seed, cycle) / "selected.json"
-        if cycle == cycles - 1 and not path.exists():
-            continue
         found.append(Cell(strategy, seed, cycle, read_selection(path).picks))
     return found
 
 
 def audits(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
-    """The audits of the lookup tables that exist: ``value`` is the content of ``audit.json``.
+    """The audits of the lookup tables that exist before the last cycle: ``value`` is the content of ``audit.json``.
 
     Raises:
         MgralError: an audit is damaged.
     """
     found = []
-    for strategy, seed, cycle in _cells(strategies, seeds, cycles):
+    for strategy, seed, cycle in _cells(strategies, seeds, cycles - 1):
         path = cycle_folder(run, strategy, seed, cycle) / "table" / "audit.json"
         if not path.exists():
             continue
@@ -93,13 +91,13 @@ def audits(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: i
 
 
 def searches(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
-    """The searches that exist: ``value`` is the data frame of ``search.csv``.
+    """The searches that exist before the last cycle: ``value`` is the data frame of ``search.csv``.
 
     Raises:
         MgralError: a search file is damaged.
     """
     found = []
-    for strategy, seed, cycle in _cells(strategies, seeds, cycles):
+    for strategy, seed, cycle in _cells(strategies, seeds, cycles - 1):
         path = cycle_folder(run, strategy, seed, cycle) / "search.csv"
         if not path.exists():
             continue
