@@ -47,6 +47,11 @@ class Run:
     looks: dict[str, draw.Look]
 
     @property
+    def chose(self) -> bool:
+        """Whether a strategy has chosen anything yet: a selection stands between two cycles."""
+        return self.params.cycles > 1
+
+    @property
     def strategies(self) -> list[str]:
         return list(self.looks)
 
@@ -109,7 +114,8 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
     """Headline, curves, results and per-class AP."""
     totals = curves.summary(curves.scores(run.frame))
     plain = {name: totals[name] for name in run.strategies}
-    headline, remark = words.headline(plain, run.compared, int(run.frame["images"].max()), run.rules)
+    images = int(run.frame["images"].max())
+    headline, remark = words.headline(plain, run.compared, images, run.rules) if run.chose else words.one_cycle(plain)
     behind = published.read(run.params.report.protocol)
     shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
     shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
@@ -155,7 +161,7 @@ def contest(run: Run, plates: Plates) -> dict[str, Any]:
         ("Final mAP", "mAP", "mAP at the last cycle"),
     ]
     rivals = []
-    for name in dict.fromkeys([compared.reference, compared.baseline]):
+    for name in dict.fromkeys([compared.reference, compared.baseline] if run.chose else []):
         found = [(title, key, what, compared.against(name, key)) for title, key, what in measures]
         count = len(found[0][-1])
         if name is None or not count:
@@ -182,7 +188,7 @@ def contest(run: Run, plates: Plates) -> dict[str, Any]:
         "reference": compared.reference,
         "baseline": compared.baseline,
         "rivals": rivals,
-        "intervals": words.intervals(len(seeds)),
+        "intervals": words.intervals(len(seeds)) if run.chose else words.NOTHING_CHOSEN,
         "gaps": words.gaps(compared),
         "chance": words.chance(curves.read_noise(noise), len(seeds)) if noise.exists() else None,
     }

@@ -112,6 +112,21 @@ def headline(totals: Summary, compared: Comparison, images: int, rules: Mapping[
     return first, " ".join(found) + beside
 
 
+NOTHING_CHOSEN = "With one cycle there is one detector a seed, which all strategies share: nothing to compare."
+
+
+def one_cycle(totals: Summary) -> tuple[str, str]:
+    """Headline and remark of a run of a single cycle, whose strategies have chosen nothing yet.
+
+    Args:
+        totals: by strategy, as for :func:`headline`; all the same.
+    """
+    mean, deviation, seeds = next(iter(totals.values()))["mAP"]
+    over = f"± {number(deviation)} over {seeds} seeds" if seeds > 1 else "one seed"
+    remark = "All strategies start from this detector. The batch that follows is chosen by the target next."
+    return f"Nothing has been chosen yet: the first detector reaches {number(mean)} test mAP ({over}).", remark
+
+
 def _named(name: str, rules: Mapping[str, Rule]) -> str:
     return f"{name}, a control," if name in rules and rules[name].control else name
 
