@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ def cut(name: str) -> Change:
     return change
 
 
+def unknown(name: str) -> Change:
+    """A DDS file of a pixel format that Pillow's decoder does not know, which it says by NotImplementedError."""
+    header = struct.pack("<7I44x", 124, 0x1007, 4, 4, 16, 0, 0) + struct.pack("<2I4s5I", 32, 4, b"XXXX", 0, 0, 0, 0, 0)
+
+    def change(root: Path) -> None:
+        (root / name).write_bytes(b"DDS " + header + struct.pack("<5I", 0x1000, 0, 0, 0, 0) + bytes(64))
+
+    return change
+
+
 def deep(name: str) -> Change:
     """A picture of 16 bits, whatever its name says."""
     return lambda root: Image.new("I;16", (40, 30), 4000).save(root / name, format="PNG")
@@ -142,6 +153,7 @@ IMAGE = {"id": 4, "file_name": "a.jpg"}
 DROPPABLE = [
     ("coco", remove("images/a.jpg"), JSON, "image 1", "'a.jpg': image file is missing (with its 1 objects)", 1),
     ("coco", cut("images/a.jpg"), JSON, "image 1", "truncated", 1),
+    ("coco", unknown("images/a.jpg"), JSON, "image 1", "image cannot be read (Unimplemented pixel format", 1),
     ("coco", deep("images/a.jpg"), JSON, "image 1", "more than 8 bits a channel; convert it to 8", 1),
     ("coco", write("images/a.jpg", "no image"), JSON, "image 1", "not an image file", 1),
     ("coco", write("images/a.jpg", ""), JSON, "image 1", "not an image file", 1),

@@ -295,8 +295,10 @@ def test_a_changed_data_set_is_imported_again(project: Checkout):
         "<annotation><filename>1.jpg</filename><size><width>40</width><height>30</height></size><object>"
         "<name>cell</name><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>20</xmax><ymax>9</ymax></bndbox></object></annotation>"
     )
-    for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+    for name in ("ImageSets/Main", "JPEGImages", "../notes"):
         (root / name).mkdir(parents=True)
+    (root / "Annotations").symlink_to("../notes")
+    (root / "ring").symlink_to("../blood")
     (root / "Annotations/1.xml").write_text(annotation)
     (root / "ImageSets/Main/train.txt").write_text("1\n")
     Image.new("RGB", (40, 30)).save(root / "JPEGImages/1.jpg")
