@@ -266,11 +266,15 @@ def _agreement(trained: Doubles, held_out: Price) -> dict[str, float | None]:
 def _distinct(ordered: list[Record]) -> list[Record]:
     """The records without those of a batch that was drawn twice, where a small pool has no others.
 
-    The second is no evidence, and a held-out record must not be priced by its twin. Where the latest cycle has one
-    batch alone, all stay.
+    The second is no evidence, and a held-out record must not be priced by its twin. One that was drawn at random stays
+    such, to compare the others with. Where the latest cycle has one batch alone, all stay.
     """
-    first = {(r.cycle, r.kind, r.ids, r.mAP): r for r in reversed(ordered)}
-    kept = [record for record in ordered if first[record.cycle, record.kind, record.ids, record.mAP] is record]
+    found: dict[tuple[Any, ...], Record] = {}
+    for record in ordered:
+        key = record.cycle, record.kind, record.ids, record.mAP
+        if key not in found or record.generator == "random":
+            found[key] = record
+    kept = list(found.values())
     return kept if sum(record.cycle == ordered[0].cycle for record in kept) > 1 else ordered
 
 

@@ -349,6 +349,8 @@ def test_a_batch_that_was_drawn_twice_counts_once() -> None:
     plain = LookupTable(once, line(0, 1, 3), params(1))
     assert twins.records == plain.records
     assert twins.audit() == plain.audit()
+    both = [record((1,), 0.2, "class"), record((1,), 0.2), record((2,), 0.3, "class")]  # the only random one
+    assert LookupTable(both, line(0, 1, 3), params(1)).references == {(0, "unlabelled"): pytest.approx(0.2)}
     # Another training of the same batch is evidence, and a pool of one batch has no others
     assert len(LookupTable([*once, record((1,), 0.25)], line(0, 1, 3), params(1))) == 4
     assert len(LookupTable([record((1,), 0.2)] * 2, line(0, 1, 3), params(1))) == 2

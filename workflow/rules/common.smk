@@ -288,7 +288,7 @@ def source_files():
     options = EXPERIMENT.dataset.options.values()
     texts = [text for value in options for text in (value.values() if isinstance(value, dict) else [value])]
     named = [root / text for text in texts if isinstance(text, str)]
-    files, seen = set(), set()
+    files, seen = set(), {os.path.realpath(root)}
     for folder, below, names in os.walk(root, followlinks=True):
         files |= {path for path in (Path(folder, name) for name in names) if path.is_file()}
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}

@@ -65,7 +65,7 @@ def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycle
         MgralError: a selection is missing or damaged.
     """
     found = []
-    for strategy, seed, cycle in _cells(strategies, seeds, cycles - 1):
+    for strategy, seed, cycle in _selecting(strategies, seeds, cycles):
         path = cycle_folder(run, strategy, seed, cycle) / "selected.json"
         found.append(Cell(strategy, seed, cycle, read_selection(path).picks))
     return found
@@ -78,7 +78,7 @@ def audits(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: i
         MgralError: an audit is damaged.
     """
     found = []
-    for strategy, seed, cycle in _cells(strategies, seeds, cycles - 1):
+    for strategy, seed, cycle in _selecting(strategies, seeds, cycles):
         path = cycle_folder(run, strategy, seed, cycle) / "table" / "audit.json"
         if not path.exists():
             continue
@@ -97,7 +97,7 @@ def searches(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles:
         MgralError: a search file is damaged.
     """
     found = []
-    for strategy, seed, cycle in _cells(strategies, seeds, cycles - 1):
+    for strategy, seed, cycle in _selecting(strategies, seeds, cycles):
         path = cycle_folder(run, strategy, seed, cycle) / "search.csv"
         if not path.exists():
             continue
@@ -140,5 +140,6 @@ def box_counts(dataset: Dataset, ids: Iterable[int]) -> list[int]:
     return [counts[label] for label in range(len(dataset.classes))]
 
 
-def _cells(strategies: Iterable[str], seeds: Sequence[int], cycles: int) -> Iterable[tuple[str, int, int]]:
-    return ((strategy, seed, cycle) for strategy in strategies for seed in seeds for cycle in range(cycles))
+def _selecting(strategies: Iterable[str], seeds: Sequence[int], cycles: int) -> Iterable[tuple[str, int, int]]:
+    """All cycles that a selection follows: not the last."""
+    return ((strategy, seed, cycle) for strategy in strategies for seed in seeds for cycle in range(cycles - 1))
