@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mgral.lookup import LookupTable
-from mgral.params import Search, Table
-from mgral.types import Embeddings, Record
+from mgral.config.schema import Search, Table
+from mgral.core.types import Embeddings, Record
+from mgral.reward.lookup_table import LookupTable
 
 TABLE: dict[str, Any] = {
     "representation": "embedding",

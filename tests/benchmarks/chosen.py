@@ -18,20 +18,25 @@ from pathlib import Path
 
 import numpy as np
 
-from mgral import compute, datasets, experiments, pools, records, selections
-from mgral.files import read_json
-from mgral.images import Cache
-from mgral.params import Params
-from mgral.training.proxy import ProxyTrainer
-from mgral.types import Dataset
+from mgral.config import loading
+from mgral.config.schema import Params
+from mgral.core.files import read_json
+from mgral.core.types import Dataset
+from mgral.data import dataset_json
+from mgral.data.image_cache import Cache
+from mgral.data.pool import read_pool
+from mgral.data.selection import read_selection
+from mgral.detection.device import prepare_device
+from mgral.reward import records
+from mgral.reward.proxy import ProxyTrainer
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", nargs="+", required=True, help="parameter files of the run, base first")
-    experiment = experiments.read(parser.parse_args().params)
+    experiment = loading.read(parser.parse_args().params)
     run = Path("data/runs") / experiment.experiment
-    dataset = datasets.read(run / "dataset" / "dataset.json")
+    dataset = dataset_json.read(run / "dataset" / "dataset.json")
     scenes = read_scenes(Path("data/raw") / experiment.experiment / "annotations.json")
     rows: dict[str, list[list[float]]] = {strategy.name: [] for strategy in experiment.strategies}
     for seed in experiment.seeds:
@@ -48,7 +53,7 @@ def chosen(
     """Gain of the batch's proxy, mAP with its labels, its scenes, and its boxes of each class."""
     cycle = run / "shared" / f"seed-{seed}" / "cycle-0"
     own = run / name / f"seed-{seed}"
-    ids = selections.read(own / "cycle-0" / "selected.json").ids
+    ids = read_selection(own / "cycle-0" / "selected.json").ids
     gain = published(ids, seed, run, cycle, dataset, experiment) if "unlabelled" in experiment.proxy.kinds else np.nan
     trained = read_json(own / "cycle-1" / "metrics.json")["val"]["mAP"]
     labels = np.concatenate([dataset.boxes[i].labels for i in ids])
@@ -59,8 +64,8 @@ def chosen(
 def published(ids: list[int], seed: int, run: Path, cycle: Path, dataset: Dataset, experiment: Params) -> float:
     """mAP of the batch's proxy, without its labels, less the mean of the cycle's random batches."""
     given = (experiment.detector, experiment.proxy, experiment.evaluation)
-    machine = compute.prepare(experiment.machine)
-    cache, pool = Cache(dataset, run / "dataset" / "images.npy"), pools.read(cycle / "pool.json", dataset)
+    machine = prepare_device(experiment.machine)
+    cache, pool = Cache(dataset, run / "dataset" / "images.npy"), read_pool(cycle / "pool.json", dataset)
     weights = cycle / "detector.safetensors"
     record = ProxyTrainer(dataset, cache, pool, weights, given, machine, seed).train(sorted(ids), "search")
     drawn = [records.from_json(read_json(path), str(path)) for path in sorted((cycle / "proxies").glob("*.json"))]

@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from mgral.pools import Pool
-from mgral.strategies import Evidence
+from mgral.core.types import Embeddings
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
 from mgral.strategies.coreset import Options, select
-from mgral.types import Embeddings
 
 DIMS = 256
 LABELLED = 1_000

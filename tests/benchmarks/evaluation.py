@@ -14,8 +14,8 @@ import _measure
 import numpy as np
 import numpy.typing as npt
 
-from mgral import evaluation
-from mgral.types import Boxes, Dataset, Detections, Image
+from mgral.core.types import Boxes, Dataset, Detections, Image
+from mgral.detection import average_precision
 
 IMAGES, DETECTIONS, OBJECTS, CLASSES = 5_000, 100, 7, 80  # COCO's val: 7 objects an image
 SIDE = 640  # pixels
@@ -55,20 +55,20 @@ def main() -> None:
     images = 50 if _measure.small(__doc__ or "", threads=1) else IMAGES
     dataset, found = world(images)
 
-    def timed(library: evaluation.Library) -> tuple[float, npt.NDArray[np.float64], float]:
+    def timed(library: average_precision.Library) -> tuple[float, npt.NDArray[np.float64], float]:
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
-            run = evaluation.coco_run(dataset, found, found, library)
+            run = average_precision.coco_run(dataset, found, found, library)
             run.evaluate()
             run.accumulate()
             run.summarize()
         return time.perf_counter() - start, np.asarray(run.stats), _measure.peak_mib()
 
     before = _measure.peak_mib()
-    seconds, stats, peak = timed(evaluation.LIBRARY)
+    seconds, stats, peak = timed(average_precision.LIBRARY)
     plain, expected, plain_peak = timed("pycocotools")
     difference = float(np.abs(stats - expected).max())
-    print(f"{images} images × {DETECTIONS}: {evaluation.LIBRARY} {seconds:.2f} s, pycocotools {plain:.2f} s")
+    print(f"{images} images × {DETECTIONS}: {average_precision.LIBRARY} {seconds:.2f} s, pycocotools {plain:.2f} s")
     print(f"peak: {before:.0f} MiB before, {peak:.0f} after the first, {plain_peak:.0f} after pycocotools")
     print(f"twelve numbers, mAP {expected[0]:.4f}: largest difference {difference:.1g}")
     if difference > TOLERANCE:

@@ -27,18 +27,25 @@ import yaml
 from scipy.stats import kendalltau, spearmanr
 from tqdm import tqdm
 
-from mgral import compute, datasets, detectors, evaluation, experiments, generators, pools, seeds
-from mgral.cli import _evidence
-from mgral.files import read_json, whole, write_json
-from mgral.images import Cache
-from mgral.inference import look
-from mgral.lookup import LookupTable
-from mgral.params import Params, Table
-from mgral.representations import REPRESENTATIONS, with_objects
-from mgral.strategies import Evidence
-from mgral.surrogates import SURROGATES
-from mgral.training.loop import Plan, fit
-from mgral.training.proxy import ProxyTrainer
+from mgral.config import loading
+from mgral.config.schema import Params, Table
+from mgral.core import random_streams
+from mgral.core.files import read_json, whole, write_json
+from mgral.data import dataset_json
+from mgral.data.evidence import Evidence
+from mgral.data.image_cache import Cache
+from mgral.data.pool import read_pool
+from mgral.detection import average_precision
+from mgral.detection.base import build_detector
+from mgral.detection.device import prepare_device
+from mgral.detection.inference import look
+from mgral.detection.training import Plan, fit
+from mgral.reward import candidate_batches
+from mgral.reward.batch_features import REPRESENTATIONS, with_objects
+from mgral.reward.lookup_table import LookupTable
+from mgral.reward.proxy import ProxyTrainer
+from mgral.reward.surrogates import SURROGATES
+from mgral.strategies import _evidence_files
 
 DATA = {"bccd": ["params/bccd.yaml"], "generated": []}
 KEPT = Path("data/runs/fidelity")
@@ -53,7 +60,7 @@ def main() -> None:
         given = {"kind": arguments.kind, **({"records": arguments.table} if arguments.table else {})}
         changes = {"experiment": name, "budget": {"initial": arguments.labelled}, "proxy": given}
         temporary.write_text(yaml.safe_dump(changes))
-    experiment = experiments.read(["params/base.yaml", *files, own])
+    experiment = loading.read(["params/base.yaml", *files, own])
     run = Path("data/runs") / name
     folder = run / "shared" / f"seed-{arguments.seed}" / "cycle-0"
     last = folder / ("table/audit.json" if arguments.table else "detections.npz")
@@ -74,13 +81,13 @@ def main() -> None:
 
     world = World(experiment, run, folder, arguments.seed)
     shares = experiment.proxy.first_shares
-    common = seeds.stream(arguments.seed, "fidelity")
-    batches = generators.draw(arguments.batches, experiment.budget.batch, shares, world.evidence, common)
+    common = random_streams.stream(arguments.seed, "fidelity")
+    batches = candidate_batches.draw(arguments.batches, experiment.budget.batch, shares, world.evidence, common)
     label = f"{arguments.data}-{arguments.labelled}-{arguments.seed}"
     truth = kept(f"{label}-labels", batches, lambda ids: world.with_labels(ids, common))
     truths = {"": truth}
     if arguments.ceiling:
-        other = seeds.stream(arguments.seed, "fidelity again")
+        other = random_streams.stream(arguments.seed, "fidelity again")
         again = kept(f"{label}-labels-again", batches, lambda ids: world.with_labels(ids, other))
         print(f"the labels with another seed   {agreement(again, truth)}")
         both = [(one + two) / 2 for one, two in zip(truth, again, strict=True)]
@@ -131,23 +138,25 @@ class World:
 
     def __init__(self, experiment: Params, run: Path, folder: Path, seed: int) -> None:
         self.experiment, self.folder, self.seed = experiment, folder, seed
-        self.machine = compute.prepare(experiment.machine)
-        self.dataset = datasets.read(run / "dataset" / "dataset.json")
+        self.machine = prepare_device(experiment.machine)
+        self.dataset = dataset_json.read(run / "dataset" / "dataset.json")
         self.cache = Cache(self.dataset, run / "dataset" / "images.npy")
-        self.pool = pools.read(folder / "pool.json")
+        self.pool = read_pool(folder / "pool.json")
         files = (folder / "pool.json", folder / "embeddings.npz", folder / "detections.npz")
-        self.evidence: Evidence = _evidence.read(self.dataset, *files)
+        self.evidence: Evidence = _evidence_files.read(self.dataset, *files)
 
     def with_labels(self, ids: Sequence[int], common: int) -> float:
         """mAP on val after training on the labelled pool and a batch with its labels."""
         given, val = self.experiment, self.dataset.ids("val")
-        detector = detectors.build(
+        detector = build_detector(
             given.detector.name, self.dataset.classes, self.cache.size, given.detector.options, common
         )
         plan = Plan(**given.training.model_dump())
         fit(detector, self.cache, [*self.pool.labelled_ids, *ids], plan, self.machine, common)
         views = look(detector, self.cache, val, given.evaluation, self.machine)
-        score: float = evaluation.evaluate(self.dataset, views.detections, val, given.evaluation.max_detections)["mAP"]
+        score: float = average_precision.evaluate(self.dataset, views.detections, val, given.evaluation.max_detections)[
+            "mAP"
+        ]
         return score
 
     def without_labels(self, ids: Sequence[int]) -> float:
@@ -168,7 +177,7 @@ class World:
         return values
 
 
-def kept(name: str, batches: Sequence[generators.Batch], train: Callable[[Sequence[int]], float]) -> list[float]:
+def kept(name: str, batches: Sequence[candidate_batches.Batch], train: Callable[[Sequence[int]], float]) -> list[float]:
     """mAP of each batch, trained or as it was kept; written after each training."""
     path = KEPT / f"{name}.json"
     found = {tuple(row["ids"]): row["mAP"] for row in read_json(path)} if path.exists() else {}

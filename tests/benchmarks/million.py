@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 
 import _measure
 
-from mgral.agent import search
+from mgral.agent import reinforce
 from mgral.agent.policy import Policy
-from mgral.pools import Pool
-from mgral.strategies import Evidence, mgral
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
+from mgral.strategies import mgral
 
 THREADS = 2
 IMAGES, WIDTH, HIDDEN = 1_000_000, 256, 257
@@ -32,7 +33,7 @@ def main() -> None:
     ids = tuple(embeddings.ids.tolist())
     start, worked = time.perf_counter(), time.process_time()
     policy = Policy(WIDTH, HIDDEN, 0, CHUNK)
-    result = search.run(policy, embeddings, ids, table, BATCH, _measure.search_params(iterations), 0)
+    result = reinforce.run(policy, embeddings, ids, table, BATCH, _measure.search_params(iterations), 0)
     searched, search_work = time.perf_counter() - start, time.process_time() - worked
     with TemporaryDirectory() as folder:
         agent = Path(folder) / "agent.safetensors"

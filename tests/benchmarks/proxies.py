@@ -31,13 +31,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mgral import compute, datasets, detectors, experiments, images, pools, seeds
-from mgral.images import Cache
-from mgral.params import Machine, Params
-from mgral.pools import Pool
-from mgral.training import proxy
-from mgral.training.loop import Plan, fit
-from mgral.types import Dataset
+from mgral.config import loading
+from mgral.config.schema import Machine, Params
+from mgral.core import random_streams
+from mgral.core.types import Dataset
+from mgral.data import dataset_json, image_cache
+from mgral.data.image_cache import Cache
+from mgral.data.pool import Pool, initial_pool
+from mgral.detection.base import build_detector, load_detector, save_detector
+from mgral.detection.device import prepare_device
+from mgral.detection.training import Plan, fit
+from mgral.reward import proxy
 
 FILES = ["params/base.yaml", "params/bccd.yaml"]
 LABELLED, BATCH, SHORT = 60, 20, 40
@@ -57,14 +61,14 @@ class Decoding(Cache):
         self._files = {i: dataset.root / image.file_name for i, image in dataset.images.items()}
 
     def pixels(self, ids: Sequence[int]) -> npt.NDArray[np.uint8]:
-        return np.stack([images.decode(self._files[i], self.size, i) for i in ids])
+        return np.stack([image_cache.decode(self._files[i], self.size, i) for i in ids])
 
 
 def train(way: str, experiment: Params, weights: Path, runs: int) -> None:
     """What one process does."""
     dataset, pool, shown, pixels = world(experiment)
     plain = way == "plain"
-    machine = compute.prepare(Machine(threads=1, precision="fp32" if plain else "auto", device="cpu"))
+    machine = prepare_device(Machine(threads=1, precision="fp32" if plain else "auto", device="cpu"))
     cache = (Decoding if plain else Cache)(dataset, pixels)
     whole = experiment.training.steps
     steps = {"half as long": whole // 2, "short": SHORT}.get(way, whole)
@@ -72,12 +76,12 @@ def train(way: str, experiment: Params, weights: Path, runs: int) -> None:
     chosen = (experiment.detector, settings, experiment.evaluation)
     maps = None
     if way == "frozen trunk":
-        from mgral import activations
+        from mgral.detection import feature_cache
 
-        detector = detectors.build(experiment.detector.name, dataset.classes, cache.size, {}, 0)
-        detectors.load(detector, weights)
+        detector = build_detector(experiment.detector.name, dataset.classes, cache.size, {}, 0)
+        load_detector(detector, weights)
         maps = weights.with_name("activations.npy")
-        activations.write(detector, cache, proxy.shown(pool, "replay", dataset.ids("val")), machine, maps)
+        feature_cache.write(detector, cache, proxy.shown(pool, "replay", dataset.ids("val")), machine, maps)
     proxies = proxy.ProxyTrainer(dataset, cache, pool, weights, chosen, machine, 0, maps)
     for batch in shown[:runs]:
         record = proxies.train(batch, "random", "replay")
@@ -87,9 +91,9 @@ def train(way: str, experiment: Params, weights: Path, runs: int) -> None:
 def world(experiment: Params) -> tuple[Dataset, Pool, list[list[int]], Path]:
     """The data set, a pool whose rest has labels too, batches of it, and the decoded images."""
     folder = Path("data/runs") / experiment.experiment / "dataset"
-    dataset = datasets.read(folder / "dataset.json")
-    pool = pools.initial(dataset.ids("train"), LABELLED, 0)
-    draw = seeds.generator("benchmark of proxies")
+    dataset = dataset_json.read(folder / "dataset.json")
+    pool = initial_pool(dataset.ids("train"), LABELLED, 0)
+    draw = random_streams.generator("benchmark of proxies")
     shown = [draw.choice(pool.unlabelled, BATCH, replace=False).tolist() for _ in range(64)]
     return dataset, pool, shown, folder / "images.npy"
 
@@ -110,19 +114,19 @@ def main() -> None:
     parser.add_argument("--way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    experiment = experiments.read(arguments.params)
+    experiment = loading.read(arguments.params)
     if arguments.way:
         train(arguments.way, experiment, arguments.weights, arguments.runs)
         return
     dataset, pool, _, pixels = world(experiment)
-    machine = compute.prepare(Machine(threads=1, precision="auto", device="cpu"))
+    machine = prepare_device(Machine(threads=1, precision="auto", device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "detector.safetensors"
         cache = Cache(dataset, pixels)
-        detector = detectors.build(experiment.detector.name, dataset.classes, cache.size, {}, 0)
+        detector = build_detector(experiment.detector.name, dataset.classes, cache.size, {}, 0)
         plan = replace(Plan(**experiment.training.model_dump()), checkpoint_every=0)
         fit(detector, cache, pool.labelled_ids, plan, machine, 0)
-        detectors.save(detector, weights)
+        save_detector(detector, weights)
         plain = seconds("plain", arguments.params, weights, 1)
         print(f"plain: {plain:.1f} s a run, {3600 / plain:.0f} an hour and core")
         for way in ("half as long", "short", "frozen trunk"):

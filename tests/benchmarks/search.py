@@ -11,7 +11,7 @@ import _measure
 import torch
 from torch import Tensor
 
-from mgral.agent import search
+from mgral.agent import reinforce
 from mgral.agent.policy import Policy
 
 THREADS = 2
@@ -41,10 +41,10 @@ def main() -> None:
     embeddings = _measure.pool(images, WIDTH)
     table = _measure.table(embeddings, records, batch)
 
-    def timed(policy: Policy, iterations: int) -> tuple[float, search.Row]:
+    def timed(policy: Policy, iterations: int) -> tuple[float, reinforce.Row]:
         params = _measure.search_params(iterations)
         start = time.perf_counter()
-        result = search.run(policy, embeddings, embeddings.ids.tolist(), table, batch, params, 0)
+        result = reinforce.run(policy, embeddings, embeddings.ids.tolist(), table, batch, params, 0)
         return time.perf_counter() - start, result.rows[0]
 
     timed(Policy(WIDTH, HIDDEN, 0), 1)  # kernels are chosen and memory is fetched

@@ -31,18 +31,22 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from mgral import activations, compute, datasets, detectors, evaluation, experiments, generators, plugins, pools, seeds
-from mgral.activations import Activations
-from mgral.compute import Compute
-from mgral.detectors import Detector
-from mgral.files import read_json, write_json
-from mgral.images import Cache
-from mgral.inference import look
-from mgral.params import Params
-from mgral.pools import Pool
-from mgral.strategies import Evidence
-from mgral.training.loop import Halt, Plan, fit
-from mgral.types import Dataset, Doubles
+from mgral.config import loading
+from mgral.config.schema import Params
+from mgral.core import plugins, random_streams
+from mgral.core.files import read_json, write_json
+from mgral.core.types import Dataset, Doubles
+from mgral.data import dataset_json
+from mgral.data.evidence import Evidence
+from mgral.data.image_cache import Cache
+from mgral.data.pool import Pool, initial_pool
+from mgral.detection import average_precision, feature_cache
+from mgral.detection.base import Detector, build_detector, load_detector, save_detector
+from mgral.detection.device import Compute, prepare_device
+from mgral.detection.feature_cache import Activations
+from mgral.detection.inference import look
+from mgral.detection.training import Halt, Plan, fit
+from mgral.reward import candidate_batches
 
 Ids = list[int]
 LOOKS = (0.25, 0.5, 0.75)  # shares of the steps
@@ -60,7 +64,7 @@ class Bench:
     pool: Pool
     seed: int
     weights: Path
-    batches: list[generators.Batch]
+    batches: list[candidate_batches.Batch]
     kept: Activations | None = None
     partway: list[float] = field(default_factory=list)  # mAP at the LOOKS of the run at hand
     looking: float = 0.0  # processor seconds that these took
@@ -76,13 +80,13 @@ class Bench:
 
     def build(self, seed: int) -> Detector:
         chosen = self.experiment.detector
-        return detectors.build(chosen.name, self.dataset.classes, self.cache.size, chosen.options, seed)
+        return build_detector(chosen.name, self.dataset.classes, self.cache.size, chosen.options, seed)
 
     def score(self, detector: Detector, kept: Activations | None = None) -> float:
         val = self.dataset.ids("val")
         views = look(detector, self.cache, val, self.experiment.evaluation, self.machine, kept)
         limit = self.experiment.evaluation.max_detections
-        return evaluation.evaluate(self.dataset, views.detections, val, limit)["mAP"]
+        return average_precision.evaluate(self.dataset, views.detections, val, limit)["mAP"]
 
     def watch(self, detector: Detector, steps: int, kept: Activations | None = None) -> Halt:
         """Looks at a run on its way, and never stops it."""
@@ -100,7 +104,7 @@ class Bench:
 
     def scratch(self, batch: Ids, steps: int, name: str = "full") -> float:
         """From fresh weights."""
-        seed = seeds.stream(self.seed, "fidelity", name)
+        seed = random_streams.stream(self.seed, "fidelity", name)
         detector = self.build(seed)
         ids, plan = [*self.pool.labelled_ids, *batch], replace(self.plan, steps=steps)
         fit(detector, self.cache, ids, plan, self.machine, seed, halt=self.watch(detector, steps))
@@ -108,16 +112,16 @@ class Bench:
 
     def tuned(self, batch: Ids, steps: int, frozen: bool = False) -> float:
         """From the weights of the detector trained on the pool."""
-        seed = seeds.stream(self.seed, "fidelity", "tuned")
+        seed = random_streams.stream(self.seed, "fidelity", "tuned")
         detector = self.build(seed)
-        detectors.load(detector, self.weights)
+        load_detector(detector, self.weights)
         ids, plan = self.pool.labelled_ids, replace(self.short, steps=steps)
         if frozen:
             detector.freeze_trunk()
             if self.kept is None:
                 shown = [i for drawn in self.batches for i in drawn["ids"]]
                 every = {*ids, *shown, *self.dataset.ids("val")}
-                self.kept = activations.make(detector, self.cache, sorted(every), self.machine)
+                self.kept = feature_cache.make(detector, self.cache, sorted(every), self.machine)
         kept = self.kept if frozen else None
         halt = self.watch(detector, steps, kept)
         fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept, halt=halt, added=batch)
@@ -126,9 +130,9 @@ class Bench:
     def unlabelled(self, batch: Ids, steps: int) -> float:
         """The published proxy: the batch without its labels, through the semi-supervised term."""
         proxy = self.experiment.proxy
-        seed = seeds.stream(self.seed, "fidelity", "tuned")
+        seed = random_streams.stream(self.seed, "fidelity", "tuned")
         detector = self.build(seed)
-        detectors.load(detector, self.weights)
+        load_detector(detector, self.weights)
         plan = replace(self.short, steps=steps)
         semi = plugins.load("semi", proxy.semi)
         options = semi.Options.parse(proxy.options, "proxy.options")
@@ -156,25 +160,27 @@ def variants(bench: Bench) -> dict[str, Callable[[Ids], float]]:
 def prepare(experiment: Params, labelled: int, count: int, seed: int) -> Bench:
     """Train the detector on the pool, and draw the batches by what it says of the rest."""
     run = Path("data/runs") / experiment.experiment
-    machine = compute.prepare(experiment.machine)
-    dataset = datasets.read(run / "dataset" / "dataset.json")
+    machine = prepare_device(experiment.machine)
+    dataset = dataset_json.read(run / "dataset" / "dataset.json")
     cache = Cache(dataset, run / "dataset" / "images.npy")
-    pool = pools.initial(dataset.ids("train"), labelled, seed)
+    pool = initial_pool(dataset.ids("train"), labelled, seed)
     weights = run / "fidelity" / f"detector-{labelled}-seed-{seed}.safetensors"
     bench = Bench(experiment, dataset, cache, machine, pool, seed, weights, [])
-    common = seeds.stream(seed, "fidelity", "pool")
+    common = random_streams.stream(seed, "fidelity", "pool")
     detector = bench.build(common)
     if weights.exists():
-        detectors.load(detector, weights)
+        load_detector(detector, weights)
     else:
         fit(detector, cache, pool.labelled_ids, bench.plan, machine, common)
-        detectors.save(detector, weights)
+        save_detector(detector, weights)
     bench.score(detector)  # the first look is slower
     began = time.process_time()
     print(f"the pool alone: {bench.score(detector):.4f} mAP on val, looked at in {time.process_time() - began:.2f} s")
     views = look(detector, cache, [*pool.labelled, *pool.unlabelled], experiment.evaluation, machine)
     evidence = Evidence(pool, dataset.classes, views.detections, detector.activation, views.embeddings)
-    bench.batches = generators.draw(count, experiment.budget.batch, experiment.proxy.first_shares, evidence, seed)
+    bench.batches = candidate_batches.draw(
+        count, experiment.budget.batch, experiment.proxy.first_shares, evidence, seed
+    )
     return bench
 
 
@@ -187,7 +193,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    experiment = experiments.read(arguments.params)
+    experiment = loading.read(arguments.params)
     bench = prepare(experiment, arguments.labelled, arguments.batches, arguments.seed)
     name = f"shortcuts-{arguments.labelled}-{arguments.batches}-seed-{arguments.seed}.json"
     kept = bench.weights.parent / name
@@ -220,7 +226,9 @@ def taus(truth: Doubles, found: Doubles) -> tuple[float, float]:
     return kendalltau(truth, found).statistic, kendalltau(truth[better], found[better]).statistic
 
 
-def stopped(share: float, batches: list[generators.Batch], rows: list[list[float]], k: int, truth: Doubles) -> str:
+def stopped(
+    share: float, batches: list[candidate_batches.Batch], rows: list[list[float]], k: int, truth: Doubles
+) -> str:
     """What is left of a variant's ranking if hopeless runs are stopped at its look ``k``, by two rules."""
     whole, partway = (np.array([row[at] for row in rows]) for at in (0, 2 + k))
     random = np.array([drawn["generator"] == "random" for drawn in batches])

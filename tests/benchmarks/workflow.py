@@ -39,21 +39,21 @@ ANNOTATIONS = 16_551  # files of VOC2007 and VOC2012 together, train and val
 REPEATS = 3  # the quickest counts
 
 # What a job imports until its work begins, by rule; the rest need no more than a data set does.
-TRAINING = "import mgral.training.loop, mgral.inference, mgral.evaluation, mgral.detectors.tiny_ssd, torch._dynamo"
+TRAINING = "import mgral.detection.training, mgral.detection.inference, mgral.detection.average_precision, mgral.detection.detectors.tiny_ssd, torch._dynamo"
 FITTING = "import faiss, scipy.spatial.distance, scipy.stats, sklearn.gaussian_process, sklearn.linear_model"
 IMPORTS = {
     "train": TRAINING,
     "retrain": TRAINING,
-    "embed": "import mgral.inference, mgral.detectors.tiny_ssd",
+    "embed": "import mgral.detection.inference, mgral.detection.detectors.tiny_ssd",
     "assess": TRAINING,
-    "draw": "import mgral.generators, scipy.stats, sklearn.cluster",
-    "proxy": f"{TRAINING}, mgral.training.proxy, mgral.training.semi.isd",
-    "table": f"{FITTING}; import mgral.lookup",
-    "search": f"{TRAINING}; {FITTING}; import mgral.agent.search",
-    "select": "import mgral.cli.select, mgral.datasets, mgral.selections",
-    "noise": "import mgral.curves",
-    "curve": "import mgral.curves",
-    "report": "import mgral.report.page, matplotlib.pyplot",
+    "draw": "import mgral.reward.candidate_batches, scipy.stats, sklearn.cluster",
+    "proxy": f"{TRAINING}, mgral.reward.proxy, mgral.reward.semi.isd",
+    "table": f"{FITTING}; import mgral.reward.lookup_table",
+    "search": f"{TRAINING}; {FITTING}; import mgral.agent.reinforce",
+    "select": "import mgral.cli.select, mgral.data.importing, mgral.data.selection",
+    "noise": "import mgral.report.learning_curves",
+    "curve": "import mgral.report.learning_curves",
+    "report": "import mgral.report.sections, matplotlib.pyplot",
 }
 
 
@@ -107,7 +107,7 @@ def share(run: Path) -> None:
         times = [float(row["cpu_time"]) for path in folder.glob("*.tsv") for row in read(path)]
         copies = folder.name.startswith("share_")  # by the shell
         verb = folder.name.partition("_")[0]  # train_replay is a train
-        start = 0.0 if copies else processor_time(IMPORTS.get(verb, "import mgral.datasets"))
+        start = 0.0 if copies else processor_time(IMPORTS.get(verb, "import mgral.data.importing"))
         print(f"{folder.name:16}{len(times):3}{start:10.2f}{len(times) * start:8.1f}{sum(times):16.1f}", flush=True)
         startup += len(times) * start
         total += sum(times)

@@ -22,14 +22,16 @@ from test_detectors import (  # noqa: F401
     test_the_loss_of_an_image_is_its_own,
 )
 
-from mgral import compute, detectors, images
-from mgral.detectors import Target, mmdet
-from mgral.errors import MgralError
-from mgral.params import Machine
-from mgral.training import loop
-from mgral.training.loop import Plan
-from mgral.training.semi import isd, sed
-from mgral.types import Boxes, Dataset, Image
+from mgral.config.schema import Machine
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image
+from mgral.data import image_cache
+from mgral.detection import training
+from mgral.detection.base import Target, build_detector, load_detector, save_detector
+from mgral.detection.detectors import mmdet
+from mgral.detection.device import prepare_device
+from mgral.detection.training import Plan
+from mgral.reward.semi import isd, sed
 
 pytest.importorskip("mmdet", reason="mmdet is not in this environment; `make env-mmdet` builds its own")
 
@@ -39,7 +41,7 @@ SOFTMAX = {"model": {"bbox_head": {"loss_cls": {"_delete_": True, "type": "Cross
 
 
 def new(config, size=None, seed=1, classes=CLASSES, **options):
-    return detectors.build("mmdet", classes, size or SIZES[config], {"config": config, **options}, seed)
+    return build_detector("mmdet", classes, size or SIZES[config], {"config": config, **options}, seed)
 
 
 @pytest.fixture(scope="module", params=list(SIZES))
@@ -155,8 +157,8 @@ def test_weights_depend_on_the_seed_alone_and_are_kept(tmp_path):
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
-    detectors.save(other, tmp_path / "weights.safetensors")
-    detectors.load(first, tmp_path / "weights.safetensors")
+    save_detector(other, tmp_path / "weights.safetensors")
+    load_detector(first, tmp_path / "weights.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
 
@@ -237,22 +239,22 @@ def world(folder, size):
         listed[i + 1] = Image(i + 1, f"{i}.png", size, size, "train")
         boxes[i + 1] = Boxes(np.array([[x, y, x + side, y + side]], np.float32), np.array([0]), np.array([False]))
     np.save(folder / "images.npy", pixels)
-    return images.Cache(Dataset(("square",), listed, boxes, folder), folder / "images.npy")
+    return image_cache.Cache(Dataset(("square",), listed, boxes, folder), folder / "images.npy")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("config", list(SIZES))
 def test_training_lowers_the_loss(config, precision, tmp_path):
-    machine = compute.prepare(Machine(threads=1, precision=precision, device="cpu"))
+    machine = prepare_device(Machine(threads=1, precision=precision, device="cpu"))
     steps = {"ssd300": 4, "retinanet": 10}[config]
     plan = Plan(steps, batch_size=2, learning_rate=1e-4, weight_decay=0.0, warmup=1, augment=False)
-    rows = loop.fit(new(config, classes=("square",)), world(tmp_path, SIZES[config]), [1, 2], plan, machine, 0)
+    rows = training.fit(new(config, classes=("square",)), world(tmp_path, SIZES[config]), [1, 2], plan, machine, 0)
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
 
 
 def test_isd_teaches_a_softmax_detector_of_mmdet(tmp_path):
     """The term is not nothing once the detector sees foreground, and its gradient reaches the network."""
-    machine = compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
     cache = world(tmp_path, 300)
     detector = new("ssd300", classes=("square",))
     with torch.no_grad():
@@ -270,7 +272,7 @@ def test_isd_teaches_a_softmax_detector_of_mmdet(tmp_path):
 
 def test_sed_teaches_retinanet_of_mmdet():
     """Its levels correspond at two sizes; what the student learns from another look at the images is finite."""
-    machine = compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
     student = new("retinanet", 160).train()
     teacher = sed.averaged(student, 0.999)
     teacher.update_parameters(student)

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from mgral import arrays, cli, datasets, detectors, plugins, pools
-from mgral.pools import Pool
-from mgral.types import Boxes, Dataset, Image, Split
+from mgral import cli
+from mgral.core import plugins
+from mgral.core.types import Boxes, Dataset, Image, Split
+from mgral.data import dataset_json
+from mgral.data.pool import Pool, write_pool
+from mgral.detection import npz_files
+from mgral.detection.base import build_detector, save_detector
 
 SIZE = 96  # pixels; RetinaNet takes no less
 LABELLED, UNLABELLED = (1, 2, 4, 7), (3, 5, 6, 8, 9)
@@ -49,16 +53,16 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         boxes[i] = Boxes(np.array([[x, y, x + 24, y + 24]], np.float32), np.array([i % 2]), np.array([False]))
     np.save(folder / "images.npy", pixels)
     dataset = Dataset(CLASSES, images, boxes, folder)
-    datasets.write(dataset, {}, folder / "dataset.json")
+    dataset_json.write(dataset, {}, folder / "dataset.json")
     wrong = {i: one if i in LABELLED else replace(one, labels=1 - one.labels) for i, one in boxes.items()}
-    datasets.write(replace(dataset, boxes=wrong), {}, folder / "wrong.json")
-    pools.write(Pool(0, dict.fromkeys(LABELLED, 0), UNLABELLED), folder / "pool.json")
-    detector = detectors.build(request.param, CLASSES, SIZE, {}, 0)
+    dataset_json.write(replace(dataset, boxes=wrong), {}, folder / "wrong.json")
+    write_pool(Pool(0, dict.fromkeys(LABELLED, 0), UNLABELLED), folder / "pool.json")
+    detector = build_detector(request.param, CLASSES, SIZE, {}, 0)
     with torch.no_grad():
         for name, weights in detector.named_parameters():
             if "classification_head" in name and name.endswith("bias"):
                 weights += 3  # from RetinaNet's 0.01 to about 0.2
-    detectors.save(detector, folder / "detector.safetensors")
+    save_detector(detector, folder / "detector.safetensors")
     return request.param, folder
 
 
@@ -86,7 +90,7 @@ def assess(
 def test_assessment_and_selection(strategy: str, world: tuple[str, Path], tmp_path: Path) -> None:
     path = assess(strategy, world, tmp_path / "assessment.npz")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["assessment.npz", "assessment.yaml"]
-    found = arrays.read_assessment(path)
+    found = npz_files.read_assessment(path)
     assert found.ids.tolist() == list(UNLABELLED)
     terms = plugins.load("strategies", strategy).TERMS
     assert {name: term.shape for name, term in found.terms.items()} == {
@@ -146,9 +150,9 @@ def test_an_own_detector_is_trained_even_if_nothing_is_unlabelled(
 ) -> None:
     if world[0] != "tiny_ssd":
         pytest.skip("one detector is enough: this is about the pool")
-    pools.write(Pool(1, dict.fromkeys((*LABELLED, *UNLABELLED), 0), ()), world[1] / "whole.json")
+    write_pool(Pool(1, dict.fromkeys((*LABELLED, *UNLABELLED), 0), ()), world[1] / "whole.json")
     path = assess(strategy, world, tmp_path / "a.npz", pool="whole.json", own=tmp_path / "own.json")
-    assert arrays.read_assessment(path).ids.tolist() == []
+    assert npz_files.read_assessment(path).ids.tolist() == []
     assert json.loads((tmp_path / "own.json").read_text())["images"] == 9
     assert assess(strategy, world, tmp_path / "b.npz", pool="whole.json").read_bytes() == path.read_bytes()
 

@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 import yaml
 
-from mgral import arrays, cli, datasets, plugins, pools, records
-from mgral.files import write_json
-from mgral.pools import Pool
-from mgral.types import Boxes, Dataset, Detections, Embeddings, Image, Record
+from mgral import cli
+from mgral.core import plugins
+from mgral.core.files import write_json
+from mgral.core.types import Boxes, Dataset, Detections, Embeddings, Image, Record
+from mgral.data import dataset_json
+from mgral.data.pool import Pool, read_pool, write_pool
+from mgral.detection import npz_files
+from mgral.reward import records
 
 BASE = Path(__file__).parents[2] / "params" / "base.yaml"
 
@@ -130,7 +134,7 @@ def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch
     (tmp_path / "typo.yaml").write_text("image_sise: 64\n")
     (tmp_path / "date.yaml").write_text("experiment: 2001-99-99\n")
     listed = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2, 3)}
-    datasets.write(Dataset(("ant",), listed, dict.fromkeys((1, 2), Boxes.empty()), tmp_path), {}, "d.json")
+    dataset_json.write(Dataset(("ant",), listed, dict.fromkeys((1, 2), Boxes.empty()), tmp_path), {}, "d.json")
     (tmp_path / "pool.json").write_text(
         json.dumps({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [2, 3]})
     )
@@ -161,7 +165,7 @@ def test_parameter_files_override_those_before(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     splits = [*["train"] * 5, "val", "test"]
     images = {i: Image(i, f"{i}.jpg", 64, 64, split) for i, split in enumerate(splits, start=1)}
-    datasets.write(Dataset(("ant",), images, dict.fromkeys(images, Boxes.empty()), tmp_path), {}, "d.json")
+    dataset_json.write(Dataset(("ant",), images, dict.fromkeys(images, Boxes.empty()), tmp_path), {}, "d.json")
     Path("base.yaml").write_text("budget: {initial: 1, batch: 1}\nimage_size: 64\n")
     Path("two.yaml").write_text("budget: {initial: 2}\n")
     Path("three.yaml").write_text("budget: {initial: 3}\n")
@@ -175,7 +179,7 @@ def test_parameter_files_override_those_before(tmp_path, monkeypatch):
         ("--params base.yaml -", 4),
     ]:
         assert cli.main(["pool", *given.split(), "--dataset=d.json", "--seed=0", "--out=pool.json"]) == 0
-        assert len(pools.read("pool.json").labelled) == labelled, given
+        assert len(read_pool("pool.json").labelled) == labelled, given
 
 
 def test_show_reads_what_steps_made(tmp_path, capsys):
@@ -198,13 +202,13 @@ def test_show_reads_what_steps_made(tmp_path, capsys):
 def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2, 3)}
-    datasets.write(Dataset(("ant", "bee"), images, {}, tmp_path), {}, "dataset.json")
-    pools.write(Pool(0, {}, (1, 2, 3)), "pool.json")
-    arrays.write_embeddings(Embeddings(np.array([1, 2, 3]), np.zeros((3, 256), np.float32)), "embeddings.npz")
+    dataset_json.write(Dataset(("ant", "bee"), images, {}, tmp_path), {}, "dataset.json")
+    write_pool(Pool(0, {}, (1, 2, 3)), "pool.json")
+    npz_files.write_embeddings(Embeddings(np.array([1, 2, 3]), np.zeros((3, 256), np.float32)), "embeddings.npz")
     # background and three classes
     probs = np.full((1, 4), 0.25, np.float32)
     one = Detections(np.array([[1, 1, 9, 9]], np.float32), probs[0, :1], np.zeros(1, np.int64), probs)
-    arrays.write_detections(dict.fromkeys(images, one), "softmax", "detections.npz")
+    npz_files.write_detections(dict.fromkeys(images, one), "softmax", "detections.npz")
     proxy = {"records": 2, "kind": "unlabelled", "replay_share": 0, "generators": {"random": 1, kind: 1}}
     Path("p.yaml").write_text(json.dumps({"proxy": proxy, "budget": {"batch": 1}}))
     command = "draw --params p.yaml --dataset dataset.json --pool pool.json --embeddings embeddings.npz"
@@ -333,8 +337,8 @@ def test_ground_truth_is_shown_to_those_alone_who_ask(tmp_path, monkeypatch):
     two = Boxes(np.array([[1, 1, 9, 9], [2, 2, 9, 9]], np.float32), np.zeros(2, np.int64), np.zeros(2, np.bool_))
     images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2, 3)}
     boxes = {1: Boxes.empty(), 2: Boxes.empty(), 3: two}
-    datasets.write(Dataset(("ant",), images, boxes, tmp_path), {}, "dataset.json")
-    pools.write(Pool(0, {}, (1, 2, 3)), "pool.json")
+    dataset_json.write(Dataset(("ant",), images, boxes, tmp_path), {}, "dataset.json")
+    write_pool(Pool(0, {}, (1, 2, 3)), "pool.json")
     Path("p.yaml").write_text(
         "strategies: [random, oracle_rare]\nbudget: {initial: 1, batch: 1}\n"
         "machine: {threads: 1, precision: fp32, device: cpu}\n"
@@ -360,24 +364,24 @@ def test_the_initial_pool_is_drawn_from_annotated_images(tmp_path, monkeypatch):
     splits = ["train"] * 8 + ["val", "test"]
     images = {i: Image(i, f"{i}.jpg", 64, 64, split) for i, split in enumerate(splits, start=1)}
     boxes = dict.fromkeys((2, 5, 7, 9, 10), Boxes.empty())
-    datasets.write(Dataset(("ant",), images, boxes, tmp_path), {}, "dataset.json")
+    dataset_json.write(Dataset(("ant",), images, boxes, tmp_path), {}, "dataset.json")
     Path("p.yaml").write_text("budget: {initial: 3}\n")
     command = "pool --params p.yaml --dataset dataset.json --seed 0 --out pool.json"
     assert cli.main(command.split()) == 0
-    pool = pools.read("pool.json")
+    pool = read_pool("pool.json")
     assert set(pool.labelled) == {2, 5, 7} and pool.unlabelled == (1, 3, 4, 6, 8)
 
 
 def test_an_exhausted_pool_ends_the_experiment(tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.chdir(tmp_path)
     images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in (1, 2)}
-    datasets.write(Dataset(("ant",), images, dict.fromkeys(images, Boxes.empty()), tmp_path), {}, "dataset.json")
+    dataset_json.write(Dataset(("ant",), images, dict.fromkeys(images, Boxes.empty()), tmp_path), {}, "dataset.json")
     machine = {"threads": 1, "precision": "fp32", "device": "cpu"}
     Path("p.yaml").write_text(json.dumps({"strategies": ["random"], "budget": {"batch": 2}, "machine": machine}))
     command = "select --params p.yaml --strategy random --dataset dataset.json --pool pool.json --seed 0 --out s.json"
-    pools.write(Pool(1, {1: 0}, (2,)), "pool.json")
+    write_pool(Pool(1, {1: 0}, (2,)), "pool.json")
     assert cli.main(command.split()) == 0
     assert "pool exhausted: cycle 1 takes the 1 images that are left, not 2" in caplog.messages
-    pools.write(Pool(2, {1: 0, 2: 1}, ()), "pool.json")
+    write_pool(Pool(2, {1: 0, 2: 1}, ()), "pool.json")
     assert cli.main(command.split()) == 2
     assert "pool.json: pool exhausted: no unlabelled image is left in cycle 2; lower cycles" in capsys.readouterr().err

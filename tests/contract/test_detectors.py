@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import resnet50, vgg16
 
-from mgral import detectors, files, plugins
-from mgral.detectors import Raw, Target
-from mgral.errors import MgralError
+from mgral.core import files, plugins
+from mgral.core.errors import MgralError
+from mgral.detection.base import Raw, Target, build_detector, load_detector, read_weights, save_detector
 
 SIZES = {"ssd300": 300}  # pixels; others take any
 CLASSES = ("a", "b", "c")
@@ -23,7 +23,7 @@ def built(request):
             "mmdet", reason="needs an environment of its own, `make env-mmdet`; tests/contract/in_mmdet.py"
         )
     size = SIZES.get(request.param, 128)
-    detector = detectors.build(request.param, CLASSES, size, {}, seed=1)
+    detector = build_detector(request.param, CLASSES, size, {}, seed=1)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, size, size, generator=generator)
     with torch.no_grad():
@@ -159,26 +159,26 @@ def test_weights_depend_on_the_seed_alone(built, request, tmp_path):
     name = request.node.callspec.params["built"]
     size = SIZES.get(name, 128)
     state = torch.random.get_rng_state()
-    first, second, other = (detectors.build(name, CLASSES, size, {}, seed) for seed in (5, 5, 6))
+    first, second, other = (build_detector(name, CLASSES, size, {}, seed) for seed in (5, 5, 6))
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
-    detectors.save(other, tmp_path / "weights.safetensors")
-    detectors.load(first, tmp_path / "weights.safetensors")
+    save_detector(other, tmp_path / "weights.safetensors")
+    load_detector(first, tmp_path / "weights.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
 
 
 def test_weights_that_are_none_are_refused(tmp_path):
-    detector = detectors.build("tiny_ssd", CLASSES, 64, {}, 0)
+    detector = build_detector("tiny_ssd", CLASSES, 64, {}, 0)
     path = tmp_path / "w.safetensors"
     with pytest.raises(MgralError, match="no such file"):
-        detectors.load(detector, path)
+        load_detector(detector, path)
     path.write_bytes(b"rubbish")
     with pytest.raises(MgralError, match="not a weights file"):
-        detectors.load(detector, path)
-    detectors.save(detectors.build("tiny_ssd", ("only",), 64, {}, 0), path)
+        load_detector(detector, path)
+    save_detector(build_detector("tiny_ssd", ("only",), 64, {}, 0), path)
     with pytest.raises(MgralError, match="another detector or another number of classes"):
-        detectors.load(detector, path)
+        load_detector(detector, path)
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
@@ -188,7 +188,7 @@ def test_text_is_no_weights(tmp_path, name, text):
     path = tmp_path / name
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(MgralError, match=rf"{name}: (not a weights file|holds code or is damaged)"):
-        detectors.read_weights(path)
+        read_weights(path)
     with pytest.raises(MgralError, match=f"{name}: damaged checkpoint; remove it"):
         files.read_checkpoint(path)
 
@@ -200,30 +200,30 @@ def test_weights_that_run_code_are_refused(tmp_path):
 
     torch.save({"x": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(MgralError, match=r"evil\.pth: holds code"):
-        detectors.read_weights(tmp_path / "evil.pth")
+        read_weights(tmp_path / "evil.pth")
 
 
 def test_weights_may_lie_in_a_checkpoint(tmp_path):
     torch.save({"state_dict": {"weight": torch.ones(3)}, "meta": {"epoch": 2}}, tmp_path / "w.pth")
-    assert torch.equal(detectors.read_weights(tmp_path / "w.pth")["weight"], torch.ones(3))
+    assert torch.equal(read_weights(tmp_path / "w.pth")["weight"], torch.ones(3))
 
 
 @pytest.mark.parametrize("state", [torch.zeros(3), [torch.zeros(3)], {"model": {"weight": torch.zeros(3)}}])
 def test_weights_that_have_no_names_are_refused(tmp_path, state):
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(MgralError, match=r"w\.pth: holds no tensors by name; give the model's state dictionary"):
-        detectors.read_weights(tmp_path / "w.pth")
+        read_weights(tmp_path / "w.pth")
 
 
 def test_retinanet_refuses_images_too_small_for_its_levels() -> None:
     with pytest.raises(MgralError, match=r"^image_size: at 64 pixels retinanet's coarsest maps shrink to one cell"):
-        detectors.build("retinanet", CLASSES, 64, {}, 0)
+        build_detector("retinanet", CLASSES, 64, {}, 0)
 
 
 def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
     network = vgg16(weights=None).features
     save_file(network.state_dict(prefix="features."), tmp_path / "vgg16.safetensors")
-    trunk = detectors.build("ssd300", CLASSES, 300, {"weights": str(tmp_path / "vgg16.safetensors")}, 0).trunk.backbone
+    trunk = build_detector("ssd300", CLASSES, 300, {"weights": str(tmp_path / "vgg16.safetensors")}, 0).trunk.backbone
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         four_blocks = trunk.features(images)
@@ -234,7 +234,7 @@ def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
 def test_retinanet_takes_the_weights_that_imagenet_trained(tmp_path):
     network = resnet50(weights=None)
     save_file(network.state_dict(), tmp_path / "resnet50.safetensors")
-    detector = detectors.build("retinanet", CLASSES, 128, {"weights": str(tmp_path / "resnet50.safetensors")}, 0)
+    detector = build_detector("retinanet", CLASSES, 128, {"weights": str(tmp_path / "resnet50.safetensors")}, 0)
     for name, tensor in detector.backbone.body.state_dict().items():
         assert torch.equal(tensor, network.state_dict()[name])
 
@@ -243,4 +243,4 @@ def test_retinanet_takes_the_weights_that_imagenet_trained(tmp_path):
 def test_weights_of_another_network_are_refused(name, size, tmp_path):
     save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(MgralError, match=r"other\.safetensors: fits 0 of \d+ tensors of torchvision's"):
-        detectors.build(name, CLASSES, size, {"weights": str(tmp_path / "other.safetensors")}, 0)
+        build_detector(name, CLASSES, size, {"weights": str(tmp_path / "other.safetensors")}, 0)

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mgral import datasets, plugins
-from mgral.datasets import Findings, Source, synthetic
-from mgral.errors import MgralError
-from mgral.params import DatasetParams
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import DatasetParams
+from mgral.core import plugins
+from mgral.core.errors import MgralError
+from mgral.data import dataset_json, importing
+from mgral.data.faults import Findings
+from mgral.data.formats import synthetic
+from mgral.data.raw import Source
 
 FORMATS = plugins.names("formats")
 
@@ -107,7 +110,7 @@ def test_an_unknown_option_is_refused_with_the_valid_ones(plugin: ModuleType) ->
 
 def test_an_empty_folder_is_refused_in_one_line(format: str, tmp_path: Path) -> None:
     with pytest.raises(MgralError) as caught:
-        datasets.import_dataset(_params(format, tmp_path, {}))
+        importing.import_dataset(_params(format, tmp_path, {}))
     assert str(tmp_path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -121,9 +124,9 @@ def test_it_reads_a_source_and_the_canonical_form_keeps_it(format: str, plugin: 
     source = plugin.read(root, plugin.Options.parse(options, "options"), Findings(root))
     assert isinstance(source, Source)
 
-    dataset, info = datasets.import_dataset(_params(format, root, options))
-    datasets.write(dataset, info, tmp_path / "dataset.json")
-    again = datasets.read(tmp_path / "dataset.json")
+    dataset, info = importing.import_dataset(_params(format, root, options))
+    dataset_json.write(dataset, info, tmp_path / "dataset.json")
+    again = dataset_json.read(tmp_path / "dataset.json")
     assert (again.classes, again.images, again.root) == (dataset.classes, dataset.images, dataset.root)
     assert list(again.boxes) == list(dataset.boxes)
     for i, boxes in dataset.boxes.items():
@@ -135,7 +138,7 @@ def test_it_reads_a_source_and_the_canonical_form_keeps_it(format: str, plugin: 
 def test_what_it_yields_keeps_the_promises_of_the_types(format: str, tmp_path: Path) -> None:
     make, options = EXAMPLES[format]
     make(tmp_path)
-    dataset, info = datasets.import_dataset(_params(format, tmp_path, options))
+    dataset, info = importing.import_dataset(_params(format, tmp_path, options))
     assert list(dataset.images) == sorted(dataset.images)
     assert min(dataset.images) >= 1
     assert {image.split for image in dataset.images.values()} == {"train", "val", "test"}

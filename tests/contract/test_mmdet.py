@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mgral import detectors, plugins
-from mgral.errors import MgralError
+from mgral.core import plugins
+from mgral.core.errors import MgralError
+from mgral.detection.base import build_detector
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-mmdet" / "bin" / "python"
@@ -27,11 +28,11 @@ def test_options_are_known_without_mmdet():
 @outside
 def test_a_missing_mmdet_names_the_command_that_builds_it():
     with pytest.raises(MgralError, match="mmdet is not in this environment; build its own with `make env-mmdet`"):
-        detectors.build("mmdet", ("a",), 300, {}, 0)
+        build_detector("mmdet", ("a",), 300, {}, 0)
 
 
 def test_nothing_but_the_plug_in_names_mmdet():
-    code = "import sys, mgral.cli.train, mgral.cli.proxy, mgral.detectors.mmdet; sys.exit('mmdet' in sys.modules)"
+    code = "import sys, mgral.cli.train, mgral.cli.proxy, mgral.detection.detectors.mmdet; sys.exit('mmdet' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

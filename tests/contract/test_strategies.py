@@ -1,4 +1,4 @@
-"""What every strategy promises (mgral.strategies), for each that the plug-in lookup finds."""
+"""What every strategy promises (mgral.strategies._contract), for each that the plug-in lookup finds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 
-from mgral import plugins
 from mgral.agent.policy import Policy
-from mgral.pools import Pool
-from mgral.strategies import IN_FILES, Evidence, Terms
-from mgral.types import Activation, Assessment, Boxes, Detections, Embeddings, Pick
+from mgral.core import plugins
+from mgral.core.types import Activation, Assessment, Boxes, Detections, Embeddings, Pick
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
+from mgral.strategies._contract import IN_FILES, Terms
 
 
 def cases() -> Iterator[Any]:

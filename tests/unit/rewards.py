@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mgral.lookup import Price
-from mgral.params import Search
-from mgral.types import Embeddings, Record
+from mgral.config.schema import Search
+from mgral.core.types import Embeddings, Record
+from mgral.reward.lookup_table import Price
 
 Batch = Sequence[int]
 

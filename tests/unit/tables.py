@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mgral.params import Table
-from mgral.types import Detections, Embeddings, Record
+from mgral.config.schema import Table
+from mgral.core.types import Detections, Embeddings, Record
 
 
 def line(*places: float) -> Embeddings:

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from mgral import activations, compute, detectors, images
-from mgral.augment import mirror
-from mgral.errors import MgralError
-from mgral.params import Evaluation, Machine, ProxyRun
-from mgral.training import loop
-from mgral.training.loop import Plan
-from mgral.training.semi import isd
-from mgral.types import Boxes, Dataset, Image
+from mgral.config.schema import Evaluation, Machine, ProxyRun
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image
+from mgral.data import image_cache
+from mgral.data.augmentation import mirror
+from mgral.detection import feature_cache, training
+from mgral.detection.base import build_detector
+from mgral.detection.device import prepare_device
+from mgral.detection.training import Plan
+from mgral.reward.semi import isd
 
 SIZE = 64
 PLAN = Plan(steps=4, batch_size=3, learning_rate=0.01, weight_decay=0.0, warmup=1, augment=False)
@@ -19,7 +21,7 @@ PLAN = Plan(steps=4, batch_size=3, learning_rate=0.01, weight_decay=0.0, warmup=
 
 @pytest.fixture(scope="module")
 def machine():
-    return compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    return prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +36,18 @@ def cache(tmp_path_factory):
         boxes[k + 1] = Boxes(square, np.zeros(1, np.int64), np.zeros(1, bool))
     np.save(folder / "images.npy", pixels)
     pictures = {k: Image(k, f"{k}.png", SIZE, SIZE, "train") for k in range(1, 5)}
-    return images.Cache(Dataset(("square",), pictures, boxes, folder), folder / "images.npy")
+    return image_cache.Cache(Dataset(("square",), pictures, boxes, folder), folder / "images.npy")
 
 
 def frozen():
-    detector = detectors.build("tiny_ssd", ("square",), SIZE, {}, 0)
+    detector = build_detector("tiny_ssd", ("square",), SIZE, {}, 0)
     detector.freeze_trunk()
     return detector
 
 
 def test_only_the_head_learns(cache, machine):
     fresh, detector = frozen(), frozen()
-    loop.fit(detector, cache, [1, 2, 3, 4], PLAN, machine, 0)
+    training.fit(detector, cache, [1, 2, 3, 4], PLAN, machine, 0)
     changed = {
         name
         for (name, before), after in zip(fresh.state_dict().items(), detector.state_dict().values(), strict=True)
@@ -57,8 +59,8 @@ def test_only_the_head_learns(cache, machine):
 
 def test_the_maps_are_those_of_the_image_and_of_its_mirror_image(cache, machine, tmp_path):
     detector = frozen()
-    activations.write(detector, cache, [4, 2, 1], machine, tmp_path / "activations.npy")
-    kept = activations.read(detector, [1, 2, 4], tmp_path / "activations.npy")
+    feature_cache.write(detector, cache, [4, 2, 1], machine, tmp_path / "activations.npy")
+    kept = feature_cache.read(detector, [1, 2, 4], tmp_path / "activations.npy")
     pixels = machine.images(cache.pixels([4, 1]))
     pixels[1] = pixels[1].flip(2)
     with torch.no_grad():
@@ -72,9 +74,9 @@ def test_the_maps_are_those_of_the_image_and_of_its_mirror_image(cache, machine,
 def test_a_head_trains_over_the_maps_as_over_the_images(cache, machine):
     over_images, over_maps = frozen(), frozen()
     ids = [1, 2, 3, 4]
-    rows = loop.fit(over_images, cache, ids, PLAN, machine, 0)
-    kept = activations.make(over_maps, cache, ids, machine)
-    again = loop.fit(over_maps, cache, ids, PLAN, machine, 0, activations=kept)
+    rows = training.fit(over_images, cache, ids, PLAN, machine, 0)
+    kept = feature_cache.make(over_maps, cache, ids, machine)
+    again = training.fit(over_maps, cache, ids, PLAN, machine, 0, activations=kept)
     assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in rows], rel=2e-3)
 
 
@@ -86,12 +88,12 @@ def test_boxes_follow_a_mirrored_image():
 
 
 def test_half_of_an_augmented_batch_is_mirrored(cache, machine):
-    kept = activations.make(frozen(), cache, [1, 2, 3, 4], machine)
+    kept = feature_cache.make(frozen(), cache, [1, 2, 3, 4], machine)
     plan = Plan(**{**PLAN.__dict__, "augment": True, "batch_size": 4})
     plain = 0
     for step in range(8):
-        order = loop.draw([1, 2, 3, 4], 4, step, 0, "order")
-        _, targets = loop.batch_of_maps(kept, cache, [1, 2, 3, 4], plan, machine, 0, step)
+        order = training.draw([1, 2, 3, 4], 4, step, 0, "order")
+        _, targets = training.batch_of_maps(kept, cache, [1, 2, 3, 4], plan, machine, 0, step)
         for i, target in zip(order, targets, strict=True):
             left = target.xyxy[0, 0].item()
             assert left in (
@@ -107,22 +109,22 @@ def test_a_term_runs_through_the_frozen_trunk(cache, machine):
     before = [weight.clone() for weight in detector.trunk.state_dict().values()]
     options = isd.Options(ramp_up=0.0, flip=10.0)
     term = isd.build(options, cache, [3, 4], [1, 2], PLAN, machine, 0)
-    kept = activations.make(detector, cache, [1, 2], machine)
-    rows = loop.fit(detector, cache, [1, 2], PLAN, machine, 0, term, activations=kept)
+    kept = feature_cache.make(detector, cache, [1, 2], machine)
+    rows = training.fit(detector, cache, [1, 2], PLAN, machine, 0, term, activations=kept)
     assert rows[-1]["isd_flip"] > 0
     assert all(torch.equal(a, b) for a, b in zip(before, detector.trunk.state_dict().values(), strict=True))
 
 
 def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp_path):
     path = tmp_path / "activations.npy"
-    activations.write(frozen(), cache, [1, 2], machine, path)
+    feature_cache.write(frozen(), cache, [1, 2], machine, path)
     with pytest.raises(MgralError, match=r"float16 \[2, 2, \d+\], not float16 \[3, 2, \d+\]; make it anew"):
-        activations.read(frozen(), [1, 2, 3], path)
+        feature_cache.read(frozen(), [1, 2, 3], path)
     with pytest.raises(MgralError, match="no such file; make it with `mgral activations`"):
-        activations.read(frozen(), [1, 2], tmp_path / "none.npy")
+        feature_cache.read(frozen(), [1, 2], tmp_path / "none.npy")
     path.write_bytes(b"damaged")
     with pytest.raises(MgralError, match="not a NumPy array"):
-        activations.read(frozen(), [1, 2], path)
+        feature_cache.read(frozen(), [1, 2], path)
 
 
 def test_a_trunk_that_has_learnt_nothing_cannot_be_frozen():
@@ -133,11 +135,11 @@ def test_a_trunk_that_has_learnt_nothing_cannot_be_frozen():
 
 
 def test_detections_over_the_maps_are_those_over_the_images(cache, machine):
-    from mgral.inference import look
+    from mgral.detection.inference import look
 
     detector = frozen()
     evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=5)
-    kept = activations.make(detector, cache, [1, 2, 3, 4], machine)
+    kept = feature_cache.make(detector, cache, [1, 2, 3, 4], machine)
     plain, over = (look(detector, cache, [1, 2, 3, 4], evaluation, machine, known) for known in (None, kept))
     np.testing.assert_allclose(over.embeddings.vectors, plain.embeddings.vectors, rtol=1e-2, atol=1e-2)
     for i in range(1, 5):

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mgral.arrays import (
+from mgral.core.errors import MgralError
+from mgral.core.types import Assessment, Detections, Embeddings
+from mgral.detection.npz_files import (
     read_assessment,
     read_detections,
     read_embeddings,
@@ -15,8 +17,6 @@ from mgral.arrays import (
     write_detections,
     write_embeddings,
 )
-from mgral.errors import MgralError
-from mgral.types import Assessment, Detections, Embeddings
 
 
 def detections(count: int, features: bool) -> Detections:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgral import boxes
+from mgral.core import boxes
 
 
 def test_conversions_of_one_box() -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence, _cald_views
+from mgral.core.errors import MgralError
+from mgral.core.types import Assessment, Boxes
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
 from mgral.strategies.cald import (
     ALTERATIONS,
     Options,
@@ -20,8 +21,8 @@ from mgral.strategies.cald import (
     jensen_shannon,
     labelled_classes,
     select,
+    views,
 )
-from mgral.types import Assessment, Boxes
 
 SIZE = 100
 
@@ -69,7 +70,7 @@ def test_no_detection_is_a_policy() -> None:
 
 def test_where_boxes_go() -> None:
     box = np.array([[10.0, 20.0, 30.0, 40.0]])
-    flip, stay, shrink, turn = (_cald_views.move(box, matrix, SIZE)[0] for matrix in _cald_views.MOVES)
+    flip, stay, shrink, turn = (views.move(box, matrix, SIZE)[0] for matrix in views.MOVES)
     assert flip.tolist() == [70, 20, 90, 40]  # 100 - 30, 100 - 10
     assert stay.tolist() == [10, 20, 30, 40]
     assert shrink.tolist() == [18, 26, 34, 42]  # 50 + 0.8 (x - 50)
@@ -77,7 +78,7 @@ def test_where_boxes_go() -> None:
     c, s = math.cos(math.radians(5)), math.sin(math.radians(5))
     expected = [50 - 40 * c + 10 * s, 50 - 40 * s - 30 * c, 50 - 20 * c + 30 * s, 50 - 20 * s - 10 * c]
     assert turn.tolist() == pytest.approx(expected)
-    corner = _cald_views.move(np.array([[0.0, 0.0, 20.0, 20.0]]), _cald_views.MOVES[3], SIZE)[0]
+    corner = views.move(np.array([[0.0, 0.0, 20.0, 20.0]]), views.MOVES[3], SIZE)[0]
     assert corner.min() == 0  # clipped to the image
 
 
@@ -86,20 +87,20 @@ def test_boxes_go_where_the_pixels_go() -> None:
     x1, y1, x2, y2 = box[0]
     images = torch.zeros(1, 3, SIZE, SIZE)
     images[:, :, y1:y2, x1:x2] = 1
-    for name, matrix, altered in zip(ALTERATIONS, _cald_views.MOVES, _cald_views.alter(images, [7], 0), strict=True):
+    for name, matrix, altered in zip(ALTERATIONS, views.MOVES, views.alter(images, [7], 0), strict=True):
         if name == "cut_out":
             continue
         rows, columns = torch.nonzero(altered[0, 0] > 0.75).unbind(1)  # grey is 0.5
         bright = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert np.abs(_cald_views.move(box.astype(float), matrix, SIZE)[0] - bright).max() < 1.5, name
+        assert np.abs(views.move(box.astype(float), matrix, SIZE)[0] - bright).max() < 1.5, name
 
 
 def test_what_is_cut_out_depends_on_seed_and_id_alone() -> None:
     images = torch.ones(2, 3, SIZE, SIZE)
-    both = _cald_views.cut_out(images, [7, 8], 0)
-    assert torch.equal(both[1:], _cald_views.cut_out(images[1:], [8], 0))
+    both = views.cut_out(images, [7, 8], 0)
+    assert torch.equal(both[1:], views.cut_out(images[1:], [8], 0))
     assert not torch.equal(both[0], both[1])
-    assert not torch.equal(both, _cald_views.cut_out(images, [7, 8], 1))
+    assert not torch.equal(both, views.cut_out(images, [7, 8], 1))
     assert images.min() == 1
     # two rectangles with sides of 5 to 20 pixels, perhaps one over the other
     for image in both:

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from tables import line, params
 
-from mgral import arrays, cli, records
-from mgral.errors import MgralError
-from mgral.files import read_json, write_json
-from mgral.lookup import LookupTable, read_records
+from mgral import cli
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, write_json
+from mgral.core.types import Embeddings, Record
+from mgral.detection import npz_files
 from mgral.report import tables
 from mgral.report.sources import Cell
-from mgral.representations import REPRESENTATIONS
-from mgral.surrogates import SURROGATES
-from mgral.types import Embeddings, Record
+from mgral.reward import records
+from mgral.reward.batch_features import REPRESENTATIONS
+from mgral.reward.lookup_table import LookupTable, read_records
+from mgral.reward.surrogates import SURROGATES
 
 
 def record(cycle: int, ids: tuple[int, ...], value: float, generator: str = "random") -> Record:
@@ -127,7 +129,7 @@ def cycles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trained a proxy."""
     monkeypatch.chdir(tmp_path)
     Path("p.json").write_text(json.dumps({"table": params(1).model_dump()}))
-    arrays.write_embeddings(Embeddings(AUDITED.ids, np.repeat(AUDITED.vectors[:, :1], 256, axis=1)), "e.npz")
+    npz_files.write_embeddings(Embeddings(AUDITED.ids, np.repeat(AUDITED.vectors[:, :1], 256, axis=1)), "e.npz")
     for cycle in (0, 1, 2):
         for k, (image, value) in enumerate([(1, 0.2), (2, 0.3), (3, 0.4)]):
             records.write(record(cycle, (image,), value + 0.1 * cycle), f"cycle-{cycle}/proxies/{k}.json")

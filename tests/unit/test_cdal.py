@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence
-from mgral.strategies._cdal_policy import nearest_squares, reward, train
+from mgral.core.errors import MgralError
+from mgral.core.types import Detections
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
 from mgral.strategies.cdal import Mixtures, Options, divergence, mixtures, select
-from mgral.types import Detections
+from mgral.strategies.cdal.policy import nearest_squares, reward, train
 
 LOG2, LOG3 = math.log(2), math.log(3)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mgral import cli, comparison, curves
-from mgral.errors import MgralError
-from mgral.files import read_json, write_json
+from mgral import cli
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, write_json
+from mgral.report import comparison, learning_curves
 
 
 def frame(values: dict[str, dict[int, list[float]]]) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def frame(values: dict[str, dict[int, list[float]]]) -> pd.DataFrame:
         for seed, curve in by_seed.items()
         for cycle, value in enumerate(curve)
     ]
-    return pd.DataFrame(rows, columns=curves.COLUMNS)
+    return pd.DataFrame(rows, columns=learning_curves.COLUMNS)
 
 
 def final(values: dict[str, list[float]]) -> pd.DataFrame:
@@ -136,7 +137,7 @@ def test_a_curve_that_lacks_a_cycle_is_left_out_of_its_seed() -> None:
     whole = {0: [0.2, 0.3, 0.4], 1: [0.2, 0.3, 0.4], 2: [0.2, 0.3, 0.4]}
     compared = comparison.compare(frame({"random": whole, "mgral": {**whole, 1: [0.2, 0.3]}}), "random")
     random, mgral = compared.curves
-    assert (random.missing, mgral.missing, mgral.seeds) == ({}, {1: [2]}, [0, 2])
+    assert (random.missing, mgral.missing, mgral.core.random_streams) == ({}, {1: [2]}, [0, 2])
     assert only(compared, "random", "mAP").seeds == [0, 2]
     # its short curve does not shorten the range of the others
     assert only(compared, "random", "auc_images").by_seed == pytest.approx([0.0, 0.0])
@@ -162,7 +163,7 @@ def test_the_best_baseline_is_the_second_reference() -> None:
 def test_random_as_the_best_baseline_is_compared_once() -> None:
     compared = comparison.compare(final({"random": [0.3, 0.3], "entropy": [0.2, 0.2]}), "random", ["random", "entropy"])
     assert compared.baseline == "random"
-    assert len(compared.differences) == len(curves.MEASURES)
+    assert len(compared.differences) == len(learning_curves.MEASURES)
 
 
 def test_without_random_the_best_baseline_remains() -> None:
@@ -245,7 +246,7 @@ PARAMS = "strategies: [random, entropy, mgral]\n"
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text(PARAMS)
-    curves.write(final({**THREE, "entropy": [0.31, 0.31, 0.31]}), tmp_path / "curve.csv")
+    learning_curves.write(final({**THREE, "entropy": [0.31, 0.31, 0.31]}), tmp_path / "curve.csv")
     return tmp_path
 
 
@@ -275,11 +276,11 @@ def test_the_verb(here: Path) -> None:
         ),
         ({"curve.csv": "a\n1\n"}, [], "curve.csv: its columns must be"),
         (
-            {"curve.csv": ",".join(curves.COLUMNS) + "\n" + 2 * "random,0,0,1,1,0.1,0.1\n"},
+            {"curve.csv": ",".join(learning_curves.COLUMNS) + "\n" + 2 * "random,0,0,1,1,0.1,0.1\n"},
             [],
             "curve.csv: random, seed 0, cycle 0 stands twice",
         ),
-        ({"curve.csv": ",".join(curves.COLUMNS) + "\nrandom,0,0,1,1,41.2,0.1\n"}, [], "must lie in 0..1"),
+        ({"curve.csv": ",".join(learning_curves.COLUMNS) + "\nrandom,0,0,1,1,41.2,0.1\n"}, [], "must lie in 0..1"),
     ],
 )
 def test_bad_input_is_one_line(

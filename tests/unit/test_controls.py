@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence, most_boxes, oracle_rare
-from mgral.types import Boxes, Detections
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Detections
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
+from mgral.strategies import most_boxes, oracle_rare
 
 
 def scored(*scores: float, labels: Sequence[int] | None = None) -> Detections:

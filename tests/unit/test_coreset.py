@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence, coreset
+from mgral.core.errors import MgralError
+from mgral.core.types import Embeddings, Pick
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
+from mgral.strategies import coreset
 from mgral.strategies.coreset import Cover, Options, select
-from mgral.types import Embeddings, Pick
 
 
 def on_a_line(places: Mapping[int, float], labelled: Sequence[int] = ()) -> Evidence:

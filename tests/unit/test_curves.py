@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mgral import curves
-from mgral.errors import MgralError
-from mgral.files import write_json
+from mgral.core.errors import MgralError
+from mgral.core.files import write_json
+from mgral.report import learning_curves
 
 # strategy → seed → (images, boxes, mAP) by cycle
 RUN = {
@@ -25,17 +25,17 @@ def run(tmp_path: Path) -> Path:
         for seed, cycles in seeds.items():
             for cycle, (images, boxes, value) in enumerate(cycles):
                 test = {"mAP": value, "AP50": 2 * value, "per_class": {}}
-                path = curves.cycle_folder(tmp_path, strategy, seed, cycle) / "metrics.json"
+                path = learning_curves.cycle_folder(tmp_path, strategy, seed, cycle) / "metrics.json"
                 write_json(path, {"cycle": cycle, "images": images, "boxes": boxes, "test": test})
     return tmp_path
 
 
 def collected(run: Path) -> pd.DataFrame:
-    return curves.collect(run, ["random", "entropy"], [0, 1], 2)
+    return learning_curves.collect(run, ["random", "entropy"], [0, 1], 2)
 
 
 def test_collect_keeps_the_order_of_the_experiment(run: Path) -> None:
-    frame = curves.collect(run, ["random", "entropy"], [1, 0], 2)
+    frame = learning_curves.collect(run, ["random", "entropy"], [1, 0], 2)
     assert list(frame.columns) == ["strategy", "seed", "cycle", "images", "boxes", "mAP", "AP50"]
     assert frame.to_numpy().tolist()[:3] == [
         ["random", 1, 0, 10, 20, 0.1, 0.2],
@@ -47,21 +47,21 @@ def test_collect_keeps_the_order_of_the_experiment(run: Path) -> None:
 
 def test_the_own_detector_of_a_strategy_is_a_curve_of_its_own(run: Path) -> None:
     for cycle, value in enumerate((0.5, 0.75)):
-        folder = curves.cycle_folder(run, "entropy", 0, cycle)
+        folder = learning_curves.cycle_folder(run, "entropy", 0, cycle)
         write_json(folder / "own.json", {"images": 10, "boxes": 30, "test": {"mAP": value, "AP50": 1.0}})
-    frame = curves.collect(run, ["entropy", "entropy:own"], [0], 2)
+    frame = learning_curves.collect(run, ["entropy", "entropy:own"], [0], 2)
     assert frame["strategy"].tolist() == ["entropy", "entropy", "entropy:own", "entropy:own"]
     assert frame["mAP"].tolist() == [0.2, 0.4, 0.5, 0.75]
-    means = curves.means(frame)
+    means = learning_curves.means(frame)
     assert (means["entropy"]["mAP"], means["entropy:own"]["mAP"]) == (0.4, 0.75)
 
-    path = curves.cycle_folder(run, "entropy", 0, 1) / "own.json"
+    path = learning_curves.cycle_folder(run, "entropy", 0, 1) / "own.json"
     write_json(path, {})
     with pytest.raises(MgralError, match=rf"{path}: lacks images.*make it anew with `mgral assess`"):
-        curves.collect(run, ["entropy:own"], [0], 2)
+        learning_curves.collect(run, ["entropy:own"], [0], 2)
     path.unlink()
     with pytest.raises(MgralError, match=rf"{path}: no such file"):
-        curves.collect(run, ["entropy:own"], [0], 2)
+        learning_curves.collect(run, ["entropy:own"], [0], 2)
 
 
 def test_a_missing_metrics_file_is_named(run: Path) -> None:
@@ -92,12 +92,12 @@ def test_a_damaged_metrics_file_is_named(run: Path, content: object, complaint: 
 
 def test_the_csv_is_stable_and_read_back(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "curve.csv"
-    curves.write(collected(run), path)
+    learning_curves.write(collected(run), path)
     lines = path.read_bytes().split(b"\n")
     assert lines[0] == b"strategy,seed,cycle,images,boxes,mAP,AP50"
     assert lines[1] == b"random,0,0,10,30,0.200000,0.400000"
     assert len(lines) == 10 and lines[-1] == b""
-    pd.testing.assert_frame_equal(curves.read(path), collected(run), check_dtype=False)
+    pd.testing.assert_frame_equal(learning_curves.read(path), collected(run), check_dtype=False)
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "strategy,seed,cycle,images,boxes,mAP,AP50\nr,x,0,1,1,0.1,0.1\n"])
@@ -105,35 +105,35 @@ def test_another_table_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "curve.csv"
     path.write_text(text)
     with pytest.raises(MgralError, match="mgral curve"):
-        curves.read(path)
+        learning_curves.read(path)
 
 
 def test_a_missing_csv_is_named(tmp_path: Path) -> None:
     with pytest.raises(MgralError, match=r"curve\.csv: no such file"):
-        curves.read(tmp_path / "curve.csv")
+        learning_curves.read(tmp_path / "curve.csv")
 
 
 def test_area_by_trapezoids() -> None:
     # [10, 20]: 10 × (0.2 + 0.4)/2 = 3;  [20, 40]: 20 × (0.4 + 0.5)/2 = 9;  (3 + 9)/30 = 0.4
-    assert curves.area([10, 20, 40], [0.2, 0.4, 0.5], 40) == pytest.approx(0.4)
+    assert learning_curves.area([10, 20, 40], [0.2, 0.4, 0.5], 40) == pytest.approx(0.4)
 
 
 def test_area_up_to_a_point_between() -> None:
     # at 30 the curve stands at 0.45; 3 + 10 × (0.4 + 0.45)/2 = 7.25; 7.25/20 = 0.3625
-    assert curves.area([10, 20, 40], [0.2, 0.4, 0.5], 30) == pytest.approx(0.3625)
+    assert learning_curves.area([10, 20, 40], [0.2, 0.4, 0.5], 30) == pytest.approx(0.3625)
 
 
 def test_area_over_a_batch_without_boxes() -> None:
     # the step at 20 has no width: 10 × 0.3 + 10 × (0.5 + 0.6)/2 = 8.5; 8.5/20 = 0.425
-    assert curves.area([10, 20, 20, 30], [0.2, 0.4, 0.5, 0.6], 30) == pytest.approx(0.425)
+    assert learning_curves.area([10, 20, 20, 30], [0.2, 0.4, 0.5, 0.6], 30) == pytest.approx(0.425)
 
 
 def test_area_of_a_single_point_is_undefined() -> None:
-    assert math.isnan(curves.area([10], [0.2], 10))
+    assert math.isnan(learning_curves.area([10], [0.2], 10))
 
 
 def test_scores_compare_areas_over_the_common_range(run: Path) -> None:
-    table = curves.scores(collected(run)).set_index(["strategy", "seed"])
+    table = learning_curves.scores(collected(run)).set_index(["strategy", "seed"])
     assert table.loc[("entropy", 0), "mAP"] == 0.4
     assert table.loc[("entropy", 0), "AP50"] == 0.8
     assert table.loc[("random", 0), "auc_images"] == pytest.approx(0.25)
@@ -144,18 +144,18 @@ def test_scores_compare_areas_over_the_common_range(run: Path) -> None:
 
 
 def test_differences_pair_the_seeds(run: Path) -> None:
-    gains = curves.differences(curves.scores(collected(run)), "random")
+    gains = learning_curves.differences(learning_curves.scores(collected(run)), "random")
     assert gains["strategy"].tolist() == ["entropy", "entropy"]
     # seed 0: 0.4 − 0.3, seed 1: 0.4 − 0.2
     assert gains["mAP"].tolist() == pytest.approx([0.1, 0.2])
     # mean 0.15; deviations ∓0.05, √((0.05² + 0.05²)/1) = 0.070711
-    assert curves.summary(gains)["entropy"]["mAP"] == pytest.approx((0.15, 0.0707107, 2), abs=1e-6)
+    assert learning_curves.summary(gains)["entropy"]["mAP"] == pytest.approx((0.15, 0.0707107, 2), abs=1e-6)
 
 
 def test_spread_of_one_and_of_none() -> None:
-    mean, deviation, count = curves.spread([0.3, math.nan])
+    mean, deviation, count = learning_curves.spread([0.3, math.nan])
     assert (mean, count) == (0.3, 1) and math.isnan(deviation)
-    mean, _, count = curves.spread([])
+    mean, _, count = learning_curves.spread([])
     assert math.isnan(mean) and count == 0
 
 
@@ -169,7 +169,7 @@ def trainings(folder: Path, values: list[tuple[int, float]]) -> list[Path]:
 
 
 def test_noise_is_the_spread_between_trainings_of_one_pool(tmp_path: Path) -> None:
-    found = curves.noise(trainings(tmp_path, [(30, 0.1), (30, 0.2), (30, 0.3)]))
+    found = learning_curves.noise(trainings(tmp_path, [(30, 0.1), (30, 0.2), (30, 0.3)]))
     assert found["images"] == 30 and found["repeats"] == 3
     # mean 0.2; squared deviations 0.01 + 0 + 0.01 over n - 1 = 2: variance 0.01
     assert found["mAP"]["mean"] == pytest.approx(0.2) and found["mAP"]["deviation"] == pytest.approx(0.1)
@@ -178,13 +178,13 @@ def test_noise_is_the_spread_between_trainings_of_one_pool(tmp_path: Path) -> No
 
 def test_noise_needs_two_trainings_of_one_pool(tmp_path: Path) -> None:
     with pytest.raises(MgralError, match="at least two trainings"):
-        curves.noise(trainings(tmp_path, [(30, 0.1)]))
+        learning_curves.noise(trainings(tmp_path, [(30, 0.1)]))
     with pytest.raises(MgralError, match="pools of 30 and 40 images"):
-        curves.noise(trainings(tmp_path, [(40, 0.1), (30, 0.2)]))
+        learning_curves.noise(trainings(tmp_path, [(40, 0.1), (30, 0.2)]))
 
 
 def test_means_over_seeds(run: Path) -> None:
-    means = curves.means(collected(run))
+    means = learning_curves.means(collected(run))
     # last mAP: random (0.3 + 0.2)/2, entropy 0.4 in both; AP50 is twice that
     assert means["random"]["mAP"] == pytest.approx(0.25)
     assert means["entropy"]["AP50"] == pytest.approx(0.8)
@@ -193,6 +193,6 @@ def test_means_over_seeds(run: Path) -> None:
 
 
 def test_the_mean_area_of_one_cycle_is_undefined(run: Path) -> None:
-    assert curves.means(curves.collect(run, ["random"], [0], 1)) == {
+    assert learning_curves.means(learning_curves.collect(run, ["random"], [0], 1)) == {
         "random": {"mAP": 0.2, "AP50": 0.4, "auc_images": None, "auc_boxes": None}
     }

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mgral import datasets
-from mgral.errors import MgralError
-from mgral.params import DatasetParams
-from mgral.types import Boxes, Dataset
-from mgral.types import Image as ImageEntry
+from mgral.config.schema import DatasetParams
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset
+from mgral.core.types import Image as ImageEntry
+from mgral.data import dataset_json, importing
 
 
 def lay(root: Path, files: Mapping[str, str | tuple[int, int]]) -> Path:
@@ -38,7 +38,7 @@ def load(
     """Import; ``share`` of the images is drawn for val, and as many for test, where the set brings none."""
     splits = {"val": share, "test": share, "seed": 0}
     given = {"format": format, "root": str(root), "options": options, "on_invalid": on_invalid, "splits": splits}
-    return datasets.import_dataset(DatasetParams.parse(given, "dataset"))
+    return importing.import_dataset(DatasetParams.parse(given, "dataset"))
 
 
 def xml(*objects: tuple[str, float, float, float, float], size: tuple[int, int] = (40, 30), difficult: int = 0) -> str:
@@ -204,8 +204,8 @@ def test_a_partly_annotated_folder_draws_splits_from_the_annotated(tmp_path: Pat
     assert sorted(dataset.boxes) == list(range(1, 9))
     assert len(dataset.ids("val")) == len(dataset.ids("test")) == 2
     assert set(dataset.ids("train")) >= set(range(9, 21))
-    datasets.write(dataset, {}, tmp_path / "out.json")
-    assert sorted(datasets.read(tmp_path / "out.json").boxes) == list(range(1, 9))
+    dataset_json.write(dataset, {}, tmp_path / "out.json")
+    assert sorted(dataset_json.read(tmp_path / "out.json").boxes) == list(range(1, 9))
 
 
 @pytest.mark.parametrize(
@@ -281,8 +281,8 @@ def example() -> Dataset:
 
 def test_the_canonical_form_round_trips_exactly(tmp_path: Path) -> None:
     dataset = example()
-    datasets.write(dataset, {"format": "coco", "dropped": []}, tmp_path / "dataset.json")
-    again = datasets.read(tmp_path / "dataset.json")
+    dataset_json.write(dataset, {"format": "coco", "dropped": []}, tmp_path / "dataset.json")
+    again = dataset_json.read(tmp_path / "dataset.json")
     assert (again.classes, again.images, again.root) == (dataset.classes, dataset.images, dataset.root)
     assert list(again.boxes) == [2, 5]
     assert np.array_equal(again.boxes[2].xyxy, dataset.boxes[2].xyxy)
@@ -295,7 +295,7 @@ def test_the_canonical_form_round_trips_exactly(tmp_path: Path) -> None:
 
 def test_pycocotools_reads_the_canonical_form(tmp_path: Path) -> None:
     coco_tools = pytest.importorskip("pycocotools.coco")
-    datasets.write(example(), {}, tmp_path / "dataset.json")
+    dataset_json.write(example(), {}, tmp_path / "dataset.json")
     with contextlib.redirect_stdout(io.StringIO()):
         api = coco_tools.COCO(str(tmp_path / "dataset.json"))
     assert api.getImgIds() == [2, 5, 9]
@@ -311,9 +311,9 @@ def test_the_canonical_form_keeps_a_relative_image_root(tmp_path: Path, monkeypa
     lay(tmp_path, {"set/JPEGImages/a.jpg": (40, 30), "set/Annotations/a.xml": xml(("cat", 1, 1, 9, 9))})
     monkeypatch.chdir(tmp_path)
     dataset, info = load(Path("set"), "voc")
-    datasets.write(dataset, info, "dataset.json")
+    dataset_json.write(dataset, info, "dataset.json")
     assert json.loads(Path("dataset.json").read_text())["info"]["image_root"] == "set/JPEGImages"
-    assert datasets.read("dataset.json").root == Path("set/JPEGImages")
+    assert dataset_json.read("dataset.json").root == Path("set/JPEGImages")
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_the_canonical_form_keeps_a_relative_image_root(tmp_path: Path, monkeypa
 )
 def test_a_damaged_canonical_file_is_refused(tmp_path: Path, where: tuple[Any, ...], value: Any, message: str) -> None:
     path = tmp_path / "dataset.json"
-    datasets.write(example(), {}, path)
+    dataset_json.write(example(), {}, path)
     content = json.loads(path.read_text())
     group = content
     for key in where[:-1]:
@@ -344,7 +344,7 @@ def test_a_damaged_canonical_file_is_refused(tmp_path: Path, where: tuple[Any, .
     group[where[-1]] = value
     path.write_text(json.dumps(content))
     with pytest.raises(MgralError, match=message) as caught:
-        datasets.read(path)
+        dataset_json.read(path)
     assert str(caught.value).startswith(str(path))
     assert "mgral import" in str(caught.value)
     assert "\n" not in str(caught.value)

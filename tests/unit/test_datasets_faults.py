@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mgral import datasets
-from mgral.errors import MgralError
-from mgral.params import DatasetParams
+from mgral.config.schema import DatasetParams
+from mgral.core.errors import MgralError
+from mgral.data import importing
 
 Change = Callable[[Path], None]
 """Spoils a sound data set in place."""
@@ -140,7 +140,7 @@ def fetch(root: Path, format: str, on_invalid: str, options: dict[str, Any]) -> 
         "on_invalid": on_invalid,
         "splits": {"val": 0.0, "test": 0.0, "seed": 0},
     }
-    return datasets.import_dataset(DatasetParams.parse(given, "dataset"))[1]
+    return importing.import_dataset(DatasetParams.parse(given, "dataset"))[1]
 
 
 JSON = "annotations.json"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mgral import datasets
-from mgral.errors import MgralError
-from mgral.params import DatasetParams
-from mgral.types import Dataset
+from mgral.config.schema import DatasetParams
+from mgral.core.errors import MgralError
+from mgral.core.types import Dataset
+from mgral.data import dataset_json, importing
 
 RealData = Callable[[str], Path]
 
@@ -32,11 +32,11 @@ def sizes(dataset: Dataset) -> list[int]:
 
 def test_bccd_ends_at_a_box_without_area(real_data: RealData) -> None:
     with pytest.raises(MgralError, match=r"BloodImage_00(338|343)\.xml: object \d+: box .* has no area.*drop"):
-        datasets.import_dataset(params(real_data("bccd"), "fail"))
+        importing.import_dataset(params(real_data("bccd"), "fail"))
 
 
 def test_bccd_without_the_two_boxes_that_have_no_area(real_data: RealData) -> None:
-    dataset, info = datasets.import_dataset(params(real_data("bccd"), "drop"))
+    dataset, info = importing.import_dataset(params(real_data("bccd"), "drop"))
     dropped = {entry["file"]: entry["what"] for entry in info["dropped"]}
     assert dropped == {
         "Annotations/BloodImage_00338.xml": "box (504, 337, 504, 337) has no area",
@@ -49,7 +49,7 @@ def test_bccd_without_the_two_boxes_that_have_no_area(real_data: RealData) -> No
 
 
 def test_voc2007(real_data: RealData, tmp_path: Path) -> None:
-    dataset, info = datasets.import_dataset(params(real_data("voc2007"), "fail"))
+    dataset, info = importing.import_dataset(params(real_data("voc2007"), "fail"))
     assert len(dataset.images) == 2750
     assert sizes(dataset) == [2000, 250, 500]
     assert len(dataset.classes) == 20
@@ -57,5 +57,5 @@ def test_voc2007(real_data: RealData, tmp_path: Path) -> None:
     assert (info["dropped"], info["ids"]) == ([], "own")
     # 000004.xml: the first car at xmin 8.68, ymin 199.52, xmax 53.76, ymax 231.82
     assert dataset.boxes[4].xyxy[0].tolist() == pytest.approx([7.68, 198.52, 53.76, 231.82], abs=1e-4)
-    datasets.write(dataset, info, tmp_path / "dataset.json")
-    assert datasets.read(tmp_path / "dataset.json").images == dataset.images
+    dataset_json.write(dataset, info, tmp_path / "dataset.json")
+    assert dataset_json.read(tmp_path / "dataset.json").images == dataset.images

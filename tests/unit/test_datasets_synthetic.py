@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mgral.datasets import synthetic
-from mgral.errors import MgralError
+from mgral.core.errors import MgralError
+from mgral.data.formats import synthetic
 
 SMALL = {"train": 12, "val": 4, "test": 4, "size": 48}
 

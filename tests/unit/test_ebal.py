@@ -9,19 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence
-from mgral.strategies.ebal import (
-    Batch,
-    Options,
-    Seen,
-    class_prototypes,
-    entropy_nms,
-    minority_quotas,
-    select,
-)
-from mgral.types import Boxes, Detections, Pick
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Detections, Pick
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
+from mgral.strategies.ebal import Batch, Options, Seen, class_prototypes, entropy_nms, minority_quotas, select
 
 LOG2, LOG3 = math.log(2), math.log(3)
 HALF, QUARTER = LOG2, 2 * LOG2 - 0.75 * LOG3  # entropy of a score of 1/2, and of 1/4 or 3/4

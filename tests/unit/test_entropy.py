@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence
+from mgral.core.errors import MgralError
+from mgral.core.types import Activation, Detections
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
 from mgral.strategies.entropy import Options, detection_entropies, image_entropy, pool_entropies, select
-from mgral.types import Activation, Detections
 
 LOG2 = math.log(2)
 SURE, HALF, EVEN = [0, 1, 0, 0], [0, 0.5, 0.5, 0], [0.25, 0.25, 0.25, 0.25]  # entropies 0, log 2, 2 log 2

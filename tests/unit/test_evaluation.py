@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgral.cli import _metrics
-from mgral.errors import MgralError
-from mgral.evaluation import Library, coco_run, evaluate, voc_ap
-from mgral.pools import Pool
-from mgral.types import SPLITS, Boxes, Dataset, Detections, Image
+from mgral.core.errors import MgralError
+from mgral.core.types import SPLITS, Boxes, Dataset, Detections, Image
+from mgral.data.pool import Pool
+from mgral.detection.average_precision import Library, coco_run, evaluate, voc_ap
+from mgral.detection.metrics import write as write_metrics
 
 A, B, C, D = [0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]
 NOWHERE = [80, 80, 90, 90]
@@ -103,7 +103,7 @@ def test_what_is_written_of_a_detector(tmp_path: Path) -> None:
         asked.append(list(ids))
         return {i: found((A, 0.9)) for i in ids}
 
-    _metrics.write(tmp_path / "own.json", dataset, Pool(3, {1: 0}, ()), detect, 100)
+    write_metrics(tmp_path / "own.json", dataset, Pool(3, {1: 0}, ()), detect, 100)
     assert asked == [[2], [3]]
     written = json.loads((tmp_path / "own.json").read_text())
     assert {key: written[key] for key in ("cycle", "images", "boxes", "classes")} == {

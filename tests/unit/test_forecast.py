@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from mgral import cli, experiments, forecast, probe
-from mgral.errors import MgralError
-from mgral.files import write_json
-from mgral.forecast import Graph, Sizes, Timing
-from mgral.params import Params
-from mgral.types import Boxes, Dataset, Image
+from mgral import cli
+from mgral.config import loading
+from mgral.config.schema import Params
+from mgral.core.errors import MgralError
+from mgral.core.files import write_json
+from mgral.core.types import Boxes, Dataset, Image
+from mgral.planning import forecast, timing
+from mgral.planning.forecast import Graph, Sizes, Timing
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = forecast.Sizes(train=100, val=20, test=30)
@@ -26,7 +28,7 @@ TIMING = forecast.Timing(
 @pytest.fixture
 def tiny() -> Params:
     """params/tiny.yaml: 6 steps of training, 4 proxies of 3 steps, 2 a job, 8 iterations, 1 fallback, 64 pixels."""
-    return experiments.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"])
+    return loading.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"])
 
 
 def graph(rules: list[str], *edges: tuple[int, int]) -> forecast.Graph:
@@ -139,25 +141,25 @@ def test_another_file_is_no_graph(value: Any) -> None:
 
 def test_a_straight_line_is_found() -> None:
     # 3 s and half a second a step
-    work, slope = probe._line(lambda call: call(), lambda steps: 3 + 0.5 * steps)  # type: ignore[arg-type, return-value]
+    work, slope = timing._line(lambda call: call(), lambda steps: 3 + 0.5 * steps)  # type: ignore[arg-type, return-value]
     assert (work, slope) == pytest.approx((3, 0.5))
 
 
 def test_a_probe_needs_images_for_rewards(tiny: Params, tmp_path: Path) -> None:
     images = {i: Image(i, f"{i}.jpg", 40, 30, "train") for i in (1, 2, 3)}
     with pytest.raises(MgralError, match="two annotated images in train and one in val"):
-        probe.run(Dataset(("cat",), images, {}, tmp_path), tiny)
+        timing.run(Dataset(("cat",), images, {}, tmp_path), tiny)
 
 
 def test_a_probe_trains_on_annotated_images() -> None:
     images = {i: Image(i, f"{i}.jpg", 40, 30, "train" if i < 5 else "val") for i in range(7)}
     boxes = dict.fromkeys((2, 4, 6), Boxes.empty())
-    assert list(probe._some(Dataset(("cat",), images, boxes, Path())).images) == [2, 4, 6]
+    assert list(timing._some(Dataset(("cat",), images, boxes, Path())).images) == [2, 4, 6]
 
 
 def test_the_verb_times_the_real_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = experiments.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"]).model_dump(mode="json")
+    settings = loading.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"]).model_dump(mode="json")
     settings["dataset"]["root"] = "data/raw/tiny"
     write_json(tmp_path / "p.json", settings)
     for verb, out in (("generate", "data/raw/tiny"), ("import", "dataset.json")):

@@ -17,13 +17,18 @@ import torch
 from PIL import Image as Pillow
 from tables import params
 
-from mgral import activations, arrays, compute, curves, detectors, files, images
-from mgral.agent import search
+from mgral.agent import reinforce
 from mgral.agent.policy import Policy
-from mgral.errors import MgralError
-from mgral.lookup import LookupTable
-from mgral.params import Machine
-from mgral.types import Dataset, Detections, Embeddings, Image, Record
+from mgral.config.schema import Machine
+from mgral.core import files
+from mgral.core.errors import MgralError
+from mgral.core.types import Dataset, Detections, Embeddings, Image, Record
+from mgral.data import image_cache
+from mgral.detection import feature_cache, npz_files
+from mgral.detection.base import build_detector, save_detector
+from mgral.detection.device import prepare_device
+from mgral.report import learning_curves
+from mgral.reward.lookup_table import LookupTable
 
 ROOM = 8192  # bytes; each of these files is larger
 
@@ -48,7 +53,7 @@ def cache(path: Path) -> None:
     picture = path.parent.parent / "picture.png"
     if not picture.exists():
         Pillow.new("RGB", (100, 100)).save(picture)
-    images.build(Dataset((), {1: Image(1, picture.name, 100, 100, "train")}, {}, picture.parent), 100, path)
+    image_cache.build(Dataset((), {1: Image(1, picture.name, 100, 100, "train")}, {}, picture.parent), 100, path)
 
 
 def maps(path: Path) -> None:
@@ -56,31 +61,31 @@ def maps(path: Path) -> None:
     folder = path.parent.parent
     Pillow.new("RGB", (32, 32)).save(folder / "small.png")
     dataset = Dataset((), {1: Image(1, "small.png", 32, 32, "train")}, {}, folder)
-    images.build(dataset, 32, folder / "small.npy")
-    machine = compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
-    detector = detectors.build("tiny_ssd", ("a",), 32, {}, 0)
-    activations.write(detector, images.Cache(dataset, folder / "small.npy"), [1], machine, path)
+    image_cache.build(dataset, 32, folder / "small.npy")
+    machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
+    detector = build_detector("tiny_ssd", ("a",), 32, {}, 0)
+    feature_cache.write(detector, image_cache.Cache(dataset, folder / "small.npy"), [1], machine, path)
 
 
 def curve(path: Path) -> None:
     rows = 1000
-    curves.write(pd.DataFrame({name: np.linspace(0, 1, rows) for name in curves.COLUMNS}), path)
+    learning_curves.write(pd.DataFrame({name: np.linspace(0, 1, rows) for name in learning_curves.COLUMNS}), path)
 
 
 # By file: what writes it. The names are those that the verbs give.
 WRITERS: dict[str, Callable[[Path], object]] = {
     "dataset.json": lambda path: files.write_json(path, list(range(5000))),
-    "embeddings.npz": lambda path: arrays.write_embeddings(embeddings(100, 256), path),
-    "detections.npz": lambda path: arrays.write_detections({1: detections(500)}, "sigmoid", path),
+    "embeddings.npz": lambda path: npz_files.write_embeddings(embeddings(100, 256), path),
+    "detections.npz": lambda path: npz_files.write_detections({1: detections(500)}, "sigmoid", path),
     "records.parquet": lambda path: table(5000, 1).save(path.parent),
     "index.faiss": lambda path: table(3, 5000).save(path.parent),
     "agent.safetensors": lambda path: Policy(8, 32, 0).save(path),
-    "detector.safetensors": lambda path: detectors.save(detectors.build("tiny_ssd", ("a",), 64, {}, 0), path),
+    "detector.safetensors": lambda path: save_detector(build_detector("tiny_ssd", ("a",), 64, {}, 0), path),
     "detector.ckpt": lambda path: files.write_checkpoint(path, {"model": torch.zeros(5000), "step": 1}),
     "images.npy": cache,
     "activations.npy": maps,
     "curve.csv": curve,
-    "search.csv": lambda path: search.write_rows([search.Row(*[0] * len(fields(search.Row)))] * 1000, path),
+    "search.csv": lambda path: reinforce.write_rows([reinforce.Row(*[0] * len(fields(reinforce.Row)))] * 1000, path),
 }
 
 

@@ -7,9 +7,9 @@ import json
 import pytest
 from pydantic import Field, model_validator
 
-from mgral import files, plugins, seeds
-from mgral.errors import MgralError, nearest
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.core import files, plugins, random_streams
+from mgral.core.errors import MgralError, nearest
 
 
 def test_an_output_appears_whole_or_not_at_all(tmp_path):
@@ -47,14 +47,14 @@ def test_bad_json_names_file_and_place(tmp_path, content, says):
 
 def test_streams_depend_on_every_name_and_its_type():
     drawn = {
-        seeds.stream(0, "a"),
-        seeds.stream(1, "a"),
-        seeds.stream(0, "b"),
-        seeds.stream("0", "a"),
-        seeds.stream(0, "a", 0),
+        random_streams.stream(0, "a"),
+        random_streams.stream(1, "a"),
+        random_streams.stream(0, "b"),
+        random_streams.stream("0", "a"),
+        random_streams.stream(0, "a", 0),
     }
     assert len(drawn) == 5
-    assert seeds.stream(0, "a") == seeds.stream(0, "a")
+    assert random_streams.stream(0, "a") == random_streams.stream(0, "a")
     assert min(drawn) >= 0 and max(drawn) < 2**63
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from mgral import augment, images, seeds
-from mgral.errors import MgralError
-from mgral.types import Boxes, Dataset, Image
+from mgral.core import random_streams
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image
+from mgral.data import augmentation, image_cache
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def dataset(tmp_path):
 
 
 def test_rows_follow_ids_and_boxes_follow_the_squash(dataset, tmp_path):
-    images.build(dataset, 32, tmp_path / "images.npy")
-    cache = images.Cache(dataset, tmp_path / "images.npy")
+    image_cache.build(dataset, 32, tmp_path / "images.npy")
+    cache = image_cache.Cache(dataset, tmp_path / "images.npy")
     assert cache.size == 32
     pixels = cache.pixels([9, 7])
     assert pixels.shape == (2, 32, 32, 3)
@@ -40,32 +41,32 @@ def test_rows_follow_ids_and_boxes_follow_the_squash(dataset, tmp_path):
 
 
 def test_no_annotation_is_not_the_same_as_no_objects(dataset, tmp_path):
-    images.build(dataset, 32, tmp_path / "images.npy")
+    image_cache.build(dataset, 32, tmp_path / "images.npy")
     without = replace(dataset, boxes={7: dataset.boxes[7]})
     with pytest.raises(MgralError, match=r"image 9 \(b\.png\) is not annotated; annotate it"):
-        images.Cache(without, tmp_path / "images.npy").boxes(9)
+        image_cache.Cache(without, tmp_path / "images.npy").boxes(9)
 
 
 def test_an_unreadable_image_names_file_and_id_and_leaves_nothing(dataset, tmp_path):
     (tmp_path / "b.png").write_bytes(b"not an image")
     with pytest.raises(MgralError, match=r"b\.png: image 9: cannot be decoded"):
-        images.build(dataset, 32, tmp_path / "out" / "images.npy")
+        image_cache.build(dataset, 32, tmp_path / "out" / "images.npy")
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_cache_of_another_data_set_is_refused(dataset, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((5, 8, 8, 3), np.uint8))
     with pytest.raises(MgralError, match="holds 5 images, the data set 2"):
-        images.Cache(dataset, tmp_path / "images.npy")
+        image_cache.Cache(dataset, tmp_path / "images.npy")
     for other in (np.zeros(()), np.zeros((2, 8, 8, 3))):
         np.save(tmp_path / "images.npy", other)
         with pytest.raises(MgralError, match=r"not a cache of images; make it anew with `mgral cache`"):
-            images.Cache(dataset, tmp_path / "images.npy")
+            image_cache.Cache(dataset, tmp_path / "images.npy")
     np.savez(tmp_path / "images.npz", np.zeros((2, 8, 8, 3), np.uint8))
     with pytest.raises(MgralError, match=r"not a cache of images"):
-        images.Cache(dataset, tmp_path / "images.npz")
+        image_cache.Cache(dataset, tmp_path / "images.npz")
     with pytest.raises(MgralError, match="no such file"):
-        images.Cache(dataset, tmp_path / "none.npy")
+        image_cache.Cache(dataset, tmp_path / "none.npy")
 
 
 def test_boxes_follow_the_pixels():
@@ -76,7 +77,7 @@ def test_boxes_follow_the_pixels():
     truth = Boxes(np.array([[8, 20, 24, 36]], np.float32), np.array([0]), np.array([False]))
     checked = 0
     for seed in range(10):
-        out, boxes = augment.augment(picture, [truth] * 8, seeds.generator(seed))
+        out, boxes = augmentation.augment(picture, [truth] * 8, random_streams.generator(seed))
         for image, box in zip(out, boxes, strict=True):
             if len(box) == 0:
                 continue
@@ -91,9 +92,9 @@ def test_boxes_follow_the_pixels():
 def test_a_box_whose_centre_leaves_is_dropped():
     # slope 2 about the middle of 64 pixels: 4..12 goes to -24..-8, 28..36 to 24..40
     boxes = Boxes(np.array([[4, 28, 12, 36], [28, 28, 36, 36]], np.float32), np.array([0, 1]), np.zeros(2, bool))
-    moved = augment._move(boxes, np.array([2.0, 2.0]), np.array([0.0, 0.0]), 64)
+    moved = augmentation._move(boxes, np.array([2.0, 2.0]), np.array([0.0, 0.0]), 64)
     np.testing.assert_allclose(moved.xyxy, [[24, 24, 40, 40]])
     assert moved.labels.tolist() == [1]
     # a flip: slope -1 in x, 4..12 goes to 52..60
-    flipped = augment._move(boxes, np.array([-1.0, 1.0]), np.array([0.0, 0.0]), 64)
+    flipped = augmentation._move(boxes, np.array([-1.0, 1.0]), np.array([0.0, 0.0]), 64)
     np.testing.assert_allclose(flipped.xyxy[0], [52, 28, 60, 36])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from mgral.compute import Compute
-from mgral.training.loop import Plan
-from mgral.training.semi import isd
+from mgral.detection.device import Compute
+from mgral.detection.training import Plan
+from mgral.reward.semi import isd
 
 P = torch.tensor([0.5, 0.5])
 Q = torch.tensor([0.25, 0.75])

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from mgral import compute, detectors
-from mgral.compute import Compute
-from mgral.detectors import Detector, Target
-from mgral.images import Cache
-from mgral.params import Machine
-from mgral.pools import Pool
-from mgral.strategies import Evidence
-from mgral.strategies.ll4al import Options, select
-from mgral.training import ll4al
-from mgral.training.ll4al import LossHead, ranking_loss
-from mgral.training.loop import Plan
-from mgral.types import Assessment, Boxes, Dataset, Image
+from mgral.config.schema import Machine
+from mgral.core.types import Assessment, Boxes, Dataset, Image
+from mgral.data.evidence import Evidence
+from mgral.data.image_cache import Cache
+from mgral.data.pool import Pool
+from mgral.detection.base import Detector, Raw, Target, build_detector
+from mgral.detection.device import Compute, prepare_device
+from mgral.detection.training import Plan
+from mgral.strategies.ll4al import Options, select, training
+from mgral.strategies.ll4al.training import LossHead, ranking_loss
 
 SIZE = 64
 HEAD = {"hidden": 8, "margin": 1.0, "weight": 1.0, "joint": 0.5}
@@ -28,7 +26,7 @@ HEAD = {"hidden": 8, "margin": 1.0, "weight": 1.0, "joint": 0.5}
 
 @pytest.fixture
 def machine() -> Compute:
-    return compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    return prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def cache(tmp_path: Path) -> Cache:
 
 
 def new_detector() -> Detector:
-    return detectors.build("tiny_ssd", ("square",), SIZE, {}, 0)
+    return build_detector("tiny_ssd", ("square",), SIZE, {}, 0)
 
 
 def plan(steps: int, checkpoint_every: int = 0) -> Plan:
@@ -125,14 +123,14 @@ def test_the_ranking_trains_the_detector_for_a_share_of_the_steps(
     detector = new_detector()
     weights = []
 
-    def watched(raw: detectors.Raw, targets: list[Target]) -> torch.Tensor:
+    def watched(raw: Raw, targets: list[Target]) -> torch.Tensor:
         weights.append(next(detector.parameters()).detach().clone())
         return torch.arange(float(len(targets)))
 
     detector.losses = lambda raw, targets: {}  # type: ignore[method-assign]
     detector.image_losses = watched  # type: ignore[method-assign, assignment]
     options = {**HEAD, "joint": joint}
-    ll4al.train(detector, cache, [1, 2, 3, 4], plan(4), machine, 0, Path("none.ckpt"), **options)
+    training.train(detector, cache, [1, 2, 3, 4], plan(4), machine, 0, Path("none.ckpt"), **options)
     steps = [*weights, next(detector.parameters())]  # before each step, and at the end
     assert [not torch.equal(a, b) for a, b in itertools.pairwise(steps)] == [bool(moved) for moved in moves]
 
@@ -143,13 +141,13 @@ def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Compute)
     seen: list[tuple[int, int]] = []
     whole = detector.image_losses
 
-    def watched(raw: detectors.Raw, targets: list[Target]) -> torch.Tensor:
+    def watched(raw: Raw, targets: list[Target]) -> torch.Tensor:
         losses = whole(raw, targets)
         seen.append((len(targets), len(losses.unique())))
         return losses
 
     detector.image_losses = watched  # type: ignore[method-assign, assignment]
-    ll4al.train(detector, cache, [1, 2, 3, 4, 5], plan(3), machine, 0, Path("none.ckpt"), **HEAD)
+    training.train(detector, cache, [1, 2, 3, 4, 5], plan(3), machine, 0, Path("none.ckpt"), **HEAD)
     assert seen == [(4, 4)] * 3
     assert not hasattr(detector, "loss_head")
 
@@ -157,8 +155,8 @@ def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Compute)
 def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Compute, tmp_path: Path) -> None:
     def run(checkpoint: Path, images: Cache = cache) -> np.ndarray:
         detector = new_detector()
-        head = ll4al.train(detector, images, [1, 2, 3], plan(6, 2), machine, 0, checkpoint, **HEAD)
-        return ll4al.predicted_losses(detector, head, cache, [4, 5, 6, 7, 8], machine)
+        head = training.train(detector, images, [1, 2, 3], plan(6, 2), machine, 0, checkpoint, **HEAD)
+        return training.predicted_losses(detector, head, cache, [4, 5, 6, 7, 8], machine)
 
     class Killed(Exception):
         pass

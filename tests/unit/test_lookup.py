@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tables import detections, line, params, record
 
-from mgral.errors import MgralError
-from mgral.lookup import LookupTable
-from mgral.records import as_json, from_json
-from mgral.representations import REPRESENTATIONS, with_objects
-from mgral.surrogates import SURROGATES
-from mgral.types import Embeddings, Record
+from mgral.core.errors import MgralError
+from mgral.core.types import Embeddings, Record
+from mgral.reward.batch_features import REPRESENTATIONS, with_objects
+from mgral.reward.lookup_table import LookupTable
+from mgral.reward.records import as_json, from_json
+from mgral.reward.surrogates import SURROGATES
 
 
 def levels(table: LookupTable, batches: list[list[int]]) -> list[float]:

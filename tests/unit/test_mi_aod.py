@@ -12,16 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mgral import compute, detectors
-from mgral.compute import Compute
-from mgral.detectors import Target
-from mgral.errors import MgralError
-from mgral.images import Cache
-from mgral.params import Evaluation, Machine
-from mgral.training import mi_aod
-from mgral.training.loop import Plan
-from mgral.training.mi_aod import TwoHeads
-from mgral.types import Boxes, Dataset, Image
+from mgral.config.schema import Evaluation, Machine
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image
+from mgral.data.image_cache import Cache
+from mgral.detection.base import Target, build_detector
+from mgral.detection.device import Compute, prepare_device
+from mgral.detection.training import Plan
+from mgral.strategies.mi_aod import training
+from mgral.strategies.mi_aod.training import TwoHeads
 
 SIZE = 96  # RetinaNet takes no less
 LN2, LN3 = math.log(2), math.log(3)
@@ -35,69 +34,69 @@ P2 = torch.tensor([[[0.5, 0.3], [0.5, 0.5], [0.2, 0.2]]])
 
 def test_discrepancy_of_two_heads() -> None:
     # anchors: (0.16 + 0.04)/2 = 0.1, 0, (0 + 0.04)/2 = 0.02; the two largest: 0.06; all three: 0.04
-    mean, peak = mi_aod.discrepancy(P1, P2, top=2)
+    mean, peak = training.discrepancy(P1, P2, top=2)
     assert (mean.item(), peak.item()) == pytest.approx((0.06, 0.1))
-    assert mi_aod.discrepancy(P1, P2, top=10000)[0].item() == pytest.approx(0.04)
+    assert training.discrepancy(P1, P2, top=10000)[0].item() == pytest.approx(0.04)
 
 
 def test_weights_of_instances() -> None:
     mil = torch.tensor([[[0.0, LN3], [0.0, 0.0]]])  # over classes: 1/4 3/4, and 1/2 1/2
     probs = torch.tensor([[[0.1, 0.8], [0.8 - LN2, 0.0]]], requires_grad=True)  # over anchors: e^0.8 : e^0.8/2 = 2 : 1
-    weights = mi_aod.instance_weights(mil, probs)
+    weights = training.instance_weights(mil, probs)
     # 2/3 · 1/4, 2/3 · 3/4; 1/3 · 1/2 twice
     assert weights[0].tolist() == [pytest.approx([1 / 6, 1 / 2]), pytest.approx([1 / 6, 1 / 6])]
-    assert mi_aod.image_scores(weights)[0].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert training.image_scores(weights)[0].tolist() == pytest.approx([1 / 3, 2 / 3])
     assert not weights.requires_grad  # nothing flows into the classifiers
 
 
 def test_one_class_leaves_the_mil_head_something_to_say() -> None:
     mil = torch.tensor([[[0.0], [LN3]]])  # sigmoids: 1/2, 3/4
     probs = torch.tensor([[[0.8], [0.8 - LN2]]])  # 2/3, 1/3
-    weights = mi_aod.instance_weights(mil, probs)
+    weights = training.instance_weights(mil, probs)
     assert weights.flatten().tolist() == pytest.approx([1 / 3, 1 / 4])
-    assert mi_aod.image_scores(weights).item() == pytest.approx(7 / 12)
+    assert training.image_scores(weights).item() == pytest.approx(7 / 12)
 
 
 def test_losses_of_the_phases() -> None:
     weights = torch.tensor([[[0.2, 0.1], [0.3, 0.3], [0.0, 0.1]]])
     # |p1 - p2|·w: (0.4·0.2 + 0.2·0.1)/2 = 0.05; 0; (0 + 0.2·0.1)/2 = 0.01
-    assert mi_aod.disagreement(P1, P2, weights).item() == pytest.approx(0.06)
+    assert training.disagreement(P1, P2, weights).item() == pytest.approx(0.06)
     # w alone: 0.15 + 0.3 + 0.05 = 0.5, so (1 - |p1 - p2|)·w: 0.5 - 0.06
-    assert mi_aod.agreement(P1, P2, weights).item() == pytest.approx(0.44)
+    assert training.agreement(P1, P2, weights).item() == pytest.approx(0.44)
     # with a second image on which they agree: half of 0.06, and (0.44 + 0.5)/2
     first, second, both = torch.cat([P1, P1]), torch.cat([P2, P1]), torch.cat([weights, weights])
-    assert mi_aod.disagreement(first, second, both).item() == pytest.approx(0.03)
-    assert mi_aod.agreement(first, second, both).item() == pytest.approx(0.47)
+    assert training.disagreement(first, second, both).item() == pytest.approx(0.03)
+    assert training.agreement(first, second, both).item() == pytest.approx(0.47)
 
 
 def test_pseudo_labels_come_from_both_classifiers_and_only_from_clear_images() -> None:
     scores = torch.tensor([[0.8, 0.4], [0.9, 0.9]])
     probs = torch.tensor([[[0.1, 0.2], [0.6, 0.49]], [[0.3, 0.1], [0.2, 0.4]]])
     # image 1 shows class 0: -(ln 0.8 + ln 0.6)/2 = (0.223144 + 0.510826)/2 = 0.366985; image 2 shows nothing
-    assert mi_aod.pseudo_loss(scores, probs, 0.5).item() == pytest.approx(0.366985, abs=1e-5)
-    assert mi_aod.pseudo_loss(scores, probs, 0.7).item() == 0
+    assert training.pseudo_loss(scores, probs, 0.5).item() == pytest.approx(0.366985, abs=1e-5)
+    assert training.pseudo_loss(scores, probs, 0.7).item() == 0
 
 
 def test_labels_of_images() -> None:
     boxes = torch.zeros(3, 4)
     targets = [Target(boxes, torch.tensor([2, 0, 2])), Target(boxes[:0], torch.zeros(0, dtype=torch.int64))]
-    assert mi_aod.image_labels(targets, 3).tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert training.image_labels(targets, 3).tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
 def test_schedule() -> None:
     # an epoch of A costs 1, of B and C 2: 3 + 2·(2 + 2 + 3) = 17
     letters = {"labelled": "A", "minimise": "B", "maximise": "C"}
-    phases = mi_aod.schedule(17, rounds=2, epochs=3)
+    phases = training.schedule(17, rounds=2, epochs=3)
     assert "".join(letters[phase] for phase, _ in phases) == "AAABCAAABCAAA"
     assert [k for _, k in phases] == [0] * 8 + [1] * 5
-    assert len(mi_aod.schedule(34, 2, 3)) == 26
-    assert len(mi_aod.schedule(0.5, 2, 3)) == 13  # at least a step for each
-    assert mi_aod.schedule(6, rounds=0, epochs=3) == [("labelled", 0)] * 6
+    assert len(training.schedule(34, 2, 3)) == 26
+    assert len(training.schedule(0.5, 2, 3)) == 13  # at least a step for each
+    assert training.schedule(6, rounds=0, epochs=3) == [("labelled", 0)] * 6
 
 
 @pytest.fixture(scope="module")
 def machine() -> Compute:
-    return compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    return prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -127,12 +126,12 @@ LABELLED, UNLABELLED = [1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12]
 
 
 def network(name: str = "tiny_ssd", classes: tuple[str, ...] = ("large", "small"), seed: int = 0) -> TwoHeads:
-    return mi_aod.build(lambda seed: detectors.build(name, classes, SIZE, {}, seed), seed)
+    return training.build(lambda seed: build_detector(name, classes, SIZE, {}, seed), seed)
 
 
 def train(net: TwoHeads, cache: Cache, machine: Compute, path: Path, plan: Plan = PLAN, **changed: float) -> TwoHeads:
     numbers = NUMBERS | changed
-    mi_aod.train(net, cache, LABELLED, UNLABELLED, plan, machine, 0, path / "x.ckpt", **numbers)  # type: ignore[arg-type]
+    training.train(net, cache, LABELLED, UNLABELLED, plan, machine, 0, path / "x.ckpt", **numbers)  # type: ignore[arg-type]
     (path / "x.ckpt").unlink(missing_ok=True)
     return net
 
@@ -168,7 +167,7 @@ def test_who_learns_in_which_phase(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     net = network(name)
-    monkeypatch.setattr(mi_aod, "schedule", lambda *_: [(phase, 0)])
+    monkeypatch.setattr(training, "schedule", lambda *_: [(phase, 0)])
     assert moved(net, lambda: train(net, cache, machine, tmp_path)) == learn
     assert all(one.requires_grad for one in net.parameters())
 
@@ -182,9 +181,9 @@ def test_one_phase_parts_the_classifiers_and_the_other_brings_them_together(
         """Discrepancy after some steps from labels, then some of a phase in which it counts as much as given."""
         net = network()
         for steps in ([("labelled", 0)] * 20, [(phase, 0)] * 10):
-            monkeypatch.setattr(mi_aod, "schedule", lambda *_, steps=steps: steps)
+            monkeypatch.setattr(training, "schedule", lambda *_, steps=steps: steps)
             train(net, cache, machine, tmp_path, plan, weight=weight)
-        mean, _ = mi_aod.discrepancies(net, cache, UNLABELLED, machine, top=100)
+        mean, _ = training.discrepancies(net, cache, UNLABELLED, machine, top=100)
         return float(mean.mean())
 
     assert apart("maximise", 100.0) > 1.5 * apart("maximise", 1e-6)
@@ -192,7 +191,7 @@ def test_one_phase_parts_the_classifiers_and_the_other_brings_them_together(
 
 
 def scores(net: TwoHeads, cache: Cache, machine: Compute) -> list[float]:
-    means: list[float] = mi_aod.discrepancies(net, cache, UNLABELLED, machine, 10000)[0].tolist()
+    means: list[float] = training.discrepancies(net, cache, UNLABELLED, machine, 10000)[0].tolist()
     return means
 
 
@@ -208,7 +207,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(mi_aod, "agreement", kill)  # in the third step
+        patch.setattr(training, "agreement", kill)  # in the third step
         with pytest.raises(Killed):
             train(network(), cache, machine, tmp_path)
     assert (tmp_path / "x.ckpt").exists()
@@ -229,7 +228,7 @@ def test_one_class_is_trained_and_scored(squares: Dataset, machine: Compute, tmp
 def test_order_of_the_images_does_not_matter(cache: Cache, machine: Compute, tmp_path: Path) -> None:
     plain, shuffled = network(), network()
     train(plain, cache, machine, tmp_path)
-    mi_aod.train(shuffled, cache, LABELLED[::-1], UNLABELLED[::-1], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
+    training.train(shuffled, cache, LABELLED[::-1], UNLABELLED[::-1], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
     assert scores(plain, cache, machine) == scores(shuffled, cache, machine)
 
 
@@ -237,13 +236,15 @@ def test_with_nothing_unlabelled_all_steps_learn_from_labels(
     cache: Cache, machine: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
-    losses = mi_aod.labelled_losses
-    monkeypatch.setattr(mi_aod, "labelled_losses", lambda *given: found.append(losses(*given)) or found[-1])
+    losses = training.labelled_losses
+    monkeypatch.setattr(training, "labelled_losses", lambda *given: found.append(losses(*given)) or found[-1])
     net = network()
-    learn = moved(net, lambda: mi_aod.train(net, cache, LABELLED, [], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS))  # type: ignore[arg-type]
+    learn = moved(
+        net, lambda: training.train(net, cache, LABELLED, [], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)
+    )  # type: ignore[arg-type]
     assert learn == {"f1", "f2", "mil", "rest"}
     assert len(found) == 6  # PLAN.steps; with unlabelled images four, of which two count twice
-    assert mi_aod.discrepancies(net, cache, [], machine, 100)[0].tolist() == []
+    assert training.discrepancies(net, cache, [], machine, 100)[0].tolist() == []
 
 
 def say(classifier: nn.Module, probs: list[float], activation: str) -> None:
@@ -274,7 +275,7 @@ def test_the_mean_of_both_classifiers_decides(
     activation = net.detector.activation
     say(net.detector.classifier(), first, activation)
     say(net.second, second, activation)
-    found = mi_aod.detections(net, cache, [1, 2], evaluation, machine)
+    found = training.detections(net, cache, [1, 2], evaluation, machine)
     assert sorted(found) == [1, 2]
     with torch.inference_mode():
         raw = net.detector(machine.images(cache.pixels([1, 2])))
@@ -288,6 +289,6 @@ def test_the_mean_of_both_classifiers_decides(
 
 def test_what_cannot_be_trained_is_refused(cache: Cache, machine: Compute, tmp_path: Path) -> None:
     with pytest.raises(MgralError, match="labelled pool is empty"):
-        mi_aod.train(network(), cache, [], UNLABELLED, PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
+        training.train(network(), cache, [], UNLABELLED, PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
     with pytest.raises(MgralError, match="needs two that differ"):
-        mi_aod.build(lambda _: detectors.build("tiny_ssd", ("a",), SIZE, {}, 0), 0)
+        training.build(lambda _: build_detector("tiny_ssd", ("a",), SIZE, {}, 0), 0)

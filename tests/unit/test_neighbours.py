@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 import pytest
 
-from mgral.neighbours import MOST, Neighbours, flat_index
-from mgral.types import Floats
+from mgral.core.types import Floats
+from mgral.reward.nearest_neighbours import MOST, Neighbours, flat_index
 
 WITHOUT_GPU = not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus()
 

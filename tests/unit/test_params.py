@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mgral import experiments, params
-from mgral.errors import MgralError
-from mgral.settings import Settings
+from mgral.config import loading, schema
+from mgral.config.base import Settings
+from mgral.core.errors import MgralError
 
 FOLDER = Path(__file__).resolve().parents[2] / "params"
 BASE = FOLDER / "base.yaml"
@@ -20,7 +20,7 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
     path = tmp_path / "mine.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(MgralError) as error:
-        experiments.read([BASE, path])
+        loading.read([BASE, path])
     message = str(error.value)
     assert "\n" not in message
     assert str(path) in message
@@ -29,7 +29,7 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
 
 def test_every_experiment_is_sound() -> None:
     files = sorted(path for path in FOLDER.glob("*.yaml") if path != BASE)
-    names = [experiments.read([BASE, path]).experiment for path in files]
+    names = [loading.read([BASE, path]).experiment for path in files]
     assert names == [path.stem for path in files]
     assert {"bccd", "coco", "voc0712"} < set(names)
 
@@ -141,36 +141,36 @@ def test_a_bad_file_ends_in_one_line_with_place_and_remedy(tmp_path, text, says)
 )
 def test_a_term_is_held_against_the_detector_where_it_is_used_and_known(tmp_path, text):
     (tmp_path / "mine.yaml").write_text(text)
-    assert experiments.read([BASE, tmp_path / "mine.yaml"]).proxy.semi == "isd"
+    assert loading.read([BASE, tmp_path / "mine.yaml"]).proxy.semi == "isd"
 
 
 @pytest.mark.parametrize("given", ["none.yaml", "."])
 def test_a_file_that_cannot_be_read_is_named(given):
     with pytest.raises(MgralError, match=r"give an? (existing|YAML) parameter file"):
-        experiments.read([BASE, given])
+        loading.read([BASE, given])
 
 
 def test_a_file_of_its_own_must_be_complete(tmp_path):
     (tmp_path / "alone.yaml").write_text("experiment: alone\n")
     with pytest.raises(MgralError, match=r"alone\.yaml: seeds: missing; set this key"):
-        experiments.read([tmp_path / "alone.yaml"])
+        loading.read([tmp_path / "alone.yaml"])
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_experiment_of_this_repository_is_sound(path):
-    checked = experiments.read([BASE, path])
+    checked = loading.read([BASE, path])
     assert checked.experiment == {"base": "demo"}.get(path.stem, path.stem)
 
 
 def test_an_empty_file_changes_nothing(tmp_path):
     (tmp_path / "empty.yaml").write_text("# nothing yet\n")
-    assert experiments.read([BASE, tmp_path / "empty.yaml"]) == experiments.read([BASE])
+    assert loading.read([BASE, tmp_path / "empty.yaml"]) == loading.read([BASE])
 
 
 def test_groups_are_merged_and_lists_replaced():
     base = {"a": {"x": 1, "y": {"z": 2}}, "seeds": [0, 1], "b": 1}
     override: dict[str, Any] = {"a": {"y": {"w": 3}}, "seeds": [5]}
-    assert experiments.merge(base, override) == {"a": {"x": 1, "y": {"z": 2, "w": 3}}, "seeds": [5], "b": 1}
+    assert loading.merge(base, override) == {"a": {"x": 1, "y": {"z": 2, "w": 3}}, "seeds": [5], "b": 1}
 
 
 def test_a_strategy_is_a_name_or_a_label_with_options(tmp_path):
@@ -181,7 +181,7 @@ def test_a_strategy_is_a_name_or_a_label_with_options(tmp_path):
         "  - {name: entropy, options: {aggregate: max}}\n"
         "  - {name: mean, plugin: entropy, options: {aggregate: mean}}\n"
     )
-    given = [(s.name, s.plugin, s.options) for s in experiments.read([BASE, path]).strategies]
+    given = [(s.name, s.plugin, s.options) for s in loading.read([BASE, path]).strategies]
     assert given == [
         ("random", "random", {}),
         ("entropy", "entropy", {"aggregate": "max"}),
@@ -193,45 +193,45 @@ class Step(Settings):
     """A step that reads one whole group and one key."""
 
     cycles: int
-    budget: params.Budget
+    budget: schema.Budget
 
 
 def test_a_step_takes_its_sections_from_a_whole_experiment():
-    whole = experiments.read([BASE]).model_dump(mode="json")
-    step = experiments.sections(Step, whole, "f.yaml")
+    whole = loading.read([BASE]).model_dump(mode="json")
+    step = loading.sections(Step, whole, "f.yaml")
     assert step.model_dump() == {"cycles": 3, "budget": {"initial": 60, "batch": 20}}
-    assert step == experiments.sections(Step, {"cycles": 3, "budget": {"initial": 60, "batch": 20}}, "f.yaml")
+    assert step == loading.sections(Step, {"cycles": 3, "budget": {"initial": 60, "batch": 20}}, "f.yaml")
 
 
 def test_a_step_refuses_a_key_that_belongs_to_nothing():
     with pytest.raises(MgralError, match=r"f\.yaml: cycle: unknown key; did you mean 'cycles'\?"):
-        experiments.sections(Step, {"cycle": 3, "budget": {"initial": 1, "batch": 1}}, "f.yaml")
+        loading.sections(Step, {"cycle": 3, "budget": {"initial": 1, "batch": 1}}, "f.yaml")
 
 
 def test_records_are_divided_among_kinds_and_rounds():
     # 12 records, a quarter by the agent: 3. With both kinds, a third replay: 4 of which 1 by the agent, and 8 with 2.
     given = {"random": 0.5, "class": 0.25, "agent": 0.25}
     base = {"records": 12, "replay_share": 0.33, "generators": given}
-    alone = params.Generators.parse({**base, "kind": "unlabelled"}, "proxy")
+    alone = schema.Generators.parse({**base, "kind": "unlabelled"}, "proxy")
     assert [alone.rounds(kind) for kind in ("unlabelled", "replay")] == [(9, 3), (0, 0)]
-    both = params.Generators.parse({**base, "kind": "both"}, "proxy")
+    both = schema.Generators.parse({**base, "kind": "both"}, "proxy")
     assert [both.rounds(kind) for kind in ("unlabelled", "replay")] == [(6, 2), (3, 1)]
-    assert params.Generators.parse({**base, "kind": "replay"}, "proxy").rounds("replay") == (9, 3)
+    assert schema.Generators.parse({**base, "kind": "replay"}, "proxy").rounds("replay") == (9, 3)
 
 
 def test_the_own_detector_of_a_strategy_is_a_second_curve() -> None:
     given = ["random", "mi_aod", {"name": "theirs", "plugin": "mi_aod", "options": {"report": "own"}}]
-    strategies = [params.Strategy.model_validate(one) for one in given]
+    strategies = [schema.Strategy.model_validate(one) for one in given]
     assert [one.reports_own for one in strategies] == [False, False, True]
     assert [one.curves for one in strategies] == [["random"], ["mi_aod"], ["theirs", "theirs:own"]]
-    assert params.curve_names(strategies) == ["random", "mi_aod", "theirs", "theirs:own"]
+    assert schema.curve_names(strategies) == ["random", "mi_aod", "theirs", "theirs:own"]
 
 
 def test_the_first_that_picks_at_random_is_the_reference() -> None:
     given = ["entropy", {"name": "chance", "plugin": "random"}, "random"]
-    strategies = [params.Strategy.model_validate(one) for one in given]
-    assert params.reference(strategies) == "chance"
-    assert params.reference(strategies[:1]) is None
+    strategies = [schema.Strategy.model_validate(one) for one in given]
+    assert schema.reference(strategies) == "chance"
+    assert schema.reference(strategies[:1]) is None
 
 
 def test_no_label_is_the_name_of_such_a_curve(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mgral.agent.policy import Policy, log_probability, sample, sequence
-from mgral.errors import MgralError
-from mgral.types import Embeddings
+from mgral.core.errors import MgralError
+from mgral.core.types import Embeddings
 
 
 def scan_by_steps(policy: Policy, features: Tensor) -> Tensor:

@@ -6,40 +6,40 @@ import json
 
 import pytest
 
-from mgral import pools
-from mgral.errors import MgralError
-from mgral.types import Boxes, Dataset, Image
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image
+from mgral.data.pool import Pool, annotate, hold_out, initial_pool, read_pool, replay_batch, write_pool
 
 
 def test_a_batch_moves_and_keeps_its_cycle(tmp_path):
-    pool = pools.initial(range(1, 11), 4, seed=3)
+    pool = initial_pool(range(1, 11), 4, seed=3)
     assert len(pool.labelled) == 4 and set(pool.labelled.values()) == {0}
     assert sorted([*pool.labelled, *pool.unlabelled]) == list(range(1, 11))
     batch = pool.unlabelled[:2]
-    after = pools.annotate(pool, reversed(batch))
+    after = annotate(pool, reversed(batch))
     assert after.cycle == 1
     assert {i: after.labelled[i] for i in batch} == dict.fromkeys(batch, 1)
     assert set(after.unlabelled) == set(pool.unlabelled) - set(batch)
-    pools.write(after, tmp_path / "pool.json")
-    assert pools.read(tmp_path / "pool.json") == after
+    write_pool(after, tmp_path / "pool.json")
+    assert read_pool(tmp_path / "pool.json") == after
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_order():
-    assert pools.initial([3, 1, 2, 5, 4], 2, 0) == pools.initial([1, 2, 3, 4, 5], 2, 0)
-    drawn = {tuple(pools.initial(range(100), 5, seed).labelled) for seed in range(5)}
+    assert initial_pool([3, 1, 2, 5, 4], 2, 0) == initial_pool([1, 2, 3, 4, 5], 2, 0)
+    drawn = {tuple(initial_pool(range(100), 5, seed).labelled) for seed in range(5)}
     assert len(drawn) == 5
 
 
 def test_a_pool_too_small_says_both_numbers():
     with pytest.raises(MgralError, match=r"pool exhausted: 3 annotated images .* asks for 4"):
-        pools.initial([1, 2, 3], 4, 0, [4, 5])
+        initial_pool([1, 2, 3], 4, 0, [4, 5])
 
 
 def test_images_that_nobody_has_annotated_wait_in_the_pool():
-    pool = pools.initial([2, 4, 6], 2, 0, others=range(1, 7))
+    pool = initial_pool([2, 4, 6], 2, 0, others=range(1, 7))
     assert set(pool.labelled) < {2, 4, 6}
     assert sorted([*pool.labelled, *pool.unlabelled]) == [1, 2, 3, 4, 5, 6]
-    assert pools.initial([2, 4, 6], 2, 0).labelled == pool.labelled
+    assert initial_pool([2, 4, 6], 2, 0).labelled == pool.labelled
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_images_that_nobody_has_annotated_wait_in_the_pool():
 )
 def test_a_bad_batch_is_refused(batch, says):
     with pytest.raises(MgralError, match=says):
-        pools.annotate(pools.Pool(0, {1: 0}, (2, 3)), batch)
+        annotate(Pool(0, {1: 0}, (2, 3)), batch)
 
 
 @pytest.mark.parametrize(
@@ -67,28 +67,28 @@ def test_a_bad_file_is_refused(tmp_path, content, says):
     images = {i: Image(i, f"{i}.png", 8, 8, "train") for i in (1, 2, 3)}
     dataset = Dataset(("cell",), images, {1: Boxes.empty()}, tmp_path)
     with pytest.raises(MgralError, match=says):
-        pools.read(tmp_path / "pool.json", dataset)
+        read_pool(tmp_path / "pool.json", dataset)
 
 
 def test_holding_out_takes_its_share_of_every_class_and_keeps_the_rest():
     # 20 labelled images: 8 with class 0, 12 with class 1. A quarter is 5: 2 and 3.
-    pool = pools.Pool(3, {i: i % 3 for i in range(1, 21)}, (30, 31))
+    pool = Pool(3, {i: i % 3 for i in range(1, 21)}, (30, 31))
     classes = {i: {0} if i <= 8 else {1} for i in range(1, 21)}
-    replay = pools.hold_out(pool, classes, 0.25, seed=0)
+    replay = hold_out(pool, classes, 0.25, seed=0)
     assert replay.cycle == 3
     assert [sum(i <= 8 for i in replay.unlabelled), len(replay.unlabelled)] == [2, 5]
     assert list(replay.unlabelled) == sorted(replay.unlabelled)
     assert {**replay.labelled, **{i: pool.labelled[i] for i in replay.unlabelled}} == pool.labelled
-    assert pools.hold_out(pool, classes, 0.25, seed=0) == replay
-    assert pools.hold_out(pool, classes, 0.25, seed=1) != replay
+    assert hold_out(pool, classes, 0.25, seed=0) == replay
+    assert hold_out(pool, classes, 0.25, seed=1) != replay
 
 
 @pytest.mark.parametrize("share", [0.1, 0.95])
 def test_holding_out_too_few_or_all_is_refused(share):
     # of 6 images 0.1 is 1, and 0.95 all of them
     with pytest.raises(MgralError, match=r"proxy.holdout: .* of 6 labelled images; at least 2 must be held out"):
-        pools.hold_out(pools.Pool(0, dict.fromkeys(range(6), 0), ()), {}, share, 0)
+        hold_out(Pool(0, dict.fromkeys(range(6), 0), ()), {}, share, 0)
 
 
 def test_a_replay_batch_is_at_most_half_of_what_is_held_out():
-    assert [pools.replay_batch(*sizes) for sizes in ((20, 15), (20, 40), (20, 100))] == [7, 20, 20]
+    assert [replay_batch(*sizes) for sizes in ((20, 15), (20, 40), (20, 100))] == [7, 20, 20]

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence, _medoids, ppal
+from mgral.core.errors import MgralError
+from mgral.core.types import Assessment, Detections
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
+from mgral.strategies import ppal
 from mgral.strategies.ppal import Options
-from mgral.types import Assessment, Detections
+from mgral.strategies.ppal.medoids import k_center, k_medoids, plus_plus
 
 LOG2, LOG3 = math.log(2), math.log(3)
 HALF, QUARTER = LOG2, 2 * LOG2 - 0.75 * LOG3  # entropy of a score of 1/2, and of 1/4 or 3/4
@@ -94,18 +96,18 @@ def test_medoids_on_a_line() -> None:
     # 0 1 2 | 10 11 12 from 0 and 1: first all from 1 on go to 1 (a tie at none); the medoid of {1, 2, 10, 11, 12} is 10
     # (9+8+0+1+2 = 20; 11 has 10+9+1+0+1 = 21). Then {0, 1, 2} and {10, 11, 12}: 1 and 11, rows 1 and 4
     distances = line(0, 1, 2, 10, 11, 12)
-    medoids, clusters = _medoids.k_medoids(distances, np.array([1, 0]))
+    medoids, clusters = k_medoids(distances, np.array([1, 0]))
     assert medoids.tolist() == [1, 4]
     assert clusters.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_medoids_of_copies_stay_apart() -> None:
-    medoids, clusters = _medoids.k_medoids(line(5, 5, 5, 5), np.array([3, 1]))
+    medoids, clusters = k_medoids(line(5, 5, 5, 5), np.array([3, 1]))
     assert len(set(medoids.tolist())) == 2
     assert np.bincount(clusters).min() >= 1
 
 
-@pytest.mark.parametrize("start", [_medoids.plus_plus, _medoids.k_center])
+@pytest.mark.parametrize("start", [plus_plus, k_center])
 def test_starts_spread_out(start) -> None:  # type: ignore[no-untyped-def]
     # two heaps, far apart: the second centre is in the other heap (by chance too: 1e-10 against)
     distances = line(0, 0, 0, 1e5, 1e5, 1e5)
@@ -121,8 +123,8 @@ def test_starts_spread_out(start) -> None:  # type: ignore[no-untyped-def]
 
 def test_k_center_takes_the_farthest() -> None:
     # wherever it starts on 0 1 2 10, the next is an end; from 0: 10 then, of 1 and 2, the 2 (min(2, 8) = 2)
-    seed = next(s for s in range(50) if _medoids.k_center(line(0, 1, 2, 10), 1, s)[0] == 0)
-    assert _medoids.k_center(line(0, 1, 2, 10), 3, seed).tolist() == [0, 3, 2]
+    seed = next(s for s in range(50) if k_center(line(0, 1, 2, 10), 1, s)[0] == 0)
+    assert k_center(line(0, 1, 2, 10), 3, seed).tolist() == [0, 3, 2]
 
 
 @pytest.mark.parametrize("variant", ["paper", "code"])
@@ -169,7 +171,7 @@ def test_what_is_missing_is_named() -> None:
 
 
 def test_difficulty_after_two_updates() -> None:
-    from mgral.training.ppal import ClassDifficulty
+    from mgral.strategies.ppal.difficulty import ClassDifficulty
 
     average = ClassDifficulty(3, 0.9, forgets=False)
     average.update(torch.tensor([0, 0, 1]), torch.tensor([0.5, 1.0, 0.2]))
@@ -182,7 +184,7 @@ def test_difficulty_after_two_updates() -> None:
 
 
 def test_the_code_lets_absent_classes_drift() -> None:
-    from mgral.training.ppal import ClassDifficulty
+    from mgral.strategies.ppal.difficulty import ClassDifficulty
 
     average = ClassDifficulty(1, 0.9, forgets=True)
     average.update(torch.tensor([0]), torch.tensor([1.0]))  # quality 0.1
@@ -191,11 +193,10 @@ def test_the_code_lets_absent_classes_drift() -> None:
 
 
 def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
-    from mgral import detectors
-    from mgral.detectors import Raw, Target
-    from mgral.training.ppal import qualities
+    from mgral.detection.base import Raw, Target, build_detector
+    from mgral.strategies.ppal.difficulty import qualities
 
-    detector = detectors.build("tiny_ssd", ("a", "b"), 64, {}, 0)
+    detector = build_detector("tiny_ssd", ("a", "b"), 64, {}, 0)
     prior = int((detector.priors[:, 2] - detector.priors[:, 0]).argmax())
     x1, y1, x2, y2 = (side.item() for side in detector.priors[prior].clamp(0, 64))
     wanted = torch.tensor([[x1, y1, x2, y2]])
@@ -219,12 +220,13 @@ def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
 def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mgral import compute, detectors
-    from mgral.images import Cache
-    from mgral.params import Machine
-    from mgral.training import ppal as training
-    from mgral.training.loop import Plan
-    from mgral.types import Boxes, Dataset, Image
+    from mgral.config.schema import Machine
+    from mgral.core.types import Boxes, Dataset, Image
+    from mgral.data.image_cache import Cache
+    from mgral.detection.base import build_detector
+    from mgral.detection.device import prepare_device
+    from mgral.detection.training import Plan
+    from mgral.strategies.ppal import difficulty as training
 
     # four images with a large bright square each; the second class has no object
     pixels = np.random.default_rng(0).integers(0, 80, (4, 64, 64, 3), dtype=np.uint8)
@@ -234,14 +236,14 @@ def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
     np.save(tmp_path / "images.npy", pixels)
     cache = Cache(Dataset(("square", "none"), listed, dict.fromkeys(listed, box), tmp_path), tmp_path / "images.npy")
     plan = Plan(12, 4, learning_rate=3e-3, weight_decay=0.0, warmup=2, augment=False, checkpoint_every=4)
-    machine = compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
     def measure() -> np.ndarray:
-        detector = detectors.build("tiny_ssd", ("square", "none"), 64, {}, 0)
+        detector = build_detector("tiny_ssd", ("square", "none"), 64, {}, 0)
         checkpoint = tmp_path / "x.ckpt"
         numbers = {"exponent": 0.6, "momentum": 0.8, "forgets": False}
         found = training.measure(detector, cache, [1, 2, 3, 4], plan, machine, 0, checkpoint, **numbers)  # type: ignore[arg-type]
-        assert set(detector.state_dict()) == set(detectors.build("tiny_ssd", ("a", "b"), 64, {}, 0).state_dict())
+        assert set(detector.state_dict()) == set(build_detector("tiny_ssd", ("a", "b"), 64, {}, 0).state_dict())
         checkpoint.unlink()
         return found
 

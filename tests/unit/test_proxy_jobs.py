@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from mgral import proxy_jobs
-from mgral.params import Proxy
+from mgral.config.schema import Proxy
+from mgral.reward import proxy_plan
 
 BASE = Path(__file__).parents[2] / "params" / "base.yaml"
 
@@ -22,7 +22,7 @@ def params(**changes: Any) -> Proxy:
 def jobs(given: Proxy) -> list[tuple[str, int, str, str]]:
     return [
         (some.rule, position, " ".join(names), " ".join(rivals))
-        for some in proxy_jobs.proxies(given)
+        for some in proxy_plan.proxies(given)
         for position, names, rivals in some.jobs(given)
     ]
 

@@ -12,13 +12,15 @@ import pytest
 import yaml
 from PIL import Image as Picture
 
-from mgral import comparison, curves, datasets, report, selections
-from mgral.curves import cycle_folder
-from mgral.errors import MgralError
-from mgral.files import read_json, write_json
-from mgral.params import Params
-from mgral.selections import Selection
-from mgral.types import Pick
+from mgral import report
+from mgral.config.schema import Params
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, write_json
+from mgral.core.types import Pick
+from mgral.data import dataset_json
+from mgral.data.selection import Selection, write_selection
+from mgral.report import comparison, learning_curves
+from mgral.report.learning_curves import cycle_folder
 
 BASE = Path(__file__).resolve().parents[2] / "params" / "base.yaml"
 CLASSES = ["cat", "<dog> & co"]
@@ -37,7 +39,7 @@ def run(tmp_path: Path) -> Path:
     """Two strategies, two seeds, two cycles, ten images of 40 × 30 pixels with one box each."""
     folder = tmp_path / "run"
     write_dataset(folder / "dataset" / "dataset.json", tmp_path / "images")
-    dataset = datasets.read(folder / "dataset" / "dataset.json")
+    dataset = dataset_json.read(folder / "dataset" / "dataset.json")
     for strategy, final in FINAL.items():
         for seed in (0, 1):
             end = final + 0.02 * seed + (1e-5 * seed if strategy == "mgral" else 0)  # gains that are not quite the same
@@ -49,7 +51,7 @@ def run(tmp_path: Path) -> Path:
             selection = Selection(
                 strategy, strategy, seed, 0, 2, [Pick(i, 1 / i, {"odds": 1.23456, "top_class": "cat"}) for i in (3, 4)]
             )
-            selections.write(selection, dataset, cycle_folder(folder, strategy, seed, 0) / "selected.json")
+            write_selection(selection, dataset, cycle_folder(folder, strategy, seed, 0) / "selected.json")
     for seed in (0, 1):
         write_search(cycle_folder(folder, "mgral", seed, 0))
     benchmark = folder / "benchmarks" / "train" / "mgral.tsv"
@@ -61,7 +63,7 @@ def run(tmp_path: Path) -> Path:
 
 def compare(run: Path, strategies: list[str], cycles: int, noise: dict[str, Any] | None = None) -> None:
     """Write the run's comparison.json; all strategies but mgral are baselines."""
-    frame = curves.collect(run, strategies, [0, 1], cycles)
+    frame = learning_curves.collect(run, strategies, [0, 1], cycles)
     baselines = [name for name in strategies if name != "mgral"]
     comparison.write(comparison.compare(frame, "random", baselines, noise), run / "comparison.json")
 

@@ -16,14 +16,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
-from mgral import comparison, curves, selections
-from mgral.comparison import Difference
-from mgral.errors import MgralError
-from mgral.params import Report
-from mgral.report import figures, gallery, parts, published, sources, tables
+from mgral.config.schema import Report
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image, Pick
+from mgral.data.selection import Selection, write_selection
+from mgral.report import comparison, figures, gallery, learning_curves, parts, published, sources, tables
+from mgral.report.comparison import Difference
 from mgral.report.sources import Cell
-from mgral.selections import Selection
-from mgral.types import Boxes, Dataset, Image, Pick
 
 
 def boxes(*labels: int, ignore: int = 0) -> Boxes:
@@ -88,7 +87,7 @@ def test_a_damaged_benchmark_is_named(tmp_path: Path) -> None:
 def test_selections_are_required_before_the_last_cycle(dataset: Dataset, tmp_path: Path) -> None:
     picks = [Pick(3, 0.5, {"entropy": 1.0})]
     selection = Selection("random", "random", 0, 0, 1, picks)
-    selections.write(selection, dataset, tmp_path / "random" / "seed-0" / "cycle-0" / "selected.json")
+    write_selection(selection, dataset, tmp_path / "random" / "seed-0" / "cycle-0" / "selected.json")
     assert sources.selections(tmp_path, ["random"], [0], 2) == [Cell("random", 0, 0, picks)]
     assert sources.selections(tmp_path, ["random"], [0], 1) == []  # there it is one for the target next
     with pytest.raises(MgralError, match=r"cycle-1/selected\.json: no such file"):
@@ -194,7 +193,7 @@ def test_the_own_detector_is_dashed_in_the_colour_of_its_strategy(draw: Callable
         for name, value in {"random": 0.1, "mi_aod": 0.2, "mi_aod:own": 0.3}.items()
         for cycle in (0, 1)
     ]
-    frame = pd.DataFrame(rows, columns=curves.COLUMNS)
+    frame = pd.DataFrame(rows, columns=learning_curves.COLUMNS)
     compared = comparison.compare(frame, "random")
     looks = figures.looks(["random", "mi_aod"], "random")
     figure = draw(frame, compared.curves, looks, "images", "mAP", own=compared.own)

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mgral import comparison, curves
-from mgral.report import words
+from mgral.report import comparison, learning_curves, text
 from mgral.report.sources import Rule
 
 
@@ -21,14 +20,14 @@ def judged(values: dict[str, list[float]], reference: str | None = "random") -> 
         for seed, end in enumerate(ends)
         for cycle, value in enumerate([0.2, end])
     ]
-    frame = pd.DataFrame(rows, columns=curves.COLUMNS)
-    return curves.summary(curves.scores(frame)), comparison.compare(frame, reference)
+    frame = pd.DataFrame(rows, columns=learning_curves.COLUMNS)
+    return learning_curves.summary(learning_curves.scores(frame)), comparison.compare(frame, reference)
 
 
 def test_a_gain_beyond_chance() -> None:
     # gains 0.04, 0.06, 0.05: mean 0.05, error 0.01/√3 = 0.0057735, times 4.3027: ∓ 0.0248; of the areas half as much
     totals, compared = judged({"random": [0.3, 0.4, 0.5], "mgral": [0.34, 0.46, 0.55]})
-    assert words.headline(totals, compared, 120, {}) == (
+    assert text.headline(totals, compared, 120, {}) == (
         "mgral ends highest: 0.450 test mAP with 120 labelled images, +0.050 against random.",
         "mgral at the last cycle: better than random by 0.050 (95 % interval +0.025 to +0.075, 3 seeds). "
         "Over the whole curve, image for image: better than random by 0.025 "
@@ -39,7 +38,7 @@ def test_a_gain_beyond_chance() -> None:
 def test_a_gain_that_may_be_chance_is_no_difference() -> None:
     # gains −0.03 and 0.05: mean 0.01, error 0.04, times 12.7062: ∓ 0.508
     totals, compared = judged({"random": [0.3, 0.4], "mgral": [0.27, 0.45]})
-    first, remark = words.headline(totals, compared, 120, {})
+    first, remark = text.headline(totals, compared, 120, {})
     assert first == (
         "At the last cycle no strategy is told apart from random: mgral has the highest mean, 0.360 test mAP with "
         "120 labelled images (+0.010)."
@@ -50,7 +49,7 @@ def test_a_gain_that_may_be_chance_is_no_difference() -> None:
 def test_a_lost_race_is_told() -> None:
     # mgral's gains −0.04, −0.02, −0.03: mean −0.03 ∓ 0.0248
     totals, compared = judged({"random": [0.4] * 3, "entropy": [0.3, 0.32, 0.31], "mgral": [0.36, 0.38, 0.37]})
-    first, remark = words.headline(totals, compared, 60, {})
+    first, remark = text.headline(totals, compared, 60, {})
     assert first == (
         "Nothing ends above random: 0.400 test mAP with 60 labelled images; mgral comes nearest with −0.030."
     )
@@ -64,25 +63,25 @@ def test_the_highest_mean_need_not_be_told_apart() -> None:
     # higher mean 0.32. bad: hardly more or less than −0.02: worse
     ends = {"random": [0.3, 0.3], "good": [0.31, 0.31001], "wild": [0.25, 0.39], "bad": [0.28, 0.28001]}
     totals, compared = judged(ends)
-    first, remark = words.headline(totals, compared, 60, {})
+    first, remark = text.headline(totals, compared, 60, {})
     assert first == (
         "At the last cycle only good is told above random: wild has the highest mean, 0.320 test mAP with "
         "60 labelled images (+0.020)."
     )
     assert remark.endswith("Over the whole curve only good is told above random.")
     totals, compared = judged({name: ends[name] for name in ("random", "wild", "bad")})
-    assert words.headline(totals, compared, 60, {})[0].startswith(
+    assert text.headline(totals, compared, 60, {})[0].startswith(
         "At the last cycle bad is told below random and none above: wild has the highest mean, 0.320"
     )
     # without wild and good, random is the highest, and bad is worse
     totals, compared = judged({name: ends[name] for name in ("random", "bad")})
-    assert words.headline(totals, compared, 60, {})[0].startswith("Nothing ends above random: 0.300")
+    assert text.headline(totals, compared, 60, {})[0].startswith("Nothing ends above random: 0.300")
 
 
 def test_random_may_have_the_highest_mean_untold() -> None:
     # gains −0.05 and 0.03: mean −0.01
     totals, compared = judged({"random": [0.3, 0.3], "mgral": [0.25, 0.33]})
-    assert words.headline(totals, compared, 60, {})[0] == (
+    assert text.headline(totals, compared, 60, {})[0] == (
         "At the last cycle no strategy is told apart from random, which has the highest mean itself, 0.300 test "
         "mAP with 60 labelled images; mgral comes nearest with −0.010."
     )
@@ -96,7 +95,7 @@ def test_who_reads_the_ground_truth_never_leads() -> None:
     }
     # oracle 0.5 above; crowds: gains −0.03 and 0.05
     totals, compared = judged({"random": [0.3, 0.3], "oracle": [0.5, 0.5], "crowds": [0.27, 0.35]})
-    first, remark = words.headline(totals, compared, 60, rules)
+    first, remark = text.headline(totals, compared, 60, rules)
     assert first == (
         "At the last cycle no strategy is told apart from random: crowds, a control, has the highest mean, 0.310 test "
         "mAP with 60 labelled images (+0.010)."
@@ -106,7 +105,7 @@ def test_who_reads_the_ground_truth_never_leads() -> None:
     assert "Over the whole curve only" not in remark
     # without a strategy to compare with, neither
     totals, compared = judged({"mgral": [0.3], "oracle": [0.5]}, None)
-    assert words.headline(totals, compared, 60, rules) == (
+    assert text.headline(totals, compared, 60, rules) == (
         "mgral reaches 0.300 test mAP with 60 labelled images (one seed).",
         "The run has no random strategy to compare with, so what its choice is worth cannot be said. "
         "oracle reads the ground truth and takes no part in this: 0.500.",
@@ -114,28 +113,28 @@ def test_who_reads_the_ground_truth_never_leads() -> None:
 
 
 def test_controls_are_named() -> None:
-    assert words.controls({}) is None
-    assert words.controls({"crowds": "picks crowds", "oracle": "reads the ground truth"}) == (
+    assert text.controls({}) is None
+    assert text.controls({"crowds": "picks crowds", "oracle": "reads the ground truth"}) == (
         "No contenders but controls: crowds (picks crowds), oracle (reads the ground truth)."
     )
 
 
 def test_extrapolated_prices_are_told_where_they_are_most() -> None:
-    assert words.extrapolated([]) is None
-    assert words.extrapolated([(50, 100), (10, 100), (0, 0)]) is None  # half is not most; nothing was priced
+    assert text.extrapolated([]) is None
+    assert text.extrapolated([(50, 100), (10, 100), (0, 0)]) is None  # half is not most; nothing was priced
     # (80 + 100) / (100 + 100)
-    assert words.extrapolated([(80, 100), (100, 100)]) == (
+    assert text.extrapolated([(80, 100), (100, 100)]) == (
         "90 % of the batches lay far from every record: these prices are extrapolated."
     )
     # of the two in which it was most
-    assert words.extrapolated([(80, 100), (100, 100), (50, 100)]) == (
+    assert text.extrapolated([(80, 100), (100, 100), (50, 100)]) == (
         "90 % of the batches in 2 of 3 searches lay far from every record: these prices are extrapolated."
     )
 
 
 def test_one_seed_allows_no_statement() -> None:
     totals, compared = judged({"random": [0.3], "mgral": [0.4]})
-    first, remark = words.headline(totals, compared, 60, {})
+    first, remark = text.headline(totals, compared, 60, {})
     assert first == (
         "At the last cycle no strategy is told apart from random: mgral has the highest mAP, 0.400 test mAP with "
         "60 labelled images (+0.100)."
@@ -144,7 +143,7 @@ def test_one_seed_allows_no_statement() -> None:
 
 
 def test_seeds_that_differ_by_the_same_allow_no_statement() -> None:
-    _, remark = words.headline(*judged({"random": [0.25, 0.5], "mgral": [0.375, 0.625]}), 60, {})
+    _, remark = text.headline(*judged({"random": [0.25, 0.5], "mgral": [0.375, 0.625]}), 60, {})
     assert remark.startswith(
         "mgral at the last cycle: cannot be said from 2 seeds that all differ by the same (+0.125 against random)."
     )
@@ -152,14 +151,14 @@ def test_seeds_that_differ_by_the_same_allow_no_statement() -> None:
 
 def test_without_a_random_strategy_nothing_is_compared() -> None:
     totals, compared = judged({"random": [0.3, 0.3], "mgral": [0.4, 0.42]}, None)
-    first, remark = words.headline(totals, compared, 60, {})
+    first, remark = text.headline(totals, compared, 60, {})
     assert first == "mgral has the highest mean: 0.410 test mAP with 60 labelled images (± 0.014 over 2 seeds)."
     assert remark.startswith("The run has no random strategy")
 
 
 def test_a_single_strategy_has_won_nothing() -> None:
     totals, compared = judged({"random": [0.3]})
-    first, remark = words.headline(totals, compared, 60, {})
+    first, remark = text.headline(totals, compared, 60, {})
     assert first == "random reaches 0.300 test mAP with 60 labelled images (one seed)."
     assert remark.startswith("The run has no other strategy")
 
@@ -170,7 +169,7 @@ def test_an_interval_without_zero_may_be_one_of_many() -> None:
     level = {f"level_{k}": [0.30, 0.30 + 0.001 * k, 0.30 - 0.001 * k] for k in range(1, 6)}
     _, compared = judged({"random": [0.3] * 3, "good": [0.32, 0.324, 0.328], **level})
     good = compared.against("random", "mAP")[0]
-    assert words.verdict(good, 6) == (
+    assert text.verdict(good, 6) == (
         "no detectable difference to random (+0.024, 95 % interval +0.014 to +0.034, 3 seeds); its interval leaves out "
         "zero, but one of 6 comparisons may do so by chance (p = 0.055 after Holm)"
     )
@@ -179,7 +178,7 @@ def test_an_interval_without_zero_may_be_one_of_many() -> None:
 def test_a_curve_that_never_finished_is_not_judged() -> None:
     _, compared = judged({"random": [0.3, 0.3], "mgral": [0.3, 0.3]})
     nothing = compared.against("random", "mAP")[0].model_copy(update={"mean": None, "seeds": []})
-    assert words.verdict(nothing, 1) == "cannot be said, for want of a seed in which both curves are complete"
+    assert text.verdict(nothing, 1) == "cannot be said, for want of a seed in which both curves are complete"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,7 @@ def test_a_curve_that_never_finished_is_not_judged() -> None:
     ],
 )
 def test_what_an_interval_is_worth(seeds: int, says: str) -> None:
-    assert says in words.intervals(seeds)
+    assert says in text.intervals(seeds)
 
 
 @pytest.mark.parametrize(
@@ -206,14 +205,14 @@ def test_what_an_interval_is_worth(seeds: int, says: str) -> None:
     ],
 )
 def test_what_a_band_is_worth(seeds: int, says: str) -> None:
-    assert says in words.band(seeds)
+    assert says in text.band(seeds)
 
 
 def test_curves_with_gaps_are_named() -> None:
     _, compared = judged({"random": [0.3, 0.3], "mgral": [0.3, 0.3]})
     curve = compared.curves[1].model_copy(update={"missing": {1: [2, 3]}})
     compared = compared.model_copy(update={"curves": [compared.curves[0], curve]})
-    assert words.gaps(compared) == ["mgral, seed 1: no cycle 2, 3; left out of the comparison"]
+    assert text.gaps(compared) == ["mgral, seed 1: no cycle 2, 3; left out of the comparison"]
 
 
 def audit(spearman: float | None, mae: float, records: int = 17, deviation: float = 0.25) -> dict[str, Any]:
@@ -238,11 +237,11 @@ def audit(spearman: float | None, mae: float, records: int = 17, deviation: floa
     ],
 )
 def test_the_verdict_on_the_lookup_table(audits: list[dict[str, Any]], verdict: str) -> None:
-    assert words.signal(audits)[0] == verdict
+    assert text.signal(audits)[0] == verdict
 
 
 def test_the_numbers_behind_the_verdict() -> None:
-    assert words.signal([audit(0.4, 0.01, deviation=0.3), audit(0.6, 0.02, records=26, deviation=0.4)])[1] == (
+    assert text.signal([audit(0.4, 0.01, deviation=0.3), audit(0.6, 0.02, records=26, deviation=0.4)])[1] == (
         # 2 · √(0.3² + 0.4²)/2 = 0.5
         "Held-out records (2 tables of 17 to 26): mean rank correlation +0.50, with the gains shuffled −0.10 ± 0.50 "
         "(two standard deviations; below 0, since a record left out lowers or raises the mean of the others); "
@@ -261,17 +260,17 @@ def test_batches_are_held_against_seeds() -> None:
         {"kinds": {"unlabelled": spreads(0.01, 0.01), "replay": spreads(0.01, 0.02)}, "control": None},
         {"kinds": {"unlabelled": spreads(0.03, 0.02)}, "control": None},
     ]
-    assert words.noise_of_records(audits) == [
+    assert text.noise_of_records(audits) == [
         "Unlabelled records differ between batches by ± 0.0200 mAP, more than seeds of one batch do (± 0.0150).",
         "Replay records differ between batches by ± 0.0100 mAP, no more than seeds of one batch do (± 0.0200).",
     ]
     alone = [{"kinds": {"replay": {**spreads(0.02, None), "between_random": 0.01}}, "control": None}]
-    assert words.noise_of_records(alone) == [
+    assert text.noise_of_records(alone) == [
         "Replay records differ between batches by ± 0.0200 mAP (random batches by ± 0.0100); "
         "how much seeds of one batch differ was not measured."
     ]
     stopped = [{"kinds": {"replay": {**spreads(0.02, 0.01), "stopped": count}}, "control": None} for count in (0, 3)]
-    assert words.noise_of_records(stopped) == [
+    assert text.noise_of_records(stopped) == [
         "Replay records differ between batches by ± 0.0200 mAP (3 of 16 were stopped partway, and count as expected), "
         "more than seeds of one batch do (± 0.0100)."
     ]
@@ -279,7 +278,7 @@ def test_batches_are_held_against_seeds() -> None:
 
 def test_the_control_is_told_beside_its_batches() -> None:
     control = {"batches": 3, "mean": 0.3, "spread": 0.02, "control_mean": 0.4, "control_spread": 0.002}
-    assert words.noise_of_records([{"kinds": {}, "control": control}]) == [
+    assert text.noise_of_records([{"kinds": {}, "control": control}]) == [
         "Control, the same 3 unlabelled batches with unsupervised weight zero: mAP 0.4000 with a spread of ± 0.0020, "
         "against 0.3000 and ± 0.0200 with the weight."
     ]
@@ -289,18 +288,18 @@ def test_the_control_is_told_beside_its_batches() -> None:
     ("value", "text"), [(0.0214, "+0.021"), (-0.0214, "−0.021"), (None, "–"), (math.nan, "–"), (-0.0001, "0.000")]
 )
 def test_signed_numbers(value: float | None, text: str) -> None:
-    assert words.signed(value) == text
+    assert text.signed(value) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.25, "4.2 s"), (59.96, "1 min 00 s"), (190, "3 min 10 s"), (7500, "2 h 05 min")]
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert words.duration(seconds) == text
+    assert text.duration(seconds) == text
 
 
 def test_reasons_are_rounded() -> None:
-    assert words.reason({"mean_entropy": 3.14159, "detections": 7, "most_like": "record 3"}) == [
+    assert text.reason({"mean_entropy": 3.14159, "detections": 7, "most_like": "record 3"}) == [
         ("mean entropy", "3.14"),
         ("detections", "7"),
         ("most like", "record 3"),
@@ -310,5 +309,5 @@ def test_reasons_are_rounded() -> None:
 def test_what_chance_alone_does() -> None:
     noise = {"images": 110, "repeats": 4, "mAP": {"deviation": 0.006}}
     # 2 · 0.006 · √(2/3) = 0.0098; for single runs 2 · 0.006 · √2 = 0.017
-    assert "less than about 0.010 " in words.chance(noise, 3)
-    assert "single runs differ by less than about 0.017 " in words.chance(noise, 1)
+    assert "less than about 0.010 " in text.chance(noise, 3)
+    assert "single runs differ by less than about 0.017 " in text.chance(noise, 1)

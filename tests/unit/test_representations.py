@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tables import detections, line, params, record
 
-from mgral.errors import MgralError
-from mgral.lookup import LookupTable
-from mgral.representations import describer, with_objects
-from mgral.types import Embeddings, Floats
+from mgral.core.errors import MgralError
+from mgral.core.types import Embeddings, Floats
+from mgral.reward.batch_features import describer, with_objects
+from mgral.reward.lookup_table import LookupTable
 
 
 def represent(batches: list[list[int]], embeddings: Embeddings, kind: str, centroids: int = 4) -> Floats:

@@ -12,12 +12,12 @@ import torch
 from rewards import Batch, Known, pool, settings
 from tables import params
 
-from mgral import seeds
-from mgral.agent import search
+from mgral.agent import reinforce
 from mgral.agent.policy import Policy, sample, sequence
-from mgral.errors import MgralError
-from mgral.lookup import LookupTable
-from mgral.types import Embeddings, Record
+from mgral.core import random_streams
+from mgral.core.errors import MgralError
+from mgral.core.types import Embeddings, Record
+from mgral.reward.lookup_table import LookupTable
 
 
 def test_gradient_of_a_two_armed_bandit() -> None:
@@ -26,7 +26,7 @@ def test_gradient_of_a_two_armed_bandit() -> None:
     # Loss gradient: -(0.2 * (1/4, -1/4) - 0.4 * (-3/4, 3/4)) / 2 = -(0.35, -0.35) / 2 = (-0.175, 0.175).
     # Loss: -(0.2 * ln(3/4) - 0.4 * ln(1/4)) / 2.
     scores = torch.tensor([3.0, 1.0], dtype=torch.float64).log().requires_grad_()
-    loss = search.reinforce_loss(scores, torch.tensor([[0], [1]]), np.array([0.2, -0.4]))
+    loss = reinforce.reinforce_loss(scores, torch.tensor([[0], [1]]), np.array([0.2, -0.4]))
     loss.backward()
     assert loss.item() == pytest.approx(-(0.2 * np.log(0.75) - 0.4 * np.log(0.25)) / 2)
     assert scores.grad is not None
@@ -36,13 +36,13 @@ def test_gradient_of_a_two_armed_bandit() -> None:
 def test_one_iteration_is_one_analytic_step() -> None:
     """Arms worth 0.6 and 0.2: the scores' gradient by hand, then Adam's first step, lr * g / (|g| + eps)."""
     embeddings, policy = pool(2, 3), Policy(3, 4, seed=1)
-    result = search.run(
+    result = reinforce.run(
         policy, embeddings, [1, 2], Known(lambda b: 0.6 if b[0] == 1 else 0.2), 1, settings(1, 8), seed=2
     )
 
     ids, features = sequence([1, 2], embeddings, policy)
     scores = policy(features)
-    noise = torch.Generator().manual_seed(seeds.stream(2, "search", 0))
+    noise = torch.Generator().manual_seed(random_streams.stream(2, "search", 0))
     drawn = sample(scores, 1, 8, noise)[:, 0].tolist()
     assert set(drawn) == {0, 1}
     maps = [0.6 if ids[k] == 1 else 0.2 for k in drawn]
@@ -67,7 +67,7 @@ def test_the_baseline_trails_by_half() -> None:
     # 0.5 * 0.2 + 0.5 * 0.4 = 0.3.
     worth = iter([0.2, 0.4, 0.6])
     table = Known(lambda batch: next(worth))
-    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(3, 1), 0).rows
+    rows = reinforce.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(3, 1), 0).rows
     assert [row.reward for row in rows] == pytest.approx([0.2, 0.4, 0.6])
     assert [row.baseline for row in rows] == pytest.approx([0.2, 0.2, 0.3])
     assert [row.average for row in rows] == pytest.approx([0.2, 0.3, 0.45])
@@ -77,12 +77,12 @@ def test_the_baseline_trails_by_half() -> None:
 
 def test_the_leave_one_out_baseline_is_the_mean_of_the_other_batches() -> None:
     # 0.1, 0.2, 0.6: others (0.2 + 0.6) / 2, (0.1 + 0.6) / 2, (0.1 + 0.2) / 2. Advantages sum to 0.
-    assert search.others_mean(np.array([0.1, 0.2, 0.6])) == pytest.approx([0.4, 0.35, 0.15])
+    assert reinforce.others_mean(np.array([0.1, 0.2, 0.6])) == pytest.approx([0.4, 0.35, 0.15])
     # Equal batches: nothing to learn from the first iteration, and from the second, better one, neither; the moving
     # average would praise it.
     policy, worth = Policy(3, 4, 0), iter([0.2, 0.2, 0.4, 0.4])
     table = Known(lambda batch: next(worth))
-    result = search.run(policy, pool(5, 3), range(1, 6), table, 2, settings(2, 2, baseline="leave_one_out"), 0)
+    result = reinforce.run(policy, pool(5, 3), range(1, 6), table, 2, settings(2, 2, baseline="leave_one_out"), 0)
     assert [row.loss for row in result.rows] == [0, 0]
     assert [row.baseline for row in result.rows] == pytest.approx([0.2, 0.4])
     for name, weight in policy.state_dict().items():
@@ -93,7 +93,7 @@ def test_entropy_of_three_weights() -> None:
     # Weights 1, 1, 2: p = 1/4, 1/4, 1/2; H = 2 * 1/4 ln 4 + 1/2 ln 2 = 1.5 ln 2.
     # dH/ds_i = -p_i (ln p_i + H): -1/4 (-2 ln 2 + 1.5 ln 2) = ln 2 / 8, twice, and -1/2 * 0.5 ln 2 = -ln 2 / 4.
     logits = torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64).log().requires_grad_()
-    value = search.entropy(logits)
+    value = reinforce.entropy(logits)
     value.backward()
     assert value.item() == pytest.approx(1.5 * math.log(2))
     assert logits.grad is not None
@@ -102,7 +102,7 @@ def test_entropy_of_three_weights() -> None:
 
 def test_the_entropy_bonus_alone_flattens_the_scores() -> None:
     # All batches are worth the same: the only gradient is the bonus's. loss = -0.5 H.
-    result = search.run(
+    result = reinforce.run(
         Policy(3, 8, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.5), 3, settings(60, entropy_bonus=0.5), 0
     )
     assert result.rows[0].loss == pytest.approx(-0.5 * result.rows[0].entropy)
@@ -119,11 +119,11 @@ def test_temperature_flattens_the_draws() -> None:
         seen.append(batch)
         return 0.5
 
-    hot = search.run(policy, embeddings, range(1, 10), Known(worth), 3, settings(1, 8, temperature=1e6), 0)
+    hot = reinforce.run(policy, embeddings, range(1, 10), Known(worth), 3, settings(1, 8, temperature=1e6), 0)
     assert hot.rows[0].entropy == pytest.approx(math.log(9))
     assert len(set(seen)) > 1
     seen.clear()
-    cold = search.run(policy, embeddings, range(1, 10), Known(worth), 3, settings(1, 8, temperature=1e-6), 0)
+    cold = reinforce.run(policy, embeddings, range(1, 10), Known(worth), 3, settings(1, 8, temperature=1e-6), 0)
     assert cold.rows[0].entropy == pytest.approx(0, abs=1e-6)
     ids, features = sequence(range(1, 10), embeddings, policy)
     assert set(seen) == {tuple(sorted(ids[k] for k in policy(features).topk(3).indices.tolist()))}
@@ -134,14 +134,14 @@ def test_patience_ends_a_search_that_no_longer_improves() -> None:
     # is iteration 1; the third iteration after it, 4, is the last.
     worth = iter([0.2, 0.4] + [0.1] * 8)
     table = Known(lambda batch: next(worth))
-    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(10, 1, patience=3), 0).rows
+    rows = reinforce.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(10, 1, patience=3), 0).rows
     assert [row.average for row in rows] == pytest.approx([0.2, 0.3, 0.2, 0.15, 0.125])
 
 
 def test_patience_is_renewed_by_each_high() -> None:
     worth = iter([0.1 * t for t in range(10)])
     table = Known(lambda batch: next(worth))
-    rows = search.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(10, 1, patience=1), 0).rows
+    rows = reinforce.run(Policy(3, 4, 0), pool(5, 3), range(1, 6), table, 2, settings(10, 1, patience=1), 0).rows
     assert len(rows) == 10
 
 
@@ -152,19 +152,19 @@ def test_batches_have_the_size_asked_and_only_unlabelled_images() -> None:
         seen.append(batch)
         return 0.5
 
-    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2, 5, 6], Known(worth), 3, settings(5), 0)
+    reinforce.run(Policy(3, 4, 0), pool(9, 3), [8, 2, 5, 6], Known(worth), 3, settings(5), 0)
     assert len(seen) == 20
     assert all(len(b) == 3 and list(b) == sorted(set(b)) and set(b) <= {2, 5, 6, 8} for b in seen)
     seen.clear()
-    search.run(Policy(3, 4, 0), pool(9, 3), [8, 2], Known(worth), 3, settings(2), 0)
+    reinforce.run(Policy(3, 4, 0), pool(9, 3), [8, 2], Known(worth), 3, settings(2), 0)
     assert set(seen) == {(2, 8)}  # fewer left than a batch
 
 
 def test_the_given_policy_is_left_unchanged_and_order_is_of_no_account() -> None:
     policy, table = Policy(3, 4, 0), Known(lambda batch: batch[0] / 10)
     before = {name: weight.clone() for name, weight in policy.state_dict().items()}
-    one = search.run(policy, pool(9, 3), range(1, 10), table, 3, settings(5), 0)
-    other = search.run(policy, pool(9, 3), list(reversed(range(1, 10))), table, 3, settings(5), 0)
+    one = reinforce.run(policy, pool(9, 3), range(1, 10), table, 3, settings(5), 0)
+    other = reinforce.run(policy, pool(9, 3), list(reversed(range(1, 10))), table, 3, settings(5), 0)
     assert one.rows == other.rows
     for name, weight in policy.state_dict().items():
         assert torch.equal(weight, before[name])
@@ -192,7 +192,7 @@ def test_far_batches_are_trained_while_the_budget_lasts() -> None:
         calls.append(ids)
         return proxy(ids)
 
-    result = search.run(Policy(2, 4, 0), embeddings, [3, 4, 5, 6], table, 1, settings(6, 4, fallback=1), 0, train)
+    result = reinforce.run(Policy(2, 4, 0), embeddings, [3, 4, 5, 6], table, 1, settings(6, 4, fallback=1), 0, train)
     assert len(calls) == 1
     assert result.added == (proxy(calls[0]),)
     assert len(table) == 3
@@ -205,7 +205,7 @@ def test_far_batches_are_trained_while_the_budget_lasts() -> None:
 
 def test_a_batch_that_is_sampled_twice_is_trained_once() -> None:
     embeddings, table = far_pool()
-    result = search.run(Policy(2, 4, 0), embeddings, [6], table, 1, settings(1, 3, fallback=3), 0, proxy)
+    result = reinforce.run(Policy(2, 4, 0), embeddings, [6], table, 1, settings(1, 3, fallback=3), 0, proxy)
     assert result.added == (proxy((6,)),) and len(table) == 3
     assert result.rows[0].reward == pytest.approx(0.6 - 0.25)  # each of the three has what was trained
     assert (result.rows[0].trained, result.rows[0].estimated) == (3, 0)
@@ -215,7 +215,7 @@ def test_a_trained_proxy_replaces_its_estimate() -> None:
     # One batch an iteration: the first is far, its proxy gives 0.9 where the table would say 0.3 (image 2's).
     # Gains over the random records, of mean 0.25: 0.65, and 0.05.
     embeddings, table = far_pool()
-    once = search.run(
+    once = reinforce.run(
         Policy(2, 4, 0), embeddings, [6], table, 1, settings(2, 1, fallback=5), 0,
         lambda ids: Record(ids, "search", 0.9, 2.0),
     )  # fmt: skip
@@ -227,7 +227,7 @@ def test_a_trained_proxy_replaces_its_estimate() -> None:
 def test_without_a_trainer_or_budget_far_batches_keep_their_estimate() -> None:
     for fallback, train in ((5, None), (0, proxy)):
         embeddings, table = far_pool()
-        result = search.run(Policy(2, 4, 0), embeddings, [6], table, 1, settings(2, 1, fallback), 0, train)
+        result = reinforce.run(Policy(2, 4, 0), embeddings, [6], table, 1, settings(2, 1, fallback), 0, train)
         assert [row.reward for row in result.rows] == pytest.approx([0.05, 0.05])
         assert [(row.estimated, row.trained, row.far) for row in result.rows] == [(1, 0, 1)] * 2
         assert result.added == ()
@@ -247,7 +247,7 @@ def test_a_killed_search_goes_on_to_the_same_result(others: dict[str, Any], tmp_
     """Killed by the third proxy; the records of the first two come back with the checkpoint."""
     parameters = settings(12, 2, fallback=3, checkpoint_every=5, **others)
 
-    def go(checkpoint: Path | None, alive: int) -> tuple[search.Result, LookupTable, int]:
+    def go(checkpoint: Path | None, alive: int) -> tuple[reinforce.Result, LookupTable, int]:
         embeddings, table = far_pool()
         calls = 0
 
@@ -259,7 +259,7 @@ def test_a_killed_search_goes_on_to_the_same_result(others: dict[str, Any], tmp_
             return proxy(ids)
 
         policy = Policy(2, 4, 0)
-        found = search.run(policy, embeddings, [3, 4, 5, 6], table, 1, parameters, 3, train, checkpoint)
+        found = reinforce.run(policy, embeddings, [3, 4, 5, 6], table, 1, parameters, 3, train, checkpoint)
         return found, table, calls
 
     through, table, calls = go(None, 3)
@@ -278,7 +278,7 @@ def test_a_killed_search_goes_on_to_the_same_result(others: dict[str, Any], tmp_
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def interrupted(checkpoint: Path, worth: float, iterations: int) -> search.Result:
+def interrupted(checkpoint: Path, worth: float, iterations: int) -> reinforce.Result:
     """Killed at the seventh price; checkpoints every 2 iterations of one batch."""
     left = iter(range(6))
 
@@ -288,7 +288,7 @@ def interrupted(checkpoint: Path, worth: float, iterations: int) -> search.Resul
         return worth * batch[0]
 
     parameters = settings(iterations, 1, checkpoint_every=2)
-    return search.run(Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(price), 3, parameters, 0, None, checkpoint)
+    return reinforce.run(Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(price), 3, parameters, 0, None, checkpoint)
 
 
 def test_a_periodic_checkpoint_saves_the_iterations_before_it(tmp_path: Path) -> None:
@@ -296,7 +296,9 @@ def test_a_periodic_checkpoint_saves_the_iterations_before_it(tmp_path: Path) ->
     with pytest.raises(Killed):
         interrupted(checkpoint, 0.01, 12)
     resumed = interrupted(checkpoint, 0.01, 12)  # 6 + 6 prices are enough only if the first 6 are not repeated
-    whole = search.run(Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.01 * b[0]), 3, settings(12, 1), 0)
+    whole = reinforce.run(
+        Policy(3, 4, 0), pool(9, 3), range(1, 10), Known(lambda b: 0.01 * b[0]), 3, settings(12, 1), 0
+    )
     assert resumed.rows == whole.rows
     for name, weight in whole.policy.state_dict().items():
         assert torch.equal(weight, resumed.policy.state_dict()[name])
@@ -311,8 +313,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_rows_are_written_in_full(tmp_path: Path) -> None:
-    row = search.Row(0, 0.1 + 0.2, -0.25, 1e-7, 3, 1, 2, 2.5, 0.5, 6.0)
-    search.write_rows([row], tmp_path / "search.csv")
+    row = reinforce.Row(0, 0.1 + 0.2, -0.25, 1e-7, 3, 1, 2, 2.5, 0.5, 6.0)
+    reinforce.write_rows([row], tmp_path / "search.csv")
     assert (tmp_path / "search.csv").read_text() == (
         "iteration,reward,baseline,loss,estimated,trained,far,distance,average,entropy\n"
         "0,0.30000000000000004,-0.25,1e-07,3,1,2,2.5,0.5,6.0\n"
@@ -320,7 +322,7 @@ def test_rows_are_written_in_full(tmp_path: Path) -> None:
 
 
 def test_progress_is_logged_at_every_tenth(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="mgral.agent.search"):
-        search.run(Policy(3, 4, 0), pool(9, 3), [1, 2, 3], Known(lambda b: 0.5), 1, settings(25, 1), 0)
+    with caplog.at_level("INFO", logger="mgral.agent.reinforce"):
+        reinforce.run(Policy(3, 4, 0), pool(9, 3), [1, 2, 3], Known(lambda b: 0.5), 1, settings(25, 1), 0)
     lines = [line.split(",")[0] for line in caplog.messages]
     assert lines == [f"search: {t} of 25" for t in (3, 5, 8, 10, 13, 15, 18, 20, 23, 25)]

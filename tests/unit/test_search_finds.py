@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rewards import Batch, Known, pool, settings
 
-from mgral.agent import search
+from mgral.agent import reinforce
 from mgral.agent.policy import Policy, sequence
-from mgral.types import Embeddings
+from mgral.core.types import Embeddings
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -18,7 +18,7 @@ def test_the_agent_finds_the_best_batch_of_an_additive_reward(seed: int) -> None
     values = embeddings.vectors @ np.random.default_rng(0).normal(size=16).astype(np.float32)
     values = (values - values.mean()) / values.std()
     table = Known(lambda batch: float(0.01 * np.mean([values[i - 1] for i in batch])))
-    result = search.run(Policy(16, 64, seed), embeddings, range(1, 61), table, 6, settings(400), seed)
+    result = reinforce.run(Policy(16, 64, seed), embeddings, range(1, 61), table, 6, settings(400), seed)
     ids, features = sequence(range(1, 61), embeddings, result.policy)
     chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:6].tolist()]
     best = 0.01 * np.sort(values)[-6:].mean()
@@ -49,7 +49,7 @@ def test_the_agent_learns_not_to_take_duplicates(seed: int) -> None:
     assert covered(top_by_value) == pytest.approx(27 / 84)
     random = np.mean([covered(rng.choice(80, 8, replace=False) + 1) for _ in range(500)])
     table = Known(lambda batch: 0.05 * covered(batch))
-    result = search.run(Policy(16, 64, seed), embeddings, range(1, 81), table, 8, settings(400, 8), seed)
+    result = reinforce.run(Policy(16, 64, seed), embeddings, range(1, 81), table, 8, settings(400, 8), seed)
     ids, features = sequence(range(1, 81), embeddings, result.policy)
     chosen = [ids[k] for k in result.policy(features).argsort(descending=True)[:8].tolist()]
     assert covered(chosen) > 0.75

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder
 
-from mgral import compute, detectors, images
-from mgral.detectors import Detector, Raw
-from mgral.errors import MgralError
-from mgral.params import Machine
-from mgral.training import loop
-from mgral.training.loop import Plan
-from mgral.training.semi import sed
-from mgral.types import Boxes, Dataset, Image
+from mgral.config.schema import Machine
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image
+from mgral.data import image_cache
+from mgral.detection import training
+from mgral.detection.base import Detector, Raw, build_detector
+from mgral.detection.device import prepare_device
+from mgral.detection.training import Plan
+from mgral.reward.semi import sed
 
 SIZE = 16
 STRIDES = (2, 4, 8)
@@ -57,7 +58,7 @@ class Pyramid(Detector):
 
 @pytest.fixture
 def machine():
-    return compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    return prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
 
 def pictures(seed: int = 0) -> Tensor:
@@ -105,7 +106,7 @@ def test_levels_of_an_image_and_of_its_half() -> None:
 @pytest.mark.slow
 def test_levels_of_retinanet() -> None:
     """Its maps, anchors and their order at two sizes; the anchors are rounded to whole pixels."""
-    full, half = (detectors.build("retinanet", ("a", "b"), size, {}, 0).eval() for size in (192, 96))
+    full, half = (build_detector("retinanet", ("a", "b"), size, {}, 0).eval() for size in (192, 96))
     with torch.no_grad():
         raw = [full(torch.zeros(1, 3, size, size)) for size in (192, 96)]
     coarse, fine = sed.corresponding(raw[0], raw[1], full.priors)
@@ -115,7 +116,7 @@ def test_levels_of_retinanet() -> None:
 
 def test_what_has_no_corresponding_levels_is_refused(machine) -> None:
     options = sed.Options()
-    for student, size in [(Pyramid(growth=1.5), SIZE), (detectors.build("tiny_ssd", ("a",), 64, {}, 0), 64)]:
+    for student, size in [(Pyramid(growth=1.5), SIZE), (build_detector("tiny_ssd", ("a",), 64, {}, 0), 64)]:
         view = torch.zeros(2, 3, size, size)
         with pytest.raises(MgralError, match="anchors that double from level to level"):
             sed.losses(student, taught(student), view, view, machine, options)
@@ -208,16 +209,16 @@ def cache(tmp_path):
     listed = {i: Image(i, f"{i}.png", SIZE, SIZE, "train") for i in range(1, 9)}
     box = np.array([[2, 2, 9, 9]], np.float32)
     boxes = {i: Boxes(box.copy(), np.array([0]), np.array([False])) for i in listed}
-    return images.Cache(Dataset(("a", "b"), listed, boxes, tmp_path), tmp_path / "images.npy")
+    return image_cache.Cache(Dataset(("a", "b"), listed, boxes, tmp_path), tmp_path / "images.npy")
 
 
 PLAN = Plan(steps=10, batch_size=2, learning_rate=0.1, weight_decay=0.0, warmup=0, augment=False)
 
 
-def trained(cache, machine, batch: list[int], **options: float) -> tuple[Tensor, list[loop.Row]]:
+def trained(cache, machine, batch: list[int], **options: float) -> tuple[Tensor, list[training.Row]]:
     student = Pyramid()
     term = sed.build(sed.Options(**options), cache, batch, [1, 2], PLAN, machine, 0)
-    rows = loop.fit(student, cache, [1, 2], PLAN, machine, 0, term)
+    rows = training.fit(student, cache, [1, 2], PLAN, machine, 0, term)
     return student.gain.detach(), rows
 
 
@@ -231,6 +232,6 @@ def test_a_training_depends_on_the_batch_and_repeats(cache, machine) -> None:
 def test_weight_zero_is_a_training_without_the_batch(cache, machine) -> None:
     control, rows = trained(cache, machine, [3, 4, 5], weight=0.0)
     alone = Pyramid()
-    loop.fit(alone, cache, [1, 2], PLAN, machine, 0)
+    training.fit(alone, cache, [1, 2], PLAN, machine, 0)
     assert torch.equal(control, alone.gain.detach())
     assert all(row["sed_class"] == row["sed_box"] == row["sed_scale"] == 0 for row in rows)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from mgral import spreads
-from mgral.errors import MgralError
-from mgral.types import Kind, Record
+from mgral.core.errors import MgralError
+from mgral.core.types import Kind, Record
+from mgral.reward import variance
 
 
 def record(image: int, value: float, generator: str = "random", kind: Kind = "unlabelled") -> Record:
@@ -25,7 +25,7 @@ def test_between_batches_and_between_seeds() -> None:
         replace(record(3, 0.6, "class"), stopped=True),
         record(4, 0.1, kind="replay"),
     ]
-    audit = spreads.audit(found, [], [record(1, 0.24), record(1, 0.28)])
+    audit = variance.audit(found, [], [record(1, 0.24), record(1, 0.28)])
     assert audit["kinds"]["unlabelled"] == {
         "records": 3,
         "stopped": 1,
@@ -46,7 +46,7 @@ def test_a_control_stands_beside_the_same_batches() -> None:
     # With the weight 0.2 and 0.4, without 0.5 and 0.5; batch 3 has no control, and replay batches have none.
     found = [record(1, 0.2), record(2, 0.4), record(3, 0.9), record(1, 0.7, kind="replay")]
     control = [record(1, 0.5, kind="control"), record(2, 0.5, kind="control")]
-    assert spreads.audit(found, control, [])["control"] == {
+    assert variance.audit(found, control, [])["control"] == {
         "batches": 2,
         "mean": pytest.approx(0.3),
         "spread": pytest.approx(math.sqrt(0.02)),
@@ -57,4 +57,4 @@ def test_a_control_stands_beside_the_same_batches() -> None:
 
 def test_a_kind_without_a_random_record_is_refused() -> None:
     with pytest.raises(MgralError, match="no replay record of cycle 0 is of a random batch"):
-        spreads.audit([record(1, 0.2), record(2, 0.3, "class", "replay")], [], [])
+        variance.audit([record(1, 0.2), record(2, 0.3, "class", "replay")], [], [])

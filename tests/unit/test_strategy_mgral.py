@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from mgral.agent.policy import Policy, sequence
-from mgral.errors import MgralError
-from mgral.pools import Pool
-from mgral.strategies import Evidence
+from mgral.core.errors import MgralError
+from mgral.core.types import Embeddings
+from mgral.data.evidence import Evidence
+from mgral.data.pool import Pool
 from mgral.strategies.mgral import NEEDS, Options, select
-from mgral.types import Embeddings
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgral.stratified import draw
-from mgral.types import Split
+from mgral.core.types import Split
+from mgral.data.stratified_split import draw
 
 SHARES: dict[Split, float] = {"val": 0.2, "test": 0.3}
 

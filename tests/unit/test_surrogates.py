@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from mgral.params import Table
-from mgral.surrogates import GaussianProcess, Nearest, Ridge
-from mgral.types import Floats
+from mgral.config.schema import Table
+from mgral.core.types import Floats
+from mgral.reward.surrogates import GaussianProcess, Nearest, Ridge
 
 
 def params(deviations: float = 1.0, uncertainty: float = 0.9) -> Table:

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from mgral import compute, detectors, images
-from mgral.errors import MgralError
-from mgral.inference import look
-from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
-from mgral.pools import Pool
-from mgral.training import loop, proxy
-from mgral.training.loop import Plan
-from mgral.training.semi import isd
-from mgral.types import Boxes, Dataset, Image, Record
+from mgral.config.schema import DetectorParams, Evaluation, Machine, ProxyRun
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image, Record
+from mgral.data import image_cache
+from mgral.data.pool import Pool
+from mgral.detection import training
+from mgral.detection.base import build_detector
+from mgral.detection.device import prepare_device
+from mgral.detection.inference import look
+from mgral.detection.training import Plan
+from mgral.reward import proxy
+from mgral.reward.semi import isd
 
 SIZE = 64
 PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=2, augment=True)
@@ -24,7 +27,7 @@ PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=
 
 @pytest.fixture
 def machine():
-    return compute.prepare(Machine(threads=1, precision="fp32", device="cpu"))
+    return prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
 
 @pytest.fixture
@@ -40,11 +43,11 @@ def world(tmp_path):
         boxes[i + 1] = Boxes(np.array([[x, y, x + 24, y + 24]], np.float32), np.array([0]), np.array([False]))
     dataset = Dataset(("square",), listed, boxes, tmp_path)
     np.save(tmp_path / "images.npy", pixels)
-    return dataset, images.Cache(dataset, tmp_path / "images.npy")
+    return dataset, image_cache.Cache(dataset, tmp_path / "images.npy")
 
 
 def detector():
-    return detectors.build("tiny_ssd", ("square",), SIZE, {}, 0)
+    return build_detector("tiny_ssd", ("square",), SIZE, {}, 0)
 
 
 def same(a, b):
@@ -53,7 +56,7 @@ def same(a, b):
 
 def test_the_loss_falls(world, machine):
     plan = Plan(steps=40, batch_size=4, learning_rate=3e-3, weight_decay=0.0, warmup=5, augment=False)
-    rows = loop.fit(detector(), world[1], [1, 2, 3, 4], plan, machine, 0)
+    rows = training.fit(detector(), world[1], [1, 2, 3, 4], plan, machine, 0)
     assert rows[-1]["loss"] < 0.4 * rows[0]["loss"]
     assert [row["step"] for row in rows] == list(range(40))
 
@@ -62,7 +65,7 @@ def test_same_seed_same_weights_in_any_order_of_the_pool(world, machine):
     runs = {}
     for name, ids, seed in [("a", [1, 2, 3], 0), ("b", [3, 1, 2], 0), ("c", [1, 2, 3], 1)]:
         runs[name] = detector()
-        loop.fit(runs[name], world[1], ids, PLAN, machine, seed)
+        training.fit(runs[name], world[1], ids, PLAN, machine, seed)
     assert same(runs["a"], runs["b"])
     assert not same(runs["a"], runs["c"])
 
@@ -70,7 +73,7 @@ def test_same_seed_same_weights_in_any_order_of_the_pool(world, machine):
 def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
     plan = Plan(**{**PLAN.__dict__, "checkpoint_every": 2})
     through = detector()
-    rows = loop.fit(through, world[1], [1, 2, 3], plan, machine, 0)
+    rows = training.fit(through, world[1], [1, 2, 3], plan, machine, 0)
 
     class Killed(Exception):
         pass
@@ -82,19 +85,21 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
 
     checkpoint = tmp_path / "detector.ckpt"
     with pytest.raises(Killed):
-        loop.fit(detector(), world[1], [1, 2, 3], plan, machine, 0, kill_at_5, checkpoint)
+        training.fit(detector(), world[1], [1, 2, 3], plan, machine, 0, kill_at_5, checkpoint)
     assert checkpoint.exists()
     seen = []
     resumed = detector()
-    again = loop.fit(
+    again = training.fit(
         resumed, world[1], [1, 2, 3], plan, machine, 0, lambda _, step, *labelled: seen.append(step) or {}, checkpoint
     )
     assert seen == [4, 5]
     ended = detector()
-    assert loop.fit(ended, world[1], [1, 2, 3], plan, machine, 0, kill_at_5, checkpoint) == rows  # it had its last step
+    assert (
+        training.fit(ended, world[1], [1, 2, 3], plan, machine, 0, kill_at_5, checkpoint) == rows
+    )  # it had its last step
     checkpoint.write_bytes(b"damaged")
     with pytest.raises(MgralError, match=r"detector\.ckpt: damaged checkpoint; remove it"):
-        loop.fit(detector(), world[1], [1, 2, 3], plan, machine, 0, checkpoint=checkpoint)
+        training.fit(detector(), world[1], [1, 2, 3], plan, machine, 0, checkpoint=checkpoint)
     checkpoint.unlink()
     assert same(through, resumed) and same(through, ended)
     assert again == rows
@@ -103,41 +108,41 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
 @pytest.mark.parametrize(("every", "steps"), [(2, [2, 4, 5]), (5, [5]), (6, []), (0, [])])
 def test_the_last_step_is_saved_where_any_is(every, steps):
     plan = Plan(5, 4, 1e-3, 0.0, 1, augment=False, checkpoint_every=every)
-    assert [step for step in range(1, 6) if loop._due(step, plan)] == steps
+    assert [step for step in range(1, 6) if training._due(step, plan)] == steps
 
 
 def test_what_is_added_leaves_the_others_in_their_places(world, machine, monkeypatch):
     """Ids are shuffled by position; those that two trainings share must have the same ones."""
     steps = []
 
-    def drawn(ids, *rest, draw=loop.draw):
+    def drawn(ids, *rest, draw=training.draw):
         steps.append(draw(ids, *rest))
         return steps[-1]
 
-    monkeypatch.setattr(loop, "draw", drawn)
+    monkeypatch.setattr(training, "draw", drawn)
     for batch in ([9, 4], [10, 2]):
-        loop.fit(detector(), world[1], [8, 1, 3, 7], PLAN, machine, 0, added=batch)
+        training.fit(detector(), world[1], [8, 1, 3, 7], PLAN, machine, 0, added=batch)
     first, second = ([i for step in some for i in step] for some in (steps[:6], steps[6:]))
     replaced = {1: 1, 3: 3, 7: 7, 8: 8, 4: 2, 9: 10}  # both ascending
     assert [replaced[i] for i in first] == second and set(first) == set(replaced)
 
 
 def test_every_image_once_an_epoch():
-    drawn = [i for step in range(5) for i in loop.draw([1, 2, 3, 4, 5], 3, step, 0, "order")]
+    drawn = [i for step in range(5) for i in training.draw([1, 2, 3, 4, 5], 3, step, 0, "order")]
     assert sorted(drawn[:5]) == sorted(drawn[5:10]) == sorted(drawn[10:]) == [1, 2, 3, 4, 5]
     assert drawn[:5] != drawn[5:10]
 
 
 def test_learning_rate_warms_up_and_decays():
     plan = Plan(steps=110, batch_size=1, learning_rate=1.0, weight_decay=0.0, warmup=10, augment=False)
-    assert loop.learning_rate(0, plan) == pytest.approx(0.1)
-    assert loop.learning_rate(10, plan) == pytest.approx(1.0)
-    assert loop.learning_rate(60, plan) == pytest.approx(0.01 + 0.99 / 2)  # half of the cosine
+    assert training.learning_rate(0, plan) == pytest.approx(0.1)
+    assert training.learning_rate(10, plan) == pytest.approx(1.0)
+    assert training.learning_rate(60, plan) == pytest.approx(0.01 + 0.99 / 2)  # half of the cosine
 
 
 def test_no_label_is_no_training(world, machine):
     with pytest.raises(MgralError, match="labelled pool is empty"):
-        loop.fit(detector(), world[1], [], PLAN, machine, 0)
+        training.fit(detector(), world[1], [], PLAN, machine, 0)
 
 
 def test_a_proxy_depends_on_the_batch_and_never_on_its_labels(world, machine):
@@ -147,7 +152,7 @@ def test_a_proxy_depends_on_the_batch_and_never_on_its_labels(world, machine):
 
     def trained(batch, options=options):
         fresh = detector()
-        loop.fit(
+        training.fit(
             fresh,
             cache,
             [1, 2, 3],
@@ -280,7 +285,7 @@ def test_a_control_learns_nothing_of_the_batch(world, machine, weight):
     for batch in ([4, 5, 6], [7, 8, 9]):
         fresh = detector()
         term = isd.build(options, world[1], batch, [1, 2, 3], PLAN, machine, 0)
-        loop.fit(fresh, world[1], [1, 2, 3], PLAN, machine, 0, term)
+        training.fit(fresh, world[1], [1, 2, 3], PLAN, machine, 0, term)
         trained.append(fresh)
     pairs = zip(trained[0].named_parameters(), trained[1].parameters(), strict=True)
     assert all(torch.equal(a, b) for (_, a), b in pairs) == (weight == 0)
@@ -293,7 +298,9 @@ def test_detections_are_in_pixels_of_the_original_image(world, machine, tmp_path
     squashed = {i: replace(image, width=2 * SIZE, height=SIZE // 2) for i, image in world[0].images.items()}
     dataset = replace(world[0], images=squashed)
     plain = look(detector(), world[1], [1, 2], evaluation, machine).detections
-    found = look(detector(), images.Cache(dataset, tmp_path / "images.npy"), [1, 2], evaluation, machine).detections
+    found = look(
+        detector(), image_cache.Cache(dataset, tmp_path / "images.npy"), [1, 2], evaluation, machine
+    ).detections
     for i in (1, 2):
         assert len(plain[i]) == 5
         np.testing.assert_allclose(found[i].xyxy, plain[i].xyxy * [2, 0.5, 2, 0.5], rtol=1e-6)

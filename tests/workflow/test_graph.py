@@ -12,7 +12,7 @@ import yaml
 from checkouts import Checkout, job_stats
 from PIL import Image
 
-from mgral.files import read_json
+from mgral.core.files import read_json
 
 
 def test_demo(project: Checkout):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from checkouts import TINY, Checkout
 
-from mgral.files import read_json, write_json
+from mgral.core.files import read_json, write_json
 
 MINE = {
     "experiment": "mine",

@@ -16,10 +16,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mgral import seeds
-from mgral.errors import MgralError
-from mgral.files import write_bytes
-from mgral.types import Embeddings
+from mgral.core import random_streams
+from mgral.core.errors import MgralError
+from mgral.core.files import write_bytes
+from mgral.core.types import Embeddings
 
 COLUMNS = 32
 """Dimensions standardised at a time, so that the float64 of a large pool does not outgrow its float32."""
@@ -50,7 +50,7 @@ class Policy(nn.Module):
         super().__init__()
         self.dims, self.hidden, self.seed, self.chunk = dims, hidden, seed, chunk
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seeds.stream(seed, "policy weights"))
+            torch.default_generator.manual_seed(random_streams.stream(seed, "policy weights"))
             self.lstm = nn.LSTM(dims + 1, hidden)
             self.decoder = nn.Linear(hidden, 1)
 
@@ -152,7 +152,7 @@ def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tupl
     ordered = sorted(ids)
     if not ordered:
         raise MgralError("no unlabelled image is left to scan; end the experiment here or add images")
-    ordered = [ordered[k] for k in seeds.generator(policy.seed, "scan order").permutation(len(ordered))]
+    ordered = [ordered[k] for k in random_streams.generator(policy.seed, "scan order").permutation(len(ordered))]
     features = embeddings.rows(ordered)
     for start in range(0, policy.dims, COLUMNS):
         columns = slice(start, start + COLUMNS)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mgral.errors import MgralError, nearest
+from mgral.core.errors import MgralError, nearest
 
 # verb: what it does. Its module is mgral.cli.<verb>, with a trailing underscore where Python owns the word.
 VERBS = {
@@ -95,9 +95,9 @@ def _run(arguments: list[str]) -> int:
     implementation.add_arguments(parser)
     implementation.run(parser.parse_args(rest))
     if verb not in LOOKING:
-        from mgral.cli import _jobs
+        from mgral.report import jobs
 
-        _log.info(_jobs.signature())
+        _log.info(jobs.signature())
     return 0
 
 

@@ -6,14 +6,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from mgral import experiments
-from mgral.errors import MgralError
-from mgral.params import Params
-from mgral.settings import Settings
+from mgral.config import loading
+from mgral.config.base import Settings
+from mgral.config.schema import Params
+from mgral.core.errors import MgralError
+
+if TYPE_CHECKING:
+    from mgral.config.schema import Machine
+    from mgral.core.types import Dataset
+    from mgral.data.image_cache import Cache
+    from mgral.data.pool import Pool
+    from mgral.detection.device import Compute
 
 S = TypeVar("S", bound=Settings)
 
@@ -71,18 +78,34 @@ def _seed(text: str) -> int:
 
 def read_params(cls: type[S], sources: Sequence[str]) -> S:
     """What a step reads of its ``--params``. Raises MgralError."""
-    return experiments.sections(cls, *experiments.combine(map(_read, sources)))
+    return loading.sections(cls, *loading.combine(map(_read, sources)))
 
 
 def read_experiment(sources: Sequence[str]) -> Params:
     """A whole experiment, from ``--params``. Raises MgralError."""
-    return experiments.check(*experiments.combine(map(_read, sources)))
+    return loading.check(*loading.combine(map(_read, sources)))
+
+
+def open_files(arguments: argparse.Namespace, machine: Machine) -> tuple[Compute, Dataset, Pool, Cache]:
+    """The device, and what ``--dataset``, ``--pool`` and ``--images`` name. For verbs that look at images.
+
+    Raises:
+        MgralError: a GPU is asked for and there is none; a file is missing, damaged or of another data set.
+    """
+    from mgral.data import dataset_json
+    from mgral.data.image_cache import Cache
+    from mgral.data.pool import read_pool
+    from mgral.detection.device import prepare_device
+
+    chosen = prepare_device(machine)
+    dataset = dataset_json.read(arguments.dataset)
+    return chosen, dataset, read_pool(arguments.pool, dataset), Cache(dataset, arguments.images)
 
 
 def _read(source: str) -> tuple[str, Any]:
     """Name and content of a parameter file."""
     if source != "-":
-        return source, experiments.read_yaml(source)
+        return source, loading.read_yaml(source)
     try:
         return "standard input", yaml.safe_load(sys.stdin.read())
     except (yaml.YAMLError, ValueError):

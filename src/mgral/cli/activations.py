@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from mgral.cli import _arguments
-from mgral.params import DetectorParams, Machine
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import DetectorParams, Machine
 
 
 class Params(Settings):
@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import activations, detectors
-    from mgral.cli import _cycle
-    from mgral.training import proxy
+    from mgral.detection import feature_cache
+    from mgral.detection.base import restore_detector
+    from mgral.reward import proxy
 
     params = _arguments.read_params(Params, arguments.params)
-    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
-    detector = detectors.restore(params.detector, dataset.classes, cache.size, arguments.detector)
-    activations.write(detector, cache, proxy.shown(pool, arguments.kind, dataset.ids("val")), machine, arguments.out)
+    machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
+    detector = restore_detector(params.detector, dataset.classes, cache.size, arguments.detector)
+    feature_cache.write(detector, cache, proxy.shown(pool, arguments.kind, dataset.ids("val")), machine, arguments.out)

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.errors import MgralError
-from mgral.params import DetectorParams, Evaluation, Machine, Strategy, Training
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import DetectorParams, Evaluation, Machine, Strategy, Training
+from mgral.core.errors import MgralError
+from mgral.data import dataset_json
 
 
 class Params(Settings):
@@ -31,28 +32,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import arrays, compute, datasets, pools, seeds
-    from mgral.cli import _checkpoint, _metrics, _strategy
-    from mgral.images import Cache
+    from mgral.core import random_streams
+    from mgral.data.image_cache import Cache
+    from mgral.data.pool import read_pool
+    from mgral.detection import metrics, npz_files
+    from mgral.detection.checkpoint import initial_weights, kept_checkpoint
+    from mgral.detection.device import prepare_device
+    from mgral.detection.training import Plan
+    from mgral.strategies import _contract2
     from mgral.strategies._workbench import Workbench
-    from mgral.training.loop import Plan
 
     params = _arguments.read_params(Params, arguments.params)
-    strategy, plugin, options = _strategy.find(params.strategies, arguments.strategy)
+    strategy, plugin, options = _contract2.find(params.strategies, arguments.strategy)
     if "assessment" not in plugin.NEEDS:
         raise MgralError(f"--strategy: {strategy.plugin} assesses nothing; go on with `mgral select`")
     if arguments.own is not None and not hasattr(plugin, "assess_and_detect"):
         raise MgralError(f"--own: {strategy.plugin} has no detector of its own to report; leave it out")
-    machine = compute.prepare(params.machine)
-    dataset = datasets.read(arguments.dataset)
-    pool = pools.read(arguments.pool, dataset)
+    machine = prepare_device(params.machine)
+    dataset = dataset_json.read(arguments.dataset)
+    pool = read_pool(arguments.pool, dataset)
     labels = {i: dataset.boxes[i] for i in pool.labelled}
-    modules = [__name__, f"mgral.strategies.{strategy.plugin}", f"mgral.detectors.{params.detector.name}"]
+    modules = [
+        __name__,
+        f"mgral.strategies._contract.{strategy.plugin}",
+        f"mgral.detection.base.{params.detector.name}",
+    ]
     inputs = [arguments.dataset, arguments.pool, arguments.detector]
-    large = [arguments.images, *_checkpoint.weights(params.detector)]
+    large = [arguments.images, *initial_weights(params.detector)]
     cache = Cache(replace(dataset, boxes=labels), arguments.images)
-    seed = seeds.stream(arguments.seed, "assess", pool.cycle)
-    with _checkpoint.kept(arguments.out, params, arguments.seed, inputs, modules, large) as checkpoint:
+    seed = random_streams.stream(arguments.seed, "assess", pool.cycle)
+    with kept_checkpoint(arguments.out, params, arguments.seed, inputs, modules, large) as checkpoint:
         workbench = Workbench(
             pool,
             dataset.classes,
@@ -68,5 +77,5 @@ def run(arguments: argparse.Namespace) -> None:
             assessment = plugin.assess(workbench, seed, options)
         else:
             assessment, detect = plugin.assess_and_detect(workbench, seed, options)
-            _metrics.write(arguments.own, dataset, pool, detect, params.evaluation.max_detections)
-        arrays.write_assessment(assessment, arguments.out)
+            metrics.write(arguments.own, dataset, pool, detect, params.evaluation.max_detections)
+        npz_files.write_assessment(assessment, arguments.out)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from mgral.cli import _arguments
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.data import dataset_json
 
 
 class Params(Settings):
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import datasets, images
+    from mgral.data import image_cache
 
     params = _arguments.read_params(Params, arguments.params)
-    images.build(datasets.read(arguments.dataset), params.image_size, arguments.out)
+    image_cache.build(dataset_json.read(arguments.dataset), params.image_size, arguments.out)

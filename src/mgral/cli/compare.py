@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.errors import MgralError, nearest
-from mgral.params import Strategy, curve_names, reference
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import Strategy, curve_names, reference
+from mgral.core.errors import MgralError, nearest
 
 
 class Params(Settings):
@@ -26,10 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import comparison, curves
+    from mgral.report import comparison, learning_curves
 
     params = _arguments.read_params(Params, arguments.params)
-    frame = curves.read(arguments.curve)
+    frame = learning_curves.read(arguments.curve)
     labels = [strategy.name for strategy in params.strategies]
     names = curve_names(params.strategies)
     present = set(frame["strategy"])
@@ -39,6 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
     for label in arguments.baselines:
         if label not in labels:
             raise MgralError(f"--baselines: unknown label '{label}'; {nearest(label, labels)}")
-    noise = curves.read_noise(arguments.noise) if arguments.noise else None
+    noise = learning_curves.read_noise(arguments.noise) if arguments.noise else None
     frame = frame[frame["strategy"].isin(names)]
     comparison.write(comparison.compare(frame, reference(params.strategies), arguments.baselines, noise), arguments.out)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.params import Strategy, curve_names
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import Strategy, curve_names
 
 
 class Params(Settings):
@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import curves
-    from mgral.files import write_json
+    from mgral.core.files import write_json
+    from mgral.report import learning_curves
 
     params = _arguments.read_params(Params, arguments.params)
-    frame = curves.collect(arguments.run, curve_names(params.strategies), params.seeds, params.cycles)
-    curves.write(frame, arguments.out)
-    write_json(arguments.summary, curves.means(frame))
+    frame = learning_curves.collect(arguments.run, curve_names(params.strategies), params.seeds, params.cycles)
+    learning_curves.write(frame, arguments.out)
+    write_json(arguments.summary, learning_curves.means(frame))

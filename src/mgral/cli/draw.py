@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.params import Batch, Generators
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import Batch, Generators
+from mgral.data import dataset_json
 
 
 class Params(Settings):
@@ -29,24 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import datasets, generators, pools, seeds
-    from mgral.cli import _evidence
-    from mgral.files import write_json
+    from mgral.core import random_streams
+    from mgral.core.files import write_json
+    from mgral.data.pool import replay_batch
+    from mgral.reward import candidate_batches
+    from mgral.strategies import _evidence_files
 
     params = _arguments.read_params(Params, arguments.params)
-    dataset = datasets.read(arguments.dataset)
+    dataset = dataset_json.read(arguments.dataset)
     files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
-    evidence = _evidence.read(dataset, *files)
+    evidence = _evidence_files.read(dataset, *files)
     first, second = params.proxy.rounds(arguments.kind)
     batch, seed = params.budget.batch, arguments.seed
     if arguments.kind == "replay":
-        batch = pools.replay_batch(batch, len(evidence.pool.unlabelled))
-        seed = seeds.stream(seed, "replay")
+        batch = replay_batch(batch, len(evidence.pool.unlabelled))
+        seed = random_streams.stream(seed, "replay")
     if arguments.agent is None:
-        batches = generators.draw(first, batch, params.proxy.first_shares, evidence, seed)
+        batches = candidate_batches.draw(first, batch, params.proxy.first_shares, evidence, seed)
     else:
-        others = generators.read(arguments.first) if arguments.first else []
-        batches = generators.draw_by_agent(second, batch, arguments.temperature, evidence, seed, others)
+        others = candidate_batches.read(arguments.first) if arguments.first else []
+        batches = candidate_batches.draw_by_agent(second, batch, arguments.temperature, evidence, seed, others)
     write_json(arguments.out, batches)
 
 

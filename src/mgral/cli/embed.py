@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.params import DetectorParams, Evaluation, Machine
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import DetectorParams, Evaluation, Machine
 
 
 class Params(Settings):
@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import arrays, detectors
-    from mgral.cli import _cycle
-    from mgral.inference import look
+    from mgral.detection import npz_files
+    from mgral.detection.base import restore_detector
+    from mgral.detection.inference import look
 
     params = _arguments.read_params(Params, arguments.params)
-    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
-    detector = detectors.restore(params.detector, dataset.classes, cache.size, arguments.detector)
+    machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
+    detector = restore_detector(params.detector, dataset.classes, cache.size, arguments.detector)
     views = look(detector, cache, [*pool.labelled, *pool.unlabelled], params.evaluation, machine)
-    arrays.write_embeddings(views.embeddings, arguments.embeddings)
-    arrays.write_detections(views.detections, detector.activation, arguments.detections)
+    npz_files.write_embeddings(views.embeddings, arguments.embeddings)
+    npz_files.write_detections(views.detections, detector.activation, arguments.detections)

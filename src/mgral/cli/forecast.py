@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
+from mgral.data import dataset_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,16 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import datasets, forecast, probe
-    from mgral.files import read_json
+    from mgral.core.files import read_json
+    from mgral.planning import forecast, timing
 
     params = _arguments.read_experiment(arguments.params)
     graph = forecast.read_graph(read_json(arguments.graph))
-    dataset = datasets.read(arguments.dataset)
+    dataset = dataset_json.read(arguments.dataset)
     sizes = forecast.Sizes(*(len(dataset.ids(split)) for split in ("train", "val", "test")))
-    timing = probe.run(dataset, params)
+    measured = timing.run(dataset, params)
     workers = max(arguments.cores // params.machine.threads, 1)
-    print("\n".join(forecast.table(graph, params, sizes, timing, workers)))
+    print("\n".join(forecast.table(graph, params, sizes, measured, workers)))
 
 
 def _cores(text: str) -> int:

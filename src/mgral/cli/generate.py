@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from mgral.cli import _arguments
-from mgral.params import DatasetParams
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import DatasetParams
 
 
 class Params(Settings):
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral.datasets import synthetic
+    from mgral.data.formats import synthetic
 
     params = _arguments.read_params(Params, arguments.params).dataset
     synthetic.generate(arguments.out, synthetic.Options.parse(params.options, "dataset.options"))

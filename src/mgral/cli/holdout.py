@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from mgral.cli import _arguments
-from mgral.params import HoldOut
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import HoldOut
+from mgral.data import dataset_json
 
 
 class Params(Settings):
@@ -22,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import datasets, pools
+    from mgral.data.pool import hold_out, read_pool, write_pool
 
     params = _arguments.read_params(Params, arguments.params)
-    dataset = datasets.read(arguments.dataset)
-    pool = pools.read(arguments.pool, dataset)
+    dataset = dataset_json.read(arguments.dataset)
+    pool = read_pool(arguments.pool, dataset)
     classes = {i: set(dataset.boxes[i].labels.tolist()) for i in pool.labelled}
-    pools.write(pools.hold_out(pool, classes, params.proxy.holdout, arguments.seed), arguments.out)
+    write_pool(hold_out(pool, classes, params.proxy.holdout, arguments.seed), arguments.out)

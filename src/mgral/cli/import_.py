@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 
-from mgral import datasets
 from mgral.cli import _arguments
-from mgral.params import DatasetParams
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import DatasetParams
+from mgral.data import dataset_json, importing
 
 
 class Params(Settings):
@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    dataset, info = datasets.import_dataset(_arguments.read_params(Params, arguments.params).dataset)
-    datasets.write(dataset, info, arguments.out)
+    dataset, info = importing.import_dataset(_arguments.read_params(Params, arguments.params).dataset)
+    dataset_json.write(dataset, info, arguments.out)
     logging.info(
         "%d images, %d boxes of %d classes; dropped: %d, clipped: %d",
         len(dataset.images),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mgral import plugins
+from mgral.core import plugins
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

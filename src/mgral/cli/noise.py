@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import curves
-    from mgral.files import write_json
+    from mgral.core.files import write_json
+    from mgral.report import learning_curves
 
-    write_json(arguments.out, curves.noise(arguments.metrics))
+    write_json(arguments.out, learning_curves.noise(arguments.metrics))

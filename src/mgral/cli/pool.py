@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from mgral import datasets, pools
 from mgral.cli import _arguments
-from mgral.errors import MgralError
-from mgral.params import Initial
-from mgral.settings import Settings
-from mgral.types import Split
+from mgral.config.base import Settings
+from mgral.config.schema import Initial
+from mgral.core.errors import MgralError
+from mgral.core.types import Split
+from mgral.data import dataset_json
+from mgral.data.pool import initial_pool, write_pool
 
 
 class Params(Settings):
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
-    dataset = datasets.read(arguments.dataset)
+    dataset = dataset_json.read(arguments.dataset)
     uses: dict[Split, str] = {"val": "rewards", "test": "results"}
     for split, use in uses.items():
         if not any(i in dataset.boxes for i in dataset.ids(split)):
@@ -36,4 +37,4 @@ def run(arguments: argparse.Namespace) -> None:
             )
     ids = dataset.ids("train")
     annotated = [i for i in ids if i in dataset.boxes]
-    pools.write(pools.initial(annotated, params.budget.initial, arguments.seed, ids), arguments.out)
+    write_pool(initial_pool(annotated, params.budget.initial, arguments.seed, ids), arguments.out)

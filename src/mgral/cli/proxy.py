@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.errors import MgralError
-from mgral.params import DetectorParams, Evaluation, Machine, ProxyRun
-from mgral.settings import Settings
-from mgral.types import Kind, Record
+from mgral.config.base import Settings
+from mgral.config.schema import DetectorParams, Evaluation, Machine, ProxyRun
+from mgral.core.errors import MgralError
+from mgral.core.types import Kind, Record
 
 
 class Params(Settings):
@@ -52,20 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import generators, records
-    from mgral.cli import _cycle
-    from mgral.training import proxy
+    from mgral.reward import candidate_batches, proxy, records
 
     wanted = [_wanted(path, arguments.kind) for path in arguments.out]
     params = _arguments.read_params(Params, arguments.params)
     if params.proxy.start == "detector" and arguments.detector is None:
         raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
     rivals = [_rival(path, arguments.kind, params.proxy) for path in arguments.rivals]
-    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
+    machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
     for path, rival in zip(arguments.rivals, rivals, strict=True):
         if rival.cycle != pool.cycle:
             raise MgralError(f"--rivals: {path} is of cycle {rival.cycle}, not {pool.cycle}; leave it out")
-    batches, unlabelled = generators.read(arguments.batches), set(pool.unlabelled)
+    batches, unlabelled = candidate_batches.read(arguments.batches), set(pool.unlabelled)
     for path, (index, _, _) in zip(arguments.out, wanted, strict=True):
         if index >= len(batches):
             raise MgralError(f"--out: {path}: {arguments.batches} holds {len(batches)} batches, counted from 0")
@@ -90,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _rival(path: Path, kind: Kind, params: ProxyRun) -> Record:
     """A record that others are raced against. Raises MgralError if it cannot be."""
-    from mgral import records
+    from mgral.reward import records
 
     found = records.read(path)
     if (found.kind, found.generator, found.stopped) != (kind, "random", False):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 
-from mgral.cli import _arguments, _checkpoint
-from mgral.params import Agent, Batch, DetectorParams, Evaluation, Machine, ProxyKind, ProxyRun, Search, Table
-from mgral.settings import Settings
+from mgral.cli import _arguments
+from mgral.config.base import Settings
+from mgral.config.schema import Agent, Batch, DetectorParams, Evaluation, Machine, ProxyKind, ProxyRun, Search, Table
+from mgral.detection.checkpoint import kept_checkpoint
 
 
 class Fallback(ProxyRun, ProxyKind):
@@ -38,34 +39,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import records, seeds
-    from mgral.agent import search
+    from mgral.agent import reinforce
     from mgral.agent.policy import Policy
-    from mgral.cli import _cycle, _evidence
-    from mgral.files import write_json
-    from mgral.lookup import LookupTable
-    from mgral.training import proxy
+    from mgral.core import random_streams
+    from mgral.core.files import write_json
+    from mgral.reward import proxy, records
+    from mgral.reward.lookup_table import LookupTable
+    from mgral.strategies import _evidence_files
 
     params = _arguments.read_params(Params, arguments.params)
-    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
+    machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
     # they may be gigabytes, and one representation alone counts them
     detections = arguments.detections if params.table.representation == "objects" else None
-    embeddings = _evidence.read_embeddings(arguments.embeddings, detections)
-    seed = seeds.stream(arguments.seed, "agent", pool.cycle)
+    embeddings = _evidence_files.read_embeddings(arguments.embeddings, detections)
+    seed = random_streams.stream(arguments.seed, "agent", pool.cycle)
     agent = arguments.out / "agent.safetensors"
     inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
     inputs += [detections] if detections else []
     inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
-    plugins = [f"mgral.detectors.{params.detector.name}", f"mgral.training.semi.{params.proxy.semi}"]
+    plugins = [f"mgral.detection.base.{params.detector.name}", f"mgral.reward.semi.{params.proxy.semi}"]
     if arguments.no_fallback or params.proxy.kind == "replay":
         # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
         params = params.model_copy(update={"search": params.search.model_copy(update={"fallback": 0})})
     sections = (params.detector, params.proxy, params.evaluation)
     proxies = proxy.ProxyTrainer(dataset, cache, pool, arguments.detector, sections, machine, arguments.seed)
-    with _checkpoint.kept(
-        agent, params, arguments.seed, inputs, [__name__, *plugins], [arguments.images]
-    ) as checkpoint:
-        result = search.run(
+    with kept_checkpoint(agent, params, arguments.seed, inputs, [__name__, *plugins], [arguments.images]) as checkpoint:
+        result = reinforce.run(
             Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
             embeddings,
             pool.unlabelled,
@@ -77,5 +76,5 @@ def run(arguments: argparse.Namespace) -> None:
             checkpoint,
         )
         result.policy.save(agent)
-        search.write_rows(result.rows, arguments.out / "search.csv")
+        reinforce.write_rows(result.rows, arguments.out / "search.csv")
         write_json(arguments.out / "added.json", [records.as_json(record) for record in result.added])

@@ -7,9 +7,10 @@ import logging
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.errors import MgralError
-from mgral.params import Batch, Machine, Strategy
-from mgral.settings import Settings
+from mgral.config.base import Settings
+from mgral.config.schema import Batch, Machine, Strategy
+from mgral.core.errors import MgralError
+from mgral.data import dataset_json
 
 
 class Params(Settings):
@@ -32,22 +33,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import datasets, seeds, selections
-    from mgral.cli import _evidence, _strategy
-    from mgral.strategies import IN_FILES
+    from mgral.core import random_streams
+    from mgral.data.selection import Selection, write_selection
+    from mgral.strategies import _contract2, _evidence_files
+    from mgral.strategies._contract import IN_FILES
 
     params = _arguments.read_params(Params, arguments.params)
-    strategy, plugin, options = _strategy.find(params.strategies, arguments.strategy)
+    strategy, plugin, options = _contract2.find(params.strategies, arguments.strategy)
     for need in sorted(plugin.NEEDS & IN_FILES):
         if getattr(arguments, need) is None:
             raise MgralError(f"--{need}: missing; strategy {strategy.plugin} looks at it")
     if "agent" in plugin.NEEDS:
-        from mgral import compute
+        from mgral.detection.device import prepare_device
 
-        compute.prepare(params.machine)
-    dataset = datasets.read(arguments.dataset)
+        prepare_device(params.machine)
+    dataset = dataset_json.read(arguments.dataset)
     files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent, arguments.assessment)
-    evidence = _evidence.read(dataset, *files, needs=plugin.NEEDS)
+    evidence = _evidence_files.read(dataset, *files, needs=plugin.NEEDS)
     cycle, budget, left = evidence.pool.cycle, params.budget.batch, len(evidence.pool.unlabelled)
     if not left:
         raise MgralError(
@@ -56,6 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if left < budget:
         logging.warning("pool exhausted: cycle %d takes the %d images that are left, not %d", cycle, left, budget)
-    picks = plugin.select(evidence, budget, seeds.stream(arguments.seed, "select", cycle), options)
-    selection = selections.Selection(strategy.name, strategy.plugin, arguments.seed, cycle, budget, picks)
-    selections.write(selection, dataset, arguments.out)
+    picks = plugin.select(evidence, budget, random_streams.stream(arguments.seed, "select", cycle), options)
+    selection = Selection(strategy.name, strategy.plugin, arguments.seed, cycle, budget, picks)
+    write_selection(selection, dataset, arguments.out)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mgral import cli
-from mgral.cli import _jobs, _shown
-from mgral.errors import MgralError
+from mgral.core.errors import MgralError
+from mgral.report import jobs, summaries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
     """All that there is to show; a file that cannot be is added to ``faults``."""
-    known = [path / name for name in _shown.IN_FOLDER if (path / name).is_file()]
+    known = [path / name for name in summaries.IN_FOLDER if (path / name).is_file()]
     if not known:
         raise MgralError(f"{path}: not the folder of a cycle or of a run; give one, or a file below it")
     for file in known:
@@ -40,9 +40,9 @@ def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
         except MgralError as fault:
             faults.append(fault)
             yield "  cut short, see the error"
-    of_cycle = _jobs.of_cycle(path, faults)
-    jobs = _jobs.lines(of_cycle) if of_cycle else _jobs.totals(_jobs.of_run(path, faults))
-    for number, line in enumerate(jobs):
+    of_cycle = jobs.of_cycle(path, faults)
+    lines = jobs.lines(of_cycle) if of_cycle else jobs.totals(jobs.of_run(path, faults))
+    for number, line in enumerate(lines):
         if number == 0:
             yield "jobs:"
         yield f"  {line}"
@@ -50,7 +50,7 @@ def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
 
 def _file(path: Path) -> Iterator[str]:
     full = path.absolute()
-    for kind, show in _shown.KINDS.items():
+    for kind, show in summaries.KINDS.items():
         if full.match(kind):
             try:
                 yield from show(path)
@@ -62,4 +62,4 @@ def _file(path: Path) -> Iterator[str]:
                     f"make it anew with `snakemake --forcerun {path}`"
                 ) from None
             return
-    raise MgralError(f"{path}: no file that a step made for reading; it can show {', '.join(_shown.KINDS)}")
+    raise MgralError(f"{path}: no file that a step made for reading; it can show {', '.join(summaries.KINDS)}")

@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.errors import MgralError
-from mgral.params import Table
-from mgral.settings import Settings
-from mgral.types import Record
+from mgral.config.base import Settings
+from mgral.config.schema import Table
+from mgral.core.errors import MgralError
+from mgral.core.types import Record
 
 
 class Params(Settings):
@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import records, spreads
-    from mgral.cli import _evidence
-    from mgral.files import write_json
-    from mgral.lookup import LookupTable
+    from mgral.core.files import write_json
+    from mgral.reward import records, variance
+    from mgral.reward.lookup_table import LookupTable
+    from mgral.strategies import _evidence_files
 
     params = _arguments.read_params(Params, arguments.params)
     found = [records.read(path) for path in arguments.records]
@@ -50,11 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
                 f"--records: {path} is of cycle {record.cycle}, others of {cycle}; name those of one cycle"
             )
     carried = [record for path in arguments.carried for record in _carried(path, cycle)]
-    embeddings = _evidence.read_embeddings(arguments.embeddings, arguments.detections)
+    embeddings = _evidence_files.read_embeddings(arguments.embeddings, arguments.detections)
     table = LookupTable([*found, *carried], embeddings, params.table)
     table.save(arguments.out)
     control, repeats = ([records.read(path) for path in paths] for paths in (arguments.control, arguments.repeats))
-    audit = {**table.audit(), **spreads.audit(table.own, control, repeats)}
+    audit = {**table.audit(), **variance.audit(table.own, control, repeats)}
     write_json(arguments.out / "audit.json", audit)
     logging.info(
         "%d records and %d of earlier cycles; held-out error %s against %s by their mean",
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _carried(path: Path, cycle: int) -> list[Record]:
     """Records of an earlier cycle than ``cycle``: those that were trained for a table, or for its search."""
-    from mgral import lookup, records
+    from mgral.reward import lookup_table, records
 
-    found = lookup.read_records(path) if path.suffix == ".parquet" else records.read_list(path)
+    found = lookup_table.read_records(path) if path.suffix == ".parquet" else records.read_list(path)
     latest = max((record.cycle for record in found), default=-1)  # what a table has carried itself stands in another
     if latest >= cycle:
         raise MgralError(f"--carried: {path} is of cycle {latest}; name files of cycles before {cycle}")

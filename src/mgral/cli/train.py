@@ -7,10 +7,12 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mgral.cli import _arguments, _checkpoint, _metrics
-from mgral.params import DetectorParams, Evaluation, Machine, Training
-from mgral.settings import Settings
-from mgral.types import Detections
+from mgral.cli import _arguments
+from mgral.config.base import Settings
+from mgral.config.schema import DetectorParams, Evaluation, Machine, Training
+from mgral.core.types import Detections
+from mgral.detection import metrics
+from mgral.detection.checkpoint import initial_weights, kept_checkpoint
 
 
 class Params(Settings):
@@ -29,35 +31,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import detectors, seeds
-    from mgral.cli import _cycle
-    from mgral.inference import look
-    from mgral.training.loop import Plan, fit
+    from mgral.core import random_streams
+    from mgral.detection.base import build_detector, save_detector
+    from mgral.detection.inference import look
+    from mgral.detection.training import Plan, fit
 
     params = _arguments.read_params(Params, arguments.params)
-    machine, dataset, pool, cache = _cycle.open_files(arguments, params.machine)
-    seed = seeds.stream(arguments.seed, "train", pool.cycle)
-    detector = detectors.build(params.detector.name, dataset.classes, cache.size, params.detector.options, seed)
+    machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
+    seed = random_streams.stream(arguments.seed, "train", pool.cycle)
+    detector = build_detector(params.detector.name, dataset.classes, cache.size, params.detector.options, seed)
     out = arguments.out
     inputs = [arguments.dataset, arguments.pool]
-    modules = [__name__, f"mgral.detectors.{params.detector.name}"]
-    large = [arguments.images, *_checkpoint.weights(params.detector)]
+    modules = [__name__, f"mgral.detection.base.{params.detector.name}"]
+    large = [arguments.images, *initial_weights(params.detector)]
     plan = Plan(**params.training.model_dump())
 
     def detect(ids: Sequence[int]) -> Mapping[int, Detections]:
         return look(detector, cache, ids, params.evaluation, machine).detections
 
     weights = out / "detector.safetensors"
-    with _checkpoint.kept(weights, params, arguments.seed, inputs, modules, large) as checkpoint:
+    with kept_checkpoint(weights, params, arguments.seed, inputs, modules, large) as checkpoint:
         rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=checkpoint)
-        detectors.save(detector, weights)
+        save_detector(detector, weights)
         _write_rows(rows, out / "train.csv")
-        _metrics.write(out / "metrics.json", dataset, pool, detect, params.evaluation.max_detections)
+        metrics.write(out / "metrics.json", dataset, pool, detect, params.evaluation.max_detections)
 
 
 def _write_rows(rows: list[dict[str, float]], path: Path) -> None:
     """Write ``train.csv``, numbers to six digits. Not by pandas, whose import takes as long as many steps."""
-    from mgral.files import whole
+    from mgral.core.files import whole
 
     with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
-from mgral.comparison import Curve, Difference
-from mgral.curves import spread, strategy_of
+from mgral.report.comparison import Curve, Difference
+from mgral.report.learning_curves import spread, strategy_of
 from mgral.report.published import Protocol
 from mgral.report.sources import Cell
-from mgral.report.words import signed
+from mgral.report.text import signed
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 PALETTE = (*OKABE_ITO, "#882255", "#999933", "#332288", "#44AA99", "#117733", "#AA4499", "#DDCC77")
@@ -80,7 +80,7 @@ def curve(
     Of a few strategies also the band of the mean and each seed as a thin line; of many, see :func:`curves_apart`.
 
     Args:
-        frame: as :func:`mgral.curves.collect` gives it.
+        frame: as :func:`mgral.report.learning_curves.collect` gives it.
         means: the mean curves of the strategies.
         x: ``images`` or ``boxes``.
         y: ``mAP`` or ``AP50``.

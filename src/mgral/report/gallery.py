@@ -12,11 +12,11 @@ from pathlib import Path
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from mgral.errors import MgralError
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image, Pick
 from mgral.report.figures import PALETTE
 from mgral.report.sources import Cell, box_counts
-from mgral.report.words import reason, term
-from mgral.types import Boxes, Dataset, Image, Pick
+from mgral.report.text import reason, term
 
 SIDE = 224
 FIRST = 8

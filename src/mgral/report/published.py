@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field
 
-from mgral.settings import Settings
+from mgral.config.base import Settings
 
 FILE = "published.yaml"
 

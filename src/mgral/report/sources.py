@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from mgral import plugins
-from mgral.curves import cycle_folder
-from mgral.errors import MgralError
-from mgral.files import read_json
-from mgral.selections import read as read_selection
-from mgral.types import Dataset
+from mgral.core import plugins
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json
+from mgral.core.types import Dataset
+from mgral.data.selection import read_selection as read_selection
+from mgral.report.learning_curves import cycle_folder
 
 AUDIT = ["records", "carried", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread"]
 AUDIT += ["chance", "far", "kinds", "control", "comparison"]
@@ -49,7 +49,7 @@ class Rule:
 
 
 def rule(plugin: str) -> Rule:
-    """What a strategy's plug-in says of itself, see :mod:`mgral.strategies`. Raises MgralError if there is none."""
+    """What a strategy's plug-in says of itself, see :mod:`mgral.strategies._contract`. Raises MgralError if there is none."""
     found = plugins.load("strategies", plugin)
     if "truth" in found.NEEDS:
         return Rule("reads the ground truth", True, found.REASONS)
@@ -57,7 +57,7 @@ def rule(plugin: str) -> Rule:
 
 
 def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
-    """The picks of every cycle but the last, best first: ``value`` is a list of :class:`mgral.types.Pick`.
+    """The picks of every cycle but the last, best first: ``value`` is a list of :class:`mgral.core.types.Pick`.
 
     A selection stands between two cycles. One after the last, which the target ``next`` makes, is none of the run's.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mgral.comparison import VERDICTS, Difference
-from mgral.curves import spread
+from mgral.core.types import SPLITS, Dataset
+from mgral.report.comparison import VERDICTS, Difference
+from mgral.report.learning_curves import spread
 from mgral.report.sources import Cell, box_counts
-from mgral.report.words import Summary, duration, number, plus_minus, signed
-from mgral.types import SPLITS, Dataset
+from mgral.report.text import Summary, duration, number, plus_minus, signed
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mgral.types import Activation, Doubles
+from mgral.core.types import Activation, Doubles
 
 
 def class_distributions(probs: Doubles, activation: Activation) -> Doubles:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral import detectors
-from mgral.compute import Compute
-from mgral.detectors import Detector
-from mgral.images import Cache
-from mgral.params import DetectorParams, Evaluation
-from mgral.pools import Pool
-from mgral.training.loop import Plan
+from mgral.config.schema import DetectorParams, Evaluation
+from mgral.data.image_cache import Cache
+from mgral.data.pool import Pool
+from mgral.detection.base import Detector, build_detector, restore_detector
+from mgral.detection.device import Compute
+from mgral.detection.training import Plan
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class Workbench:
 
     def fresh_detector(self, seed: int) -> Detector:
         """One with initial weights. Raises MgralError for options that do not fit."""
-        return detectors.build(self.detector.name, self.classes, self.cache.size, self.detector.options, seed)
+        return build_detector(self.detector.name, self.classes, self.cache.size, self.detector.options, seed)
 
     def trained_detector(self) -> Detector:
         """The cycle's. Raises MgralError if its file is missing, damaged or of another detector."""
-        return detectors.restore(self.detector, self.classes, self.cache.size, self.weights)
+        return restore_detector(self.detector, self.classes, self.cache.size, self.weights)

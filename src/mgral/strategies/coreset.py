@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mgral.errors import MgralError
-from mgral.settings import Settings
-from mgral.strategies import Evidence, Reasons
-from mgral.types import Doubles, Floats, Ints, Pick
+from mgral.config.base import Settings
+from mgral.core.errors import MgralError
+from mgral.core.types import Doubles, Floats, Ints, Pick
+from mgral.data.evidence import Evidence
+from mgral.strategies._contract import Reasons
 
 NEEDS: frozenset[str] = frozenset({"embeddings"})
 REASONS: Reasons = {

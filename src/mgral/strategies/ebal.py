@@ -6,7 +6,7 @@ which there are few labels, until the budget is spent; places left over go to th
 
 There is no official code [R]. Where the paper leaves it open:
 
-- Features are those of mgral.types.Detections, of length 1. Networks with ReLU give features without negative entries,
+- Features are those of mgral.core.types.Detections, of length 1. Networks with ReLU give features without negative entries,
   whose cosines are large from the start: the thresholds are the paper's and may have to rise.
 - A prototype is taken over all detections of a class in an image, those that entropy-NMS drops among them.
 - Prototypes are compared with those of the batch and not of the labelled pool.
@@ -26,11 +26,12 @@ import numpy as np
 from pydantic import Field
 from scipy.special import entr
 
-from mgral.errors import MgralError
-from mgral.settings import Settings
-from mgral.strategies import Evidence, Reasons
-from mgral.strategies._described import described, unit
-from mgral.types import Boxes, Doubles, Ints, Pick
+from mgral.config.base import Settings
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Doubles, Ints, Pick
+from mgral.data.evidence import Evidence
+from mgral.strategies._contract import Reasons
+from mgral.strategies._features import described, unit
 
 NEEDS: frozenset[str] = frozenset({"detections", "labels"})
 REASONS: Reasons = {

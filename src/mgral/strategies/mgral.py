@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mgral.errors import MgralError
-from mgral.settings import Settings
-from mgral.strategies import Evidence, Reasons
-from mgral.types import Pick
+from mgral.config.base import Settings
+from mgral.core.errors import MgralError
+from mgral.core.types import Pick
+from mgral.data.evidence import Evidence
+from mgral.strategies._contract import Reasons
 
 NEEDS = frozenset({"embeddings", "agent"})
 REASONS: Reasons = {

@@ -12,10 +12,11 @@ import math
 import numpy as np
 from pydantic import Field
 
-from mgral.errors import MgralError
-from mgral.settings import Settings
-from mgral.strategies import Evidence, Reasons
-from mgral.types import Ints, Pick
+from mgral.config.base import Settings
+from mgral.core.errors import MgralError
+from mgral.core.types import Ints, Pick
+from mgral.data.evidence import Evidence
+from mgral.strategies._contract import Reasons
 
 NEEDS: frozenset[str] = frozenset({"truth"})
 REASONS: Reasons = {

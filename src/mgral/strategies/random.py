@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from mgral import seeds
-from mgral.settings import Settings
-from mgral.strategies import Evidence, Reasons
-from mgral.types import Pick
+from mgral.config.base import Settings
+from mgral.core import random_streams
+from mgral.core.types import Pick
+from mgral.data.evidence import Evidence
+from mgral.strategies._contract import Reasons
 
 NEEDS: frozenset[str] = frozenset()
 REASONS: Reasons = {
@@ -30,6 +31,6 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         options: none.
     """
     ids = sorted(evidence.pool.unlabelled)
-    numbers = seeds.generator(seed, "random", evidence.pool.cycle).random(len(ids)).tolist()
+    numbers = random_streams.generator(seed, "random", evidence.pool.cycle).random(len(ids)).tolist()
     best = sorted(zip(ids, numbers, strict=True), key=lambda drawn: (-drawn[1], drawn[0]))
     return [Pick(i, number, {"draw": number}) for i, number in best[:budget]]

@@ -1,0 +1,260 @@
+"""The search: REINFORCE trains the policy against the lookup table (arXiv 2310.08387; Williams 1992).
+
+One iteration: scan the pool once, sample a few batches from the scores, price them by the table, and raise
+the probability of those that beat the baseline: the moving average of the reward, or the scan's other batches.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from mgral.agent.policy import Policy, log_probability, sample, sequence
+from mgral.config.schema import Search
+from mgral.core import random_streams
+from mgral.core.files import read_checkpoint, whole, write_checkpoint
+from mgral.core.types import Doubles, Embeddings, Record
+from mgral.reward import records
+from mgral.reward.lookup_table import Batches, Price
+
+log = logging.getLogger(__name__)
+
+TrainProxy = Callable[[tuple[int, ...]], Record]
+
+
+class Prices(Protocol):
+    """What the search asks of :class:`mgral.reward.lookup_table.LookupTable`."""
+
+    def price(self, batches: Batches) -> Price: ...
+
+    def add(self, record: Record) -> None: ...
+
+    def gain(self, record: Record) -> float: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """One iteration: a line of ``search.csv``.
+
+    Attributes:
+        iteration: 0 … iterations - 1.
+        reward: mean over the sampled batches of the gain: mAP(proxy) less the mean of random batches' proxies.
+        baseline: what this iteration's rewards were held against (mean over the batches).
+        loss: mean over the batches of -(reward - baseline) · log π(S), less the weighted entropy.
+        estimated, trained: batches priced by the table, and by a proxy trained for them.
+        far: of the former, those beyond the table's threshold, which kept their estimate all the same.
+        distance: mean distance to the nearest record of the table.
+        average: the moving average of the reward after this iteration; ``search.patience`` watches it.
+        entropy: of the distribution of a batch's first image, nats, 0 … ln N.
+    """
+
+    iteration: int
+    reward: float
+    baseline: float
+    loss: float
+    estimated: int
+    trained: int
+    far: int
+    distance: float
+    average: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search: the trained policy, its log, and the records that the fallback trained, in order."""
+
+    policy: Policy
+    rows: tuple[Row, ...]
+    added: tuple[Record, ...]
+
+
+def run(
+    policy: Policy,
+    embeddings: Embeddings,
+    unlabelled: Sequence[int],
+    table: Prices,
+    batch: int,
+    params: Search,
+    seed: int,
+    train_proxy: TrainProxy | None = None,
+    checkpoint: Path | None = None,
+) -> Result:
+    """Train a policy to pick the batch that the table values highest.
+
+    With the default parameters the update is the published one. Adam divides a gradient by its own running size,
+    so neither the small differences of mAP (about 0.01) nor the length of a batch (log π is a sum over it) changes
+    the size of the steps.
+
+    Args:
+        policy: the initial weights; left unchanged.
+        embeddings: of the whole pool.
+        unlabelled: ids the agent may choose from, in any order; only these are scanned.
+        table: prices batches; receives the records that the fallback trains.
+        batch: images in a batch; all of them where fewer are left.
+        params: the section ``search`` of the parameters.
+        seed: names the random streams; iteration t has one of its own.
+        train_proxy: trains the proxy of a batch (ids ascending) and returns its record. None: far batches
+            keep their estimate.
+        checkpoint: file for the state between iterations, of this very search; if killed, it goes on from there to
+            the same result. Whoever gives it removes it, once the result is safe. None: keep no state.
+
+    Raises:
+        MgralError: the pool and the embeddings do not fit, or the checkpoint is damaged.
+    """
+    policy = copy.deepcopy(policy)
+    ids, features = sequence(unlabelled, embeddings, policy)
+    features = features.to(policy.decoder.weight.device)
+    optimiser = torch.optim.Adam(policy.parameters(), lr=params.learning_rate)
+    reference: float | None = None  # mAP_ref
+    rows: list[Row] = []
+    added: list[Record] = []
+
+    state = read_checkpoint(checkpoint)
+    if state is not None:
+        log.info("search: going on from iteration %d (%s)", len(state["rows"]), checkpoint)
+        policy.load_state_dict(state["policy"])
+        optimiser.load_state_dict(state["optimiser"])
+        reference = state["reference"]
+        rows = [Row(**row) for row in state["rows"]]
+        added = [records.from_json(record, str(checkpoint)) for record in state["added"]]
+        for record in added:
+            table.add(record)
+
+    for t in trange(
+        len(rows), params.iterations, initial=len(rows), total=params.iterations, desc="search", disable=None
+    ):
+        if params.patience and _since_best(rows) >= params.patience:
+            log.info("search: stopped at %d of %d, no better for %d", t, params.iterations, params.patience)
+            break
+        logits = policy(features) / params.temperature  # [N]
+        noise = torch.Generator().manual_seed(random_streams.stream(seed, "search", t))
+        subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
+        batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
+        price = table.price(batches)
+        rewards = price.value.copy()
+        trained = _train_far(price, rewards, batches, table, added, params.fallback, train_proxy)
+
+        mean = float(rewards.mean())
+        if reference is None:  # the paper does not say how mAP_ref starts; from 0 the first steps had all one sign
+            reference = mean
+        baseline = others_mean(rewards) if params.baseline == "leave_one_out" else np.full_like(rewards, reference)
+        uncertainty = entropy(logits)
+        loss = reinforce_loss(logits, subsets, rewards - baseline) - params.entropy_bonus * uncertainty
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
+        rows.append(
+            Row(
+                iteration=t,
+                reward=mean,
+                baseline=float(baseline.mean()),
+                loss=loss.item(),
+                estimated=len(batches) - trained,
+                trained=trained,
+                far=int(price.far.sum()) - trained,
+                distance=float(price.distance.mean()),
+                average=reference,
+                entropy=uncertainty.item(),
+            )
+        )
+
+        due = params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained)
+        if checkpoint is not None and due:
+            state = {
+                "policy": policy.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "reference": reference,
+                "rows": [asdict(row) for row in rows],
+                "added": [records.as_json(record) for record in added],
+            }
+            write_checkpoint(checkpoint, state)
+        _report(rows, params.iterations)
+
+    return Result(policy, tuple(rows), tuple(added))
+
+
+def reinforce_loss(logits: Tensor, subsets: Tensor, advantages: Doubles) -> Tensor:
+    """Mean over subsets of −(reward − baseline) · log π(S).
+
+    Args:
+        logits: [N]; gradients flow to them.
+        subsets: [K, b] positions in the order drawn.
+        advantages: [K], reward − baseline.
+    """
+    weights = torch.from_numpy(advantages).to(logits.device)
+    return -(weights * log_probability(logits, subsets)).mean()
+
+
+def others_mean(rewards: Doubles) -> Doubles:
+    """[K], for each subset the mean reward of the K − 1 others: a baseline independent of it, hence unbiased."""
+    return (rewards.sum() - rewards) / (len(rewards) - 1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of softmax(logits [N]) in nats, float64: how open the choice of the first image still is."""
+    log_p = logits.double().log_softmax(0)
+    return -(log_p.exp() * log_p).sum()
+
+
+def _since_best(rows: Sequence[Row]) -> int:
+    """Iterations since the moving average of the reward set its last high; 0 before the first."""
+    best = max(range(len(rows)), key=lambda t: rows[t].average, default=-1)
+    return len(rows) - 1 - best
+
+
+def _train_far(
+    price: Price,
+    rewards: Doubles,
+    batches: list[tuple[int, ...]],
+    table: Prices,
+    added: list[Record],
+    limit: int,
+    train_proxy: TrainProxy | None,
+) -> int:
+    """Train proxies of far batches, in the order sampled, until ``added`` holds ``limit`` records.
+
+    Their gain replaces the estimate in ``rewards``; table and ``added`` receive the records. A batch that was sampled
+    twice is trained once. The other batches keep the price they have and see the new records from the next iteration
+    on. Returns how many batches have a trained reward.
+    """
+    gains: dict[tuple[int, ...], float] = {}
+    far = price.far.nonzero()[0].tolist()
+    for k in far:
+        batch = batches[k]
+        if batch not in gains and train_proxy is not None and len(added) < limit:
+            log.info("search: batch at distance %.4g from the nearest record: training its proxy", price.distance[k])
+            record = train_proxy(batch)
+            table.add(record)
+            added.append(record)
+            gains[batch] = table.gain(record)
+        if batch in gains:
+            rewards[k] = gains[batch]
+    return sum(batches[k] in gains for k in far)
+
+
+def write_rows(rows: Sequence[Row], path: str | Path) -> None:
+    """Write ``search.csv``; numbers in full, so that reading gives them back exactly."""
+    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def _report(rows: list[Row], iterations: int) -> None:
+    """A plain line for the log at every tenth of the way."""
+    done = len(rows)
+    if done * 10 // iterations > (done - 1) * 10 // iterations:
+        row = rows[-1]
+        log.info("search: %d of %d, reward %+.4f, baseline %+.4f", done, iterations, row.reward, row.baseline)

@@ -1,0 +1,1 @@
+"""The parameters of an experiment: their schema, and how files become it."""

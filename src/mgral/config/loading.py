@@ -1,0 +1,160 @@
+"""Parameter files: read, merged, and checked before anything runs. Their schema: :mod:`mgral.config.schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
+
+import yaml
+
+from mgral.config.base import Settings
+from mgral.config.schema import Params
+from mgral.core import plugins
+from mgral.core.errors import MgralError
+from mgral.core.types import Activation
+
+S = TypeVar("S", bound=Settings)
+
+
+def check(given: dict[str, Any], where: str) -> Params:
+    """Check a whole experiment: its plug-ins' names and options, and where proxies are trained, that they go together.
+
+    Args:
+        given: base.yaml merged with the experiment's file.
+        where: the file(s), for messages.
+
+    Raises:
+        MgralError: one line with the key and the remedy.
+    """
+    params = Params.parse(given, f"{where}:")
+    chosen = [
+        ("formats", params.dataset.format, params.dataset.options, "dataset", "format"),
+        ("detectors", params.detector.name, params.detector.options, "detector", "name"),
+        ("semi", params.proxy.semi, params.proxy.options, "proxy", "semi"),
+    ]
+    for i, strategy in enumerate(params.strategies):
+        chosen.append(("strategies", strategy.plugin, strategy.options, f"strategies[{i}]", "plugin"))
+    parsed = {}
+    for kind, name, options, group, key in chosen:
+        try:
+            plugin = plugins.load(kind, name)
+        except MgralError as error:
+            raise MgralError(f"{where}: {group}.{key}: {error}") from None
+        parsed[group] = plugin, plugin.Options.parse(options, f"{where}: {group}.options")
+    detector, options = parsed["detector"]
+    says = detector.activation(options)
+    searched = any("agent" in plugins.load("strategies", s.plugin).NEEDS for s in params.strategies)
+    if says is not None and searched and "unlabelled" in params.proxy.kinds:
+        try:
+            check_semi(params.proxy.semi, says)
+        except MgralError as error:
+            raise MgralError(f"{where}: {error}") from None
+    if params.dataset.root is None and params.dataset.format != "synthetic":
+        raise MgralError(f"{where}: dataset.root: missing; give the folder of the data set")
+    root, made = params.dataset.root, f"data/raw/{params.experiment}"  # the workflow says where it puts generated ones
+    if params.dataset.format == "synthetic" and root not in (None, made):
+        raise MgralError(
+            f"{where}: dataset.root: {root} would not be looked at, the format synthetic makes its own images; "
+            f"set dataset.format ({', '.join(name for name in plugins.names('formats') if name != 'synthetic')})"
+        )
+    if root is not None and set("{}") & set(root):
+        raise MgralError(f"{where}: dataset.root: {root}: braces are wildcards to Snakemake; rename or link the folder")
+    return params
+
+
+def check_semi(name: str, activation: Activation) -> None:
+    """Refuse a semi-supervised term that is made for detectors of another activation. Raises MgralError."""
+    takes = plugins.load("semi", name).ACTIVATIONS
+    if activation not in takes:
+        others = [other for other in plugins.names("semi") if activation in plugins.load("semi", other).ACTIVATIONS]
+        raise MgralError(
+            f"proxy.semi: {name} is for detectors with {' or '.join(sorted(takes))}, not {activation}; "
+            f"choose another detector or term (for {activation}: {', '.join(others) or 'none'})"
+        )
+
+
+def sections(cls: type[S], given: dict[str, Any], where: str) -> S:
+    """The groups that one step reads, from parameters that hold these or the whole experiment.
+
+    Keys that belong to an experiment but not to the step are left out; keys that belong to neither are refused.
+
+    Args:
+        cls: the step's own schema; its fields are some of those of :class:`mgral.config.schema.Params`, or of its groups.
+        given: what the file holds, or several merged.
+        where: the file(s), for messages.
+
+    Raises:
+        MgralError: unknown key, missing key or unfit value.
+    """
+    return cls.parse(_needed(cls, Params, given), f"{where}:")
+
+
+def _needed(step: type[Settings], whole: type[Settings], given: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for key, value in given.items():
+        wanted, known = step.model_fields.get(key), whole.model_fields.get(key)
+        if wanted is None and known is not None:
+            continue
+        inner = wanted.annotation if wanted else None
+        outer = known.annotation if known else None
+        if isinstance(value, dict) and _is_group(inner) and _is_group(outer):
+            value = _needed(inner, outer, value)
+        kept[key] = value
+    return kept
+
+
+def _is_group(annotation: Any) -> TypeGuard[type[Settings]]:
+    return isinstance(annotation, type) and issubclass(annotation, Settings)
+
+
+def merge(base: Any, override: Any) -> Any:
+    """Groups are merged key by key, everything else is replaced: as Snakemake merges configuration files."""
+    if isinstance(base, dict) and isinstance(override, dict):
+        return {**base, **{key: merge(base.get(key), value) for key, value in override.items()}}
+    return override
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Read one parameter file (YAML or JSON).
+
+    Raises:
+        MgralError: missing, or not valid YAML; names the line.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MgralError(f"{path}: no such file; give an existing parameter file") from None
+    except (UnicodeDecodeError, IsADirectoryError):
+        raise MgralError(f"{path}: not a text file; give a YAML parameter file") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date that does not exist
+        mark = getattr(error, "problem_mark", None)
+        at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise MgralError(f"{path}: not valid YAML{at}; mend the syntax") from None
+
+
+def combine(files: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Merge the contents of parameter files, each overriding the one before.
+
+    Args:
+        files: name and content of each; None is an empty file.
+
+    Returns:
+        The parameters, and the names for messages.
+
+    Raises:
+        MgralError: a file holds something else than keys and values.
+    """
+    merged: dict[str, Any] = {}
+    names = []
+    for name, content in files:
+        if not isinstance(content, dict | None):
+            raise MgralError(f"{name}: must hold keys and values; see params/base.yaml")
+        merged = merge(merged, content or {})
+        names.append(name)
+    return merged, ", ".join(names)
+
+
+def read(paths: Sequence[str | Path]) -> Params:
+    """Read an experiment: the first file, overridden by each next one. Raises MgralError."""
+    return check(*combine((str(path), read_yaml(path)) for path in paths))

@@ -1,0 +1,144 @@
+"""Files between steps: JSON in, JSON out, and outputs that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mgral.core.errors import MgralError
+
+NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "it is larger than a file may be here (ulimit -f)",
+}
+
+
+@contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it takes the place of ``path`` only if the block succeeds.
+
+    The temporary name keeps the suffix (some writers choose a format by it) and is hidden. It is always the same for
+    the same path, so that what a killed process left behind is overwritten by the next one.
+
+    The block writes in ways that report a full disk as OSError with its number: not through a memory map, where the
+    process is killed (SIGBUS), and not through writers in C++ that raise something of their own; see
+    :func:`write_bytes`.
+
+    An OSError of the block counts as one of the output if it names the temporary file or says that there is no room.
+    Any other is of something that the block reads, and passes through.
+
+    Raises:
+        MgralError: the file cannot be written there, or there is no room for it; ``path`` is as it was, and the
+            temporary file is gone.
+    """
+    path = Path(path)
+    make_folder(path)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        with _refused(path, temporary):
+            temporary.open("wb").close()  # a place that takes no file is known before the block has done its work
+            yield temporary
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):  # what is under way says more
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make the folder that an output will lie in. Raises MgralError if it cannot be, or ``path`` is a folder itself."""
+    path = Path(path)
+    with _refused(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # the parent is a file
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
+@contextmanager
+def _refused(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Turn an OSError into one line about ``path``; with ``temporary`` only one of that file, or of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            reason, remedy = f", {NO_ROOM[error.errno]}", "make room and run this again"
+        elif temporary is None or str(error.filename) == str(temporary):
+            reason, remedy = f" ({error.strerror})", "choose another place"
+        else:
+            raise
+        raise MgralError(f"{path}: cannot be written{reason}; {remedy}") from None
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
+    """Write what a library has serialised in memory. Raises MgralError as :func:`whole`."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_checkpoint(path: str | os.PathLike[str], state: Any) -> None:
+    """Write tensors, numbers and containers of these in torch's own format. Raises MgralError as :func:`whole`."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getbuffer())
+
+
+def read_checkpoint(path: str | os.PathLike[str] | None) -> dict[str, Any] | None:
+    """Read what :func:`write_checkpoint` left, on the processor and without running code; None if there is none.
+
+    Raises:
+        MgralError: the file is damaged, or cannot be read.
+    """
+    import torch
+
+    if path is None or not Path(path).exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise MgralError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
+    except Exception:  # torch's unpickler raises whatever the bytes lead it to
+        state = None
+    if not isinstance(state, dict):
+        raise MgralError(f"{path}: damaged checkpoint; remove it and the step starts over")
+    return state
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as indented JSON with a final newline; NaN is refused, since JSON has none."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    with whole(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MgralError: the file is missing, not UTF-8 or not JSON; names the line and column.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MgralError(f"{path}: no such file; give the path of an existing JSON file") from None
+    except IsADirectoryError:
+        raise MgralError(f"{path}: is a folder; give the path of a JSON file") from None
+    except UnicodeDecodeError:
+        raise MgralError(f"{path}: not UTF-8 text; save it as UTF-8 JSON") from None
+    except RecursionError:
+        raise MgralError(f"{path}: cannot be read, nested too deep; mend or replace it") from None
+    except json.JSONDecodeError as error:
+        raise MgralError(
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); mend or replace it"
+        ) from None

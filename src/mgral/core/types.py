@@ -1,0 +1,203 @@
+"""The things that pass between the rooms of the house, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mgral.core.errors import MgralError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Activation = Literal["softmax", "sigmoid"]
+Kind = Literal["unlabelled", "replay", "control"]
+KINDS: tuple[Kind, ...] = ("unlabelled", "replay", "control")
+
+Floats = npt.NDArray[np.float32]
+Halfs = npt.NDArray[np.float16]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a data set.
+
+    Attributes:
+        id: unique in the data set; a positive whole number.
+        file_name: path below the image root, with forward slashes.
+        width, height: pixels, as in the file.
+        split: ``train`` is the pool, ``val`` gives rewards, ``test`` is reported.
+    """
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+    split: Split
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Ground truth of one image.
+
+    Attributes:
+        xyxy: [n, 4] float32, pixels of the original image, 0 <= x1 < x2 <= width, 0 <= y1 < y2 <= height.
+        labels: [n] int64, index into the data set's classes, 0 … C-1.
+        ignore: [n] bool; crowd regions and VOC's ``difficult`` objects: neither trained on nor counted.
+    """
+
+    xyxy: Floats
+    labels: Ints
+    ignore: Bools
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @staticmethod
+    def empty() -> Boxes:
+        return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in canonical form (on disk: COCO JSON and an image root).
+
+    Attributes:
+        classes: names; a class's index is its position.
+        images: by id, in ascending order of id.
+        boxes: ground truth by image id; an image without entry has no annotation (an unlabelled folder).
+        root: the image root.
+    """
+
+    classes: tuple[str, ...]
+    images: Mapping[int, Image]
+    boxes: Mapping[int, Boxes]
+    root: Path
+
+    def ids(self, split: Split) -> list[int]:
+        """Ids of a split, ascending."""
+        return [image.id for image in self.images.values() if image.split == split]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector says of one image, best score first.
+
+    Attributes:
+        xyxy: [n, 4] float32, pixels of the original image.
+        scores: [n] float32 in 0..1, probability of ``labels``.
+        labels: [n] int64, 0 … C-1.
+        probs: [n, K] float32. ``softmax``: K = C + 1, background first, rows sum to 1. ``sigmoid``: K = C,
+            each entry a probability of its own.
+        features: [n, 64] float16, what each detection looks like: of length 1, or 0 where the map is dark. None if
+            nothing was kept of it.
+    """
+
+    xyxy: Floats
+    scores: Floats
+    labels: Ints
+    probs: Floats
+    features: Halfs | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+Detect = Callable[[Sequence[int]], Mapping[int, Detections]]  # what a detector finds in images, by their ids
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Image embeddings.
+
+    Attributes:
+        ids: [N] int64, ascending.
+        vectors: [N, 256] float32, finite; row i belongs to ids[i].
+        objects: [N, C] float32, finite; objects of each class that the same detector expects in an image: the sum of
+            its detections' scores. None where nobody asked.
+
+    Raises:
+        MgralError: an embedding or a number of objects that is not finite.
+    """
+
+    ids: Ints
+    vectors: Floats
+    objects: Floats | None = None
+
+    def __post_init__(self) -> None:
+        for what, rows in (("an embedding", self.vectors), ("a number of objects", self.objects)):
+            if rows is not None and rows.size and not (np.isfinite(rows.min()) and np.isfinite(rows.max())):
+                first = int(np.isfinite(rows).all(axis=1).argmin())
+                raise MgralError(f"image {self.ids[first]} has {what} that is not finite; train the detector anew")
+
+    def rows(self, ids: Sequence[int]) -> Floats:
+        """[len(ids), 256], in the order asked for. Raises MgralError for an id that has no embedding."""
+        at = np.searchsorted(self.ids, ids)
+        at = np.minimum(at, len(self.ids) - 1)
+        missing = np.asarray(ids)[self.ids[at] != np.asarray(ids)] if len(ids) else []
+        if len(missing):
+            raise MgralError(f"image {missing[0]} has no embedding; make embeddings.npz anew with `mgral embed`")
+        return self.vectors[at]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a strategy found out about unlabelled images by a look or a training of its own.
+
+    Attributes:
+        ids: [N] int64, ascending.
+        terms: float64 [N, …] by name, finite; row i of each belongs to ids[i].
+    """
+
+    ids: Ints
+    terms: Mapping[str, Doubles]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One priced batch of the lookup table.
+
+    Attributes:
+        ids: the batch, ascending.
+        generator: what drew it: random, uncertain, cluster, …, search.
+        mAP: of the proxy trained on the labelled pool and this batch, on val, 0..1. Of one that was stopped: what it
+            would have had, if it had kept its distance from random batches.
+        seconds: wall time of the proxy run.
+        kind: how the batch entered that training. ``unlabelled``: by the semi-supervised term, without its labels;
+            ``replay``: with its labels, being a part of the labelled pool that was held out; ``control``: as
+            unlabelled, with weight zero.
+        cycle: whose labelled pool and detector that proxy had, 0 or more.
+        partway: mAP on val after ``proxy.stop_at`` of the steps, 0..1; None where proxies are not stopped.
+        stopped: whether the proxy was stopped there, as hopeless.
+    """
+
+    ids: tuple[int, ...]
+    generator: str
+    mAP: float
+    seconds: float
+    kind: Kind = "unlabelled"
+    cycle: int = 0
+    partway: float | None = None
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One selected image.
+
+    Attributes:
+        id: the image.
+        score: the larger, the earlier it was wanted; what it means depends on the strategy.
+        reason: the terms that made the score, e.g. ``{"entropy": 3.2, "detections": 7}``.
+    """
+
+    id: int
+    score: float
+    reason: Mapping[str, float | int | str] = field(default_factory=dict)

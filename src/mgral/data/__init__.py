@@ -1,0 +1,1 @@
+"""Data sets, pools and selections: what is annotated, and what may be chosen."""

@@ -1,0 +1,142 @@
+"""The pool: which images are labelled, since when, and which are not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral.core import random_streams
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, write_json
+from mgral.core.types import Dataset
+from mgral.data import stratified_split
+
+
+@dataclass(frozen=True)
+class Pool:
+    """State of the pool at the start of a cycle.
+
+    Attributes:
+        cycle: the cycle that trains on ``labelled``.
+        labelled: image id → cycle for which it was labelled (0: initial pool).
+        unlabelled: ids, ascending; disjoint from ``labelled``.
+    """
+
+    cycle: int
+    labelled: dict[int, int]
+    unlabelled: tuple[int, ...]
+
+    @property
+    def labelled_ids(self) -> list[int]:
+        """Labelled ids, ascending."""
+        return sorted(self.labelled)
+
+
+def initial_pool(annotated: Iterable[int], size: int, seed: int, others: Iterable[int] = ()) -> Pool:
+    """Draw the pool of cycle 0: ``size`` images uniformly, without replacement.
+
+    Args:
+        annotated: ids of the images that the oracle has annotated; the draw is among these.
+        size: images wanted (budget.initial).
+        seed: of the experiment.
+        others: ids of images that nobody has annotated yet; they wait in the pool.
+
+    Raises:
+        MgralError: fewer annotated images than ``size``.
+    """
+    candidates = sorted(annotated)
+    if size > len(candidates):
+        raise MgralError(
+            f"pool exhausted: {len(candidates)} annotated images in the train split, budget.initial asks for {size}; "
+            "lower it or annotate more"
+        )
+    drawn = random_streams.generator(seed, "initial pool").choice(candidates, size=size, replace=False)
+    chosen = {int(i) for i in drawn}
+    unlabelled = sorted({*candidates, *others} - chosen)
+    return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(unlabelled))
+
+
+def annotate(pool: Pool, ids: Iterable[int]) -> Pool:
+    """The pool of the next cycle: ``ids`` move from unlabelled to labelled.
+
+    Raises:
+        MgralError: an id is unknown, labelled already, or stands twice.
+    """
+    ids = list(ids)
+    unlabelled = set(pool.unlabelled)
+    for i in ids:
+        if i not in unlabelled:
+            state = "is labelled already" if i in pool.labelled else "is not in the pool"
+            raise MgralError(f"image {i} {state}; a batch holds each unlabelled image once")
+        unlabelled.remove(i)
+    cycle = pool.cycle + 1
+    labelled = {**pool.labelled, **dict.fromkeys(ids, cycle)}
+    return Pool(cycle, dict(sorted(labelled.items())), tuple(sorted(unlabelled)))
+
+
+def hold_out(pool: Pool, classes: Mapping[int, Collection[int]], share: float, seed: int) -> Pool:
+    """The pool of replay proxies: a part of the labelled images, taken for unlabelled, and the other part.
+
+    Args:
+        pool: of the cycle.
+        classes: by image id, the classes in it; each class gives up its share.
+        share: of the labelled images that is held out, 0..1.
+        seed: of the experiment; each cycle holds out another part.
+
+    Raises:
+        MgralError: fewer than 2 images held out, too few for a batch of half of them, or none left.
+    """
+    labels = {i: classes.get(i, ()) for i in pool.labelled}
+    parts = stratified_split.draw(
+        labels, {"held out": share}, "kept", random_streams.stream(seed, "hold out", pool.cycle)
+    )
+    held_out = tuple(i for i in pool.labelled_ids if parts[i] == "held out")
+    if len(held_out) < 2 or len(held_out) == len(parts):
+        raise MgralError(
+            f"proxy.holdout: {share} holds out {len(held_out)} of {len(parts)} labelled images; at least 2 must be "
+            "held out and one kept: change it or raise budget.initial"
+        )
+    return Pool(pool.cycle, {i: pool.labelled[i] for i in pool.labelled_ids if parts[i] == "kept"}, held_out)
+
+
+def replay_batch(batch: int, held_out: int) -> int:
+    """Images in a replay batch: as many as are annotated a cycle, but at most half of those held out.
+
+    Of larger batches any two would be mostly the same images.
+    """
+    return min(batch, held_out // 2)
+
+
+def write_pool(pool: Pool, path: str | Path) -> None:
+    """Write ``pool.json``."""
+    labelled = [{"id": i, "cycle": cycle} for i, cycle in sorted(pool.labelled.items())]
+    write_json(path, {"cycle": pool.cycle, "labelled": labelled, "unlabelled": list(pool.unlabelled)})
+
+
+def read_pool(path: str | Path, dataset: Dataset | None = None) -> Pool:
+    """Read ``pool.json``.
+
+    Args:
+        path: of the file.
+        dataset: that the pool must be of; None: it is not checked.
+
+    Raises:
+        MgralError: not a pool, an id that stands twice, or an image that the data set lacks or has no annotation of.
+    """
+    data = read_json(path)
+    try:
+        labelled = [(int(entry["id"]), int(entry["cycle"])) for entry in data["labelled"]]
+        unlabelled = sorted(int(i) for i in data["unlabelled"])
+        pool = Pool(int(data["cycle"]), dict(labelled), tuple(unlabelled))
+    except (KeyError, TypeError, ValueError):
+        raise MgralError(f"{path}: not a pool (cycle, labelled, unlabelled); make it with `mgral pool`") from None
+    for i, times in Counter([*(i for i, _ in labelled), *unlabelled]).items():
+        if times > 1:
+            raise MgralError(f"{path}: image {i} stands {times} times; leave it in one place")
+        if dataset is not None and i not in dataset.images:
+            raise MgralError(f"{path}: image {i} is not in the data set; draw the pool anew with `mgral pool`")
+        if dataset is not None and i in pool.labelled and i not in dataset.boxes:
+            raise MgralError(f"{path}: image {i} is labelled, but not annotated in the data set; import it with labels")
+    return pool

@@ -1,0 +1,1 @@
+"""Detectors: training, inference and evaluation behind one contract."""

@@ -1,0 +1,350 @@
+"""Detectors behind one contract: raw outputs with full class probabilities, losses, predictions, embedding.
+
+A detector is a module of this package with
+
+- ``Options``: its parameters (:class:`mgral.config.base.Settings`), with defaults and explanations;
+- ``activation(options)``: how its logits become probabilities, said before anything is built, so that what does not
+  go together is refused when parameters are checked; None where only the built detector can tell;
+- ``build(classes, image_size, options)``: a :class:`Detector`. Initial weights come from the options or from torch's
+  generator, which :func:`build_detector` here seeds and restores.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
+
+from mgral.config.schema import DetectorParams
+from mgral.core import plugins, random_streams
+from mgral.core.errors import MgralError
+from mgral.core.files import write_bytes
+from mgral.core.types import Activation
+
+EMBEDDING_DIM = 256  # of an image
+FEATURE_DIM = 64  # of a detection
+SAMPLES = 4  # a side: points at which the map is read inside a box
+CANDIDATES = 400  # (prior, class) pairs of an image that enter the suppression, as in torchvision's SSD
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What the network says of a batch, before any threshold.
+
+    Attributes:
+        logits: [B, P, K] for P priors. ``softmax``: K = C + 1, background first. ``sigmoid``: K = C.
+        offsets: [B, P, 4] box offsets (dx, dy, dw, dh) relative to the priors, in the coder's weights.
+        features: the maps the head looks at, finest first, each [B, C_l, H_l, W_l].
+    """
+
+    logits: Tensor
+    offsets: Tensor
+    features: list[Tensor]
+
+    def of_image(self, index: int) -> Raw:
+        """What it says of one image of the batch, as a batch of one."""
+        rows = slice(index, index + 1)
+        return Raw(self.logits[rows], self.offsets[rows], [features[rows] for features in self.features])
+
+
+@dataclass(frozen=True)
+class Target:
+    """Ground truth of one image for training.
+
+    Attributes:
+        xyxy: [n, 4] float32, pixels of the input, 0 <= x1 < x2 <= size.
+        labels: [n] int64, 0 … C-1.
+    """
+
+    xyxy: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Detections of one image in pixels of the input, best score first; fields as in mgral.core.types.Detections."""
+
+    xyxy: Tensor
+    scores: Tensor
+    labels: Tensor
+    probs: Tensor
+    features: Tensor
+
+
+class Detector(nn.Module):
+    """The part that anchor-based one-stage detectors share.
+
+    A subclass implements :meth:`maps`, :meth:`answer`, :meth:`losses` and :meth:`classifier`, and has a ``head``; the
+    rest is its trunk.
+
+    Attributes:
+        head: the layers between the maps and the raw outputs.
+        activation: how logits become probabilities.
+        num_classes: C, without background.
+        image_size: side of the square input, pixels.
+        priors: [P, 4] xyxy, pixels of the input.
+        mirror: [P] index of the prior that a horizontal flip turns each prior into.
+        shapes: (C_l, H_l, W_l) of the maps the head looks at, finest first.
+    """
+
+    activation: Activation
+    head: nn.Module
+    priors: Tensor
+    mirror: Tensor
+    projection: Tensor
+    feature_projection: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int,
+        priors: Tensor,
+        maps: Sequence[Tensor],
+        anchors: Sequence[int],
+        coder: BoxCoder,
+    ) -> None:
+        """Take the priors [P, 4] and their layout: the maps of one image and the anchors per cell of each map."""
+        super().__init__()
+        self._frozen = False
+        self.num_classes = num_classes
+        self.image_size = image_size
+        self.coder = coder
+        self.register_buffer("priors", priors, persistent=False)
+        self.register_buffer("mirror", _mirror(maps, anchors), persistent=False)
+        self.shapes = [(m.shape[1], m.shape[2], m.shape[3]) for m in maps]
+        widths = [channels for channels, _, _ in self.shapes]
+        embedding = _projection("embedding projection", sum(widths), EMBEDDING_DIM)
+        self.register_buffer("projection", embedding, persistent=False)
+        features = _projection("feature projection", widths[0], FEATURE_DIM)
+        self.register_buffer("feature_projection", features, persistent=False)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Images [B, 3, size, size], RGB in 0..1, to the maps the head looks at, finest first: [B, C_l, H_l, W_l]."""
+        raise NotImplementedError
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        """The maps to raw outputs."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Raw:
+        """Images [B, 3, size, size], RGB in 0..1, to raw outputs."""
+        return self.answer(self.maps(images))
+
+    def freeze_trunk(self) -> None:
+        """From now on only the head learns; what the trunk says of an image stays the same, batch norms included."""
+        self._frozen = True
+        self.requires_grad_(False)
+        self.head.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        if not self._frozen:
+            return super().train(mode)
+        super().train(False)
+        self.head.train(mode)
+        self.training = mode
+        return self
+
+    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """``classification`` and ``localisation``, scalars."""
+        raise NotImplementedError
+
+    def classifier(self) -> nn.Module:
+        """The part that turns the feature maps of :class:`Raw` into its logits, with the weights of this detector."""
+        raise NotImplementedError
+
+    def image_losses(self, raw: Raw, targets: Sequence[Target]) -> Tensor:
+        """[B] the sum of :meth:`losses` of each image, as if it were the only one of its batch."""
+        alone = [self.losses(raw.of_image(k), [target]) for k, target in enumerate(targets)]
+        return torch.stack([torch.stack(list(losses.values())).sum() for losses in alone])
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """[…, K] logits to probabilities, float32."""
+        logits = logits.float()
+        return logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()
+
+    def foreground(self, probs: Tensor) -> Tensor:
+        """[…, K] probabilities to those of the C classes, [..., C]."""
+        return probs[..., 1:] if self.activation == "softmax" else probs
+
+    def decode(self, offsets: Tensor, priors: Tensor | None = None) -> Tensor:
+        """[n, 4] offsets from as many priors (all: None) to boxes, xyxy in pixels of the input, clipped to it."""
+        boxes = self.coder.decode_single(offsets.float(), self.priors if priors is None else priors)
+        return clip_boxes_to_image(boxes, (self.image_size, self.image_size))
+
+    def embed(self, raw: Raw) -> Tensor:
+        """[B, 256] image embedding.
+
+        Global average of every feature map the head looks at, end to end, then a fixed Gaussian projection to
+        256 dimensions, which keeps distances (Johnson and Lindenstrauss 1984). The paper states the width
+        (256) but not how it is reached: [R].
+        """
+        pooled = torch.cat([features.float().mean((2, 3)) for features in raw.features], 1)
+        return pooled @ self.projection
+
+    def predict(self, raw: Raw, score_threshold: float, nms_iou: float, max_detections: int) -> list[Prediction]:
+        """Per-class non-maximum suppression, keeping each detection's full class probabilities.
+
+        Args:
+            raw: outputs of a batch.
+            score_threshold: detections below are dropped, 0..1.
+            nms_iou: of two boxes of a class that overlap more than this, the lower score goes.
+            max_detections: kept per image. The best ``CANDIDATES`` (prior, class) pairs enter the suppression, or four
+                times as many as are kept if that is more.
+        """
+        return [
+            self._predict_one(probs, offsets, features, score_threshold, nms_iou, max_detections)
+            for probs, offsets, features in zip(
+                self.probabilities(raw.logits), raw.offsets, raw.features[0], strict=True
+            )
+        ]
+
+    def describe(self, features: Tensor, boxes: Tensor) -> Tensor:
+        """[n, 64] what is in some boxes of one image, each of length 1, or 0 where the map is.
+
+        Mean of the finest map [C, H, W] over the box [n, 4] (RoI align, 4 × 4 points), then a fixed Gaussian projection
+        as in :meth:`embed`. It is made to be compared by cosines, and boxes of all sizes are read from one map so that
+        they can be. A cosine c is off by about (1 - c²)/8, one standard deviation. Where Wu et al. 2022 take the
+        feature from is not public: [R].
+        """
+        rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], 1)
+        scale = features.shape[-1] / self.image_size
+        pooled = roi_align(features.float()[None], rois, 1, scale, SAMPLES, aligned=True)[:, :, 0, 0]
+        return F.normalize(pooled @ self.feature_projection, dim=1)
+
+    def _predict_one(
+        self,
+        probs: Tensor,
+        offsets: Tensor,
+        features: Tensor,
+        threshold: float,
+        nms_iou: float,
+        limit: int,
+    ) -> Prediction:
+        scores = self.foreground(probs).flatten()  # [P * C]
+        index = torch.nonzero(scores > threshold).squeeze(1)
+        order = torch.sort(scores[index], descending=True, stable=True).indices[: max(CANDIDATES, 4 * limit)]
+        index = index[order]
+        scores, prior, labels = scores[index], index // self.num_classes, index % self.num_classes
+        boxes = self.decode(offsets[prior], self.priors[prior])
+        sound = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+        boxes, scores, prior, labels = boxes[sound], scores[sound], prior[sound], labels[sound]
+        keep = batched_nms(boxes, scores, labels, nms_iou)[:limit]
+        boxes, prior = boxes[keep], prior[keep]
+        return Prediction(boxes, scores[keep], labels[keep], probs[prior], self.describe(features, boxes))
+
+
+def build_detector(name: str, classes: Sequence[str], image_size: int, options: dict[str, Any], seed: int) -> Detector:
+    """A detector with fresh weights drawn from ``seed``; torch's own generator is left as it was.
+
+    Raises:
+        MgralError: unknown detector or option, or weights that cannot be loaded.
+    """
+    plugin = plugins.load("detectors", name)
+    parsed = plugin.Options.parse(options, "detector.options")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_streams.stream(seed, "initial weights"))
+        detector: Detector = plugin.build(classes, image_size, parsed)
+    return detector.to(memory_format=torch.channels_last)
+
+
+def save_detector(detector: Detector, path: str | Path) -> None:
+    """Write the weights as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    write_bytes(path, serialize(tensors))
+
+
+def load_detector(detector: Detector, path: str | Path) -> None:
+    """Read weights written by :func:`save_detector` into a detector of the same build.
+
+    Raises:
+        MgralError: missing, damaged, or of another detector.
+    """
+    try:
+        detector.load_state_dict(read_weights(path))
+    except RuntimeError:
+        raise MgralError(f"{path}: weights of another detector or another number of classes; train it anew") from None
+
+
+def restore_detector(params: DetectorParams, classes: Sequence[str], image_size: int, path: str | Path) -> Detector:
+    """A detector as :func:`save_detector` left it. Raises MgralError as :func:`build_detector` and :func:`load_detector` do."""
+    detector = build_detector(params.name, classes, image_size, params.options, seed=0)
+    load_detector(detector, path)
+    return detector
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """A state dictionary from ``.safetensors``, or from torch's own format without running code.
+
+    A checkpoint that holds one as ``state_dict``, beside other things, does as well.
+
+    Raises:
+        MgralError: missing or damaged.
+    """
+    if not Path(path).is_file():
+        raise MgralError(f"{path}: no such file; give a local weights file or none")
+    try:
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise MgralError(
+            f"{path}: holds code or is damaged, not a file of tensors only; convert it to .safetensors"
+        ) from None
+    except Exception:  # torch's unpickler raises whatever the bytes lead it to
+        raise MgralError(f"{path}: not a weights file (.safetensors, or .pth of tensors only); replace it") from None
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)  # checkpoints hold more than the weights
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise MgralError(f"{path}: holds no tensors by name; give the model's state dictionary")
+    return dict(state)
+
+
+def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: str) -> None:
+    """Load the tensors that fit by name and shape; the rest of the module stays as it is.
+
+    Args:
+        module: receives the tensors.
+        state: by name, as in the module's own state dictionary.
+        path: the file they come from, for the message.
+        of: what the file should hold weights of, for the message.
+
+    Raises:
+        MgralError: they fit less than half of the module: weights of another model.
+    """
+    own = module.state_dict()
+    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if len(fits) < len(own) / 2:
+        raise MgralError(f"{path}: fits {len(fits)} of {len(own)} tensors of {of}; give weights of that model")
+    module.load_state_dict(fits, strict=False)
+
+
+def _mirror(maps: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:
+    """[P] For each prior, the index of the one at the mirrored cell of its map.
+
+    Priors run by row, column and anchor. Where a stride does not divide the image (SSD300's first map: 38 cells
+    of 8 pixels) the mirrored prior is off by a part of the stride, as in the public code of CSD and ISD.
+    """
+    start, parts = 0, []
+    for features, count in zip(maps, anchors, strict=True):
+        height, width = features.shape[-2:]
+        cells = torch.arange(start, start + height * width * count).view(height, width, count)
+        parts.append(cells.flip(1).flatten())
+        start += cells.numel()
+    return torch.cat(parts)
+
+
+def _projection(name: str, width: int, to: int) -> Tensor:
+    """[width, to] Gaussian, the same for every run and seed."""
+    values = random_streams.generator(name, width).standard_normal((width, to))
+    return torch.from_numpy(values).float() / to**0.5

@@ -1,0 +1,1 @@
+"""Detectors, one file each; :mod:`mgral.detection.base` has the contract."""

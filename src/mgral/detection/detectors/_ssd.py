@@ -1,0 +1,108 @@
+"""What the SSD family shares: priors, matching, MultiBox loss (Liu et al. 2016, section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection._utils import BoxCoder, SSDMatcher
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssd import SSDHead
+from torchvision.ops import box_iou
+
+from mgral.config.base import Settings
+from mgral.core.types import Activation
+from mgral.detection.base import Detector, Raw, Target
+
+NEGATIVES_PER_POSITIVE = 3
+
+
+class FourMaps(Settings):
+    """Options of an SSD over four maps, at strides 8, 16, 32 and 64."""
+
+    scales: list[float] = Field(
+        [0.1, 0.22, 0.42, 0.68, 0.95],
+        min_length=5,
+        max_length=5,
+        description="side of the priors at strides 8, 16, 32, 64 and one more, as a share of the image",
+    )
+
+    def priors(self) -> DefaultBoxGenerator:
+        """Priors of aspect 1, 2 and (in the middle) 3."""
+        return DefaultBoxGenerator([[2], [2, 3], [2, 3], [2]], scales=self.scales, clip=False)
+
+
+class SSD(Detector):
+    """An SSD over any trunk.
+
+    Args:
+        trunk: images [B, 3, S, S] in 0..1 to a list of feature maps, finest first.
+        generator: priors; torchvision's.
+    """
+
+    activation: Activation = "softmax"
+
+    def __init__(self, num_classes: int, image_size: int, trunk: nn.Module, generator: DefaultBoxGenerator) -> None:
+        image = torch.zeros(1, 3, image_size, image_size)
+        with torch.no_grad():
+            maps = trunk.eval()(image)
+        priors = generator(ImageList(image, [(image_size, image_size)]), list(maps))[0]
+        anchors = generator.num_anchors_per_location()
+        super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((10.0, 10.0, 5.0, 5.0)))
+        self.trunk = trunk.train()
+        self.head = SSDHead([m.shape[1] for m in maps], anchors, num_classes + 1)
+        self._matcher = SSDMatcher(0.5)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        return list(self.trunk(images))
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        out = self.head(maps)
+        return Raw(out["cls_logits"], out["bbox_regression"], maps)
+
+    def classifier(self) -> nn.Module:
+        return self.head.get_submodule("classification_head")
+
+    def match(self, target: Target) -> tuple[Tensor, Tensor]:
+        """Class [P] (0 background, k + 1 class k) and box [P, 4] that each prior should say."""
+        classes = torch.zeros(len(self.priors), dtype=torch.int64, device=self.priors.device)
+        boxes = self.priors.clone()
+        if len(target.labels):
+            matched = self._matcher(box_iou(target.xyxy, self.priors))  # [P], negative for background
+            positive = matched >= 0
+            classes[positive] = target.labels[matched[positive]] + 1
+            boxes[positive] = target.xyxy[matched[positive]]
+        return classes, boxes
+
+    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """MultiBox loss: cross-entropy with 3:1 hard negatives and smooth L1, over the number of positives."""
+        matched = [self.match(target) for target in targets]
+        classes = torch.stack([classes for classes, _ in matched])  # [B, P]
+        boxes = torch.stack([boxes for _, boxes in matched])  # [B, P, 4]
+        positive = classes > 0
+        count = positive.sum().clamp(min=1)
+
+        wanted = self.coder.encode_single(boxes[positive], self.priors.expand_as(boxes)[positive])
+        localisation = F.smooth_l1_loss(raw.offsets.float()[positive], wanted, reduction="sum") / count
+
+        entropy = F.cross_entropy(raw.logits.float().transpose(1, 2), classes, reduction="none")  # [B, P]
+        with torch.no_grad():
+            hardness = entropy.masked_fill(positive, -1.0)
+            rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+            quota = NEGATIVES_PER_POSITIVE * positive.sum(1, keepdim=True).clamp(min=1)
+            negative = (rank < quota) & ~positive
+        classification = entropy[positive | negative].sum() / count
+        return {"classification": classification, "localisation": localisation}
+
+
+def conv_bn(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )

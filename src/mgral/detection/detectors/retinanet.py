@@ -1,0 +1,114 @@
+"""retinanet: RetinaNet with ResNet-50 and FPN (Lin et al. 2017), torchvision's trunk, head and anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.detection import retinanet_resnet50_fpn
+from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
+from torchvision.ops import box_iou, sigmoid_focal_loss
+
+from mgral.config.base import Settings
+from mgral.core.errors import MgralError
+from mgral.core.types import Activation
+from mgral.detection.base import Detector, Raw, Target, load_fitting, read_weights
+
+
+class Options(Settings):
+    """Options of retinanet."""
+
+    weights: str | None = Field(
+        None,
+        description="local .safetensors or .pth of torchvision's resnet50 (ImageNet, as in the papers) or of its "
+        "retinanet_resnet50_fpn; none: from scratch",
+    )
+
+
+class RetinaNet(Detector):
+    """RetinaNet; one sigmoid per class, focal loss.
+
+    Two maps of one cell are refused since the second sees no more than the first; besides, torch 2.15 in bfloat16 on a
+    CPU gets the gradient of the convolution between such maps wrong.
+
+    Raises:
+        MgralError: the image is so small that two maps have one cell.
+    """
+
+    activation: Activation = "sigmoid"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, num_classes: int, image_size: int, model: TorchvisionRetinaNet) -> None:
+        image = torch.zeros(1, 3, image_size, image_size)
+        with torch.no_grad():
+            maps = list(model.backbone.eval()(image).values())
+        if sum(features[0, 0].numel() == 1 for features in maps) > 1:
+            raise MgralError(
+                f"image_size: at {image_size} pixels retinanet's coarsest maps shrink to one cell; set one above 64"
+            )
+        priors = model.anchor_generator(ImageList(image, [(image_size, image_size)]), maps)[0]
+        anchors = model.anchor_generator.num_anchors_per_location()
+        super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((1.0, 1.0, 1.0, 1.0)))
+        self.backbone = model.backbone.train()
+        self.head = model.head
+        self._matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        return list(self.backbone((images - self.mean) / self.std).values())
+
+    def answer(self, maps: list[Tensor]) -> Raw:
+        out = self.head(maps)
+        return Raw(out["cls_logits"], out["bbox_regression"], maps)
+
+    def classifier(self) -> nn.Module:
+        return self.head.get_submodule("classification_head")
+
+    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Focal loss (gamma 2, alpha 0.25) and L1, each over an image's positives, averaged over images."""
+        classification, localisation = [], []
+        for logits, offsets, target in zip(raw.logits.float(), raw.offsets.float(), targets, strict=True):
+            if len(target.labels):
+                matched = self._matcher(box_iou(target.xyxy, self.priors))
+            else:
+                matched = torch.full((len(self.priors),), Matcher.BELOW_LOW_THRESHOLD, device=logits.device)
+            positive = matched >= 0
+            wanted = torch.zeros_like(logits)
+            wanted[positive, target.labels[matched[positive]]] = 1.0
+            used = matched != Matcher.BETWEEN_THRESHOLDS
+            count = positive.sum().clamp(min=1)
+            classification.append(sigmoid_focal_loss(logits[used], wanted[used], reduction="sum") / count)
+            boxes = self.coder.encode_single(target.xyxy[matched[positive]], self.priors[positive])
+            localisation.append(F.l1_loss(offsets[positive], boxes, reduction="sum") / count)
+        return {
+            "classification": torch.stack(classification).mean(),
+            "localisation": torch.stack(localisation).mean(),
+        }
+
+
+def activation(options: Options) -> Activation:
+    """A sigmoid per class."""
+    return "sigmoid"
+
+
+def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNet:
+    """RetinaNet R50-FPN.
+
+    Raises:
+        MgralError: weights that do not fit, or an image size that is too small.
+    """
+    model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=len(classes))
+    if options.weights is not None:
+        state = read_weights(options.weights)
+        if "conv1.weight" in state:
+            load_fitting(model.backbone.body, state, options.weights, "torchvision's resnet50")
+        else:
+            load_fitting(model, state, options.weights, "torchvision's retinanet_resnet50_fpn")
+    return RetinaNet(len(classes), image_size, model)

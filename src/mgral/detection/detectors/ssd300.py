@@ -1,0 +1,72 @@
+"""ssd300: SSD300 with VGG16 (Liu et al. 2016), torchvision's trunk and priors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torchvision.models.detection import ssd300_vgg16
+
+from mgral.config.base import Settings
+from mgral.core.errors import MgralError
+from mgral.core.types import Activation
+from mgral.detection.base import load_fitting, read_weights
+from mgral.detection.detectors._ssd import SSD
+
+LAST_BLOCK = 23  # position of the pooling layer before VGG16's fifth block among its features
+
+
+class Options(Settings):
+    """Options of ssd300."""
+
+    weights: str | None = Field(
+        None,
+        description="local .safetensors or .pth of torchvision's vgg16 (IMAGENET1K_FEATURES, as in the papers), of its "
+        "ssd300_vgg16 or of that one's backbone; none: from scratch",
+    )
+
+
+class _Trunk(nn.Module):
+    """torchvision's VGG16 with SSD's extra layers; six maps at strides 8 to 300."""
+
+    mean: Tensor
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor([0.48235, 0.45882, 0.40784]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return list(self.backbone((images - self.mean) * 255).values())  # Caffe's VGG: mean removed, 0..255
+
+
+def activation(options: Options) -> Activation:
+    """One softmax over background and classes."""
+    return "softmax"
+
+
+def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
+    """SSD300.
+
+    Raises:
+        MgralError: image_size is not 300, or weights that do not fit.
+    """
+    if image_size != 300:
+        raise MgralError(f"image_size: ssd300 takes 300 pixels, not {image_size}; set image_size: 300")
+    model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
+    if options.weights is not None:
+        state = read_weights(options.weights)
+        trunk = {_in_ssd(name.removeprefix("backbone.")): value for name, value in state.items()}
+        load_fitting(model.backbone, trunk, options.weights, "torchvision's ssd300_vgg16")
+    return SSD(len(classes), image_size, _Trunk(model.backbone), model.anchor_generator)
+
+
+def _in_ssd(name: str) -> str:
+    """The name that a tensor of torchvision's vgg16 has in its SSD: the last block belongs to the second map there."""
+    layer = re.fullmatch(r"features\.(\d+)\.(weight|bias)", name)
+    if layer is None or int(layer[1]) < LAST_BLOCK:
+        return name
+    return f"extra.0.{int(layer[1]) - LAST_BLOCK}.{layer[2]}"

@@ -1,0 +1,41 @@
+"""tiny_ssd: an SSD of about one million parameters, trained from scratch on a processor in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from mgral.core.types import Activation
+from mgral.detection.detectors._ssd import SSD, FourMaps, conv_bn
+
+
+class Options(FourMaps):
+    """Options of tiny_ssd."""
+
+
+class _Trunk(nn.Module):
+    """Strided 3x3 convolutions; four maps at strides 8, 16, 32, 64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv_bn(3, 24, 2), conv_bn(24, 48, 2), conv_bn(48, 96, 2), conv_bn(96, 96))
+        self.stage16 = nn.Sequential(conv_bn(96, 160, 2), conv_bn(160, 160))
+        self.stage32 = conv_bn(160, 192, 2)
+        self.stage64 = nn.Sequential(conv_bn(192, 96, kernel=1), conv_bn(96, 128, 2))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        stride8 = self.stem((images - 0.5) * 4)  # about zero mean and unit variance
+        stride16 = self.stage16(stride8)
+        stride32 = self.stage32(stride16)
+        return [stride8, stride16, stride32, self.stage64(stride32)]
+
+
+def activation(options: Options) -> Activation:
+    """One softmax over background and classes."""
+    return "softmax"
+
+
+def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
+    """A tiny SSD; priors of aspect 1, 2 and (in the middle) 3."""
+    return SSD(len(classes), image_size, _Trunk(), options.priors())

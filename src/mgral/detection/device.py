@@ -1,0 +1,74 @@
+"""Where and in which precision the arithmetic happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mgral.config.schema import Machine
+from mgral.core.errors import MgralError
+
+BATCH = 32  # images a forward pass
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and a precision.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        bf16: whether convolutions and matrix products run in bfloat16 (autocast; losses stay float32).
+    """
+
+    device: torch.device
+    bf16: bool
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context in which a network runs."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def images(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """[B, S, S, 3] of :class:`mgral.data.image_cache.Cache` to float [B, 3, S, S] in 0..1, channels last, on the device."""
+        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def in_batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """The ids in their order, those of one forward pass at a time, with a progress bar."""
+    for start in tqdm(range(0, len(ids), BATCH), "inference", disable=None, leave=False):
+        yield ids[start : start + BATCH]
+
+
+def prepare_device(machine: Machine) -> Compute:
+    """Set torch's thread count and choose device and precision.
+
+    Raises:
+        MgralError: a GPU is asked for and there is none.
+    """
+    torch.set_num_threads(machine.threads)
+    device = machine.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            raise MgralError("machine.device: cuda, but torch sees no GPU; set it to auto or cpu")
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+    bf16 = machine.precision == "bf16" or (machine.precision == "auto" and _gains_from_bf16(device))
+    return Compute(torch.device(device), bf16)
+
+
+def _gains_from_bf16(device: str) -> bool:
+    """Whether the hardware multiplies bfloat16 itself; emulation would be slower than float32."""
+    if device == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    return "amx_bf16" in flags or "avx512_bf16" in flags

@@ -1,0 +1,49 @@
+"""What a detector is worth: ``metrics.json`` of the cycle's, ``own.json`` of one that a strategy trained for itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from mgral.core.types import Dataset, Detect
+from mgral.data.pool import Pool
+
+VOC_METRICS: tuple[Literal["11point", "area"], ...] = ("11point", "area")
+
+
+def write(path: Path, dataset: Dataset, pool: Pool, detect: Detect, max_detections: int) -> None:
+    """Evaluate a detector on val and test, and write that with what its labels cost.
+
+    Beside COCO's mAP and AP50 stand those of the PASCAL VOC kit at the same overlap: ``AP50_11point`` (VOC 2007) and
+    ``AP50_area`` (VOC 2010 and later).
+
+    Args:
+        path: of the file.
+        dataset: ground truth.
+        pool: what it was trained on.
+        detect: what it finds.
+        max_detections: per image, see :func:`mgral.detection.average_precision.evaluate`.
+
+    Raises:
+        MgralError: no ground truth in a split.
+    """
+    from mgral.core.files import write_json
+    from mgral.detection.average_precision import evaluate, voc_ap
+
+    results = {}
+    for split in ("val", "test"):
+        ids = dataset.ids(split)
+        found = detect(ids)
+        voc = {f"AP50_{how}": voc_ap(dataset, found, ids, metric=how)["mAP"] for how in VOC_METRICS}
+        results[split] = {**evaluate(dataset, found, ids, max_detections), **voc}
+    write_json(path, {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
+
+
+def _labelled(dataset: Dataset, pool: Pool) -> dict[str, Any]:
+    """What the labels of the pool cost, in images and in boxes."""
+    counts: Counter[int] = Counter()
+    for i in pool.labelled_ids:
+        counts.update(dataset.boxes[i].labels.tolist())
+    classes = {name: counts[k] for k, name in enumerate(dataset.classes)}
+    return {"images": len(pool.labelled), "boxes": sum(counts.values()), "classes": classes}

@@ -1,0 +1,129 @@
+"""Arrays between steps: embeddings.npz, detections.npz and assessment.npz (NumPy archives, no pickles)."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgral.core.errors import MgralError
+from mgral.core.files import whole
+from mgral.core.types import Activation, Assessment, Detections, Embeddings, Ints
+
+
+def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
+    """Write ids [N] int64 and vectors [N, D] float32."""
+    _write(path, {"ids": embeddings.ids, "vectors": embeddings.vectors})
+
+
+def read_embeddings(path: str | Path) -> Embeddings:
+    """Read ``embeddings.npz``. Raises MgralError if it is missing, no such archive, or holds what is not finite."""
+    data = _read(path, "ids", "vectors")
+    remedy = "make it anew with `mgral embed`"
+    _check_ids(data["ids"], str(path), remedy)
+    if data["vectors"].ndim != 2 or len(data["vectors"]) != len(data["ids"]):
+        raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
+    try:
+        return Embeddings(data["ids"], data["vectors"])
+    except MgralError as error:
+        raise MgralError(f"{path}: {error}") from None
+
+
+def write_detections(detections: Mapping[int, Detections], activation: Activation, path: str | Path) -> None:
+    """Write the detections of many images end to end; ``offsets`` [N + 1] marks where each image begins.
+
+    Features take 128 bytes a detection: 1.3 GB for 100 detections in each of 100,000 images, beside 0.3 GB for the
+    boxes, scores and labels and 4 bytes a class for the probabilities. Detections without are written 0 wide.
+    """
+    ids = sorted(detections)
+    parts = [detections[i] for i in ids]
+    width = parts[0].probs.shape[1] if parts else 0
+    empty = Detections(
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.float32),
+        np.zeros(0, np.int64),
+        np.zeros((0, width), np.float32),
+    )
+    features = [np.zeros((len(part), 0), np.float16) if part.features is None else part.features for part in parts]
+    parts = [empty, *parts]
+    arrays = {
+        "ids": np.asarray(ids, np.int64),
+        "offsets": np.cumsum([0] + [len(part) for part in parts[1:]]),
+        "activation": np.asarray(activation),
+        "xyxy": np.concatenate([part.xyxy for part in parts]),
+        "scores": np.concatenate([part.scores for part in parts]),
+        "labels": np.concatenate([part.labels for part in parts]),
+        "probs": np.concatenate([part.probs for part in parts]),
+        "features": np.concatenate(features or [np.zeros((0, 0), np.float16)]),
+    }
+    _write(path, arrays)
+
+
+def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation]:
+    """Read ``detections.npz``. Raises MgralError if it is missing or no such archive."""
+    data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs", "features")
+    remedy = "make it anew with `mgral embed`"
+    _check_ids(data["ids"], str(path), remedy)
+    lengths = {len(data[name]) for name in ("xyxy", "scores", "labels", "probs", "features")}
+    if len(data["offsets"]) != len(data["ids"]) + 1 or lengths != {int(data["offsets"][-1])}:
+        raise MgralError(f"{path}: its arrays do not belong together; {remedy}")
+    spans = zip(data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True)
+    names = ["xyxy", "scores", "labels", "probs", *(["features"] if data["features"].shape[1] else [])]
+    detections = {i: Detections(**{name: data[name][a:z] for name in names}) for i, a, z in spans}
+    return detections, data["activation"].item()
+
+
+def write_assessment(assessment: Assessment, path: str | Path) -> None:
+    """Write ids [N] int64 and each term [N, …] float64 under its name.
+
+    Raises:
+        MgralError: it is not as :class:`mgral.core.types.Assessment` says.
+    """
+    _check_assessment(assessment, str(path), "train the detector anew")
+    _write(path, {"ids": assessment.ids, **assessment.terms})
+
+
+def read_assessment(path: str | Path) -> Assessment:
+    """Read ``assessment.npz``. Raises MgralError if it is missing or no such archive."""
+    terms = _read(path, "ids", verb="assess", others=True)
+    assessment = Assessment(terms.pop("ids"), terms)
+    _check_assessment(assessment, str(path), "make it anew with `mgral assess`")
+    return assessment
+
+
+def _check_assessment(assessment: Assessment, path: str, remedy: str) -> None:
+    ids = assessment.ids
+    _check_ids(ids, path, remedy)
+    for name, term in assessment.terms.items():
+        if term.dtype != np.float64 or term.shape[:1] != ids.shape:
+            raise MgralError(f"{path}: array '{name}' has no row of numbers for each of {len(ids)} images; {remedy}")
+        unfit = np.argwhere(~np.isfinite(term))
+        if len(unfit):
+            raise MgralError(f"{path}: '{name}' of image {ids[unfit[0, 0]]} is not finite; {remedy}")
+
+
+def _check_ids(ids: Ints, path: str, remedy: str) -> None:
+    if ids.dtype != np.int64 or ids.ndim != 1 or (np.diff(ids) <= 0).any():
+        raise MgralError(f"{path}: its ids are not whole numbers in ascending order; {remedy}")
+
+
+def _write(path: str | Path, arrays: dict[str, Any]) -> None:
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read(path: str | Path, *names: str, verb: str = "embed", others: bool = False) -> dict[str, Any]:
+    """The arrays of some names, or with ``others`` all there are; ``verb`` makes the file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in archive]
+            if missing:
+                raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral {verb}`")
+            return {name: archive[name] for name in (archive if others else names)}
+    except FileNotFoundError:
+        raise MgralError(f"{path}: no such file; make it with `mgral {verb}`") from None
+    except (zipfile.BadZipFile, TypeError, ValueError, EOFError, OSError):
+        raise MgralError(f"{path}: not a NumPy archive; make it anew with `mgral {verb}`") from None

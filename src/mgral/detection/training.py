@@ -1,0 +1,235 @@
+"""The training loop: one for the cycle's detectors, for the proxies, and for what a strategy trains."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mgral.core import random_streams
+from mgral.core.errors import MgralError
+from mgral.core.files import read_checkpoint, write_checkpoint
+from mgral.core.types import Boxes
+from mgral.data.augmentation import augment, mirror
+from mgral.data.image_cache import Cache
+from mgral.detection.base import Detector, Raw, Target
+from mgral.detection.device import Compute
+from mgral.detection.feature_cache import Activations
+
+log = logging.getLogger(__name__)
+
+CLIP = 10.0  # largest norm of the gradient
+
+Row = dict[str, float]
+Halt = Callable[[int], bool]  # of the number of steps taken
+Term = Callable[[Detector, int, Raw, Sequence[Target]], dict[str, Tensor]]  # of a step, and its labelled batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train; units as in params/base.yaml, group ``training``."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: int
+    augment: bool
+    checkpoint_every: int = 0
+
+
+def fit(
+    detector: Detector,
+    cache: Cache,
+    labelled: Sequence[int],
+    plan: Plan,
+    compute: Compute,
+    seed: int,
+    term: Term | None = None,
+    checkpoint: Path | None = None,
+    activations: Activations | None = None,
+    halt: Halt | None = None,
+    added: Sequence[int] = (),
+) -> list[Row]:
+    """Train in place on the labelled images; the weights depend on the arguments alone.
+
+    Every draw is named by (seed, purpose, step), so a run that resumes from its checkpoint takes the very steps
+    it would have taken.
+
+    Args:
+        detector: on any device; is moved to ``compute.device``.
+        cache: images and boxes at the detector's input size.
+        labelled: ids, at least one, in any order.
+        plan: steps, batch, learning rate.
+        compute: device and precision.
+        seed: of order and augmentation.
+        term: further losses of a step, already weighted; the unlabelled images enter here. It is called with the
+            detector, the step, and the raw outputs and targets of the step's labelled images.
+        checkpoint: file to resume from, and to save to every ``plan.checkpoint_every`` steps and at the end. Whoever
+            gives it removes it, once what is made of the training is safe.
+        activations: of the labelled images, where the detector's trunk is frozen; augmentation is then the flip
+            alone. None: images are augmented and go through the trunk.
+        halt: asked after each step whether to end here; may look at the detector, and leaves its weights alone.
+        added: more labelled ids, in any order. Two trainings that differ in these, and not in their number, show all
+            others at the same steps and augmented alike (common random numbers).
+
+    Returns:
+        One row per step: ``step``, ``loss``, each of its parts, ``learning_rate``.
+
+    Raises:
+        MgralError: no labelled image, or a loss that is not finite.
+    """
+    if not labelled:
+        raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
+    labelled = [*sorted(labelled), *sorted(added)]
+    detector.to(compute.device)
+
+    def losses(step: int) -> dict[str, Tensor]:
+        if activations is None:
+            images, targets = batch(cache, labelled, plan, compute, seed, step)
+            with compute.autocast():
+                raw = detector(images)
+        else:
+            maps, targets = batch_of_maps(activations, cache, labelled, plan, compute, seed, step)
+            with compute.autocast():
+                raw = detector.answer(maps)
+        found = detector.losses(raw, targets)
+        if term is not None:
+            found |= term(detector, step, raw, targets)
+        return found
+
+    return descend(detector, losses, plan, checkpoint, halt)
+
+
+def descend(
+    network: nn.Module,
+    step_losses: Callable[[int], dict[str, Tensor]],
+    plan: Plan,
+    checkpoint: Path | None = None,
+    halt: Halt | None = None,
+) -> list[Row]:
+    """The loop itself: AdamW on the sum of each step's losses.
+
+    Args:
+        network: is put in training mode, on the device it is on. Of its weights, those that a step's losses do not
+            reach stay as they are in that step.
+        step_losses: the losses of a step, by name; may depend on nothing but the network and the step.
+        plan: steps and learning rate.
+        checkpoint, halt: as for :func:`fit`.
+
+    Returns:
+        Rows as of :func:`fit`.
+
+    Raises:
+        MgralError: a loss that is not finite.
+    """
+    network.train()
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
+    start, rows = _resume(checkpoint, network, optimizer)
+    for step in tqdm(range(start, plan.steps), "training", initial=start, total=plan.steps, disable=None, leave=False):
+        rate = learning_rate(step, plan)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses = step_losses(step)
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise MgralError(f"training: the loss is {loss.item()} at step {step}; lower the learning rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        optimizer.step()
+        parts = {name: value.item() for name, value in losses.items()}
+        rows.append({"step": step, "loss": loss.item(), **parts, "learning_rate": rate})
+        if (step + 1) % max(plan.steps // 10, 1) == 0:
+            log.info("step %d of %d: loss %.3f", step + 1, plan.steps, loss.item())
+        if checkpoint is not None and _due(step + 1, plan):
+            _save(checkpoint, network, optimizer, step + 1, rows)
+        if halt is not None:
+            if halt(step + 1):
+                break
+            network.train()
+    return rows
+
+
+def _due(step: int, plan: Plan) -> bool:
+    """Whether a checkpoint follows so many steps: every so often, and at the end of a training that is as long."""
+    every = plan.checkpoint_every
+    return bool(every) and (step % every == 0 or (step == plan.steps and step > every))
+
+
+def learning_rate(step: int, plan: Plan) -> float:
+    """Linear warm-up to the peak, then half a cosine down to 1 % of it."""
+    if step < plan.warmup:
+        return plan.learning_rate * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(plan.steps - plan.warmup, 1)
+    return plan.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def draw(ids: Sequence[int], size: int, step: int, seed: int, purpose: str) -> list[int]:
+    """The ids of one step's batch: slice ``step`` of one endless run of shuffled epochs."""
+    chosen: list[int] = []
+    for position in range(step * size, (step + 1) * size):
+        epoch, place = divmod(position, len(ids))
+        if place == 0 or not chosen:
+            order = random_streams.generator(seed, purpose, epoch).permutation(len(ids))
+        chosen.append(ids[order[place]])
+    return chosen
+
+
+def batch(
+    cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int, labelled: bool = True
+) -> tuple[Tensor, list[Target]]:
+    """Images [B, 3, S, S] and targets of one step, augmented if the plan says so; ignored boxes are left out.
+
+    Images that are not ``labelled`` have no targets: nothing is asked of the cache but their pixels.
+    """
+    chosen = draw(ids, plan.batch_size, step, seed, "order")
+    images = compute.images(cache.pixels(chosen))
+    boxes = [cache.boxes(i) for i in chosen] if labelled else []
+    if plan.augment:
+        images, boxes = augment(images, boxes, random_streams.generator(seed, "augment", step))
+    return images.contiguous(memory_format=torch.channels_last), [target(b, compute) for b in boxes]
+
+
+def batch_of_maps(
+    activations: Activations, cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int
+) -> tuple[list[Tensor], list[Target]]:
+    """What :func:`batch` gives, as the frozen trunk's maps; if the plan augments, half of the images are mirrored."""
+    chosen = draw(ids, plan.batch_size, step, seed, "order")
+    mirrored = random_streams.generator(seed, "augment", step).random(len(chosen)) < (0.5 if plan.augment else 0.0)
+    boxes = [cache.boxes(i) for i in chosen]
+    boxes = [mirror(b, cache.size) if flip else b for b, flip in zip(boxes, mirrored, strict=True)]
+    return activations.maps(chosen, mirrored.tolist(), compute), [target(b, compute) for b in boxes]
+
+
+def target(boxes: Boxes, compute: Compute) -> Target:
+    """Ground truth as tensors, without ignored boxes."""
+    kept = ~boxes.ignore
+    xyxy, labels = (
+        torch.from_numpy(boxes.xyxy[kept]),
+        torch.from_numpy(np.ascontiguousarray(boxes.labels[kept])),
+    )
+    return Target(xyxy.to(compute.device), labels.to(compute.device))
+
+
+def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]) -> None:
+    state = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rows": rows}
+    write_checkpoint(path, state)
+
+
+def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[Row]]:
+    state = read_checkpoint(path)
+    if state is None:
+        return 0, []
+    network.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    log.info("resuming at step %d from %s", state["step"], path)
+    return state["step"], state["rows"]

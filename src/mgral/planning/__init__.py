@@ -1,0 +1,1 @@
+"""How long an experiment will take, and how much disk."""

@@ -1,0 +1,250 @@
+"""What an experiment will take before it runs: trainings, processor time, wall time on some cores, disk.
+
+The jobs and what they wait for come from Snakemake's own graph (``snakemake --d3dag``), so nothing is counted twice
+in two ways. What one job takes is put together from what a probe timed, see :mod:`mgral.planning.timing`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mgral.config.schema import Params
+from mgral.core.errors import MgralError
+from mgral.reward import proxy_plan
+
+PROXY = re.compile(r"(proxy(?:_[a-z]+)*)_(\d+)")  # a chunk of a draw's proxies, named by its position
+TARGETS = {"all", "compare", "next"}
+COPIES = {"share_detector", "share_evidence", "share_agent"}
+LIGHT = {"generate", "import_data", "pool", "annotate", "holdout", "noise", "curve", "comparison"}
+DRAWS = {"draw", "draw_replay", "draw_scout", "draw_scout_replay"}
+START = DRAWS | {"activations", "activations_replay", "select", "table", "table_scout", "report"}
+TRAININGS = {"train", "train_replay", "retrain"}
+SEARCHES = {"search", "search_scout"}
+ASSESSMENTS = {"assess", "assess_own"}
+TIMED = TARGETS | COPIES | LIGHT | START | TRAININGS | SEARCHES | ASSESSMENTS | {"embed", "proxy", "cache"}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The jobs of an experiment.
+
+    Attributes:
+        rules: name of the rule by job.
+        after: the jobs that each job waits for.
+    """
+
+    rules: Mapping[int, str]
+    after: Mapping[int, Sequence[int]]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Jobs of each rule; the chunks of proxies under ``proxy``."""
+        return Counter("proxy" if PROXY.fullmatch(rule) else rule for rule in self.rules.values())
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images of each split."""
+
+    train: int
+    val: int
+    test: int
+
+    @property
+    def images(self) -> int:
+        return self.train + self.val + self.test
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a probe found on this machine; seconds, and bytes.
+
+    Attributes:
+        light: to start a step that loads no torch; ``start``: one that does.
+        decode: to decode and resize an image.
+        step: an optimiser step of the detector.
+        look: to run the detector over an image and score what it found.
+        proxy_step: an optimiser step of a proxy; ``proxy``: the rest of a proxy run, without looking at val.
+        scan: an iteration of the search.
+        detector, agent: size of the weights.
+        detections: size of an image's detections, at most.
+        embedding: size of an image's embedding.
+    """
+
+    light: float
+    start: float
+    decode: float
+    step: float
+    look: float
+    proxy_step: float
+    proxy: float
+    scan: float
+    detector: int
+    agent: int
+    detections: int
+    embedding: int
+
+
+def read_graph(value: Any) -> Graph:
+    """What ``snakemake --d3dag`` prints.
+
+    Raises:
+        MgralError: something else. Snakemake prints a sentence in its place for more than 10,000 jobs.
+    """
+    try:
+        rules = {int(node["id"]): str(node["value"]["rule"]) for node in value["nodes"]}
+        after: dict[int, list[int]] = defaultdict(list)
+        for edge in value["edges"]:
+            after[int(edge["v"])].append(int(edge["u"]))
+    except (KeyError, TypeError, ValueError):
+        raise MgralError("--graph: not a graph of jobs; make it with `snakemake --forceall --d3dag`") from None
+    return Graph(rules, dict(after))
+
+
+def trainings(graph: Graph, params: Params) -> dict[str, int]:
+    """Detectors, repeats of one pool for the noise, proxies, and searches of an agent.
+
+    A search may train up to ``search.fallback`` proxies more.
+    """
+    counts = graph.counts
+    in_job = _proxies(params)
+    proxies = sum(in_job.get(rule, 0) for rule in graph.rules.values())
+    return {
+        "detectors": counts["train"],
+        "detectors, for replay": counts["train_replay"],
+        "detectors, for the noise": counts["retrain"],
+        "proxies": proxies,
+        "proxies in searches, at most": counts["search"] * _fallback("search", params),
+        "agents": counts["search"] + counts["search_scout"],
+    }
+
+
+def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
+    """Processor time of one job; of one that was not timed (:data:`TIMED`), that of its start.
+
+    Nor was what a selection computes, which may be little (random) or much (cdal). An assessment is taken for a
+    training and a look at the pool, which few strategies exceed.
+    """
+    looks = 2 if params.proxy.judged_after else 1  # whatever is stopped takes less
+    run = timing.proxy + params.proxy.steps * timing.proxy_step + looks * sizes.val * timing.look
+    if rule in TARGETS | COPIES:
+        return 0.0
+    if rule in TRAININGS:
+        return timing.start + params.training.steps * timing.step + (sizes.val + sizes.test) * timing.look
+    if rule in ASSESSMENTS:
+        looked_at = sizes.train if rule == "assess" else sizes.images
+        return timing.start + params.training.steps * timing.step + looked_at * timing.look
+    if rule == "embed":
+        return timing.start + sizes.train * timing.look
+    if PROXY.fullmatch(rule):
+        return timing.start + _proxies(params)[rule] * run
+    if rule in SEARCHES:
+        return timing.start + params.search.iterations * timing.scan + _fallback(rule, params) * run
+    if rule == "cache":
+        return timing.light + sizes.images * timing.decode
+    return timing.light if rule in LIGHT else timing.start
+
+
+def schedule(graph: Graph, durations: Mapping[str, float], workers: int) -> float:
+    """Wall time if ``workers`` jobs run side by side and a free worker takes the job that has waited longest.
+
+    Args:
+        durations: seconds of a job by rule.
+    """
+    waiting = {job: len(graph.after.get(job, ())) for job in graph.rules}
+    followers: dict[int, list[int]] = defaultdict(list)
+    for job, before in graph.after.items():
+        for one in before:
+            followers[one].append(job)
+    ready = [(0.0, job) for job, count in sorted(waiting.items()) if count == 0]
+    running: list[tuple[float, int]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < workers:
+            _, job = heapq.heappop(ready)
+            heapq.heappush(running, (now + durations[graph.rules[job]], job))
+        now, done = heapq.heappop(running)
+        for job in followers[done]:
+            waiting[job] -= 1
+            if waiting[job] == 0:
+                heapq.heappush(ready, (now, job))
+    return now
+
+
+def disk(graph: Graph, params: Params, sizes: Sizes, timing: Timing) -> dict[str, int]:
+    """Bytes of what is large: the decoded images, weights, embeddings and detections.
+
+    DVC's cache holds the same once more where the file system cannot share it (reflink).
+    """
+    counts = graph.counts
+    views = counts["embed"] + counts["share_evidence"]
+    return {
+        "decoded images": sizes.images * params.image_size**2 * 3,
+        "detectors": (sum(counts[rule] for rule in TRAININGS) + counts["share_detector"]) * timing.detector,
+        "embeddings": views * sizes.train * timing.embedding,
+        "detections, at most": views * sizes.train * timing.detections,
+        "agents": (sum(counts[rule] for rule in SEARCHES) + counts["share_agent"]) * timing.agent,
+    }
+
+
+def _proxies(params: Params) -> dict[str, int]:
+    """Proxies of a job, by its rule."""
+    return {
+        f"{some.rule}_{position}": len(names)
+        for some in proxy_plan.proxies(params.proxy)
+        for position, names, _ in some.jobs(params.proxy)
+    }
+
+
+def _fallback(rule: str, params: Params) -> int:
+    """Proxies that a search may train; a scout's trains none, nor one whose table holds replay records alone."""
+    return params.search.fallback if rule == "search" and "unlabelled" in params.proxy.kinds else 0
+
+
+def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: int) -> list[str]:
+    """The forecast for people, one line each."""
+    durations = {rule: seconds(rule, params, sizes, timing) for rule in set(graph.rules.values())}
+    by_rule: dict[str, float] = defaultdict(float)
+    for rule in graph.rules.values():
+        by_rule["proxy" if PROXY.fullmatch(rule) else rule] += durations[rule]
+    counts = graph.counts
+    lines = [f"{params.experiment}: {sum(counts.values())} jobs, from nothing"]
+    wanted = params.budget.initial + (params.cycles - 1) * params.budget.batch
+    if wanted > sizes.train:
+        lines.append(
+            f"The pool is exhausted before the last cycle: {sizes.train} images, and the budget takes {wanted}."
+        )
+    lines += ["", "trainings"]
+    lines += [f"  {name:<30}{count:>8}" for name, count in trainings(graph, params).items()]
+    lines += ["", f"{'step':<32}{'jobs':>8}{'each':>12}{'in all':>12}"]
+    for rule, total in sorted(by_rule.items(), key=lambda item: (-item[1], item[0])):
+        if total:
+            lines.append(f"  {rule:<30}{counts[rule]:>8}{_time(total / counts[rule]):>12}{_time(total):>12}")
+    lines.append(f"  {'together':<50}{_time(sum(by_rule.values())):>12}")
+    wall = schedule(graph, durations, workers)
+    lines.append(f"  {f'on the wall, {workers} jobs at a time, at least':<50}{_time(wall):>12}")
+    lines += ["", "disk"]
+    space = disk(graph, params, sizes, timing)
+    lines += [f"  {name:<50}{_space(size):>12}" for name, size in space.items()]
+    lines.append(f"  {'together':<50}{_space(sum(space.values())):>12}")
+    lines += ["", "What a selection computes, and Snakemake's own time between jobs, come on top."]
+    lines.append("The batch after the last cycle (snakemake -- next) is not in it.")
+    untimed = sorted(set(counts) - TIMED)
+    if untimed:
+        lines.append(f"Not timed, and counted as their start alone: {', '.join(untimed)}.")
+    return lines
+
+
+def _time(total: float) -> str:
+    if total < 60:
+        return f"{total:.1f} s"
+    return f"{total / 60:.1f} min" if total < 7200 else f"{total / 3600:.1f} h"
+
+
+def _space(size: float) -> str:
+    return f"{size / 2**20:.1f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,183 @@
+"""What one step of each kind takes on this machine: the real code, for a few steps, on some of the real images."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mgral.agent import reinforce
+from mgral.agent.policy import Policy
+from mgral.config.schema import Params
+from mgral.core import random_streams
+from mgral.core.errors import MgralError
+from mgral.core.types import Dataset, Embeddings, Record
+from mgral.data import image_cache
+from mgral.data.image_cache import Cache
+from mgral.data.pool import Pool
+from mgral.detection import npz_files
+from mgral.detection.average_precision import evaluate
+from mgral.detection.base import EMBEDDING_DIM, build_detector, save_detector
+from mgral.detection.device import Compute, prepare_device
+from mgral.detection.inference import look
+from mgral.detection.training import Plan, fit
+from mgral.planning.forecast import Timing
+from mgral.reward.lookup_table import LookupTable
+from mgral.reward.proxy import ProxyTrainer
+
+STEPS = 5  # that are timed, after two that are not
+IMAGES = 64  # of train, and half as many of val, at most
+
+
+def run(dataset: Dataset, params: Params) -> Timing:
+    """Time a step of each kind, as if the machine had nothing else to do.
+
+    On a processor that is its time divided by ``machine.threads``, whatever else runs; on a GPU the time on the wall.
+    The detector has hardly been trained, so it finds more than it will later, and looking takes longer.
+
+    Args:
+        dataset: of the run; a few of its images are decoded.
+        params: the experiment.
+
+    Raises:
+        MgralError: there are too few images, one cannot be read, or an option is unfit.
+    """
+    machine = prepare_device(params.machine)
+    few = _some(dataset)
+    if len(few.ids("train")) < 2 or not few.ids("val"):
+        raise MgralError(
+            "dataset: a probe needs two annotated images in train and one in val; give val a share (dataset.splits)"
+        )
+    clock = _clock(machine, params.machine.threads)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        decode = clock(lambda: image_cache.build(few, params.image_size, folder / "images.npy")) / len(few.images)
+        cache = Cache(few, folder / "images.npy")
+        train, val = few.ids("train"), few.ids("val")
+        labelled, batch = train[: len(train) // 2], train[len(train) // 2 :]
+        pool = Pool(0, dict.fromkeys(labelled, 0), tuple(batch))
+        detector = build_detector(params.detector.name, few.classes, cache.size, params.detector.options, seed=0)
+        plan = Plan(**params.training.model_dump(exclude={"checkpoint_every"}))
+        _, step = _line(
+            clock,
+            lambda steps: fit(detector, cache, labelled, _of(plan, steps), machine, random_streams.stream("probe")),
+        )
+        save_detector(detector, folder / "detector.safetensors")
+
+        def see() -> None:
+            views = look(detector, cache, val, params.evaluation, machine)
+            evaluate(few, views.detections, val, params.evaluation.max_detections)
+
+        see()
+        looked = clock(see) / len(val)
+        views = look(detector, cache, train, params.evaluation, machine)
+        npz_files.write_detections(views.detections, detector.activation, folder / "detections.npz")
+
+        def priced(steps: int) -> Record:
+            short = params.proxy.model_copy(update={"steps": steps, "stop_at": 0.0})
+            chosen = (params.detector, short, params.evaluation)
+            weights, kind = folder / "detector.safetensors", params.proxy.kinds[0]
+            return ProxyTrainer(few, cache, pool, weights, chosen, machine, 0).train(batch, "random", kind)
+
+        rest, proxy_step = _line(clock, priced)
+        scan, agent = _search(dataset, params, machine, clock, folder)
+        return Timing(
+            light=_started("mgral.cli", "mgral.report.learning_curves"),
+            start=_started(
+                "mgral.cli", "mgral.reward.proxy", "mgral.detection.average_precision", "mgral.data.importing"
+            ),
+            decode=decode,
+            step=step,
+            look=looked,
+            proxy_step=proxy_step,
+            proxy=max(rest - len(val) * looked, 0.0),
+            scan=scan,
+            detector=(folder / "detector.safetensors").stat().st_size,
+            agent=agent,
+            detections=(folder / "detections.npz").stat().st_size // len(train),
+            embedding=views.embeddings.vectors[0].nbytes + views.embeddings.ids[:1].nbytes,
+        )
+
+
+def _some(dataset: Dataset) -> Dataset:
+    """A few annotated images of the data set, of the splits that training and rewards read."""
+    train, val = ([i for i in dataset.ids(split) if i in dataset.boxes] for split in ("train", "val"))
+    chosen = sorted([*train[:IMAGES], *val[: IMAGES // 2]])
+    kept = {i: dataset.images[i] for i in chosen}
+    return Dataset(dataset.classes, kept, {i: dataset.boxes[i] for i in chosen}, dataset.root)
+
+
+def _search(
+    dataset: Dataset,
+    params: Params,
+    machine: Compute,
+    clock: Callable[[Callable[[], object]], float],
+    folder: Path,
+) -> tuple[float, int]:
+    """Seconds of an iteration over the whole pool, with a table of random records; size of the agent."""
+    ids = dataset.ids("train")
+    random = random_streams.generator("probe")
+    embeddings = Embeddings(
+        np.asarray(ids, np.int64),
+        random.standard_normal((len(ids), EMBEDDING_DIM), np.float32),
+        random.random((len(ids), len(dataset.classes)), np.float32),
+    )
+    size = min(params.budget.batch, len(ids) - 1)
+    records = [
+        Record(tuple(sorted(random.choice(ids, size, replace=False).tolist())), "random", float(random.random()), 0.0)
+        for _ in range(params.proxy.records)
+    ]
+    table = LookupTable(records, embeddings, params.table, gpu=machine.device.type == "cuda")
+    policy = Policy(EMBEDDING_DIM, params.agent.hidden, 0, params.agent.chunk)
+    policy.save(folder / "agent.safetensors")
+
+    def iterate(steps: int) -> object:
+        own = params.search.model_copy(update={"iterations": steps, "patience": 0})
+        return reinforce.run(policy, embeddings, ids, table, size, own, seed=0)
+
+    return _line(clock, iterate)[1], (folder / "agent.safetensors").stat().st_size
+
+
+def _of(plan: Plan, steps: int) -> Plan:
+    return Plan(**{**vars(plan), "steps": steps})
+
+
+def _line(clock: Callable[[Callable[[], object]], float], work: Callable[[int], object]) -> tuple[float, float]:
+    """Seconds of no step, and of one, of work whose time is a straight line over its steps."""
+    work(2)  # memory is allocated, kernels are chosen
+    short = clock(lambda: work(2))
+    long = clock(lambda: work(2 + STEPS))
+    slope = max((long - short) / STEPS, 0.0)
+    return max(short - 2 * slope, 0.0), slope
+
+
+def _clock(machine: Compute, threads: int) -> Callable[[Callable[[], object]], float]:
+    """A stop watch for a call."""
+
+    def stop(work: Callable[[], object]) -> float:
+        if machine.device.type == "cuda":
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            work()
+            torch.cuda.synchronize()
+            return time.perf_counter() - began
+        began = time.process_time()
+        work()
+        return (time.process_time() - began) / threads
+
+    return stop
+
+
+def _started(*modules: str) -> float:
+    """Processor time of an interpreter that imports some modules."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

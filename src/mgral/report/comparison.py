@@ -1,0 +1,307 @@
+"""Strategies compared over seeds: intervals of the curves, paired differences, verdicts.
+
+Two kinds of interval, each for what it can do:
+
+- A difference between two strategies is paired by seed (same initial pool, same initial weights) and has the
+  t-interval of its mean (scipy.stats.ttest_rel). It is honest from two seeds on: there its quantile is 12.7 standard
+  errors, so that nearly nothing can be shown; at three 4.30, at five 2.78.
+- A point of a curve has the bootstrap percentile interval of its mean over seeds (scipy.stats.bootstrap). It shows
+  how far the seeds lie apart and no more: at two and three seeds it spans from the lowest to the highest, which holds
+  the true mean of a symmetric quantity in 50 % and 75 % of experiments (1 - 2 · 2^-n), not in 95 %.
+
+Whoever compares nine strategies finds one that is better by luck. Verdicts therefore rest on p-values corrected after
+Holm (1979; statsmodels), over all strategies that are held against one reference in one measure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from mgral.config.base import Settings
+from mgral.core import random_streams
+from mgral.core.files import read_json, write_json
+from mgral.report import learning_curves
+
+ALPHA = 0.05  # a verdict is wrong so often where there is no difference
+CONFIDENCE = 1 - ALPHA
+RESAMPLES = 9999  # of the bootstrap, as scipy's default
+
+Verdict = Literal["better", "worse", "undetected", "unknown"]
+VERDICTS: Mapping[Verdict, str] = {  # as a reader is told
+    "better": "better",
+    "worse": "worse",
+    "undetected": "no detectable difference",
+    "unknown": "cannot be said",
+}
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Estimate(Settings):
+    """A mean over seeds. The ends of its interval are None where fewer than two seeds reach the point."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+class Point(Settings):
+    """One cycle of a strategy's curve: mean labelled images and boxes, test mAP and AP50 (0..1)."""
+
+    cycle: int
+    images: float
+    boxes: float
+    mAP: Estimate
+    AP50: Estimate
+
+
+class Curve(Settings):
+    """A strategy's mean curve.
+
+    Attributes:
+        seeds: those that have every cycle; only these are compared.
+        missing: seed → cycles that it lacks.
+    """
+
+    strategy: str
+    seeds: list[int]
+    missing: dict[int, list[int]]
+    points: list[Point]
+
+
+class Difference(Settings):
+    """A strategy minus a reference in one of :data:`mgral.report.learning_curves.MEASURES`.
+
+    Attributes:
+        seeds: those in which both are complete and the measure is defined.
+        by_seed: the difference of each of these seeds.
+        mean: over them; None without a seed.
+        low, high: ends of the t-interval of the mean; None with fewer than two seeds.
+        p: of the paired t-test; ``p_holm`` the same, corrected for all strategies held against this reference.
+        verdict: ``better`` and ``worse`` where ``p_holm`` lies below :data:`ALPHA`, ``undetected`` elsewhere;
+            ``unknown`` with fewer than two seeds.
+    """
+
+    strategy: str
+    reference: str
+    measure: str
+    seeds: list[int]
+    by_seed: list[float]
+    mean: float | None
+    low: float | None
+    high: float | None
+    p: Probability | None
+    p_holm: Probability | None
+    verdict: Verdict
+
+
+class Comparison(Settings):
+    """The content of ``comparison.json``.
+
+    Attributes:
+        reference: label of the random strategy; None if there is none.
+        baseline: the baseline of largest mean area by images (of mAP, where the curves are single points); None if
+            there is no baseline.
+        curves: in the order of the experiment.
+        own: curves of detectors that strategies trained for themselves (``<label>:own``). Another trainer than the
+            plain one, so that a difference would not be the pool's alone: they are in no difference.
+        differences: to ``reference`` first, then to ``baseline`` if that is another strategy.
+        floor: final mAPs, averaged over the seeds, that differ by less are not told apart: :func:`floor` of
+            noise.json; None where nothing was retrained.
+    """
+
+    confidence: Probability
+    seeds: list[int]
+    reference: str | None
+    baseline: str | None
+    floor: float | None
+    curves: list[Curve]
+    own: list[Curve]
+    differences: list[Difference]
+
+    def against(self, reference: str | None, measure: str) -> list[Difference]:
+        """The differences to one reference in one measure."""
+        return [d for d in self.differences if (d.reference, d.measure) == (reference, measure)]
+
+
+def compare(
+    frame: pd.DataFrame,
+    reference: str | None,
+    baselines: Sequence[str] = (),
+    noise: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Compare the strategies of an experiment.
+
+    Args:
+        frame: as :func:`mgral.report.learning_curves.collect` gives it; a seed may lack cycles of a strategy, which is then left
+            out of this seed's comparisons. Curves of strategies' own detectors are kept, and compared with none.
+        reference: label of the random strategy, if there is one.
+        baselines: labels among which the best is the second reference.
+        noise: content of noise.json, if there is one.
+    """
+    apart = frame["strategy"].map(learning_curves.is_own).astype(bool)
+    own = [_curve(frame, str(name)) for name in frame.loc[apart, "strategy"].unique()]
+    frame = frame[~apart]
+    found = [_curve(frame, str(name)) for name in frame["strategy"].unique()]
+    complete = {(curve.strategy, seed) for curve in found for seed in curve.seeds}
+    scores = learning_curves.scores(
+        frame[[pair in complete for pair in zip(frame["strategy"], frame["seed"], strict=True)]]
+    )
+    baseline = _best(scores, baselines)
+    references = [name for name in dict.fromkeys([reference, baseline]) if name is not None]
+    all_seeds = [int(seed) for seed in frame["seed"].unique()]
+    return Comparison(
+        confidence=CONFIDENCE,
+        seeds=all_seeds,
+        reference=reference,
+        baseline=baseline,
+        floor=None if noise is None else floor(noise, len(all_seeds)),
+        curves=found,
+        own=own,
+        differences=[
+            difference
+            for name in references
+            for measure in learning_curves.MEASURES
+            for difference in _against(scores, name, measure, [c.strategy for c in found])
+        ],
+    )
+
+
+def floor(noise: Mapping[str, Any], count: int) -> float:
+    """Twice the standard deviation by which two means over ``count`` seeds differ by chance alone: 2 σ √(2/n).
+
+    Args:
+        noise: as :func:`mgral.report.learning_curves.noise` gives it; σ is the deviation of its mAPs.
+        count: seeds, at least 1.
+    """
+    return 2 * float(noise["mAP"]["deviation"]) * math.sqrt(2 / count)
+
+
+def write(comparison: Comparison, path: str | Path) -> None:
+    """Write ``comparison.json``."""
+    write_json(path, comparison.model_dump(mode="json"))
+
+
+def read(path: str | Path) -> Comparison:
+    """Read ``comparison.json``. Raises MgralError if it is none."""
+    return Comparison.parse(read_json(path), f"{path}: not a comparison, make it anew with `mgral compare`:")
+
+
+def _curve(frame: pd.DataFrame, strategy: str) -> Curve:
+    own = frame[frame["strategy"] == strategy].sort_values("seed")
+    cycles = sorted(frame["cycle"].unique().tolist())
+    reached = {seed: set(own.loc[own["seed"] == seed, "cycle"]) for seed in frame["seed"].unique().tolist()}
+    lacking = {seed: [cycle for cycle in cycles if cycle not in found] for seed, found in reached.items()}
+    return Curve(
+        strategy=strategy,
+        seeds=[seed for seed, missing in lacking.items() if not missing],
+        missing={seed: missing for seed, missing in lacking.items() if missing},
+        points=[_point(own[own["cycle"] == cycle], cycle) for cycle in cycles if cycle in set(own["cycle"])],
+    )
+
+
+def _point(rows: pd.DataFrame, cycle: int) -> Point:
+    strategy = str(rows["strategy"].iloc[0])
+    return Point(
+        cycle=cycle,
+        images=float(rows["images"].mean()),
+        boxes=float(rows["boxes"].mean()),
+        mAP=_estimate(rows["mAP"].to_numpy(), strategy, cycle, "mAP"),
+        AP50=_estimate(rows["AP50"].to_numpy(), strategy, cycle, "AP50"),
+    )
+
+
+def _estimate(values: np.ndarray, *names: int | str) -> Estimate:
+    """Mean of ``values`` and its bootstrap percentile interval; ``names`` name the random stream."""
+    from scipy import stats
+
+    low = high = None
+    if len(values) > 1:
+        random = random_streams.generator("bootstrap", *names)
+        options: Any = {"method": "percentile", "n_resamples": RESAMPLES, "random_state": random}
+        interval = stats.bootstrap((values,), np.mean, confidence_level=CONFIDENCE, **options).confidence_interval
+        low, high = float(interval.low), float(interval.high)
+    return Estimate(mean=float(np.mean(values)), low=low, high=high, seeds=len(values))
+
+
+def _best(scores: pd.DataFrame, among: Sequence[str]) -> str | None:
+    """The strategy of largest mean area by images; the first of equals."""
+    means = scores.groupby("strategy", sort=False)[learning_curves.MEASURES].mean()
+    measure = "auc_images" if means["auc_images"].notna().any() else "mAP"
+    known = means[measure].reindex([name for name in among if name in means.index]).dropna()
+    return str(known.idxmax()) if len(known) else None
+
+
+def _against(scores: pd.DataFrame, reference: str, measure: str, strategies: Sequence[str]) -> list[Difference]:
+    """Each strategy's difference to a reference, corrected for their number."""
+    levels = scores.pivot_table(index="seed", columns="strategy", values=measure).reindex(columns=list(strategies))
+    found = [_difference(levels, name, reference, measure) for name in strategies if name != reference]
+    judged = [k for k, difference in enumerate(found) if difference.p is not None]
+    for k, corrected in zip(judged, holm([found[k].p or 0.0 for k in judged]), strict=True):
+        found[k] = found[k].model_copy(update={"p_holm": corrected, "verdict": _verdict(found[k].mean, corrected)})
+    return found
+
+
+def _difference(levels: pd.DataFrame, strategy: str, reference: str, measure: str) -> Difference:
+    pairs = levels[[strategy, reference]].dropna()
+    ours, theirs = pairs[strategy].to_numpy(), pairs[reference].to_numpy()
+    mean = float(np.mean(ours - theirs)) if len(pairs) else None
+    low, high, p = paired(ours, theirs)
+    return Difference(
+        strategy=strategy,
+        reference=reference,
+        measure=measure,
+        seeds=[int(seed) for seed in pairs.index],
+        by_seed=(ours - theirs).tolist(),
+        mean=mean,
+        low=low,
+        high=high,
+        p=p,
+        p_holm=None,
+        verdict="unknown",
+    )
+
+
+def paired(ours: np.ndarray, theirs: np.ndarray) -> tuple[float | None, float | None, float | None]:
+    """The t-interval of the mean of ``ours - theirs`` and the p-value of its being zero.
+
+    None for fewer than two pairs, and where all differ by the same: without any spread there is nothing to judge a
+    difference by, and t would be infinite.
+
+    Args:
+        ours, theirs: [n], paired by position.
+    """
+    from scipy import stats
+
+    if len(ours) < 2:
+        return None, None, None
+    if np.array_equal(ours, theirs):  # 0/0 in the statistic
+        return 0.0, 0.0, 1.0
+    differences = ours - theirs
+    if np.ptp(differences) <= 1e-9 * np.abs(differences).max():
+        return None, None, None
+    test: Any = stats.ttest_rel(ours, theirs)
+    interval = test.confidence_interval(CONFIDENCE)
+    return float(interval.low), float(interval.high), float(test.pvalue)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in their order (Holm 1979)."""
+    if not values:
+        return []
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(value) for value in multipletests(values, method="holm")[1]]
+
+
+def _verdict(mean: float | None, p: float) -> Verdict:
+    if mean is None or p >= ALPHA:
+        return "undetected"
+    return "better" if mean > 0 else "worse"

@@ -1,0 +1,146 @@
+"""What a job took and where it ran: its benchmark, written by Snakemake, and the last line of its log.
+
+A verb that ends well signs its log (:func:`signature`). Results do not hold the host or the hour, so that equal
+results are equal bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mgral import cli
+from mgral.core.errors import MgralError
+
+_SIGNATURE = re.compile(r"done on (?P<host>\S+) at (?P<time>\S+)")
+_CYCLE = re.compile(r"(?P<label>[^/]+)/seed-(?P<seed>\d+)/cycle-(?P<cycle>\d+)")
+
+# Of the steps whose results strategies share: what they take from each. From any other it is the agent.
+_SHARED = {"pool": "pool.json", "train": "metrics.json", "embed": "embeddings.npz"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a run.
+
+    Attributes:
+        step: its rule.
+        name: which of the rule's jobs: ``<strategy>-<seed>-<cycle>``, or ``all``.
+        seconds: wall time.
+        memory: peak resident memory in MiB; None where the job was too short to be measured.
+        host: where it ran; None if its log is not there or not signed (a copy of files has no verb).
+        ended: when, ISO 8601 in UTC; None as for ``host``.
+    """
+
+    step: str
+    name: str
+    seconds: float
+    memory: float | None
+    host: str | None
+    ended: str | None
+
+
+def signature() -> str:
+    """The line that ends the log of a job."""
+    return f"done on {platform.node() or 'unknown'} at {datetime.now(UTC).isoformat(timespec='seconds')}"
+
+
+def of_run(run: Path, faults: list[MgralError]) -> list[Job]:
+    """All jobs of a run, by step and name; a damaged benchmark is left out and added to ``faults``."""
+    return _read(run, _benchmarks(run), faults)
+
+
+def of_cycle(folder: Path, faults: list[MgralError]) -> list[Job]:
+    """The jobs of one cycle of one strategy and seed, in the order of the steps; none for any other folder.
+
+    Those of cycle 0 that are done once for all strategies (``shared``) are among them, if what they made lies in the
+    folder. A damaged benchmark is left out and added to ``faults``.
+    """
+    match = _CYCLE.fullmatch("/".join(folder.resolve().parts[-3:]))
+    if not match:
+        return []
+    end = f"-{match['seed']}-{match['cycle']}"
+    run = folder.resolve().parents[2]
+
+    def among(path: Path) -> bool:
+        step, name = path.parent.name, path.stem
+        if step.startswith("proxy"):
+            name = re.sub(r"-\d+$", "", name)  # they come in chunks
+        if name == match["label"] + end:
+            return True
+        taken = folder / _SHARED.get(step, "agent.safetensors")
+        return name == "shared" + end and match["cycle"] == "0" and taken.exists()
+
+    jobs = _read(run, filter(among, _benchmarks(run)), faults)
+    order = list(cli.VERBS)
+
+    def place(job: Job) -> int:
+        verb = job.step.partition("_")[0]  # a train_replay is a train
+        return order.index(verb) if verb in order else len(order)
+
+    return sorted(jobs, key=place)
+
+
+def _benchmarks(run: Path) -> list[Path]:
+    return sorted(run.glob("benchmarks/*/*.tsv"))
+
+
+def _read(run: Path, paths: Iterable[Path], faults: list[MgralError]) -> list[Job]:
+    jobs = []
+    for path in paths:
+        try:
+            seconds, memory = read_benchmark(path)
+        except MgralError as fault:
+            faults.append(fault)
+            continue
+        step = path.parent.name
+        host, ended = _signed(run / "logs" / step / f"{path.stem}.log")
+        jobs.append(Job(step, path.stem, seconds, memory, host, ended))
+    return jobs
+
+
+def read_benchmark(path: Path) -> tuple[float, float | None]:
+    """Wall time in seconds and peak memory in MiB (None if not measured). Raises MgralError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            row = next(csv.DictReader(file, delimiter="\t"))
+        memory = row["max_rss"]
+        return float(row["s"]), float(memory) if memory not in {"-", "NA"} else None
+    except (KeyError, StopIteration, TypeError, ValueError):
+        raise MgralError(f"{path}: not a benchmark (columns s, max_rss); delete it or run the step again") from None
+
+
+def _signed(log: Path) -> tuple[str, str] | tuple[None, None]:
+    if not log.is_file():
+        return None, None
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    match = _SIGNATURE.fullmatch(lines[-1]) if lines else None
+    return (match["host"], match["time"]) if match else (None, None)
+
+
+def lines(jobs: Iterable[Job]) -> Iterator[str]:
+    """The jobs as text, one a line."""
+    for job in jobs:
+        memory = "" if job.memory is None else f"{job.memory:.0f} MiB"
+        place = "" if job.host is None else f"on {job.host}, {job.ended}"
+        yield f"{job.step:<18} {job.name:<18} {job.seconds:8.1f} s {memory:>10}  {place}".rstrip()
+
+
+def totals(jobs: Iterable[Job]) -> Iterator[str]:
+    """The jobs as text, one line a step, the longest first."""
+    steps: dict[str, list[Job]] = {}
+    for job in jobs:
+        steps.setdefault(job.step, []).append(job)
+    seconds = {step: sum(job.seconds for job in own) for step, own in steps.items()}
+    for step in sorted(steps, key=lambda step: (-seconds[step], step)):
+        memory = max((job.memory for job in steps[step] if job.memory is not None), default=None)
+        peak = "" if memory is None else f", at most {memory:.0f} MiB"
+        hosts = sorted({job.host for job in steps[step] if job.host is not None})
+        place = f" on {', '.join(hosts)}" if hosts else ""
+        count = len(steps[step])
+        yield f"{step}: {count} {'job' if count == 1 else 'jobs'}, {seconds[step]:.1f} s{peak}{place}"

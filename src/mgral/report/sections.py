@@ -1,0 +1,346 @@
+"""The report: reads the run, draws the figures and fills ``page.html``, a function a section."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from mgral.config.schema import Params, curve_names, reference
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, whole
+from mgral.core.types import Dataset
+from mgral.data import dataset_json
+from mgral.report import comparison, gallery, learning_curves, published, sources, tables, text
+from mgral.report import figures as draw
+from mgral.report.comparison import Comparison
+from mgral.report.learning_curves import strategy_of
+from mgral.report.sources import Cell, Rule
+
+
+def build(run: Path, params: Params, out: Path, figures: Path) -> None:
+    """Write the report of a finished run: one HTML file that needs nothing else, and its figures as PNG.
+
+    Args:
+        run: folder of the run, with comparison.json, dataset/dataset.json and <strategy>/seed-<s>/cycle-<c>/.
+        params: the experiment.
+        out: the HTML file.
+        figures: folder of the PNG files.
+
+    Raises:
+        MgralError: the comparison, the data set, a metrics file or a selection is missing or damaged.
+    """
+    data = read(run, params)
+    plates = Plates(figures)
+    environment = Environment(
+        loader=PackageLoader("mgral", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("page.html").render(
+        params=params,
+        controls=data.controls,
+        looks=data.looks | {own.strategy: data.looks[strategy_of(own.strategy)] for own in data.compared.own},
+        **outcome(data, plates),
+        **contest(data, plates),
+        **picks(data, plates),
+        searchers=searchers(data, plates),
+        **costs(data, plates),
+        dataset_table=tables.contents(data.dataset),
+        **left_out(run),
+        settings=yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+    )
+    with whole(out) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all parts of the page share.
+
+    Attributes:
+        rules: what stands behind each label.
+        reference: label of the random strategy, None if the run has none.
+        frame: the curves, see :func:`mgral.report.learning_curves.collect`.
+        compared: the strategies, held against each other.
+        order: indices of the classes, most boxes in the pool first.
+        pool: boxes of each class in the train split.
+    """
+
+    folder: Path
+    params: Params
+    rules: Mapping[str, Rule]
+    reference: str | None
+    frame: pd.DataFrame
+    compared: Comparison
+    dataset: Dataset
+    order: list[int]
+    pool: list[int]
+    looks: dict[str, draw.Look]
+
+    @property
+    def chose(self) -> bool:
+        """Whether a strategy has chosen anything yet: a selection stands between two cycles."""
+        return self.params.cycles > 1
+
+    @property
+    def strategies(self) -> list[str]:
+        return list(self.looks)
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """What each strategy that is no contender is a control for."""
+        return {name: rule.control for name, rule in self.rules.items() if rule.control}
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in :attr:`order`."""
+        return [self.dataset.classes[k] for k in self.order]
+
+    @property
+    def cells(self) -> tuple[Path, list[str], list[int], int]:
+        """Where files of single cycles are looked for."""
+        return self.folder, self.strategies, self.params.seeds, self.params.cycles
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure on the page: PNG as data URI, and a caption that says what it shows."""
+
+    data: str
+    caption: str
+
+
+class Plates:
+    """Writes each figure into a folder and hands it back for the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, name: str, figure: Figure, caption: str) -> Plate:
+        """Write ``<name>.png``."""
+        data = draw.png(figure)
+        with whole(self.folder / f"{name}.png") as temporary:
+            temporary.write_bytes(data)
+        return Plate("data:image/png;base64," + base64.b64encode(data).decode(), caption)
+
+
+def read(run: Path, params: Params) -> Run:
+    """Read what all parts share."""
+    random = reference(params.strategies)
+    names = curve_names(params.strategies)
+    frame = learning_curves.collect(run, names, params.seeds, params.cycles)
+    dataset = dataset_json.read(run / "dataset" / "dataset.json")
+    pool = sources.box_counts(dataset, dataset.ids("train"))
+    order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
+    compared = comparison.read(run / "comparison.json")
+    found = [curve.strategy for curve in [*compared.curves, *compared.own]]
+    if found != sorted(names, key=learning_curves.is_own) or compared.seeds != params.seeds:
+        raise MgralError(f"{run}/comparison.json: of other strategies or seeds; make it anew with `mgral compare`")
+    looks = draw.looks([strategy.name for strategy in params.strategies], random)
+    rules = {strategy.name: sources.rule(strategy.plugin) for strategy in params.strategies}
+    return Run(run, params, rules, random, frame, compared, dataset, order, pool, looks)
+
+
+def outcome(run: Run, plates: Plates) -> dict[str, Any]:
+    """Headline, curves, results and per-class AP."""
+    totals = learning_curves.summary(learning_curves.scores(run.frame))
+    plain = {name: totals[name] for name in run.strategies}
+    images = int(run.frame["images"].max())
+    headline, remark = text.headline(plain, run.compared, images, run.rules) if run.chose else text.one_cycle(plain)
+    behind = published.read(run.params.report.protocol)
+    shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
+    shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
+    plots = [
+        plates.add(
+            name,
+            draw.curve(run.frame, run.compared.curves, run.looks, x, y, behind, run.compared.own),
+            f"{y} on the test split against labelled {x}.",
+        )
+        for x, y, name in shown
+    ]
+    apart = []
+    if len(run.looks) > draw.FEW:
+        apart = [
+            plates.add(
+                f"{name}_apart",
+                draw.curves_apart(run.frame, run.compared.curves, run.looks, x, y, run.compared.own),
+                f"Each strategy by itself, against labelled {x}. Dashed: {run.reference}. Grey: the others.",
+            )
+            for x, y, name in shown[:2]
+        ]
+    return {
+        "headline": headline,
+        "remark": remark,
+        "curves": plots,
+        "apart": apart,
+        "band": text.band(len(run.params.seeds)),
+        "published": behind.caption if behind else None,
+        "results": tables.results(totals),
+        "no_contenders": text.controls(run.controls),
+        "own": text.own([curve.strategy for curve in run.compared.own]),
+        "per_class": _per_class(run, plates),
+    }
+
+
+def contest(run: Run, plates: Plates) -> dict[str, Any]:
+    """Verdicts, and the differences to random and to the best baseline; empty without a reference."""
+    noise = run.folder / "noise.json"
+    seeds, compared = run.params.seeds, run.compared
+    measures = [
+        ("Area by images", "auc_images", "mean mAP at equal images"),
+        ("Area by boxes", "auc_boxes", "mean mAP at equal boxes"),
+        ("Final mAP", "mAP", "mAP at the last cycle"),
+    ]
+    rivals = []
+    for name in dict.fromkeys([compared.reference, compared.baseline] if run.chose else []):
+        found = [(title, key, what, compared.against(name, key)) for title, key, what in measures]
+        count = len(found[0][-1])
+        if name is None or not count:
+            continue
+        plots = []
+        for title, key, what, shown in found:
+            if any(one.mean is not None for one in shown):
+                figure = draw.differences(
+                    shown, run.looks, f"{what} − {name}'s", compared.floor if key == "mAP" else None
+                )
+                plots.append(plates.add(f"difference_{name}_{key}", figure, f"{title}: difference to {name}."))
+        rivals.append(
+            {
+                "name": name,
+                "verdicts": [
+                    (images.strategy, text.verdict(images, count), text.verdict(boxes, count))
+                    for images, boxes in zip(found[0][-1], found[1][-1], strict=True)
+                ],
+                "plots": plots,
+                "tables": [(title, tables.gains(shown, seeds)) for title, _, _, shown in found],
+            }
+        )
+    return {
+        "reference": compared.reference,
+        "baseline": compared.baseline,
+        "rivals": rivals,
+        "intervals": text.intervals(len(seeds)) if run.chose else text.NOTHING_CHOSEN,
+        "gaps": text.gaps(compared),
+        "chance": text.chance(learning_curves.read_noise(noise), len(seeds)) if noise.exists() else None,
+    }
+
+
+def _per_class(run: Run, plates: Plates) -> Plate:
+    last = run.params.cycles - 1
+    values: dict[str, list[list[float | None]]] = {}
+    for name in run.strategies:
+        seeds = []
+        for seed in run.params.seeds:
+            path = learning_curves.cycle_folder(run.folder, name, seed, last) / "metrics.json"
+            found = learning_curves.read_metrics(path)["test"].get("per_class")
+            if not isinstance(found, dict) or set(found) != set(run.classes):
+                raise MgralError(f"{path}: test.per_class must name the classes of the data set; train anew")
+            seeds.append([found[label] for label in run.classes])
+        values[name] = [list(column) for column in zip(*seeds, strict=True)]
+    figure = draw.per_class(values, run.classes, run.looks)
+    return plates.add("per_class", figure, "AP of each class at the last cycle; the class with most boxes first.")
+
+
+def picks(run: Run, plates: Plates) -> dict[str, Any]:
+    """Class balance and gallery; both empty for a run without a selection (a single cycle)."""
+    selections = sources.selections(*run.cells)
+    first = [cell for cell in selections if cell.seed == run.params.seeds[0]]
+    colours = gallery.class_colours(len(run.dataset.classes))
+    shown = gallery.rows(first, run.dataset)
+    found: dict[str, Any] = {
+        "gallery": shown,
+        "terms": {name: gallery.terms(rows, run.rules[name].reasons) for name, rows in shown.items()},
+        "class_colours": [(run.dataset.classes[k], colours[k]) for k in run.order],
+        "balance": None,
+        "balance_table": None,
+    }
+    if not selections or not sum(run.pool):
+        return found
+    counts = {name: [_picked(run, selections, name, seed) for seed in run.params.seeds] for name in run.strategies}
+    pool = [run.pool[k] for k in run.order]
+    by_class = {
+        name: [list(column) for column in zip(*(ratios(seed, pool) for seed in seeds), strict=True)]
+        for name, seeds in counts.items()
+    }
+    caption = "How much more often than in the pool each class stands in the picked images (1: as often)."
+    figure = draw.class_balance(by_class, run.classes, run.looks)
+    found["balance"] = plates.add("class_balance", figure, caption)
+    found["balance_table"] = tables.balance(counts, pool, run.classes)
+    return found
+
+
+def _picked(run: Run, selections: Sequence[Cell], strategy: str, seed: int) -> list[int]:
+    own = [cell for cell in selections if (cell.strategy, cell.seed) == (strategy, seed)]
+    counts = sources.box_counts(run.dataset, [pick.id for cell in own for pick in cell.value])
+    return [counts[k] for k in run.order]
+
+
+def ratios(picked: Sequence[int], pool: Sequence[int]) -> list[float]:
+    """Share among picked boxes over share in the pool, by class; NaN where a share is undefined."""
+    share = sum(picked) / sum(pool)
+    return [float("nan") if not (b and share) else a / b / share for a, b in zip(picked, pool, strict=True)]
+
+
+def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
+    """For each strategy with a lookup table or a search: verdict, figures and tables."""
+    audits, searches = sources.audits(*run.cells), sources.searches(*run.cells)
+    found = []
+    for name, look in run.looks.items():
+        own_audits = [cell for cell in audits if cell.strategy == name]
+        own_searches = [cell for cell in searches if cell.strategy == name]
+        part: dict[str, Any] = {"strategy": name, "table": None, "search": None}
+        if own_audits:
+            caption = "Held-out records, ρ: rank correlation. Solid: exact. Dashed: predicting the mean."
+            plate = plates.add(f"table_{name}", draw.table_error(own_audits, look), caption)
+            verdict, detail = text.signal([cell.value for cell in own_audits])
+            noise = text.noise_of_records([cell.value for cell in own_audits])
+            compared = tables.comparison(own_audits)
+            part["table"] = (verdict, [detail, *noise], plate, tables.audits(own_audits), compared)
+        if own_searches:
+            caption = (
+                "Dots: mean gain over random batches of an iteration's batches, as the table prices them (as trained, "
+                "where a proxy was). Lines: its baseline, one a seed."
+            )
+            if own_audits:
+                caption += " Dashed: the best gain that a record of the table was trained to, one a seed."
+            plate = plates.add(f"search_{name}", draw.search(own_searches, own_audits, look), caption)
+            sums = [cell.value[["far", "estimated"]].sum() for cell in own_searches]
+            far = text.extrapolated([(one["far"], one["estimated"]) for one in sums])
+            part["search"] = (plate, far, tables.searches(own_searches))
+        if own_audits or own_searches:
+            found.append(part)
+    return found
+
+
+def costs(run: Run, plates: Plates) -> dict[str, Any]:
+    seconds = sources.timings(run.folder)
+    if not seconds:
+        return {"timings": None, "timings_table": None}
+    plate = plates.add("timings", draw.timings(seconds), "Wall time of each step.")
+    return {"timings": plate, "timings_table": tables.timings(seconds)}
+
+
+def left_out(run: Path) -> dict[str, Any]:
+    """What the import dropped, one line an item, and how much it clipped or never saw."""
+    info = read_json(run / "dataset" / "dataset.json")["info"]
+    notes = [(info.get("clipped") or 0, "moved by at most one pixel to lie within their image", "box", "boxes")]
+    notes.append((len(info.get("unlisted") or []), "in the folder but in no list", "image", "images"))
+    return {
+        "dropped": [_line(item) for item in info.get("dropped") or []],
+        "notes": [f"{count} {one if count == 1 else many} {what}" for count, what, one, many in notes if count],
+    }
+
+
+def _line(item: Mapping[str, str]) -> str:
+    """``file, id: what``."""
+    return f"{', '.join(item[key] for key in ('file', 'id') if item.get(key))}: {item.get('what', '')}"

@@ -1,0 +1,212 @@
+"""Each kind of file that a step makes, in a few lines for a reader: one function a kind, found by :data:`KINDS`.
+
+They trust the files' keys; what a damaged file raises (KeyError, TypeError, ValueError), the verb reports.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mgral.core.files import read_json
+
+Lines = Iterator[str]
+
+
+def dataset(path: Path) -> Lines:
+    """dataset.json: images and boxes of each split, classes, what was dropped."""
+    data = read_json(path)
+    split = {image["id"]: image["split"] for image in data["images"]}
+    images = Counter(split.values())
+    boxes = Counter(split[box["image_id"]] for box in data["annotations"])
+    for name in images:
+        yield f"{name}: {images[name]} images, {boxes[name]} boxes"
+    yield f"{len(data['categories'])} classes: {', '.join(category['name'] for category in data['categories'])}"
+    yield f"{len(data['info']['dropped'])} items dropped, {data['info']['clipped']} boxes clipped"
+
+
+def pool(path: Path) -> Lines:
+    """pool.json: its sizes."""
+    from mgral.data.pool import read_pool
+
+    state = read_pool(path)
+    yield f"cycle {state.cycle}: {len(state.labelled)} labelled, {len(state.unlabelled)} unlabelled images"
+
+
+def metrics(path: Path) -> Lines:
+    """metrics.json, own.json: what the detector was trained on, and how well it does."""
+    data = read_json(path)
+    yield f"trained on {data['images']} images with {data['boxes']} boxes"
+    for split in ("val", "test"):
+        values = data[split]
+        classes = ", ".join(f"{k} {v:.3f}" for k, v in values["per_class"].items() if v is not None)
+        yield f"{split}: mAP {values['mAP']:.4f}, AP50 {values['AP50']:.4f} ({classes})"
+        yield f"  AP50 as VOC has it: {values['AP50_11point']:.4f} (11 points), {values['AP50_area']:.4f} (area)"
+
+
+def training(path: Path) -> Lines:
+    """train.csv: where the loss began and ended."""
+    losses = _column(path, "loss")
+    yield f"{len(losses)} rows, loss from {losses[0]:.4g} to {losses[-1]:.4g}"
+
+
+def batches(path: Path) -> Lines:
+    """batches.json: how many each generator drew."""
+    drawn = Counter(batch["generator"] for batch in read_json(path))
+    yield f"{drawn.total()} batches: {', '.join(f'{count} {name}' for name, count in drawn.items())}"
+
+
+def record(path: Path) -> Lines:
+    """proxies/<k>.json: one record."""
+    from mgral.reward import records
+
+    found = records.read(path)
+    level = f"stopped at mAP {found.partway:.4f}, expected {found.mAP:.4f}" if found.stopped else f"mAP {found.mAP:.4f}"
+    yield f"{found.generator}: {level} with {len(found.ids)} images, trained in {found.seconds:.1f} s"
+    yield f"ids: {', '.join(map(str, found.ids))}"
+
+
+def added(path: Path) -> Lines:
+    """added.json: the records that a search trained itself."""
+    from mgral.reward import records
+
+    found = records.read_list(path)
+    yield f"{len(found)} proxies trained in the search"
+    yield from (f"mAP {one.mAP:.4f} with {len(one.ids)} images, trained in {one.seconds:.1f} s" for one in found)
+
+
+def audit(path: Path) -> Lines:
+    """table/audit.json: what the lookup table is worth."""
+    data = read_json(path)
+    carried = f" and {data['carried']} of earlier cycles" if data["carried"] else ""
+    yield f"{data['records']} records{carried}, mAP spread {data['spread']:.4f}; {data['representation']}"
+    yield f"held out: error {data['mae']:.4f} against {data['mae_mean']:.4f} by the others' mean"
+    for kind, own in data["kinds"].items():
+        spreads = [_number(own[f"between_{what}"]) for what in ("batches", "seeds")]
+        level = f"random batches {own['reference']:.4f}"
+        stopped = f", {own['stopped']} stopped" if own["stopped"] else ""
+        spread = f"spread between batches {spreads[0]}, between seeds {spreads[1]}"
+        yield f"{own['records']} {kind}{stopped}: {level}, {spread}"
+    shuffled = [_number(data["chance"][key]) for key in ("mean", "deviation")] if data["chance"] else ["undefined"]
+    ranks = f"Spearman {_number(data['spearman'])} (with gains shuffled {' ± '.join(shuffled)})"
+    yield f"rank correlation: {ranks}, Kendall {_number(data['kendall'])}; far {data['far']:.0%}"
+
+
+def search(path: Path) -> Lines:
+    """search.csv: what the search gained, and who priced the batches."""
+    rewards = _column(path, "reward")
+    tenth = max(1, len(rewards) // 10)
+    first, last = _mean(rewards[:tenth]), _mean(rewards[-tenth:])
+    yield f"{len(rewards)} iterations, reward {first:.4f} in the first tenth, {last:.4f} in the last"
+    estimated, trained = (sum(_column(path, name)) for name in ("estimated", "trained"))
+    yield f"batches priced: {estimated:.0f} by the table, {trained:.0f} by a proxy run"
+
+
+def selected(path: Path) -> Lines:
+    """selected.json: the batch, best first, with its reasons."""
+    from mgral.data.selection import read_selection
+
+    selection = read_selection(path)
+    yield f"{selection.strategy}, seed {selection.seed}, cycle {selection.cycle}: {len(selection.picks)} images"
+    names = {pick["id"]: pick["file_name"] for pick in read_json(path)["picks"]}
+    for rank, pick in enumerate(selection.picks, start=1):
+        reason = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in pick.reason.items())
+        yield f"{rank:4d}. {names[pick.id]}  score {pick.score:.4g}  {reason}"
+
+
+def curve(path: Path) -> Lines:
+    """curve.csv: mAP by cycle, one line a strategy and seed."""
+    from mgral.report import learning_curves
+
+    for (strategy, seed), own in learning_curves.read(path).groupby(["strategy", "seed"], sort=False):
+        points = [f"{value:.4f} ({n})" for n, value in zip(own["images"], own["mAP"], strict=True)]
+        yield f"{strategy}, seed {seed}: test mAP (images) {', '.join(points)}"
+
+
+def summary(path: Path) -> Lines:
+    """summary.json: what each strategy is worth, as a mean over seeds."""
+    for strategy, values in read_json(path).items():
+        yield f"{strategy}: " + ", ".join(f"{name} {_number(value)}" for name, value in values.items())
+
+
+def comparison(path: Path) -> Lines:
+    """comparison.json: whether strategies differ by more than chance, one line each; of test mAP at the last cycle."""
+    from mgral.report import comparison as compared
+
+    found = compared.read(path)
+    references = [name for name in dict.fromkeys([found.reference, found.baseline]) if name is not None]
+    if not references:
+        yield "no random strategy and no baseline to compare with"
+    for reference in references:
+        differences = found.against(reference, "mAP")
+        columns = f"difference, {found.confidence:.0%} interval, p after Holm"
+        yield f"test mAP at the last cycle against {reference}: {columns}"
+        for one in differences:
+            level = "undefined" if one.mean is None else f"{one.mean:+.4f}"
+            if one.low is not None and one.high is not None:
+                level += f", {one.low:+.4f} to {one.high:+.4f}, p {_number(one.p_holm)}"
+            seeds = "1 seed" if len(one.seeds) == 1 else f"{len(one.seeds)} seeds"
+            yield f"  {one.strategy}: {level}: {compared.VERDICTS[one.verdict]} ({seeds})"
+
+
+def noise(path: Path) -> Lines:
+    """noise.json: what chance alone does."""
+    data = read_json(path)
+    yield f"{data['repeats']} trainings on the same {data['images']} images"
+    for name in ("mAP", "AP50"):
+        yield f"test {name}: mean {data[name]['mean']:.4f}, standard deviation {data[name]['deviation']:.4f}"
+
+
+def benchmark(path: Path) -> Lines:
+    """benchmarks/<step>/<job>.tsv: what the job took."""
+    from mgral.report import jobs
+
+    seconds, memory = jobs.read_benchmark(path)
+    yield f"{seconds:.1f} s" + ("" if memory is None else f", {memory:.0f} MiB")
+
+
+# By the end of the path, as Path.match reads it.
+KINDS: Mapping[str, Callable[[Path], Lines]] = {
+    "dataset.json": dataset,
+    "curve.csv": curve,
+    "summary.json": summary,
+    "comparison.json": comparison,
+    "noise.json": noise,
+    "pool.json": pool,
+    "train.csv": training,
+    "metrics.json": metrics,
+    "own.json": metrics,
+    "batches.json": batches,
+    "proxies/*.json": record,
+    "audit.json": audit,
+    "search.csv": search,
+    "added.json": added,
+    "selected.json": selected,
+    "benchmarks/*/*.tsv": benchmark,
+}
+
+# What is shown of the folder of a run or of a cycle, in this order.
+IN_FOLDER = [
+    *("dataset/dataset.json", "curve.csv", "summary.json", "comparison.json", "noise.json"),
+    *("pool.json", "train.csv", "metrics.json", "own.json", "batches.json", "table/audit.json", "audit.json"),
+    *("search.csv", "added.json", "selected.json"),
+]
+
+
+def _column(path: Path, name: str) -> Sequence[float]:
+    with path.open(encoding="utf-8", newline="") as file:
+        values = [float(row[name]) for row in csv.DictReader(file)]
+    if not values:
+        raise ValueError(f"{path}: no rows")
+    return values
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _number(value: Any) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""Rewards: proxies are trained for batches, and their records price other batches."""

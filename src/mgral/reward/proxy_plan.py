@@ -1,0 +1,93 @@
+"""Which proxies a cycle trains, and which of them share a job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral.config.schema import Proxy
+from mgral.core.errors import MgralError, nearest
+
+GENERATORS = ("random", "uncertain", "cluster", "class")  # of the first round, in the order in which they draw
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """Proxies of one draw of batches; paths are relative to the cycle's folder.
+
+    Attributes:
+        folder: of ``batches.json``; a path that ends in a slash, or empty.
+        kind: of their records.
+        second: whether the batches are a second round, drawn by an agent.
+        names: of the records below ``folder``, without ``.json``: ``mgral proxy`` tells by them what to train.
+        rivals: records of the random batches of the first round, against which others race (``proxy.stop_at``).
+    """
+
+    folder: str
+    kind: str
+    second: bool
+    names: list[str]
+    rivals: list[str]
+
+    @property
+    def rule(self) -> str:
+        """``proxy``, ``proxy_scout_replay`` …"""
+        return "_".join(["proxy", *Path(self.folder).parts])
+
+    def jobs(self, params: Proxy) -> Iterator[tuple[int, list[str], list[str]]]:
+        """Of each job: the number of proxies in those before it, its names, and the rivals if these race.
+
+        Where hopeless proxies are stopped, jobs of what is never stopped come first; random batches are among it.
+        """
+        racing = {n for n in self.names if n.startswith("proxies/") and f"{self.folder}{n}.json" not in self.rivals}
+        if not params.stop_at:
+            racing = set()
+        position = 0
+        for raced in (False, True):
+            names = [name for name in self.names if (name in racing) == raced]
+            for some in (names[k : k + params.per_job] for k in range(0, len(names), params.per_job)):
+                yield position, some, self.rivals if raced else []
+                position += len(some)
+
+
+def proxies(params: Proxy) -> list[Proxies]:
+    """All proxies of a cycle, those of an agent's round after those it is trained on."""
+    found = []
+    for kind in params.kinds:
+        folder = "replay/" if kind == "replay" else ""
+        first, second = ([f"proxies/{k}" for k in range(count)] for count in params.rounds(kind))
+        random = allot(len(first), params.first_shares)["random"]
+        rivals = [f"{folder}{name}.json" for name in first[:random]]
+        if kind == "unlabelled":
+            first += [f"control/{k}" for k in range(params.control)]
+        first += [f"repeats/{k}" for k in range(1, params.repeats + 1)]
+        found += [Proxies(folder, kind, False, first, rivals), Proxies(f"scout/{folder}", kind, True, second, rivals)]
+    return [some for some in found if some.names]
+
+
+def allot(count: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Divide ``count`` batches among the kinds by largest remainder (Hamilton).
+
+    Each kind gets the whole part of its quota, count · share / Σ shares; what is left goes to the largest
+    fractions, equal ones in the order of ``GENERATORS``.
+
+    Raises:
+        MgralError: an unknown kind, a negative share, or no share above zero.
+    """
+    for kind, share in shares.items():
+        if kind not in GENERATORS:
+            raise MgralError(f"proxy.generators: unknown kind '{kind}'; {nearest(kind, GENERATORS)}")
+        if not 0 <= share < math.inf:
+            raise MgralError(f"proxy.generators.{kind}: the share is {share}; give a number of at least 0")
+    total = sum(shares.values())
+    if total <= 0:
+        raise MgralError("proxy.generators: the shares must not all be zero; raise one of them")
+    kinds = [kind for kind in GENERATORS if kind in shares]
+    quotas = {kind: count * shares[kind] / total for kind in kinds}
+    numbers = {kind: math.floor(quotas[kind]) for kind in kinds}
+    by_fraction = sorted(kinds, key=lambda kind: numbers[kind] - quotas[kind])
+    for kind in by_fraction[: count - sum(numbers.values())]:
+        numbers[kind] += 1
+    return numbers

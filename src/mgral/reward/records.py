@@ -1,0 +1,85 @@
+"""Records of the lookup table as JSON: ``proxies/<k>.json`` holds one, ``added.json`` a list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, write_json
+from mgral.core.types import KINDS, Record
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """A record as a JSON object."""
+    return {**asdict(record), "ids": list(record.ids)}
+
+
+def from_json(value: Any, where: str) -> Record:
+    """A record from its JSON object.
+
+    Args:
+        value: what the file held.
+        where: the file, for the message.
+
+    Raises:
+        MgralError: a key is missing or of the wrong kind.
+    """
+    try:
+        if not isinstance(value, Mapping) or not isinstance(value["generator"], str) or value["kind"] not in KINDS:
+            raise TypeError
+        ids, cycle = tuple(sorted(int(i) for i in value["ids"])), int(value["cycle"])
+        if cycle < 0:
+            raise ValueError
+        mAP, seconds = float(value["mAP"]), float(value["seconds"])
+        partway = None if value["partway"] is None else float(value["partway"])
+        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, bool(value["stopped"]))
+    except (KeyError, TypeError, ValueError):
+        raise MgralError(
+            f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle, partway, stopped); "
+            "make it anew with `mgral proxy`"
+        ) from None
+
+
+def write(record: Record, path: str | Path) -> None:
+    """Write one record."""
+    write_json(path, as_json(record))
+
+
+def read(path: str | Path) -> Record:
+    """Read one record. Raises MgralError if the file holds none."""
+    return from_json(read_json(path), str(path))
+
+
+def read_list(path: str | Path) -> list[Record]:
+    """Read ``added.json``. Raises MgralError if it holds no list of records."""
+    values = read_json(path)
+    if not isinstance(values, list):
+        raise MgralError(f"{path}: not a list of records; make it anew with `mgral search`")
+    return [from_json(value, str(path)) for value in values]
+
+
+def references(found: Iterable[Record]) -> dict[tuple[int, str], float]:
+    """The mAP that records of each cycle and kind are compared with: the mean over their uniformly random batches.
+
+    Cycles and kinds differ in level: more images are labelled in a later cycle, and fewer of them are given to replay
+    proxies. All records of one cycle and kind share seed and initial weights, hence also what chance adds to them, and
+    a difference is free of both. The mean of several random batches is less noisy than any one of them.
+
+    Raises:
+        MgralError: a kind of a cycle has no random record.
+    """
+    random: dict[tuple[int, str], list[float]] = {}
+    for record in found:
+        levels = random.setdefault((record.cycle, record.kind), [])
+        if record.generator == "random":
+            levels.append(record.mAP)
+    for (cycle, kind), levels in random.items():
+        if not levels:
+            raise MgralError(
+                f"no {kind} record of cycle {cycle} is of a random batch, to compare the others with; draw batches anew"
+            )
+    return {key: math.fsum(levels) / len(levels) for key, levels in sorted(random.items())}

@@ -1,0 +1,64 @@
+"""Evidence from files, for the verbs that draw or select."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mgral.core.errors import MgralError
+from mgral.core.types import Dataset, Embeddings
+from mgral.data.evidence import Evidence
+from mgral.data.pool import read_pool
+from mgral.detection import npz_files
+from mgral.reward import batch_features
+
+
+def read(
+    dataset: Dataset,
+    pool: Path,
+    embeddings: Path | None,
+    detections: Path | None,
+    agent: Path | None = None,
+    assessment: Path | None = None,
+    needs: frozenset[str] = frozenset(),
+) -> Evidence:
+    """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
+
+    Raises:
+        MgralError: a file is missing or damaged, the pool is of another data set, or the detections are of another
+            number of classes.
+    """
+    state = read_pool(pool, dataset)
+    found, activation = npz_files.read_detections(detections) if detections else (None, None)
+    for one in (found or {}).values():
+        classes = one.probs.shape[1] - (activation == "softmax")
+        if classes != len(dataset.classes):
+            raise MgralError(
+                f"{detections}: is of {classes} classes, the data set of {len(dataset.classes)}; "
+                "make it anew with `mgral embed`"
+            )
+    return Evidence(
+        state,
+        dataset.classes,
+        found,
+        activation,
+        npz_files.read_embeddings(embeddings) if embeddings else None,
+        agent,
+        {i: dataset.boxes[i] for i in state.labelled} if "labels" in needs else None,
+        dataset.boxes if "truth" in needs else None,
+        npz_files.read_assessment(assessment) if assessment else None,
+    )
+
+
+def read_embeddings(path: Path, detections: Path | None) -> Embeddings:
+    """Embeddings, with the objects that are expected in the images where there is a file of detections.
+
+    Raises:
+        MgralError: a file is missing or damaged, or they are of different images.
+    """
+    embeddings = npz_files.read_embeddings(path)
+    if detections is None:
+        return embeddings
+    try:
+        return batch_features.with_objects(embeddings, *npz_files.read_detections(detections))
+    except MgralError as error:
+        raise MgralError(f"{detections}: {error}") from None

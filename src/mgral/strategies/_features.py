@@ -1,0 +1,35 @@
+"""Detections that are compared by their features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mgral.core.errors import MgralError
+from mgral.core.types import Detections, Doubles
+from mgral.data.evidence import Evidence
+
+
+def unit(vectors: Doubles) -> Doubles:
+    """[..., D] vectors at length 1; 0 stays 0."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Doubles = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return scaled
+
+
+def described(evidence: Evidence, image: int, min_score: float) -> Detections:
+    """The detections of an image from a score on, with features.
+
+    Raises:
+        MgralError: the image has no entry, or one without features, or scores or features that are not finite.
+    """
+    assert evidence.detections is not None
+    remedy = "make detections.npz anew with `mgral embed`"
+    if image not in evidence.detections:
+        raise MgralError(f"image {image} has no detections entry; {remedy}")
+    found = evidence.detections[image]
+    if found.features is None:
+        raise MgralError(f"image {image} has detections without features; {remedy}")
+    if not (np.isfinite(found.scores).all() and np.isfinite(found.features).all()):
+        raise MgralError(f"image {image} has scores or features that are not finite; train the detector anew")
+    rows = found.scores >= min_score
+    return Detections(found.xyxy[rows], found.scores[rows], found.labels[rows], found.probs[rows], found.features[rows])

@@ -1,0 +1,106 @@
+"""The alterations of cald: images flipped, with parts cut out, smaller and turned, and what the detector sees there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mgral.core import boxes, random_streams
+from mgral.core.types import Doubles
+from mgral.data.augmentation import warp
+from mgral.detection.base import Detector, Prediction
+from mgral.detection.device import in_batches
+from mgral.strategies._distributions import class_distributions
+from mgral.strategies._workbench import Workbench
+from mgral.strategies.cald import Seen
+
+SHRINK = 0.8
+ANGLE = math.radians(5)
+CUTS = 2  # rectangles
+CUT_SIDE = (0.05, 0.2)  # of the image
+GREY = 0.5
+
+# Where a point goes, x and y measured from the centre, in the order of mgral.strategies._contract.cald.ALTERATIONS.
+MOVES = (
+    np.array([[-1.0, 0.0], [0.0, 1.0]]),
+    np.eye(2),
+    np.eye(2) * SHRINK,
+    np.array([[math.cos(ANGLE), -math.sin(ANGLE)], [math.sin(ANGLE), math.cos(ANGLE)]]),
+)
+
+
+@torch.inference_mode()
+def look(
+    workbench: Workbench, ids: Sequence[int], seed: int, min_score: float
+) -> Iterator[tuple[Seen, list[tuple[Doubles, Seen]]]]:
+    """For each image its detections and, by alteration, where these go [n, 4] and the detections seen there.
+
+    Args:
+        workbench: images, detector and machine.
+        ids: images to look at.
+        seed: of what is cut out.
+        min_score: detections below are left out.
+    """
+    compute, evaluation, size = workbench.compute, workbench.evaluation, workbench.cache.size
+    detector = workbench.trained_detector().to(compute.device).eval()
+
+    def detect(images: Tensor) -> list[Seen]:
+        with compute.autocast():
+            raw = detector(images.contiguous(memory_format=torch.channels_last))
+        found = detector.predict(raw, min_score, evaluation.nms_iou, evaluation.max_detections)
+        return [_seen(one, detector) for one in found]
+
+    for chosen in in_batches(ids):
+        images = compute.images(workbench.cache.pixels(chosen))
+        plain = detect(images)
+        altered = [detect(one) for one in alter(images, chosen, seed)]
+        for k, seen in enumerate(plain):
+            yield seen, [(move(seen.xyxy, to, size), views[k]) for to, views in zip(MOVES, altered, strict=True)]
+
+
+def alter(images: Tensor, ids: Sequence[int], seed: int) -> Iterator[Tensor]:
+    """The alterations of a batch [B, 3, S, S], in the order of :data:`MOVES`."""
+    flip, _, shrink, turn = MOVES
+    yield _moved(images, flip)
+    yield cut_out(images, ids, seed)
+    yield _moved(images, shrink)
+    yield _moved(images, turn)
+
+
+def move(xyxy: Doubles, matrix: Doubles, size: int) -> Doubles:
+    """[n, 4] the upright boxes around some boxes that have moved, clipped to the image; all in pixels."""
+    x1, y1, x2, y2 = np.moveaxis(xyxy, -1, 0)
+    corners = np.stack([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]).transpose(2, 0, 1)  # [n, 4, 2]
+    moved = (corners - size / 2) @ matrix.T + size / 2
+    around = np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1)
+    return np.asarray(boxes.clip(around, size, size), np.float64)
+
+
+def cut_out(images: Tensor, ids: Sequence[int], seed: int) -> Tensor:
+    """Images [B, 3, S, S] with rectangles made grey; which ones depends on seed and id."""
+    size, altered = images.shape[-1], images.clone()
+    for image, image_id in zip(altered, ids, strict=True):
+        generator = random_streams.generator(seed, "cut out", image_id)
+        sides = generator.uniform(*CUT_SIDE, (CUTS, 2)) * size
+        corners = generator.random((CUTS, 2)) * (size - sides)
+        for (x1, y1), (x2, y2) in zip(corners.round().astype(int), (corners + sides).round().astype(int), strict=True):
+            image[:, y1:y2, x1:x2] = GREY
+    return altered
+
+
+def _moved(images: Tensor, matrix: Doubles) -> Tensor:
+    inverse = np.hstack([np.linalg.inv(matrix), np.zeros((2, 1))]).astype(np.float32)
+    return warp(images, np.broadcast_to(inverse, (len(images), 2, 3)).copy())
+
+
+def _seen(found: Prediction, detector: Detector) -> Seen:
+    return Seen(
+        found.xyxy.double().cpu().numpy(),
+        found.scores.double().cpu().numpy(),
+        found.labels.cpu().numpy(),
+        class_distributions(found.probs.double().cpu().numpy(), detector.activation),
+    )

@@ -1,0 +1,117 @@
+"""Learning to predict a detector's loss, beside its training (LL4AL; Yoo & Kweon, CVPR 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mgral.core import random_streams
+from mgral.core.types import Doubles
+from mgral.data.image_cache import Cache
+from mgral.detection.base import Detector, Raw, Target
+from mgral.detection.device import Compute, in_batches
+from mgral.detection.training import Plan, fit
+
+
+class LossHead(nn.Module):
+    """The loss prediction module: feature maps to a loss (section 3.2).
+
+    Of each map the global average, a layer with ReLU of its own; these side by side, and one last layer.
+    """
+
+    def __init__(self, widths: Sequence[int], hidden: int) -> None:
+        """Take the channels of each map and the width of a map's layer."""
+        super().__init__()
+        self.of_map = nn.ModuleList(nn.Linear(width, hidden) for width in widths)
+        self.out = nn.Linear(hidden * len(widths), 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps, each [B, C_l, H_l, W_l], to predicted losses [B]."""
+        pooled = [one.float().mean((2, 3)) for one in features]
+        seen = [layer(one).relu() for layer, one in zip(self.of_map, pooled, strict=True)]
+        predicted: Tensor = self.out(torch.cat(seen, 1))[:, 0]
+        return predicted
+
+
+def ranking_loss(predicted: Tensor, losses: Tensor, margin: float) -> Tensor:
+    """Mean over pairs (i, B-1-i) of max(0, -sign(l_i - l_j)·(p_i - p_j) + margin) (equation 2).
+
+    Only which loss of a pair is larger is to be learnt, not the losses, whose size falls during training. Of an odd
+    batch the image in the middle has no partner and is left out; a pair of equal losses teaches nothing.
+
+    Args:
+        predicted: [B], B >= 2.
+        losses: [B] of the same images; no gradient flows into them.
+        margin: the paper's ξ.
+    """
+    pairs = len(losses) // 2
+    order = (losses - losses.flip(0))[:pairs].sign().detach()
+    difference = (predicted - predicted.flip(0))[:pairs]
+    return (margin - order * difference).clamp(min=0).mean()
+
+
+def train(
+    detector: Detector,
+    cache: Cache,
+    labelled: Sequence[int],
+    plan: Plan,
+    compute: Compute,
+    seed: int,
+    checkpoint: Path,
+    *,
+    hidden: int,
+    margin: float,
+    weight: float,
+    joint: float,
+) -> LossHead:
+    """Train a detector and the head that predicts its losses together.
+
+    Args:
+        detector: with initial weights; is trained in place.
+        cache: images and boxes at the detector's input size.
+        labelled: ids, at least one.
+        plan: of the training.
+        compute: device and precision.
+        seed: of the head's initial weights, of order and augmentation.
+        checkpoint: as for :func:`mgral.detection.training.fit`.
+        hidden: width of the head's layer for each map.
+        margin: between the predictions of a pair.
+        weight: of the ranking loss beside the detector's own.
+        joint: share of the steps in which the ranking loss reaches the detector; later it trains the head alone.
+
+    Raises:
+        MgralError: no labelled image, or a loss that is not finite.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_streams.stream(seed, "loss head"))
+        head = LossHead([channels for channels, _, _ in detector.shapes], hidden)
+    detector.loss_head = head  # a part of it while it trains: in its optimiser, its checkpoint and on its device
+
+    def term(_detector: Detector, step: int, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            losses = detector.image_losses(raw, targets)
+        shared = step < joint * plan.steps
+        predicted = head(raw.features if shared else [one.detach() for one in raw.features])
+        return {"ranking": weight * ranking_loss(predicted, losses, margin)}
+
+    fit(detector, cache, labelled, plan, compute, seed, term, checkpoint)
+    del detector.loss_head
+    return head
+
+
+@torch.inference_mode()
+def predicted_losses(detector: Detector, head: LossHead, cache: Cache, ids: Sequence[int], compute: Compute) -> Doubles:
+    """[n] what the head predicts for images, in the order of ``ids``."""
+    detector.to(compute.device).eval()
+    head.to(compute.device).eval()
+    parts = [torch.zeros(0)]
+    for chosen in in_batches(ids):
+        images = compute.images(cache.pixels(chosen))
+        with compute.autocast():
+            raw = detector(images)
+        parts.append(head(raw.features).cpu())
+    predicted: Doubles = torch.cat(parts).double().numpy()
+    return predicted

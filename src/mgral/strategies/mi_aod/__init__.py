@@ -1,0 +1,135 @@
+"""mi_aod: the images on whose objects two classifiers disagree most (MI-AOD, MIAL; Yuan et al., CVPR 2021).
+
+A detector of the experiment's kind is trained once more, with a second classifier and a head for multiple-instance
+learning, through phases that minimise and maximise the classifiers' disagreement on unlabelled images
+(:mod:`mgral.strategies.mi_aod.training`). It serves the assessment: strategies are compared by the mAP of the plain detector,
+where the paper reports that of its own. ``report: own`` shows the latter as well, as a curve beside the plain one
+(scored by the mean of both classifiers; the public code scores by the first alone).
+
+An image's score is the mean over its anchors of largest discrepancy of the mean over classes of (p1 - p2)².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mgral.config.base import Settings
+from mgral.core.types import Assessment, Detect, Detections, Pick
+from mgral.data.evidence import Evidence
+from mgral.strategies._contract import Reasons, Terms, assessed
+
+if TYPE_CHECKING:
+    from mgral.strategies._workbench import Workbench
+
+NEEDS: frozenset[str] = frozenset({"assessment"})
+TERMS: Terms = {"discrepancy": (), "peak": ()}
+REASONS: Reasons = {
+    "discrepancy": "how far two classifiers disagree, 0 to 1; mean over the anchors where they do most",
+    "rank": "of the discrepancy in the pool, 1 is the largest",
+    "peak": "discrepancy of the one anchor where it is largest",
+}
+
+
+class Options(Settings):
+    """Options of mi_aod; the paper's letters in brackets."""
+
+    effort: float = Field(
+        default=1.0,
+        gt=0,
+        description="images trained on, as a multiple of what the cycle's detector is (training.steps x batch_size); "
+        "a step with unlabelled images counts twice",
+    )
+    rounds: int = Field(default=2, ge=1, description="of minimising, maximising and learning from labels again")
+    epochs: int = Field(default=3, ge=1, description="of learning from labels for one of minimising or maximising")
+    weight: float = Field(default=0.5, gt=0, description="of the disagreement beside the other losses [lambda]")
+    pseudo: float = Field(
+        default=0.5, ge=0, le=1, description="probability from which an unlabelled image counts as showing a class"
+    )
+    top: int = Field(default=10000, ge=1, description="anchors that make an image's score, of largest discrepancy [k]")
+    report: Literal["plain", "own"] = Field(
+        default="plain",
+        description="own: evaluate the two classifiers too, in every cycle; a curve <label>:own beside the plain one",
+    )
+
+
+def reports_own(options: Options) -> bool:
+    """Whether the detector with two classifiers is evaluated too."""
+    return options.report == "own"
+
+
+def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
+    """Train the two classifiers and see how far they are apart on every unlabelled image.
+
+    Args:
+        workbench: images, labels, detector and machine.
+        seed: of initial weights, order, augmentation and the unlabelled images trained on.
+        options: see :class:`Options`.
+
+    Raises:
+        MgralError: nothing is labelled, the training diverges, or both classifiers would start alike.
+    """
+    if not workbench.pool.unlabelled:
+        return Assessment(np.zeros(0, np.int64), {name: np.zeros(0) for name in TERMS})
+    return assess_and_detect(workbench, seed, options)[0]
+
+
+def assess_and_detect(workbench: Workbench, seed: int, options: Options) -> tuple[Assessment, Detect]:
+    """What :func:`assess` gives, and what the trained detector finds; it is trained even if nothing is unlabelled.
+
+    Arguments and errors are those of :func:`assess`.
+    """
+    from mgral.strategies.mi_aod import training
+
+    ids = sorted(workbench.pool.unlabelled)
+    network = training.build(workbench.fresh_detector, seed)
+    training.train(
+        network,
+        workbench.cache,
+        workbench.pool.labelled_ids,
+        ids,
+        workbench.plan,
+        workbench.compute,
+        seed,
+        workbench.checkpoint,
+        effort=options.effort,
+        rounds=options.rounds,
+        epochs=options.epochs,
+        weight=options.weight,
+        pseudo=options.pseudo,
+    )
+    mean, peak = training.discrepancies(network, workbench.cache, ids, workbench.compute, options.top)
+
+    def detect(images: Sequence[int]) -> Mapping[int, Detections]:
+        return training.detections(network, workbench.cache, images, workbench.evaluation, workbench.compute)
+
+    return Assessment(np.array(ids, np.int64), {"discrepancy": mean, "peak": peak}), detect
+
+
+def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
+    """Pick the images of largest discrepancy, equal ones by id.
+
+    Args:
+        evidence: the ``assessment`` of every unlabelled image.
+        budget: images wanted.
+        seed: unused, nothing is random.
+        options: see :class:`Options`.
+
+    Returns:
+        Picks with the reasons ``discrepancy`` (in 0..1), its ``rank`` in the pool, and ``peak``, that of the anchor of
+            largest discrepancy.
+
+    Raises:
+        MgralError: no assessment, or one that leaves an image out.
+    """
+    terms = assessed(evidence, "mi_aod", TERMS)
+    ids = sorted(evidence.pool.unlabelled)
+    best = np.argsort(-terms["discrepancy"], kind="stable")[:budget]
+    picks = []
+    for rank, row in enumerate(best.tolist(), start=1):
+        score = float(terms["discrepancy"][row])
+        picks.append(Pick(ids[row], score, {"discrepancy": score, "rank": rank, "peak": float(terms["peak"][row])}))
+    return picks

@@ -1,1 +1,0 @@
-"""Training of detectors: the loop, the semi-supervised terms, the proxy runs."""
