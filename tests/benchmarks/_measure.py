@@ -53,7 +53,7 @@ def read(what: str, threads: int, **counts: int) -> argparse.Namespace:
 
 
 def pool(images: int, width: int) -> Embeddings:
-    """Non-negative embeddings, as a detector's pooled activations are."""
+    """Non-negative embeddings, as a detector's pooled backbone_features are."""
     vectors = np.random.default_rng(0).standard_normal((images, width), dtype=np.float32)
     return Embeddings(np.arange(1, images + 1), np.abs(vectors, out=vectors))
 

@@ -38,8 +38,8 @@ from mgral.data.pool import read_pool
 from mgral.detection import average_precision
 from mgral.detection.base import build_detector
 from mgral.detection.device import prepare_device
-from mgral.detection.inference import look
-from mgral.detection.training import Plan, fit
+from mgral.detection.inference import run_inference
+from mgral.detection.training import TrainingConfig, fit
 from mgral.reward import candidate_batches
 from mgral.reward.batch_features import REPRESENTATIONS, with_objects
 from mgral.reward.lookup_table import LookupTable
@@ -151,9 +151,9 @@ class World:
         detector = build_detector(
             given.detector.name, self.dataset.classes, self.cache.size, given.detector.options, common
         )
-        plan = Plan(**given.training.model_dump())
+        plan = TrainingConfig(**given.training.model_dump())
         fit(detector, self.cache, [*self.pool.labelled_ids, *ids], plan, self.machine, common)
-        views = look(detector, self.cache, val, given.evaluation, self.machine)
+        views = run_inference(detector, self.cache, val, given.evaluation, self.machine)
         score: float = average_precision.evaluate(self.dataset, views.detections, val, given.evaluation.max_detections)[
             "mAP"
         ]
@@ -177,7 +177,9 @@ class World:
         return values
 
 
-def kept(name: str, batches: Sequence[candidate_batches.Batch], train: Callable[[Sequence[int]], float]) -> list[float]:
+def kept(
+    name: str, batches: Sequence[candidate_batches.CandidateBatch], train: Callable[[Sequence[int]], float]
+) -> list[float]:
     """mAP of each batch, trained or as it was kept; written after each training."""
     path = KEPT / f"{name}.json"
     found = {tuple(row["ids"]): row["mAP"] for row in read_json(path)} if path.exists() else {}

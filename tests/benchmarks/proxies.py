@@ -9,7 +9,7 @@ It needs the data set that a run has imported, and takes a few minutes:
 
 The plain way: one process a run, from scratch, in float32, each image decoded whenever it is needed. Ours: one process
 for ``--runs`` proxies, from the detector of the pool, in bfloat16 where the processor has it, from decoded images: with
-all layers learning for half as many steps, or for the demo's 40 (short), and with a frozen trunk whose maps are
+all layers learning for half as many steps, or for the demo's 40 (short), and with a frozen backbone whose maps are
 computed once. Each is the replay proxy of the package, on the same pool and batches, so only what the names say
 differs. How well each ranks batches is for tests/benchmarks/shortcuts.py to say: docs/results/fidelity.md.
 
@@ -40,16 +40,16 @@ from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool, initial_pool
 from mgral.detection.base import build_detector, load_detector, save_detector
 from mgral.detection.device import prepare_device
-from mgral.detection.training import Plan, fit
+from mgral.detection.training import TrainingConfig, fit
 from mgral.reward import proxy
 
 FILES = ["params/base.yaml", "params/bccd.yaml"]
 LABELLED, BATCH, SHORT = 60, 20, 40
 WAYS = {
-    "plain": {"start": "scratch", "trunk": "learns"},
-    "half as long": {"start": "detector", "trunk": "learns"},
-    "short": {"start": "detector", "trunk": "learns"},
-    "frozen trunk": {"start": "detector", "trunk": "frozen"},
+    "plain": {"start": "scratch", "backbone": "learns"},
+    "half as long": {"start": "detector", "backbone": "learns"},
+    "short": {"start": "detector", "backbone": "learns"},
+    "frozen backbone": {"start": "detector", "backbone": "frozen"},
 }
 
 
@@ -75,12 +75,12 @@ def train(way: str, experiment: Params, weights: Path, runs: int) -> None:
     settings = experiment.proxy.model_copy(update={**WAYS[way], "steps": steps})
     chosen = (experiment.detector, settings, experiment.evaluation)
     maps = None
-    if way == "frozen trunk":
+    if way == "frozen backbone":
         from mgral.detection import feature_cache
 
         detector = build_detector(experiment.detector.name, dataset.classes, cache.size, {}, 0)
         load_detector(detector, weights)
-        maps = weights.with_name("activations.npy")
+        maps = weights.with_name("backbone_features.npy")
         feature_cache.write(detector, cache, proxy.shown(pool, "replay", dataset.ids("val")), machine, maps)
     proxies = proxy.ProxyTrainer(dataset, cache, pool, weights, chosen, machine, 0, maps)
     for batch in shown[:runs]:
@@ -124,12 +124,12 @@ def main() -> None:
         weights = Path(folder) / "detector.safetensors"
         cache = Cache(dataset, pixels)
         detector = build_detector(experiment.detector.name, dataset.classes, cache.size, {}, 0)
-        plan = replace(Plan(**experiment.training.model_dump()), checkpoint_every=0)
+        plan = replace(TrainingConfig(**experiment.training.model_dump()), checkpoint_every=0)
         fit(detector, cache, pool.labelled_ids, plan, machine, 0)
         save_detector(detector, weights)
         plain = seconds("plain", arguments.params, weights, 1)
         print(f"plain: {plain:.1f} s a run, {3600 / plain:.0f} an hour and core")
-        for way in ("half as long", "short", "frozen trunk"):
+        for way in ("half as long", "short", "frozen backbone"):
             own = seconds(way, arguments.params, weights, arguments.runs)
             print(f"{way}: {own:.2f} s a run, {3600 / own:.0f} an hour and core, ratio={plain / own:.1f}")
 

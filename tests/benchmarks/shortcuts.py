@@ -42,10 +42,10 @@ from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool, initial_pool
 from mgral.detection import average_precision, feature_cache
 from mgral.detection.base import Detector, build_detector, load_detector, save_detector
-from mgral.detection.device import Compute, prepare_device
-from mgral.detection.feature_cache import Activations
-from mgral.detection.inference import look
-from mgral.detection.training import Halt, Plan, fit
+from mgral.detection.device import Device, prepare_device
+from mgral.detection.feature_cache import BackboneFeatures
+from mgral.detection.inference import run_inference
+from mgral.detection.training import StopCondition, TrainingConfig, fit
 from mgral.reward import candidate_batches
 
 Ids = list[int]
@@ -60,21 +60,21 @@ class Bench:
     experiment: Params
     dataset: Dataset
     cache: Cache
-    machine: Compute
+    machine: Device
     pool: Pool
     seed: int
     weights: Path
-    batches: list[candidate_batches.Batch]
-    kept: Activations | None = None
+    batches: list[candidate_batches.CandidateBatch]
+    kept: BackboneFeatures | None = None
     partway: list[float] = field(default_factory=list)  # mAP at the LOOKS of the run at hand
     looking: float = 0.0  # processor seconds that these took
 
     @property
-    def plan(self) -> Plan:
-        return Plan(**self.experiment.training.model_dump())
+    def plan(self) -> TrainingConfig:
+        return TrainingConfig(**self.experiment.training.model_dump())
 
     @property
-    def short(self) -> Plan:
+    def short(self) -> TrainingConfig:
         proxy = self.experiment.proxy
         return replace(self.plan, learning_rate=proxy.learning_rate, batch_size=proxy.batch_size, warmup=10)
 
@@ -82,13 +82,13 @@ class Bench:
         chosen = self.experiment.detector
         return build_detector(chosen.name, self.dataset.classes, self.cache.size, chosen.options, seed)
 
-    def score(self, detector: Detector, kept: Activations | None = None) -> float:
+    def score(self, detector: Detector, kept: BackboneFeatures | None = None) -> float:
         val = self.dataset.ids("val")
-        views = look(detector, self.cache, val, self.experiment.evaluation, self.machine, kept)
+        views = run_inference(detector, self.cache, val, self.experiment.evaluation, self.machine, kept)
         limit = self.experiment.evaluation.max_detections
         return average_precision.evaluate(self.dataset, views.detections, val, limit)["mAP"]
 
-    def watch(self, detector: Detector, steps: int, kept: Activations | None = None) -> Halt:
+    def watch(self, detector: Detector, steps: int, kept: BackboneFeatures | None = None) -> StopCondition:
         """Looks at a run on its way, and never stops it."""
         self.partway, self.looking = [], 0.0
         looks = {int(share * steps) for share in LOOKS}
@@ -117,14 +117,14 @@ class Bench:
         load_detector(detector, self.weights)
         ids, plan = self.pool.labelled_ids, replace(self.short, steps=steps)
         if frozen:
-            detector.freeze_trunk()
+            detector.freeze_backbone()
             if self.kept is None:
                 shown = [i for drawn in self.batches for i in drawn["ids"]]
                 every = {*ids, *shown, *self.dataset.ids("val")}
                 self.kept = feature_cache.make(detector, self.cache, sorted(every), self.machine)
         kept = self.kept if frozen else None
         halt = self.watch(detector, steps, kept)
-        fit(detector, self.cache, ids, plan, self.machine, seed, activations=kept, halt=halt, added=batch)
+        fit(detector, self.cache, ids, plan, self.machine, seed, backbone_features=kept, halt=halt, added=batch)
         return self.score(detector, kept)
 
     def unlabelled(self, batch: Ids, steps: int) -> float:
@@ -151,8 +151,8 @@ def variants(bench: Bench) -> dict[str, Callable[[Ids], float]]:
         "half as long": lambda batch: bench.scratch(batch, whole // 2),
         f"from the detector, {part} steps": lambda batch: bench.tuned(batch, part),
         f"from the detector, {whole // 2} steps": lambda batch: bench.tuned(batch, whole // 2),
-        f"frozen trunk, {part} steps": lambda batch: bench.tuned(batch, part, frozen=True),
-        f"frozen trunk, {whole} steps": lambda batch: bench.tuned(batch, whole, frozen=True),
+        f"frozen backbone, {part} steps": lambda batch: bench.tuned(batch, part, frozen=True),
+        f"frozen backbone, {whole} steps": lambda batch: bench.tuned(batch, whole, frozen=True),
         f"without labels ({bench.experiment.proxy.semi}), {part} steps": lambda batch: bench.unlabelled(batch, part),
     }
 
@@ -176,7 +176,7 @@ def prepare(experiment: Params, labelled: int, count: int, seed: int) -> Bench:
     bench.score(detector)  # the first look is slower
     began = time.process_time()
     print(f"the pool alone: {bench.score(detector):.4f} mAP on val, looked at in {time.process_time() - began:.2f} s")
-    views = look(detector, cache, [*pool.labelled, *pool.unlabelled], experiment.evaluation, machine)
+    views = run_inference(detector, cache, [*pool.labelled, *pool.unlabelled], experiment.evaluation, machine)
     evidence = Evidence(pool, dataset.classes, views.detections, detector.activation, views.embeddings)
     bench.batches = candidate_batches.draw(
         count, experiment.budget.batch, experiment.proxy.first_shares, evidence, seed
@@ -227,7 +227,7 @@ def taus(truth: Doubles, found: Doubles) -> tuple[float, float]:
 
 
 def stopped(
-    share: float, batches: list[candidate_batches.Batch], rows: list[list[float]], k: int, truth: Doubles
+    share: float, batches: list[candidate_batches.CandidateBatch], rows: list[list[float]], k: int, truth: Doubles
 ) -> str:
     """What is left of a variant's ranking if hopeless runs are stopped at its look ``k``, by two rules."""
     whole, partway = (np.array([row[at] for row in rows]) for at in (0, 2 + k))

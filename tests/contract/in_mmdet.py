@@ -30,7 +30,7 @@ from mgral.detection import training
 from mgral.detection.base import Target, build_detector, load_detector, save_detector
 from mgral.detection.detectors import mmdet
 from mgral.detection.device import prepare_device
-from mgral.detection.training import Plan
+from mgral.detection.training import TrainingConfig
 from mgral.reward.semi import isd, sed
 
 pytest.importorskip("mmdet", reason="mmdet is not in this environment; `make env-mmdet` builds its own")
@@ -172,13 +172,13 @@ def test_weights_of_model_or_backbone_are_taken_where_they_fit(tmp_path):
     torch.save({"meta": {"epoch": 12}, "state_dict": source.model.state_dict()}, model)
     torch.save(source.model.backbone.state_dict(), backbone)
     other_classes = new("retinanet", seed=2, classes=("a",), weights=str(model)).model
-    trunk = new("retinanet", seed=2, weights=str(backbone)).model
+    backbone = new("retinanet", seed=2, weights=str(backbone)).model
     expected = source.model.state_dict()
     for name, value in other_classes.state_dict().items():
         assert torch.equal(value, expected[name]) or "retina_cls" in name
-    for name, value in trunk.state_dict().items():
+    for name, value in backbone.state_dict().items():
         assert torch.equal(value, expected[name]) or not name.startswith("backbone.")
-    assert not trunk.backbone.conv1.weight.requires_grad  # as the config has it, where there is something to keep
+    assert not backbone.backbone.conv1.weight.requires_grad  # as the config has it, where there is something to keep
     torch.save({"conv1.weight": torch.zeros(1)}, backbone)
     with pytest.raises(MgralError, match=r"backbone\.pth: fits 0 of \d+ tensors of the config's backbone"):
         new("retinanet", weights=str(backbone))
@@ -247,7 +247,7 @@ def world(folder, size):
 def test_training_lowers_the_loss(config, precision, tmp_path):
     machine = prepare_device(Machine(threads=1, precision=precision, device="cpu"))
     steps = {"ssd300": 4, "retinanet": 10}[config]
-    plan = Plan(steps, batch_size=2, learning_rate=1e-4, weight_decay=0.0, warmup=1, augment=False)
+    plan = TrainingConfig(steps, batch_size=2, learning_rate=1e-4, weight_decay=0.0, warmup=1, augment=False)
     rows = training.fit(new(config, classes=("square",)), world(tmp_path, SIZES[config]), [1, 2], plan, machine, 0)
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
 

@@ -22,8 +22,8 @@ SIZE = 96  # pixels; RetinaNet takes no less
 LABELLED, UNLABELLED = (1, 2, 4, 7), (3, 5, 6, 8, 9)
 CLASSES = ("ant", "bee")
 STRATEGIES = {name: plugins.load("strategies", name) for name in plugins.names("strategies")}
-ASSESSING = [name for name, plugin in STRATEGIES.items() if "assessment" in plugin.NEEDS]
-DETECTING = [name for name, plugin in STRATEGIES.items() if hasattr(plugin, "assess_and_detect")]
+ASSESSING = [name for name, plugin in STRATEGIES.items() if "image_scores" in plugin.NEEDS]
+DETECTING = [name for name, plugin in STRATEGIES.items() if hasattr(plugin, "score_and_detect")]
 PARAMS = """
 strategies: [{strategy}]
 budget: {{initial: 4, batch: 3}}
@@ -66,7 +66,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return request.param, folder
 
 
-def assess(
+def score(
     strategy: str,
     world: tuple[str, Path],
     out: Path,
@@ -74,23 +74,23 @@ def assess(
     pool: str = "pool.json",
     own: Path | None = None,
 ) -> Path:
-    """Run the verb; the parameters lie beside the assessment."""
+    """Run the verb; the parameters lie beside the image scores."""
     detector, folder = world
     params = out.with_suffix(".yaml")
     params.write_text(PARAMS.format(strategy=strategy, detector=detector))
     paths = {"images": "images.npy", "pool": pool, "detector": "detector.safetensors", "dataset": dataset}
     options = [text for name, path in paths.items() for text in (f"--{name}", str(folder / path))]
     options += ["--own", str(own)] if own else []
-    command = ["assess", "--params", str(params), "--strategy", strategy, *options, "--seed", "0", "--out", str(out)]
+    command = ["score", "--params", str(params), "--strategy", strategy, *options, "--seed", "0", "--out", str(out)]
     assert cli.main(command) == 0
     return out
 
 
 @pytest.mark.parametrize("strategy", ASSESSING)
 def test_assessment_and_selection(strategy: str, world: tuple[str, Path], tmp_path: Path) -> None:
-    path = assess(strategy, world, tmp_path / "assessment.npz")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["assessment.npz", "assessment.yaml"]
-    found = npz_files.read_assessment(path)
+    path = assess(strategy, world, tmp_path / "image_scores.npz")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["image_scores.npz", "image_scores.yaml"]
+    found = npz_files.read_image_scores(path)
     assert found.ids.tolist() == list(UNLABELLED)
     terms = plugins.load("strategies", strategy).TERMS
     assert {name: term.shape for name, term in found.terms.items()} == {
@@ -98,11 +98,11 @@ def test_assessment_and_selection(strategy: str, world: tuple[str, Path], tmp_pa
     }
     assert any(len(np.unique(term)) > 1 for term in found.terms.values())  # images differ, or classes
 
-    command = f"select --strategy {strategy} --seed 0 --assessment {path} --params {tmp_path}/assessment.yaml"
+    command = f"select --strategy {strategy} --seed 0 --image-scores {path} --params {tmp_path}/image_scores.yaml"
     files = [f"--dataset={world[1]}/dataset.json", f"--pool={world[1]}/pool.json"]
     if "detections" in plugins.load("strategies", strategy).NEEDS:
         seen = [f"--detections={tmp_path}/detections.npz", f"--embeddings={tmp_path}/embeddings.npz"]
-        look = f"embed --params {tmp_path}/assessment.yaml --images {world[1]}/images.npy"
+        look = f"embed --params {tmp_path}/image_scores.yaml --images {world[1]}/images.npy"
         assert cli.main([*look.split(), f"--detector={world[1]}/detector.safetensors", *files, *seen]) == 0
         files += seen
     assert cli.main([*command.split(), *files, f"--out={tmp_path}/selected.json"]) == 0
@@ -152,7 +152,7 @@ def test_an_own_detector_is_trained_even_if_nothing_is_unlabelled(
         pytest.skip("one detector is enough: this is about the pool")
     write_pool(Pool(1, dict.fromkeys((*LABELLED, *UNLABELLED), 0), ()), world[1] / "whole.json")
     path = assess(strategy, world, tmp_path / "a.npz", pool="whole.json", own=tmp_path / "own.json")
-    assert npz_files.read_assessment(path).ids.tolist() == []
+    assert npz_files.read_image_scores(path).ids.tolist() == []
     assert json.loads((tmp_path / "own.json").read_text())["images"] == 9
     assert assess(strategy, world, tmp_path / "b.npz", pool="whole.json").read_bytes() == path.read_bytes()
 
@@ -170,7 +170,7 @@ def test_what_assesses_nothing_is_refused(
     (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="random", detector="tiny_ssd"))
     paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out")]
     for label, says in (("random", "random assesses nothing; go on with `mgral select`"), ("rnd", "mean 'random'")):
-        assert cli.main(["assess", "--params", f"{tmp_path}/p.yaml", "--strategy", label, "--seed=0", *paths]) == 2
+        assert cli.main(["score", "--params", f"{tmp_path}/p.yaml", "--strategy", label, "--seed=0", *paths]) == 2
         assert says in capsys.readouterr().err
 
 
@@ -180,4 +180,4 @@ def test_a_missing_assessment_is_asked_for(
     (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="ll4al", detector="tiny_ssd"))
     paths = [f"--dataset={world[1]}/dataset.json", f"--pool={world[1]}/pool.json", f"--out={tmp_path}/selected.json"]
     assert cli.main(["select", f"--params={tmp_path}/p.yaml", "--strategy=ll4al", "--seed=0", *paths]) == 2
-    assert capsys.readouterr().err == "mgral: --assessment: missing; strategy ll4al looks at it\n"
+    assert capsys.readouterr().err == "mgral: --image-scores: missing; strategy ll4al looks at it\n"

@@ -41,7 +41,7 @@ def test_without_a_verb_all_are_listed(capsys):
     assert all(verb in text for verb in cli.VERBS)
 
 
-@pytest.mark.parametrize("kind", list(plugins.KINDS))
+@pytest.mark.parametrize("kind", list(plugins.PACKAGES))
 def test_list_prints_names_one_a_line(kind, capsys):
     assert cli.main(["list", kind]) == 0
     printed = capsys.readouterr()

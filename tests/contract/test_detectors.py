@@ -9,7 +9,7 @@ from torchvision.models import resnet50, vgg16
 
 from mgral.core import files, plugins
 from mgral.core.errors import MgralError
-from mgral.detection.base import Raw, Target, build_detector, load_detector, read_weights, save_detector
+from mgral.detection.base import RawOutput, Target, build_detector, load_detector, read_weights, save_detector
 
 SIZES = {"ssd300": 300}  # pixels; others take any
 CLASSES = ("a", "b", "c")
@@ -129,7 +129,7 @@ def test_the_loss_of_an_image_is_its_own(built):
     large = Target(torch.tensor([[quarter, 0, 4 * quarter, 4 * quarter]]), torch.tensor([0]))
     both = detector.image_losses(raw, [small, large])
     assert both.shape == (2,) and torch.isfinite(both).all()
-    swapped = detector.image_losses(Raw(raw.logits.flip(0), raw.offsets.flip(0), raw.features), [large, small])
+    swapped = detector.image_losses(RawOutput(raw.logits.flip(0), raw.offsets.flip(0), raw.features), [large, small])
     torch.testing.assert_close(swapped, both.flip(0))
     other = detector.image_losses(raw, [small, small])
     assert other[0] == both[0] and other[1] != both[1]
@@ -223,12 +223,16 @@ def test_retinanet_refuses_images_too_small_for_its_levels() -> None:
 def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
     network = vgg16(weights=None).features
     save_file(network.state_dict(prefix="features."), tmp_path / "vgg16.safetensors")
-    trunk = build_detector("ssd300", CLASSES, 300, {"weights": str(tmp_path / "vgg16.safetensors")}, 0).trunk.backbone
+    backbone = build_detector(
+        "ssd300", CLASSES, 300, {"weights": str(tmp_path / "vgg16.safetensors")}, 0
+    ).backbone.backbone
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        four_blocks = trunk.features(images)
+        four_blocks = backbone.features(images)
         torch.testing.assert_close(four_blocks, network[:23](images), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(trunk.extra[0][:7](four_blocks), network[23:30](four_blocks), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            backbone.extra[0][:7](four_blocks), network[23:30](four_blocks), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_retinanet_takes_the_weights_that_imagenet_trained(tmp_path):

@@ -47,7 +47,7 @@ LEVELS = {
     2: ["lookup"],
     3: ["agent"],
     4: ["detectors"],
-    5: ["activations"],
+    5: ["backbone_features"],
     6: ["evaluation", "inference"],
     7: ["training"],
     8: ["strategies"],

@@ -15,7 +15,7 @@ import pytest
 
 from mgral.agent.policy import Policy
 from mgral.core import plugins
-from mgral.core.types import Activation, Assessment, Boxes, Detections, Embeddings, Pick
+from mgral.core.types import Activation, Boxes, Detections, Embeddings, ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.strategies._contract import IN_FILES, Terms
@@ -66,7 +66,7 @@ def evidence(agent: Path) -> Make:
             classes: number of classes.
             objects: detections, or annotated boxes, per image, in turn.
             activation: of the detector.
-            alike: whether all images have the same embedding, the same detections and the same assessment.
+            alike: whether all images have the same embedding, the same detections and the same image scores.
             terms: the strategy's TERMS, if it assesses images.
         """
         ids = np.arange(101, 141)
@@ -123,12 +123,12 @@ def detected(count: int, classes: int, activation: Activation, seed: int) -> Det
     )
 
 
-def assessed(ids: np.ndarray, terms: Terms, classes: int, scale: float, alike: bool) -> Assessment:
-    """An assessment in ``terms``, with numbers from 0 to ``scale``; some images share theirs, or all if ``alike``."""
+def assessed(ids: np.ndarray, terms: Terms, classes: int, scale: float, alike: bool) -> ImageScores:
+    """An image_scores in ``terms``, with numbers from 0 to ``scale``; some images share theirs, or all if ``alike``."""
     rng = np.random.default_rng(0)
     rows = np.zeros(len(ids), np.int64) if alike else rng.integers(0, 30, len(ids))
     widths = {name: tuple({"class": classes}[axis] for axis in axes) for name, axes in terms.items()}
-    return Assessment(ids, {name: scale * rng.random((30, *width))[rows] for name, width in widths.items()})
+    return ImageScores(ids, {name: scale * rng.random((30, *width))[rows] for name, width in widths.items()})
 
 
 def annotated(count: int, classes: int) -> Boxes:
@@ -183,10 +183,10 @@ def test_module(name: str) -> None:
     assert strategy.__doc__
     assert isinstance(strategy.NEEDS, frozenset)
     assert strategy.NEEDS <= KNOWN_NEEDS
-    assert ("assessment" in strategy.NEEDS) == hasattr(strategy, "assess") == hasattr(strategy, "TERMS")
-    assert hasattr(strategy, "reports_own") == hasattr(strategy, "assess_and_detect")
+    assert ("image_scores" in strategy.NEEDS) == hasattr(strategy, "assess") == hasattr(strategy, "TERMS")
+    assert hasattr(strategy, "reports_own") == hasattr(strategy, "score_and_detect")
     if hasattr(strategy, "reports_own"):
-        assert "assessment" in strategy.NEEDS
+        assert "image_scores" in strategy.NEEDS
         assert not strategy.reports_own(strategy.Options())  # an addition for who asks
     assert strategy.Options.parse(None, name) == strategy.Options()
     for key, field in strategy.Options.model_fields.items():

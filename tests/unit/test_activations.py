@@ -1,4 +1,4 @@
-"""A frozen trunk: what it says of images is computed once, and a head trains over it as over the images."""
+"""A frozen backbone: what it says of images is computed once, and a head trains over it as over the images."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ from mgral.data.augmentation import mirror
 from mgral.detection import feature_cache, training
 from mgral.detection.base import build_detector
 from mgral.detection.device import prepare_device
-from mgral.detection.training import Plan
+from mgral.detection.training import TrainingConfig
 from mgral.reward.semi import isd
 
 SIZE = 64
-PLAN = Plan(steps=4, batch_size=3, learning_rate=0.01, weight_decay=0.0, warmup=1, augment=False)
+PLAN = TrainingConfig(steps=4, batch_size=3, learning_rate=0.01, weight_decay=0.0, warmup=1, augment=False)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def cache(tmp_path_factory):
 
 def frozen():
     detector = build_detector("tiny_ssd", ("square",), SIZE, {}, 0)
-    detector.freeze_trunk()
+    detector.freeze_backbone()
     return detector
 
 
@@ -59,8 +59,8 @@ def test_only_the_head_learns(cache, machine):
 
 def test_the_maps_are_those_of_the_image_and_of_its_mirror_image(cache, machine, tmp_path):
     detector = frozen()
-    feature_cache.write(detector, cache, [4, 2, 1], machine, tmp_path / "activations.npy")
-    kept = feature_cache.read(detector, [1, 2, 4], tmp_path / "activations.npy")
+    feature_cache.write(detector, cache, [4, 2, 1], machine, tmp_path / "backbone_features.npy")
+    kept = feature_cache.read(detector, [1, 2, 4], tmp_path / "backbone_features.npy")
     pixels = machine.images(cache.pixels([4, 1]))
     pixels[1] = pixels[1].flip(2)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_a_head_trains_over_the_maps_as_over_the_images(cache, machine):
     ids = [1, 2, 3, 4]
     rows = training.fit(over_images, cache, ids, PLAN, machine, 0)
     kept = feature_cache.make(over_maps, cache, ids, machine)
-    again = training.fit(over_maps, cache, ids, PLAN, machine, 0, activations=kept)
+    again = training.fit(over_maps, cache, ids, PLAN, machine, 0, backbone_features=kept)
     assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in rows], rel=2e-3)
 
 
@@ -89,7 +89,7 @@ def test_boxes_follow_a_mirrored_image():
 
 def test_half_of_an_augmented_batch_is_mirrored(cache, machine):
     kept = feature_cache.make(frozen(), cache, [1, 2, 3, 4], machine)
-    plan = Plan(**{**PLAN.__dict__, "augment": True, "batch_size": 4})
+    plan = TrainingConfig(**{**PLAN.__dict__, "augment": True, "batch_size": 4})
     plain = 0
     for step in range(8):
         order = training.draw([1, 2, 3, 4], 4, step, 0, "order")
@@ -106,21 +106,21 @@ def test_half_of_an_augmented_batch_is_mirrored(cache, machine):
 
 def test_a_term_runs_through_the_frozen_trunk(cache, machine):
     detector = frozen()
-    before = [weight.clone() for weight in detector.trunk.state_dict().values()]
+    before = [weight.clone() for weight in detector.backbone.state_dict().values()]
     options = isd.Options(ramp_up=0.0, flip=10.0)
     term = isd.build(options, cache, [3, 4], [1, 2], PLAN, machine, 0)
     kept = feature_cache.make(detector, cache, [1, 2], machine)
-    rows = training.fit(detector, cache, [1, 2], PLAN, machine, 0, term, activations=kept)
+    rows = training.fit(detector, cache, [1, 2], PLAN, machine, 0, term, backbone_features=kept)
     assert rows[-1]["isd_flip"] > 0
-    assert all(torch.equal(a, b) for a, b in zip(before, detector.trunk.state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, detector.backbone.state_dict().values(), strict=True))
 
 
 def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp_path):
-    path = tmp_path / "activations.npy"
+    path = tmp_path / "backbone_features.npy"
     feature_cache.write(frozen(), cache, [1, 2], machine, path)
     with pytest.raises(MgralError, match=r"float16 \[2, 2, \d+\], not float16 \[3, 2, \d+\]; make it anew"):
         feature_cache.read(frozen(), [1, 2, 3], path)
-    with pytest.raises(MgralError, match="no such file; make it with `mgral activations`"):
+    with pytest.raises(MgralError, match="no such file; make it with `mgral backbone_features`"):
         feature_cache.read(frozen(), [1, 2], tmp_path / "none.npy")
     path.write_bytes(b"damaged")
     with pytest.raises(MgralError, match="not a NumPy array"):
@@ -130,17 +130,17 @@ def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp
 def test_a_trunk_that_has_learnt_nothing_cannot_be_frozen():
     given = {"semi": "isd", "options": {}, "steps": 1, "stop_at": 0, "batch_size": 2, "learning_rate": 0.1}
     with pytest.raises(MgralError, match="set start: detector"):
-        ProxyRun.parse({**given, "start": "scratch", "trunk": "frozen"}, "proxy")
-    assert ProxyRun.parse({**given, "start": "detector", "trunk": "frozen"}, "proxy").trunk == "frozen"
+        ProxyRun.parse({**given, "start": "scratch", "backbone": "frozen"}, "proxy")
+    assert ProxyRun.parse({**given, "start": "detector", "backbone": "frozen"}, "proxy").backbone == "frozen"
 
 
 def test_detections_over_the_maps_are_those_over_the_images(cache, machine):
-    from mgral.detection.inference import look
+    from mgral.detection.inference import run_inference
 
     detector = frozen()
     evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=5)
     kept = feature_cache.make(detector, cache, [1, 2, 3, 4], machine)
-    plain, over = (look(detector, cache, [1, 2, 3, 4], evaluation, machine, known) for known in (None, kept))
+    plain, over = (run_inference(detector, cache, [1, 2, 3, 4], evaluation, machine, known) for known in (None, kept))
     np.testing.assert_allclose(over.embeddings.vectors, plain.embeddings.vectors, rtol=1e-2, atol=1e-2)
     for i in range(1, 5):
         np.testing.assert_allclose(over.detections[i].scores, plain.detections[i].scores, atol=2e-3)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from mgral.core.errors import MgralError
-from mgral.core.types import Assessment, Detections, Embeddings
+from mgral.core.types import Detections, Embeddings, ImageScores
 from mgral.detection.npz_files import (
-    read_assessment,
     read_detections,
     read_embeddings,
-    write_assessment,
+    read_image_scores,
     write_detections,
     write_embeddings,
+    write_image_scores,
 )
 
 
@@ -109,11 +109,11 @@ IDS = np.array([3, 5, 8])
 
 
 def test_an_assessment_comes_back_in_the_same_bytes(tmp_path: Path) -> None:
-    given = Assessment(IDS, {"score": np.array([0.1, 1 / 3, -2.0]), "classes": np.arange(6.0).reshape(3, 2)})
+    given = ImageScores(IDS, {"score": np.array([0.1, 1 / 3, -2.0]), "classes": np.arange(6.0).reshape(3, 2)})
     for name in ("first.npz", "second.npz"):
-        write_assessment(given, tmp_path / name)
+        write_image_scores(given, tmp_path / name)
     assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
-    found = read_assessment(tmp_path / "first.npz")
+    found = read_image_scores(tmp_path / "first.npz")
     np.testing.assert_array_equal(found.ids, IDS)
     assert list(found.terms) == ["score", "classes"]
     for name, term in given.terms.items():
@@ -121,15 +121,15 @@ def test_an_assessment_comes_back_in_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_assessment_of_nothing(tmp_path: Path) -> None:
-    nothing = Assessment(np.zeros(0, np.int64), {"score": np.zeros(0), "classes": np.zeros((0, 3))})
-    write_assessment(nothing, tmp_path / "assessment.npz")
-    assert read_assessment(tmp_path / "assessment.npz").terms["classes"].shape == (0, 3)
+    nothing = ImageScores(np.zeros(0, np.int64), {"score": np.zeros(0), "classes": np.zeros((0, 3))})
+    write_image_scores(nothing, tmp_path / "image_scores.npz")
+    assert read_image_scores(tmp_path / "image_scores.npz").terms["classes"].shape == (0, 3)
 
 
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"score": np.zeros(3)}, "has no array 'ids'; make it anew with `mgral assess`"),
+        ({"score": np.zeros(3)}, "has no array 'ids'; make it anew with `mgral score`"),
         ({"ids": np.array([3, 8, 5])}, "its ids are not whole numbers in ascending order"),
         ({"ids": np.array([3.0, 5.0])}, "its ids are not whole numbers in ascending order"),
         ({"ids": IDS, "score": np.zeros(2)}, "array 'score' has no row of numbers for each of 3 images"),
@@ -139,19 +139,19 @@ def test_an_assessment_of_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_assessment_is_refused(tmp_path: Path, arrays: dict[str, np.ndarray], says: str) -> None:
-    path = tmp_path / "assessment.npz"
+    path = tmp_path / "image_scores.npz"
     np.savez(path, **arrays)
     with pytest.raises(MgralError, match=says):
-        read_assessment(path)
+        read_image_scores(path)
 
 
 def test_an_array_alone_is_no_archive(tmp_path: Path) -> None:
     np.save(tmp_path / "ids.npy", IDS)
-    with pytest.raises(MgralError, match=r"ids\.npy: not a NumPy archive; make it anew with `mgral assess`"):
-        read_assessment(tmp_path / "ids.npy")
+    with pytest.raises(MgralError, match=r"ids\.npy: not a NumPy archive; make it anew with `mgral score`"):
+        read_image_scores(tmp_path / "ids.npy")
 
 
 def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(MgralError, match="'score' of image 8 is not finite; train the detector anew"):
-        write_assessment(Assessment(IDS, {"score": np.array([0, 1, np.inf])}), tmp_path / "assessment.npz")
+        write_image_scores(ImageScores(IDS, {"score": np.array([0, 1, np.inf])}), tmp_path / "image_scores.npz")
     assert not list(tmp_path.iterdir())

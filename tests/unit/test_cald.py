@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mgral.core.errors import MgralError
-from mgral.core.types import Assessment, Boxes
+from mgral.core.types import Boxes, ImageScores
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.strategies.cald import (
@@ -128,7 +128,7 @@ def evidence(distances: list[float], classes: list[list[float]]) -> Evidence:
         Pool(0, {9: 0}, tuple(ids.tolist())),
         ("ant", "bee"),
         labels={9: ants},
-        assessment=Assessment(ids, {**terms, "classes": np.array(classes)}),
+        image_scores=ImageScores(ids, {**terms, "classes": np.array(classes)}),
     )
 
 
@@ -157,16 +157,16 @@ def test_of_equal_classes_the_smaller_distance_is_picked() -> None:
 def test_what_is_missing_is_named() -> None:
     given = evidence([0.5], [[1, 0]])
     with pytest.raises(MgralError, match="cald: needs the labels"):
-        select(Evidence(given.pool, given.classes, assessment=given.assessment), 1, 0, Options())
-    with pytest.raises(MgralError, match="cald: needs its assessment; give --assessment, made by `mgral assess`"):
+        select(Evidence(given.pool, given.classes, image_scores=given.image_scores), 1, 0, Options())
+    with pytest.raises(MgralError, match="cald: needs its image scores; give --image-scores, made by `mgral score`"):
         select(Evidence(given.pool, given.classes, labels=given.labels), 1, 0, Options())
-    two = Evidence(Pool(0, {}, (1, 2)), given.classes, labels={}, assessment=given.assessment)
-    with pytest.raises(MgralError, match="image 2 has no row in the assessment; make"):
+    two = Evidence(Pool(0, {}, (1, 2)), given.classes, labels={}, image_scores=given.image_scores)
+    with pytest.raises(MgralError, match="image 2 has no row in the image scores; make"):
         select(two, 1, 0, Options())
-    one_class = Evidence(given.pool, ("ant",), labels={}, assessment=given.assessment)
-    with pytest.raises(MgralError, match=r"cald: the assessment's 'classes' has shape \(1, 2\)"):
+    one_class = Evidence(given.pool, ("ant",), labels={}, image_scores=given.image_scores)
+    with pytest.raises(MgralError, match=r"cald: the image scores' 'classes' has shape \(1, 2\)"):
         select(one_class, 1, 0, Options())
-    assert given.assessment is not None
-    other = Assessment(given.assessment.ids, {"predicted_loss": np.zeros(1)})
-    with pytest.raises(MgralError, match="the assessment has no array 'flip'"):
-        select(Evidence(given.pool, given.classes, labels={}, assessment=other), 1, 0, Options())
+    assert given.image_scores is not None
+    other = ImageScores(given.image_scores.ids, {"predicted_loss": np.zeros(1)})
+    with pytest.raises(MgralError, match="the image scores has no array 'flip'"):
+        select(Evidence(given.pool, given.classes, labels={}, image_scores=other), 1, 0, Options())

@@ -46,7 +46,7 @@ def test_another_training_does_not_and_removes_it(began, edited):
 
 def test_that_of_another_output_stays(began):
     given, out, path = began
-    checkpoint.place(out.with_name("assessment.npz"), Batch(batch=5), 0, [given], MODULES)
+    checkpoint.place(out.with_name("image_scores.npz"), Batch(batch=5), 0, [given], MODULES)
     assert path.exists()
 
 

@@ -57,7 +57,7 @@ def test_the_own_detector_of_a_strategy_is_a_curve_of_its_own(run: Path) -> None
 
     path = learning_curves.cycle_folder(run, "entropy", 0, 1) / "own.json"
     write_json(path, {})
-    with pytest.raises(MgralError, match=rf"{path}: lacks images.*make it anew with `mgral assess`"):
+    with pytest.raises(MgralError, match=rf"{path}: lacks images.*make it anew with `mgral score`"):
         learning_curves.collect(run, ["entropy:own"], [0], 2)
     path.unlink()
     with pytest.raises(MgralError, match=rf"{path}: no such file"):

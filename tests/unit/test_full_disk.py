@@ -57,7 +57,7 @@ def cache(path: Path) -> None:
 
 
 def maps(path: Path) -> None:
-    """Of a trunk over a picture of 32 × 32 pixels, whose own array has room."""
+    """Of a backbone over a picture of 32 × 32 pixels, whose own array has room."""
     folder = path.parent.parent
     Pillow.new("RGB", (32, 32)).save(folder / "small.png")
     dataset = Dataset((), {1: Image(1, "small.png", 32, 32, "train")}, {}, folder)
@@ -83,7 +83,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "detector.safetensors": lambda path: save_detector(build_detector("tiny_ssd", ("a",), 64, {}, 0), path),
     "detector.ckpt": lambda path: files.write_checkpoint(path, {"model": torch.zeros(5000), "step": 1}),
     "images.npy": cache,
-    "activations.npy": maps,
+    "backbone_features.npy": maps,
     "curve.csv": curve,
     "search.csv": lambda path: reinforce.write_rows([reinforce.Row(*[0] * len(fields(reinforce.Row)))] * 1000, path),
 }

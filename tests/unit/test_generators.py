@@ -46,7 +46,7 @@ def synthetic(size: int = 80) -> Evidence:
     return Evidence(pool, CLASSES, detections, "softmax", Embeddings(ids, vectors))
 
 
-def spread(batches: list[candidate_batches.Batch], evidence: Evidence) -> float:
+def spread(batches: list[candidate_batches.CandidateBatch], evidence: Evidence) -> float:
     """Mean squared distance of the batches' mean embeddings to their centre."""
     assert evidence.embeddings is not None
     means = np.array([evidence.embeddings.rows(batch["ids"]).mean(axis=0) for batch in batches])
@@ -54,7 +54,7 @@ def spread(batches: list[candidate_batches.Batch], evidence: Evidence) -> float:
 
 
 def test_generators_draw_in_the_order_by_which_jobs_are_planned() -> None:
-    assert tuple(candidate_batches.KINDS) == GENERATORS
+    assert tuple(candidate_batches.SAMPLERS) == GENERATORS
 
 
 def test_shares_are_allotted_by_largest_remainder() -> None:
@@ -170,7 +170,7 @@ def test_class_batches_weigh_images_by_expected_objects() -> None:
     ids = np.arange(1, 101)
     detections = {int(i): predicts(0, 9 if i <= 10 else 1, 1.0) for i in ids}
     evidence = Evidence(Pool(0, {}, tuple(ids.tolist())), CLASSES, detections, "softmax")
-    draw_one = candidate_batches.KINDS["class"](evidence, ids.tolist(), 1, 0)
+    draw_one = candidate_batches.SAMPLERS["class"](evidence, ids.tolist(), 1, 0)
     hits = sum(int(draw_one(k, np.random.default_rng(k))[0]) < 10 for k in range(200))
     assert 75 <= hits <= 125
 
@@ -248,5 +248,5 @@ def test_an_agent_draws_by_its_scores(tmp_path: Path) -> None:
 )
 def test_what_is_no_list_of_batches_is_refused(tmp_path: Path, content: object, says: str) -> None:
     write_json(tmp_path / "batches.json", content)
-    with pytest.raises(MgralError, match=rf"batches\.json: {says}.*; make it anew with `mgral draw`"):
+    with pytest.raises(MgralError, match=rf"batches\.json: {says}.*; make it anew with `mgral sample-batches`"):
         candidate_batches.read(tmp_path / "batches.json")

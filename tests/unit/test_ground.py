@@ -120,7 +120,7 @@ def test_unknown_plug_in_names_the_nearest():
         plugins.names("detector")
 
 
-@pytest.mark.parametrize("kind", list(plugins.KINDS))
+@pytest.mark.parametrize("kind", list(plugins.PACKAGES))
 def test_every_plug_in_has_options_that_explain_themselves(kind):
     for name in plugins.names(kind):
         plugin = plugins.load(kind, name)

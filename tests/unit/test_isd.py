@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mgral.detection.device import Compute
-from mgral.detection.training import Plan
+from mgral.detection.device import Device
+from mgral.detection.training import TrainingConfig
 from mgral.reward.semi import isd
 
 P = torch.tensor([0.5, 0.5])
@@ -72,9 +72,9 @@ def test_ramp_rises_stays_and_falls():
 def test_the_first_epoch_is_labelled_only_as_long_as_the_weight_rises(monkeypatch, labelled, steps, first):
     grows = []
     monkeypatch.setattr(isd, "losses", lambda *_: grows.append(torch.is_grad_enabled()) or {})
-    plan = Plan(steps, 4, 1e-3, 0.0, 0, augment=False)
-    machine, cache = Compute(torch.device("cpu"), torch.float32), SimpleNamespace(pixels=lambda ids: np.zeros(1))
-    monkeypatch.setattr(Compute, "images", lambda *_: None)
+    plan = TrainingConfig(steps, 4, 1e-3, 0.0, 0, augment=False)
+    machine, cache = Device(torch.device("cpu"), torch.float32), SimpleNamespace(pixels=lambda ids: np.zeros(1))
+    monkeypatch.setattr(Device, "images", lambda *_: None)
     term = isd.build(isd.Options(), cache, [1, 2, 3, 4], list(range(labelled)), plan, machine, 0)
     for step in range(steps):
         term(None, step, None, [])
@@ -102,7 +102,7 @@ def test_each_image_is_mixed_with_the_flipped_one_half_a_batch_on():
     objects = torch.tensor([[1.0, -1], [-1, -1], [2, 1], [-1, 1]])
     dx = torch.tensor([[0.1, 0], [0, 0], [0.3, 0.2], [0, 0.4]])
     images = torch.stack([objects, dx, torch.zeros(4, 2)], 1)[:, :, None]  # [4, 3, 1, 2]
-    machine = Compute(torch.device("cpu"), torch.float32)
+    machine = Device(torch.device("cpu"), torch.float32)
     options = isd.Options(flip=1, type1=1, type2=1)
     parts = isd.losses(Columns(), images, 0.25, machine, options)
 

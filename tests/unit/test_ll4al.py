@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from mgral.config.schema import Machine
-from mgral.core.types import Assessment, Boxes, Dataset, Image
+from mgral.core.types import Boxes, Dataset, Image, ImageScores
 from mgral.data.evidence import Evidence
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
-from mgral.detection.base import Detector, Raw, Target, build_detector
-from mgral.detection.device import Compute, prepare_device
-from mgral.detection.training import Plan
+from mgral.detection.base import Detector, RawOutput, Target, build_detector
+from mgral.detection.device import Device, prepare_device
+from mgral.detection.training import TrainingConfig
 from mgral.strategies.ll4al import Options, select, training
 from mgral.strategies.ll4al.training import LossHead, ranking_loss
 
@@ -25,7 +25,7 @@ HEAD = {"hidden": 8, "margin": 1.0, "weight": 1.0, "joint": 0.5}
 
 
 @pytest.fixture
-def machine() -> Compute:
+def machine() -> Device:
     return prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
 
@@ -48,8 +48,8 @@ def new_detector() -> Detector:
     return build_detector("tiny_ssd", ("square",), SIZE, {}, 0)
 
 
-def plan(steps: int, checkpoint_every: int = 0) -> Plan:
-    return Plan(steps, 4, 1e-3, weight_decay=0.0, warmup=2, augment=True, checkpoint_every=checkpoint_every)
+def plan(steps: int, checkpoint_every: int = 0) -> TrainingConfig:
+    return TrainingConfig(steps, 4, 1e-3, weight_decay=0.0, warmup=2, augment=True, checkpoint_every=checkpoint_every)
 
 
 def test_pairs_of_four_images() -> None:
@@ -117,13 +117,13 @@ def test_a_head_learns_which_image_has_the_larger_loss() -> None:
 
 @pytest.mark.parametrize(("joint", "moves"), [(0.0, [0, 0, 0, 0]), (0.5, [1, 1, 0, 0]), (1.0, [1, 1, 1, 1])])
 def test_the_ranking_trains_the_detector_for_a_share_of_the_steps(
-    cache: Cache, machine: Compute, joint: float, moves: list[int]
+    cache: Cache, machine: Device, joint: float, moves: list[int]
 ) -> None:
     """With the detector's own losses out of the way, its weights move in those steps and no other."""
     detector = new_detector()
     weights = []
 
-    def watched(raw: Raw, targets: list[Target]) -> torch.Tensor:
+    def watched(raw: RawOutput, targets: list[Target]) -> torch.Tensor:
         weights.append(next(detector.parameters()).detach().clone())
         return torch.arange(float(len(targets)))
 
@@ -135,13 +135,13 @@ def test_the_ranking_trains_the_detector_for_a_share_of_the_steps(
     assert [not torch.equal(a, b) for a, b in itertools.pairwise(steps)] == [bool(moved) for moved in moves]
 
 
-def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Compute) -> None:
+def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Device) -> None:
     """The ranking sees, for the batch of a step, what the detector loses on each of its images."""
     detector = new_detector()
     seen: list[tuple[int, int]] = []
     whole = detector.image_losses
 
-    def watched(raw: Raw, targets: list[Target]) -> torch.Tensor:
+    def watched(raw: RawOutput, targets: list[Target]) -> torch.Tensor:
         losses = whole(raw, targets)
         seen.append((len(targets), len(losses.unique())))
         return losses
@@ -152,7 +152,7 @@ def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Compute)
     assert not hasattr(detector, "loss_head")
 
 
-def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Compute, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Device, tmp_path: Path) -> None:
     def run(checkpoint: Path, images: Cache = cache) -> np.ndarray:
         detector = new_detector()
         head = training.train(detector, images, [1, 2, 3], plan(6, 2), machine, 0, checkpoint, **HEAD)
@@ -187,7 +187,7 @@ def evidence(predicted: list[float]) -> Evidence:
     return Evidence(
         Pool(2, {}, tuple(ids.tolist())),
         ("ant",),
-        assessment=Assessment(ids, {"predicted_loss": np.array(predicted)}),
+        image_scores=ImageScores(ids, {"predicted_loss": np.array(predicted)}),
     )
 
 

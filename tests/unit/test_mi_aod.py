@@ -17,14 +17,16 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data.image_cache import Cache
 from mgral.detection.base import Target, build_detector
-from mgral.detection.device import Compute, prepare_device
-from mgral.detection.training import Plan
+from mgral.detection.device import Device, prepare_device
+from mgral.detection.training import TrainingConfig
 from mgral.strategies.mi_aod import training
 from mgral.strategies.mi_aod.training import TwoHeads
 
 SIZE = 96  # RetinaNet takes no less
 LN2, LN3 = math.log(2), math.log(3)
-PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.01, warmup=2, augment=True, checkpoint_every=2)
+PLAN = TrainingConfig(
+    steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.01, warmup=2, augment=True, checkpoint_every=2
+)
 NUMBERS = {"effort": 1.0, "rounds": 1, "epochs": 1, "weight": 0.5, "pseudo": 0.5}
 
 # three anchors, two classes; differences 0.4 and 0.2, none, 0 and 0.2
@@ -95,7 +97,7 @@ def test_schedule() -> None:
 
 
 @pytest.fixture(scope="module")
-def machine() -> Compute:
+def machine() -> Device:
     return prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
 
@@ -129,7 +131,9 @@ def network(name: str = "tiny_ssd", classes: tuple[str, ...] = ("large", "small"
     return training.build(lambda seed: build_detector(name, classes, SIZE, {}, seed), seed)
 
 
-def train(net: TwoHeads, cache: Cache, machine: Compute, path: Path, plan: Plan = PLAN, **changed: float) -> TwoHeads:
+def train(
+    net: TwoHeads, cache: Cache, machine: Device, path: Path, plan: TrainingConfig = PLAN, **changed: float
+) -> TwoHeads:
     numbers = NUMBERS | changed
     training.train(net, cache, LABELLED, UNLABELLED, plan, machine, 0, path / "x.ckpt", **numbers)  # type: ignore[arg-type]
     (path / "x.ckpt").unlink(missing_ok=True)
@@ -162,7 +166,7 @@ def test_who_learns_in_which_phase(
     phase: str,
     learn: set[str],
     cache: Cache,
-    machine: Compute,
+    machine: Device,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,9 +177,9 @@ def test_who_learns_in_which_phase(
 
 
 def test_one_phase_parts_the_classifiers_and_the_other_brings_them_together(
-    cache: Cache, machine: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, machine: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = Plan(steps=1, batch_size=4, learning_rate=2e-3, weight_decay=0.0, warmup=2, augment=False)
+    plan = TrainingConfig(steps=1, batch_size=4, learning_rate=2e-3, weight_decay=0.0, warmup=2, augment=False)
 
     def apart(phase: str, weight: float) -> float:
         """Discrepancy after some steps from labels, then some of a phase in which it counts as much as given."""
@@ -190,13 +194,13 @@ def test_one_phase_parts_the_classifiers_and_the_other_brings_them_together(
     assert apart("minimise", 100.0) < apart("minimise", 1e-6)
 
 
-def scores(net: TwoHeads, cache: Cache, machine: Compute) -> list[float]:
+def scores(net: TwoHeads, cache: Cache, machine: Device) -> list[float]:
     means: list[float] = training.discrepancies(net, cache, UNLABELLED, machine, 10000)[0].tolist()
     return means
 
 
 def test_a_killed_run_resumes_to_the_same_weights(
-    cache: Cache, machine: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, machine: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     through = train(network(), cache, machine, tmp_path)  # 1 + (1 + 1 + 1) epochs of 6/6 = 1 step
 
@@ -215,7 +219,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert scores(resumed, cache, machine) == scores(through, cache, machine)
 
 
-def test_one_class_is_trained_and_scored(squares: Dataset, machine: Compute, tmp_path: Path) -> None:
+def test_one_class_is_trained_and_scored(squares: Dataset, machine: Device, tmp_path: Path) -> None:
     boxes = {i: Boxes(one.xyxy, np.zeros(1, np.int64), one.ignore) for i, one in squares.boxes.items()}
     alike = replace(squares, classes=("square",), boxes=boxes)
     cache = Cache(alike, squares.root / "images.npy")
@@ -225,7 +229,7 @@ def test_one_class_is_trained_and_scored(squares: Dataset, machine: Compute, tmp
     assert min(found) > 0 and len(set(found)) == len(UNLABELLED)
 
 
-def test_order_of_the_images_does_not_matter(cache: Cache, machine: Compute, tmp_path: Path) -> None:
+def test_order_of_the_images_does_not_matter(cache: Cache, machine: Device, tmp_path: Path) -> None:
     plain, shuffled = network(), network()
     train(plain, cache, machine, tmp_path)
     training.train(shuffled, cache, LABELLED[::-1], UNLABELLED[::-1], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
@@ -233,7 +237,7 @@ def test_order_of_the_images_does_not_matter(cache: Cache, machine: Compute, tmp
 
 
 def test_with_nothing_unlabelled_all_steps_learn_from_labels(
-    cache: Cache, machine: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, machine: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
     losses = training.labelled_losses
@@ -268,7 +272,7 @@ def say(classifier: nn.Module, probs: list[float], activation: str) -> None:
     ],
 )
 def test_the_mean_of_both_classifiers_decides(
-    name: str, first: list[float], second: list[float], mean: list[float], cache: Cache, machine: Compute
+    name: str, first: list[float], second: list[float], mean: list[float], cache: Cache, machine: Device
 ) -> None:
     evaluation = Evaluation(score_threshold=0.5, nms_iou=0.5, max_detections=20)
     net = network(name)
@@ -287,7 +291,7 @@ def test_the_mean_of_both_classifiers_decides(
         assert np.abs(one.xyxy[:, None] - boxes).max(2).min(1) == pytest.approx(0, abs=1e-3)  # of the one box head
 
 
-def test_what_cannot_be_trained_is_refused(cache: Cache, machine: Compute, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_refused(cache: Cache, machine: Device, tmp_path: Path) -> None:
     with pytest.raises(MgralError, match="labelled pool is empty"):
         training.train(network(), cache, [], UNLABELLED, PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
     with pytest.raises(MgralError, match="needs two that differ"):

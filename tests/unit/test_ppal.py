@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mgral.core.errors import MgralError
-from mgral.core.types import Assessment, Detections
+from mgral.core.types import Detections, ImageScores
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.strategies import ppal
@@ -44,7 +44,7 @@ def evidence(images: Sequence[Detections], difficulty: Sequence[float]) -> Evide
         tuple("abc"[: len(difficulty)]),
         dict(zip(ids.tolist(), images, strict=True)),
         "sigmoid",
-        assessment=Assessment(ids, {"difficulty": np.tile(np.array(difficulty, np.float64), (len(ids), 1))}),
+        image_scores=ImageScores(ids, {"difficulty": np.tile(np.array(difficulty, np.float64), (len(ids), 1))}),
     )
 
 
@@ -165,8 +165,8 @@ def test_difficult_classes_come_first() -> None:
 def test_what_is_missing_is_named() -> None:
     given = evidence([seen((0, 0.5, EAST))], [0.0])
     with pytest.raises(MgralError, match="needs detections"):
-        ppal.select(Evidence(given.pool, given.classes, assessment=given.assessment), 1, 0, Options())
-    with pytest.raises(MgralError, match="needs its assessment"):
+        ppal.select(Evidence(given.pool, given.classes, image_scores=given.image_scores), 1, 0, Options())
+    with pytest.raises(MgralError, match="needs its image_scores"):
         ppal.select(Evidence(given.pool, given.classes, given.detections), 1, 0, Options())
 
 
@@ -193,7 +193,7 @@ def test_the_code_lets_absent_classes_drift() -> None:
 
 
 def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
-    from mgral.detection.base import Raw, Target, build_detector
+    from mgral.detection.base import RawOutput, Target, build_detector
     from mgral.strategies.ppal.difficulty import qualities
 
     detector = build_detector("tiny_ssd", ("a", "b"), 64, {}, 0)
@@ -204,16 +204,16 @@ def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
     logits = torch.zeros(1, len(detector.priors), 3)
     logits[..., 2] = math.log(2)  # background : a : b = 1 : 1 : 2, so b has 1/2
     offsets = detector.coder.encode_single(wanted.expand(len(detector.priors), 4), detector.priors)[None]
-    labels, found = qualities(detector, Raw(logits, offsets, []), [target], 0.6)
+    labels, found = qualities(detector, RawOutput(logits, offsets, []), [target], 0.6)
     # every positive prior decodes to the very box, IoU 1: 0.5^0.6 = 0.659754
     assert len(labels) >= 1 and set(labels.tolist()) == {1}
     assert found.tolist() == pytest.approx([0.659754] * len(found), abs=1e-3)
     half = torch.tensor([[x1, y1, (x1 + x2) / 2, y2]])  # the left half of it, IoU 1/2
     offsets = detector.coder.encode_single(half.expand(len(detector.priors), 4), detector.priors)[None]
-    _, found = qualities(detector, Raw(logits, offsets, []), [target], 0.6)
+    _, found = qualities(detector, RawOutput(logits, offsets, []), [target], 0.6)
     assert found.tolist() == pytest.approx([0.5] * len(found), abs=2e-3)  # 0.5^0.6 · 0.5^0.4
     none = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    labels, found = qualities(detector, Raw(logits, offsets, []), [none], 0.6)
+    labels, found = qualities(detector, RawOutput(logits, offsets, []), [none], 0.6)
     assert labels.tolist() == [] and found.tolist() == []
 
 
@@ -225,7 +225,7 @@ def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
     from mgral.data.image_cache import Cache
     from mgral.detection.base import build_detector
     from mgral.detection.device import prepare_device
-    from mgral.detection.training import Plan
+    from mgral.detection.training import TrainingConfig
     from mgral.strategies.ppal import difficulty as training
 
     # four images with a large bright square each; the second class has no object
@@ -235,7 +235,7 @@ def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
     box = Boxes(np.array([[16, 16, 48, 48]], np.float32), np.array([0]), np.array([False]))
     np.save(tmp_path / "images.npy", pixels)
     cache = Cache(Dataset(("square", "none"), listed, dict.fromkeys(listed, box), tmp_path), tmp_path / "images.npy")
-    plan = Plan(12, 4, learning_rate=3e-3, weight_decay=0.0, warmup=2, augment=False, checkpoint_every=4)
+    plan = TrainingConfig(12, 4, learning_rate=3e-3, weight_decay=0.0, warmup=2, augment=False, checkpoint_every=4)
     machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
 
     def measure() -> np.ndarray:

@@ -16,9 +16,9 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data import image_cache
 from mgral.detection import training
-from mgral.detection.base import Detector, Raw, build_detector
+from mgral.detection.base import Detector, RawOutput, build_detector
 from mgral.detection.device import prepare_device
-from mgral.detection.training import Plan
+from mgral.detection.training import TrainingConfig
 from mgral.reward.semi import sed
 
 SIZE = 16
@@ -47,10 +47,10 @@ class Pyramid(Detector):
         self.gain = nn.Parameter(torch.tensor([[4.0, -4.0]]))
         self.register_buffer("seen", torch.zeros(()))
 
-    def forward(self, images: Tensor) -> Raw:
+    def forward(self, images: Tensor) -> RawOutput:
         features = [F.avg_pool2d(images, stride) for stride in STRIDES]
         means = torch.cat([level.mean(1).flatten(1) for level in features], 1)[..., None]  # [B, P, 1]
-        return Raw(means * self.gain, means * OFFSETS * self.gain.mean(), features)
+        return RawOutput(means * self.gain, means * OFFSETS * self.gain.mean(), features)
 
     def losses(self, raw, targets):
         return {"classification": raw.logits.square().mean()}
@@ -123,8 +123,10 @@ def test_what_has_no_corresponding_levels_is_refused(machine) -> None:
 
 
 def test_a_half_that_shrinks_to_one_cell_twice_is_refused() -> None:
-    full = Raw(torch.zeros(1, 21, 2), torch.zeros(1, 21, 4), [torch.zeros(1, 3, side, side) for side in (4, 2, 1)])
-    half = Raw(torch.zeros(1, 6, 2), torch.zeros(1, 6, 4), [torch.zeros(1, 3, side, side) for side in (2, 1, 1)])
+    full = RawOutput(
+        torch.zeros(1, 21, 2), torch.zeros(1, 21, 4), [torch.zeros(1, 3, side, side) for side in (4, 2, 1)]
+    )
+    half = RawOutput(torch.zeros(1, 6, 2), torch.zeros(1, 6, 4), [torch.zeros(1, 3, side, side) for side in (2, 1, 1)])
     with pytest.raises(MgralError, match=r"^image_size: .* shrink to one cell"):
         sed.corresponding(full, half, Pyramid(SIZE // 2).priors)
 
@@ -189,10 +191,10 @@ def test_sizes_that_disagree(machine) -> None:
     """A student whose answer to small images is off by ln 3 in one class: 1/2 against 1/4, symmetric."""
 
     class Biased(Pyramid):
-        def forward(self, images: Tensor) -> Raw:
+        def forward(self, images: Tensor) -> RawOutput:
             raw = super().forward(images)
             off = math.log(3) * (images.shape[-1] < SIZE)
-            return Raw(raw.logits - torch.tensor([off, 0.0]), raw.offsets, raw.features)
+            return RawOutput(raw.logits - torch.tensor([off, 0.0]), raw.offsets, raw.features)
 
     student = Biased()
     with torch.no_grad():
@@ -212,7 +214,7 @@ def cache(tmp_path):
     return image_cache.Cache(Dataset(("a", "b"), listed, boxes, tmp_path), tmp_path / "images.npy")
 
 
-PLAN = Plan(steps=10, batch_size=2, learning_rate=0.1, weight_decay=0.0, warmup=0, augment=False)
+PLAN = TrainingConfig(steps=10, batch_size=2, learning_rate=0.1, weight_decay=0.0, warmup=0, augment=False)
 
 
 def trained(cache, machine, batch: list[int], **options: float) -> tuple[Tensor, list[training.Row]]:

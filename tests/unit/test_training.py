@@ -16,13 +16,13 @@ from mgral.data.pool import Pool
 from mgral.detection import training
 from mgral.detection.base import build_detector
 from mgral.detection.device import prepare_device
-from mgral.detection.inference import look
-from mgral.detection.training import Plan
+from mgral.detection.inference import run_inference
+from mgral.detection.training import TrainingConfig
 from mgral.reward import proxy
 from mgral.reward.semi import isd
 
 SIZE = 64
-PLAN = Plan(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=2, augment=True)
+PLAN = TrainingConfig(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=2, augment=True)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def same(a, b):
 
 
 def test_the_loss_falls(world, machine):
-    plan = Plan(steps=40, batch_size=4, learning_rate=3e-3, weight_decay=0.0, warmup=5, augment=False)
+    plan = TrainingConfig(steps=40, batch_size=4, learning_rate=3e-3, weight_decay=0.0, warmup=5, augment=False)
     rows = training.fit(detector(), world[1], [1, 2, 3, 4], plan, machine, 0)
     assert rows[-1]["loss"] < 0.4 * rows[0]["loss"]
     assert [row["step"] for row in rows] == list(range(40))
@@ -71,7 +71,7 @@ def test_same_seed_same_weights_in_any_order_of_the_pool(world, machine):
 
 
 def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
-    plan = Plan(**{**PLAN.__dict__, "checkpoint_every": 2})
+    plan = TrainingConfig(**{**PLAN.__dict__, "checkpoint_every": 2})
     through = detector()
     rows = training.fit(through, world[1], [1, 2, 3], plan, machine, 0)
 
@@ -107,7 +107,7 @@ def test_a_killed_run_resumes_to_the_same_weights(world, machine, tmp_path):
 
 @pytest.mark.parametrize(("every", "steps"), [(2, [2, 4, 5]), (5, [5]), (6, []), (0, [])])
 def test_the_last_step_is_saved_where_any_is(every, steps):
-    plan = Plan(5, 4, 1e-3, 0.0, 1, augment=False, checkpoint_every=every)
+    plan = TrainingConfig(5, 4, 1e-3, 0.0, 1, augment=False, checkpoint_every=every)
     assert [step for step in range(1, 6) if training._due(step, plan)] == steps
 
 
@@ -134,7 +134,7 @@ def test_every_image_once_an_epoch():
 
 
 def test_learning_rate_warms_up_and_decays():
-    plan = Plan(steps=110, batch_size=1, learning_rate=1.0, weight_decay=0.0, warmup=10, augment=False)
+    plan = TrainingConfig(steps=110, batch_size=1, learning_rate=1.0, weight_decay=0.0, warmup=10, augment=False)
     assert training.learning_rate(0, plan) == pytest.approx(0.1)
     assert training.learning_rate(10, plan) == pytest.approx(1.0)
     assert training.learning_rate(60, plan) == pytest.approx(0.01 + 0.99 / 2)  # half of the cosine
@@ -148,7 +148,7 @@ def test_no_label_is_no_training(world, machine):
 def test_a_proxy_depends_on_the_batch_and_never_on_its_labels(world, machine):
     dataset, cache = world
     options = isd.Options(ramp_up=0.0, ramp_down=0.0, flip=10.0)
-    plan = Plan(**{**PLAN.__dict__, "steps": 8})
+    plan = TrainingConfig(**{**PLAN.__dict__, "steps": 8})
 
     def trained(batch, options=options):
         fresh = detector()
@@ -181,7 +181,7 @@ def test_a_term_refuses_a_detector_that_it_is_not_for(world, machine, tmp_path):
             semi="sed",
             options={},
             start="scratch",
-            trunk="learns",
+            backbone="learns",
             steps=1,
             stop_at=0,
             batch_size=2,
@@ -199,7 +199,7 @@ def test_a_replay_proxy_sees_the_labels_of_its_batch_and_the_others_do_not(world
     pictures = {i: replace(image, split="val" if i > 8 else "train") for i, image in dataset.images.items()}
     dataset = replace(dataset, images=pictures)
     pool = Pool(3, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
-    own = {"semi": "isd", "options": {"ramp_up": 0.0}, "start": "scratch", "trunk": "learns"}
+    own = {"semi": "isd", "options": {"ramp_up": 0.0}, "start": "scratch", "backbone": "learns"}
     run = ProxyRun(**own, steps=6, stop_at=0, batch_size=4, learning_rate=0.01)
     evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10)
     params = (DetectorParams(name="tiny_ssd", options={}), run, evaluation)
@@ -238,7 +238,14 @@ def test_a_proxy_below_all_its_rivals_is_stopped(world, machine, monkeypatch):
     dataset = replace(dataset, images=pictures)
     pool = Pool(3, {1: 0, 2: 0, 3: 0}, (4, 5, 6, 7, 8))
     run = ProxyRun(
-        semi="isd", options={}, start="scratch", trunk="learns", steps=60, stop_at=0.9, batch_size=4, learning_rate=0.01
+        semi="isd",
+        options={},
+        start="scratch",
+        backbone="learns",
+        steps=60,
+        stop_at=0.9,
+        batch_size=4,
+        learning_rate=0.01,
     )
     taken = []
 
@@ -297,8 +304,8 @@ def test_detections_are_in_pixels_of_the_original_image(world, machine, tmp_path
     evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=5)
     squashed = {i: replace(image, width=2 * SIZE, height=SIZE // 2) for i, image in world[0].images.items()}
     dataset = replace(world[0], images=squashed)
-    plain = look(detector(), world[1], [1, 2], evaluation, machine).detections
-    found = look(
+    plain = run_inference(detector(), world[1], [1, 2], evaluation, machine).detections
+    found = run_inference(
         detector(), image_cache.Cache(dataset, tmp_path / "images.npy"), [1, 2], evaluation, machine
     ).detections
     for i in (1, 2):

@@ -135,7 +135,7 @@ def test_a_table_carries_the_records_of_earlier_cycles(project: Checkout):
         (count, f"{strategy}/seed-0/cycle-{cycle}/{part}"): of(*range(max(0, cycle - count), cycle))
         for count in (0, 1, 2)
         for strategy, cycle in (("shared", 0), ("mgral", 1), ("mgral", 2))
-        for part in ("table", "scout/table")
+        for part in ("table", "second_round/table")
     }
     assert found == expected
 
@@ -168,13 +168,15 @@ def test_an_assessment_is_made_for_whom_it_serves(project: Checkout):
     assert "embed" not in jobs
     text = project.snakemake("--dry-run", "--printshellcmds", params="params/assess.yaml")
     for label, others in (("ll4al", ("cald", "random")), ("cald", ("ll4al", "random"))):
-        commands = [line for line in text.splitlines() if f"mgral assess --params - --strategy {label} " in line]
+        commands = [line for line in text.splitlines() if f"mgral score --params - --strategy {label} " in line]
         assert len(commands) == 2 * 2
         for line in commands:
-            assert f"{label}/seed-" in line and line.count("assessment.npz") == 1
+            assert f"{label}/seed-" in line and line.count("image_scores.npz") == 1
             assert not any(other in line for other in others)  # the parameters are those of the one strategy
     selections = [line for line in text.splitlines() if "mgral select" in line]
-    assert [("--assessment" in line) for line in selections] == ["--strategy random" not in line for line in selections]
+    assert [("--image-scores" in line) for line in selections] == [
+        "--strategy random" not in line for line in selections
+    ]
 
 
 def test_an_own_detector_is_evaluated_in_every_cycle_by_the_training_that_assesses(project: Checkout):
@@ -183,13 +185,13 @@ def test_an_own_detector_is_evaluated_in_every_cycle_by_the_training_that_assess
         "experiment: own\nstrategies: [random, mi_aod, {name: theirs, plugin: mi_aod, options: {report: own}}]\n"
     )
     text = project.snakemake("--dry-run", "--printshellcmds", params="params/own.yaml")
-    commands = [line for line in text.splitlines() if "mgral assess --params" in line]
+    commands = [line for line in text.splitlines() if "mgral score --params" in line]
     cells = {"mi_aod": [(s, c) for s in (0, 1) for c in (0, 1)], "theirs": [(s, c) for s in (0, 1) for c in (0, 1, 2)]}
     for label, wanted in cells.items():
         found = []
         for line in commands:
             if f"--strategy {label} " in line:
-                at = re.search(rf"--out data/runs/own/{label}/seed-(\d)/cycle-(\d)/assessment.npz ", line)
+                at = re.search(rf"--out data/runs/own/{label}/seed-(\d)/cycle-(\d)/image_scores.npz ", line)
                 assert at is not None
                 own = f"--own data/runs/own/{label}/seed-{at[1]}/cycle-{at[2]}/own.json "
                 assert (own in line) == ("--own" in line) == (label == "theirs")

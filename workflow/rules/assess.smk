@@ -9,7 +9,7 @@ rule assess:
         pool=f"{OWN_CYCLE}/pool.json",
         detector=f"{OWN_CYCLE}/detector.safetensors",
     output:
-        assessment=f"{OWN_CYCLE}/assessment.npz",
+        image_scores=f"{OWN_CYCLE}/image_scores.npz",
     log:
         f"{RUN}/logs/assess/{{label}}-{{seed}}-{{cycle}}.log",
     benchmark:
@@ -30,14 +30,14 @@ rule assess:
     shell:
         f"{MGRAL} assess --params - --strategy {{wildcards.label}}"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
-        " --detector {input.detector} --seed {wildcards.seed} --out {output.assessment} {params.own}"
+        " --detector {input.detector} --seed {wildcards.seed} --out {output.image_scores} {params.own}"
         " <<< {params.settings:q} 2> {log}"
 
 
 # The same training also gives the detector that is evaluated beside the plain one, in every cycle.
 use rule assess as assess_own with:
     output:
-        assessment=f"{OWN_CYCLE}/assessment.npz",
+        image_scores=f"{OWN_CYCLE}/image_scores.npz",
         own=f"{OWN_CYCLE}/own.json",
     log:
         f"{RUN}/logs/assess_own/{{label}}-{{seed}}-{{cycle}}.log",

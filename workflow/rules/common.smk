@@ -149,7 +149,7 @@ def in_cycle(names):
     return [f"{CYCLE}/{name}" for name in names]
 
 
-FROZEN = EXPERIMENT.proxy.trunk == "frozen"
+FROZEN = EXPERIMENT.proxy.backbone == "frozen"
 STARTED = EXPERIMENT.proxy.start == "detector"  # and not from scratch: then replay needs no detector of its own
 SCOUT = any(some.second for some in PROXIES)
 
@@ -163,7 +163,7 @@ OF_CARRYING = ["table/records.parquet", "added.json"]
 OF_AGENT = [
     *(f"{some.folder}{name}" for some in PROXIES for name in ["batches.json", *(f"{n}.json" for n in some.names)]),
     *(f"replay/{name}" for name in (OF_DETECTOR if STARTED else ["pool.json"]) if "replay" in EXPERIMENT.proxy.kinds),
-    *(f"scout/{name}" for name in [*OF_TABLE, *OF_SEARCH] if SCOUT),
+    *(f"second_round/{name}" for name in [*OF_TABLE, *OF_SEARCH] if SCOUT),
     *OF_TABLE,
     *OF_SEARCH,
 ]
@@ -258,7 +258,7 @@ def evidence(wildcards):
         "embeddings": "embeddings.npz",
         "detections": "detections.npz",
         "agent": "agent.safetensors",
-        "assessment": "assessment.npz",
+        "image_scores": "image_scores.npz",
     }
     folder = OWN_CYCLE.format(**wildcards)
     return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label] & IN_FILES)}

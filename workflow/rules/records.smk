@@ -22,24 +22,24 @@ rule draw:
     message:
         f"{WHO}: draw batches for the proxies"
     shell:
-        "mgral draw --params - --dataset {input.dataset} --pool {input.pool}"
+        "mgral sample-batches --params - --dataset {input.dataset} --pool {input.pool}"
         " --embeddings {input.embeddings} --detections {input.detections} {params.how}"
         " --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"
 
 
-# What a frozen trunk says of the images that proxies share: computed once, and gone when the last of them is trained.
-rule activations:
+# What a frozen backbone says of the images that proxies share: computed once, and gone when the last of them is trained.
+rule backbone_features:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
         images=f"{RUN}/dataset/images.npy",
         pool=f"{CYCLE}/pool.json",
         detector=f"{CYCLE}/detector.safetensors",
     output:
-        temp(f"{CYCLE}/activations.npy"),
+        temp(f"{CYCLE}/backbone_features.npy"),
     log:
-        f"{RUN}/logs/activations/{JOB}.log",
+        f"{RUN}/logs/backbone_features/{JOB}.log",
     benchmark:
-        f"{RUN}/benchmarks/activations/{JOB}.tsv"
+        f"{RUN}/benchmarks/backbone_features/{JOB}.tsv"
     conda:
         ENV_OF_DETECTOR
     threads: THREADS
@@ -47,12 +47,12 @@ rule activations:
         gpu=GPU,
     params:
         kind="unlabelled",
-        settings=settings("activations"),
-        code=code("activations", DETECTOR),
+        settings=settings("backbone_features"),
+        code=code("backbone_features", DETECTOR),
     message:
-        f"{WHO}: compute the maps of the frozen trunk"
+        f"{WHO}: compute the maps of the frozen backbone"
     shell:
-        f"{MGRAL} activations --params -"
+        f"{MGRAL} backbone_features --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --kind {params.kind} --out {output} <<< {params.settings:q} 2> {log}"
 
@@ -72,7 +72,7 @@ for some in PROXIES:
                 pool=f"{home_of(some)}/pool.json",
                 detector=[f"{home_of(some)}/detector.safetensors"] if STARTED else [],
                 batches=f"{CYCLE}/{some.folder}batches.json",
-                activations=[f"{home_of(some)}/activations.npy"] if FROZEN else [],
+                backbone_features=[f"{home_of(some)}/backbone_features.npy"] if FROZEN else [],
                 rivals=in_cycle(rivals),
             output:
                 [f"{CYCLE}/{some.folder}{name}.json" for name in names],
@@ -96,7 +96,7 @@ for some in PROXIES:
                 " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
                 " --batches {input.batches} --kind {params.kind} --seed {wildcards.seed}"
                 + (" --detector {input.detector}" if STARTED else "")
-                + (" --activations {input.activations}" if FROZEN else "")
+                + (" --backbone-features {input.backbone_features}" if FROZEN else "")
                 + (" --rivals {input.rivals}" if rivals else "")
                 + " --out {output} <<< {params.settings:q} 2> {log}"
 

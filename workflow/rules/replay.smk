@@ -19,7 +19,7 @@ rule holdout:
     message:
         f"{WHO}: hold labelled images out, for replay"
     shell:
-        "mgral holdout --params - --dataset {input.dataset} --pool {input.pool}"
+        "mgral replay-split --params - --dataset {input.dataset} --pool {input.pool}"
         " --seed {wildcards.seed} --out {output} <<< {params.settings:q} 2> {log}"
 
 
@@ -41,24 +41,24 @@ use rule train as train_replay with:
         f"{WHO}: train the detector that has not seen what is held out"
 
 
-use rule activations as activations_replay with:
+use rule backbone_features as activations_replay with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
         images=f"{RUN}/dataset/images.npy",
         pool=f"{CYCLE}/replay/pool.json",
         detector=f"{CYCLE}/replay/detector.safetensors",
     output:
-        temp(f"{CYCLE}/replay/activations.npy"),
+        temp(f"{CYCLE}/replay/backbone_features.npy"),
     log:
         f"{RUN}/logs/activations_replay/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/activations_replay/{JOB}.tsv"
     params:
         kind="replay",
-        settings=settings("activations"),
-        code=code("activations", DETECTOR),
+        settings=settings("backbone_features"),
+        code=code("backbone_features", DETECTOR),
     message:
-        f"{WHO}: compute the maps of the frozen trunk, for replay"
+        f"{WHO}: compute the maps of the frozen backbone, for replay"
 
 
 use rule draw as draw_replay with:

@@ -10,36 +10,36 @@ use rule table as table_scout with:
         control=[],
         repeats=[],
     output:
-        f"{CYCLE}/scout/table/records.parquet",
-        f"{CYCLE}/scout/table/index.faiss",
-        audit=f"{CYCLE}/scout/table/audit.json",
+        f"{CYCLE}/second_round/table/records.parquet",
+        f"{CYCLE}/second_round/table/index.faiss",
+        audit=f"{CYCLE}/second_round/table/audit.json",
     log:
-        f"{RUN}/logs/table_scout/{JOB}.log",
+        f"{RUN}/logs/table_second_round/{JOB}.log",
     benchmark:
-        f"{RUN}/benchmarks/table_scout/{JOB}.tsv"
+        f"{RUN}/benchmarks/table_second_round/{JOB}.tsv"
     message:
         f"{WHO}: index the records of the first round"
 
 
 use rule search as search_scout with:
     input:
-        f"{CYCLE}/scout/table/records.parquet",
-        f"{CYCLE}/scout/table/index.faiss",
+        f"{CYCLE}/second_round/table/records.parquet",
+        f"{CYCLE}/second_round/table/index.faiss",
         dataset=f"{RUN}/dataset/dataset.json",
         images=f"{RUN}/dataset/images.npy",
         pool=f"{CYCLE}/pool.json",
         detector=f"{CYCLE}/detector.safetensors",
         embeddings=f"{CYCLE}/embeddings.npz",
         detections=f"{CYCLE}/detections.npz",
-        audit=f"{CYCLE}/scout/table/audit.json",
+        audit=f"{CYCLE}/second_round/table/audit.json",
     output:
-        f"{CYCLE}/scout/search.csv",
-        f"{CYCLE}/scout/added.json",
-        agent=f"{CYCLE}/scout/agent.safetensors",
+        f"{CYCLE}/second_round/search.csv",
+        f"{CYCLE}/second_round/added.json",
+        agent=f"{CYCLE}/second_round/agent.safetensors",
     log:
-        f"{RUN}/logs/search_scout/{JOB}.log",
+        f"{RUN}/logs/search_second_round/{JOB}.log",
     benchmark:
-        f"{RUN}/benchmarks/search_scout/{JOB}.tsv"
+        f"{RUN}/benchmarks/search_second_round/{JOB}.tsv"
     params:
         how="--no-fallback",
         settings=settings("search"),
@@ -57,16 +57,16 @@ use rule draw as draw_scout with:
         pool=f"{CYCLE}/pool.json",
         embeddings=f"{CYCLE}/embeddings.npz",
         detections=f"{CYCLE}/detections.npz",
-        agent=f"{CYCLE}/scout/agent.safetensors",
+        agent=f"{CYCLE}/second_round/agent.safetensors",
         first=f"{CYCLE}/batches.json",
     output:
-        f"{CYCLE}/scout/batches.json",
+        f"{CYCLE}/second_round/batches.json",
     log:
-        f"{RUN}/logs/draw_scout/{JOB}.log",
+        f"{RUN}/logs/draw_second_round/{JOB}.log",
     benchmark:
-        f"{RUN}/benchmarks/draw_scout/{JOB}.tsv"
+        f"{RUN}/benchmarks/draw_second_round/{JOB}.tsv"
     params:
-        how=f"--kind unlabelled --agent {CYCLE}/scout/agent.safetensors {TEMPERATURE} --first {CYCLE}/batches.json",
+        how=f"--kind unlabelled --agent {CYCLE}/second_round/agent.safetensors {TEMPERATURE} --first {CYCLE}/batches.json",
         settings=settings("draw"),
         code=code("draw"),
     message:
@@ -79,16 +79,16 @@ use rule draw as draw_scout_replay with:
         pool=f"{CYCLE}/replay/pool.json",
         embeddings=f"{CYCLE}/embeddings.npz",
         detections=f"{CYCLE}/detections.npz",
-        agent=f"{CYCLE}/scout/agent.safetensors",
+        agent=f"{CYCLE}/second_round/agent.safetensors",
         first=f"{CYCLE}/replay/batches.json",
     output:
-        f"{CYCLE}/scout/replay/batches.json",
+        f"{CYCLE}/second_round/replay/batches.json",
     log:
         f"{RUN}/logs/draw_scout_replay/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/draw_scout_replay/{JOB}.tsv"
     params:
-        how=f"--kind replay --agent {CYCLE}/scout/agent.safetensors {TEMPERATURE} --first {CYCLE}/replay/batches.json",
+        how=f"--kind replay --agent {CYCLE}/second_round/agent.safetensors {TEMPERATURE} --first {CYCLE}/replay/batches.json",
         settings=settings("draw"),
         code=code("draw"),
     message:

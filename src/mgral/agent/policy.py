@@ -58,7 +58,7 @@ class Policy(nn.Module):
         """Scores of a sequence of images, chunk by chunk.
 
         The state is carried from chunk to chunk, and so is its gradient on the way back: nothing is truncated.
-        A chunk's activations are dropped after its scores and made anew when the gradient comes to it
+        A chunk's backbone_features are dropped after its scores and made anew when the gradient comes to it
         (checkpointing; Chen et al. 2016), which is what truncation would need as well, so exactness costs nothing.
 
         Args:

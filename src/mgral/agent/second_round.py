@@ -13,12 +13,12 @@ import torch
 from mgral.agent.policy import Policy, sequence
 from mgral.core.errors import MgralError
 from mgral.data.evidence import Evidence
-from mgral.reward.candidate_batches import Batch, draw_unseen, without_replacement
+from mgral.reward.candidate_batches import CandidateBatch, draw_unseen, without_replacement
 
 
 def draw_by_agent(
-    count: int, batch: int, temperature: float, evidence: Evidence, seed: int, others: Iterable[Batch] = ()
-) -> list[Batch]:
+    count: int, batch: int, temperature: float, evidence: Evidence, seed: int, others: Iterable[CandidateBatch] = ()
+) -> list[CandidateBatch]:
     """Draw batches of unlabelled images by an agent's scores (Plackett–Luce), as its own search drew them.
 
     Args:
@@ -40,7 +40,7 @@ def draw_by_agent(
     scores = np.array([by_id[i] for i in ids]) / temperature
     size = min(batch, len(ids))
     seen = {tuple(other["ids"]) for other in others}
-    batches: list[Batch] = []
+    batches: list[CandidateBatch] = []
     for k in range(count):
         names = (seed, "draw", evidence.pool.cycle, "agent")
         chosen = draw_unseen(lambda _, rng: without_replacement(scores, size, rng), k, ids, size, seen, names)

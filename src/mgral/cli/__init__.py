@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from mgral.core.errors import MgralError, nearest
 
-# verb: what it does. Its module is mgral.cli.<verb>, with a trailing underscore where Python owns the word.
+# verb: what it does. Its module is mgral.cli.<verb>, with _ for -, and a trailing underscore where Python owns the word.
 VERBS = {
     "generate": "make the generated data set",
     "import": "bring a data set into canonical form, checking everything",
@@ -22,13 +22,13 @@ VERBS = {
     "annotate": "label a selected batch: the pool of the next cycle",
     "train": "train and evaluate the detector of a cycle",
     "embed": "embed the pool and detect objects in it",
-    "holdout": "hold out part of the labelled pool, for replay",
-    "draw": "draw the batches that fill the lookup table",
-    "activations": "compute what a frozen trunk says of images, for proxies to share",
+    "replay-split": "hold out labelled images, which replay proxies learn from as if they were new",
+    "sample-batches": "sample the candidate batches that proxies are trained for",
+    "backbone-features": "precompute features of the frozen backbone for all proxies",
     "proxy": "train proxies for batches",
     "table": "index the records of proxies and audit them",
     "search": "train the agent against the lookup table",
-    "assess": "assess the unlabelled images for a strategy that trains or looks for itself",
+    "score": "score the unlabelled images for a strategy that trains or runs a network of its own",
     "select": "select the next batch",
     "noise": "measure the spread between trainings of one pool",
     "curve": "collect the metrics of a run",
@@ -52,7 +52,8 @@ class _Parser(argparse.ArgumentParser):
 
 def module(verb: str) -> str:
     """The module of a verb."""
-    return f"mgral.cli.{verb}_" if verb in {"import", "list"} else f"mgral.cli.{verb}"
+    name = verb.replace("-", "_")
+    return f"mgral.cli.{name}_" if verb in {"import", "list"} else f"mgral.cli.{name}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

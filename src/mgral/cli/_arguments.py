@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mgral.core.types import Dataset
     from mgral.data.image_cache import Cache
     from mgral.data.pool import Pool
-    from mgral.detection.device import Compute
+    from mgral.detection.device import Device
 
 S = TypeVar("S", bound=Settings)
 
@@ -86,7 +86,7 @@ def read_experiment(sources: Sequence[str]) -> Params:
     return loading.check(*loading.combine(map(_read, sources)))
 
 
-def open_files(arguments: argparse.Namespace, machine: Machine) -> tuple[Compute, Dataset, Pool, Cache]:
+def open_files(arguments: argparse.Namespace, machine: Machine) -> tuple[Device, Dataset, Pool, Cache]:
     """The device, and what ``--dataset``, ``--pool`` and ``--images`` name. For verbs that look at images.
 
     Raises:

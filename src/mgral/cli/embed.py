@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from mgral.detection import npz_files
     from mgral.detection.base import restore_detector
-    from mgral.detection.inference import look
+    from mgral.detection.inference import run_inference
 
     params = _arguments.read_params(Params, arguments.params)
     machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
     detector = restore_detector(params.detector, dataset.classes, cache.size, arguments.detector)
-    views = look(detector, cache, [*pool.labelled, *pool.unlabelled], params.evaluation, machine)
+    views = run_inference(detector, cache, [*pool.labelled, *pool.unlabelled], params.evaluation, machine)
     npz_files.write_embeddings(views.embeddings, arguments.embeddings)
     npz_files.write_detections(views.detections, detector.activation, arguments.detections)

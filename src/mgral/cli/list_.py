@@ -9,7 +9,7 @@ from mgral.core import plugins
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", help=", ".join(plugins.KINDS))
+    parser.add_argument("kind", help=", ".join(plugins.PACKAGES))
     parser.add_argument("--options", action="store_true", help="print each plug-in's options with their defaults")
 
 

@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_seed(parser)
     _arguments.add_kind(parser)
     parser.add_argument(
-        "--activations",
+        "--backbone-features",
         type=Path,
-        help="activations.npy of the detector, where the trunk is frozen; else made each time",
+        help="backbone_features.npy of the detector, where the backbone is frozen; else made each time",
     )
     parser.add_argument(
         "--rivals",
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
                 )
     sections = (params.detector, params.proxy, params.evaluation)
     proxies = proxy.ProxyTrainer(
-        dataset, cache, pool, arguments.detector, sections, machine, arguments.seed, arguments.activations
+        dataset, cache, pool, arguments.detector, sections, machine, arguments.seed, arguments.backbone_features
     )
     for path, (index, kind, repeat) in zip(arguments.out, wanted, strict=True):
         ids, generator = batches[index]["ids"], batches[index]["generator"]

@@ -15,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral import report
+    from mgral.report import sections
 
-    report.build(arguments.run, _arguments.read_experiment(arguments.params), arguments.out, arguments.figures)
+    sections.build(arguments.run, _arguments.read_experiment(arguments.params), arguments.out, arguments.figures)

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
     inputs += [detections] if detections else []
     inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
-    plugins = [f"mgral.detection.base.{params.detector.name}", f"mgral.reward.semi.{params.proxy.semi}"]
+    plugins = [f"mgral.detection.detectors.{params.detector.name}", f"mgral.reward.semi.{params.proxy.semi}"]
     if arguments.no_fallback or params.proxy.kind == "replay":
         # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
         params = params.model_copy(update={"search": params.search.model_copy(update={"fallback": 0})})
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
             Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
             embeddings,
             pool.unlabelled,
-            LookupTable.load(arguments.table, embeddings, params.table, gpu=machine.device.type == "cuda"),
+            LookupTable.load(arguments.table, embeddings, params.table, gpu=machine.torch_device.type == "cuda"),
             params.budget.batch,
             params.search,
             seed,

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embeddings", type=Path, help="embeddings.npz, if the strategy looks at them")
     parser.add_argument("--detections", type=Path, help="detections.npz, if the strategy looks at them")
     parser.add_argument("--agent", type=Path, help="agent.safetensors, if the strategy has an agent")
-    parser.add_argument("--assessment", type=Path, help="assessment.npz, if the strategy makes one")
+    parser.add_argument("--image-scores", type=Path, help="image_scores.npz, if the strategy makes them")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "selected.json to write")
 
@@ -35,20 +35,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from mgral.core import random_streams
     from mgral.data.selection import Selection, write_selection
-    from mgral.strategies import _contract2, _evidence_files
+    from mgral.strategies import _contract, _evidence_files
     from mgral.strategies._contract import IN_FILES
 
     params = _arguments.read_params(Params, arguments.params)
-    strategy, plugin, options = _contract2.find(params.strategies, arguments.strategy)
+    strategy, plugin, options = _contract.find(params.strategies, arguments.strategy)
     for need in sorted(plugin.NEEDS & IN_FILES):
         if getattr(arguments, need) is None:
-            raise MgralError(f"--{need}: missing; strategy {strategy.plugin} looks at it")
+            option = need.replace("_", "-")
+            raise MgralError(f"--{option}: missing; strategy {strategy.plugin} needs it")
     if "agent" in plugin.NEEDS:
         from mgral.detection.device import prepare_device
 
         prepare_device(params.machine)
     dataset = dataset_json.read(arguments.dataset)
-    files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent, arguments.assessment)
+    files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent, arguments.image_scores)
     evidence = _evidence_files.read(dataset, *files, needs=plugin.NEEDS)
     cycle, budget, left = evidence.pool.cycle, params.budget.batch, len(evidence.pool.unlabelled)
     if not left:

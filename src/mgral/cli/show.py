@@ -40,7 +40,7 @@ def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
         except MgralError as fault:
             faults.append(fault)
             yield "  cut short, see the error"
-    of_cycle = jobs.of_cycle(path, faults)
+    of_cycle = jobs.of_cycle(path, list(cli.VERBS), faults)
     lines = jobs.lines(of_cycle) if of_cycle else jobs.totals(jobs.of_run(path, faults))
     for number, line in enumerate(lines):
         if number == 0:
@@ -50,7 +50,7 @@ def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
 
 def _file(path: Path) -> Iterator[str]:
     full = path.absolute()
-    for kind, show in summaries.KINDS.items():
+    for kind, show in summaries.SUMMARIES.items():
         if full.match(kind):
             try:
                 yield from show(path)
@@ -62,4 +62,4 @@ def _file(path: Path) -> Iterator[str]:
                     f"make it anew with `snakemake --forcerun {path}`"
                 ) from None
             return
-    raise MgralError(f"{path}: no file that a step made for reading; it can show {', '.join(summaries.KINDS)}")
+    raise MgralError(f"{path}: no file that a step made for reading; it can show {', '.join(summaries.SUMMARIES)}")

@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from mgral.core import random_streams
     from mgral.detection.base import build_detector, save_detector
-    from mgral.detection.inference import look
-    from mgral.detection.training import Plan, fit
+    from mgral.detection.inference import run_inference
+    from mgral.detection.training import TrainingConfig, fit
 
     params = _arguments.read_params(Params, arguments.params)
     machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
@@ -42,12 +42,12 @@ def run(arguments: argparse.Namespace) -> None:
     detector = build_detector(params.detector.name, dataset.classes, cache.size, params.detector.options, seed)
     out = arguments.out
     inputs = [arguments.dataset, arguments.pool]
-    modules = [__name__, f"mgral.detection.base.{params.detector.name}"]
+    modules = [__name__, f"mgral.detection.detectors.{params.detector.name}"]
     large = [arguments.images, *initial_weights(params.detector)]
-    plan = Plan(**params.training.model_dump())
+    plan = TrainingConfig(**params.training.model_dump())
 
     def detect(ids: Sequence[int]) -> Mapping[int, Detections]:
-        return look(detector, cache, ids, params.evaluation, machine).detections
+        return run_inference(detector, cache, ids, params.evaluation, machine).detections
 
     weights = out / "detector.safetensors"
     with kept_checkpoint(weights, params, arguments.seed, inputs, modules, large) as checkpoint:

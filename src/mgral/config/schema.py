@@ -135,7 +135,7 @@ class ProxyRun(Settings):
     semi: str
     options: dict[str, Any]
     start: Literal["scratch", "detector"]
-    trunk: Literal["learns", "frozen"]
+    backbone: Literal["learns", "frozen"]
     steps: Positive
     stop_at: Annotated[float, Field(ge=0, lt=1)]
     batch_size: Annotated[int, Field(ge=2)]
@@ -148,8 +148,8 @@ class ProxyRun(Settings):
 
     @model_validator(mode="after")
     def _a_frozen_trunk_has_learnt(self) -> Self:
-        if self.trunk == "frozen" and self.start == "scratch":
-            raise ValueError("trunk: frozen keeps what the detector's trunk has learnt; set start: detector")
+        if self.backbone == "frozen" and self.start == "scratch":
+            raise ValueError("backbone: frozen keeps what the detector's backbone has learnt; set start: detector")
         return self
 
     @model_validator(mode="after")

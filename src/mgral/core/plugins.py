@@ -12,10 +12,10 @@ from types import ModuleType
 
 from mgral.core.errors import MgralError, nearest
 
-KINDS = {
-    "strategies": "mgral.strategies._contract",
-    "detectors": "mgral.detection.base",
-    "formats": "mgral.data.importing",
+PACKAGES = {
+    "strategies": "mgral.strategies",
+    "detectors": "mgral.detection.detectors",
+    "formats": "mgral.data.formats",
     "semi": "mgral.reward.semi",
     "annotators": "mgral.annotation",
 }
@@ -27,9 +27,9 @@ def names(kind: str) -> list[str]:
     Raises:
         MgralError: unknown kind.
     """
-    if kind not in KINDS:
-        raise MgralError(f"unknown kind of plug-in '{kind}'; {nearest(kind, KINDS)}")
-    package = importlib.import_module(KINDS[kind])
+    if kind not in PACKAGES:
+        raise MgralError(f"unknown kind of plug-in '{kind}'; {nearest(kind, PACKAGES)}")
+    package = importlib.import_module(PACKAGES[kind])
     found = pkgutil.iter_modules(package.__path__)
     return sorted(module.name for module in found if not module.name.startswith("_"))
 
@@ -43,4 +43,4 @@ def load(kind: str, name: str) -> ModuleType:
     available = names(kind)
     if name not in available:
         raise MgralError(f"unknown name '{name}' in {kind}; {nearest(name, available)}")
-    return importlib.import_module(f"{KINDS[kind]}.{name}")
+    return importlib.import_module(f"{PACKAGES[kind]}.{name}")

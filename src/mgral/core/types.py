@@ -16,7 +16,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Activation = Literal["softmax", "sigmoid"]
 Kind = Literal["unlabelled", "replay", "control"]
-KINDS: tuple[Kind, ...] = ("unlabelled", "replay", "control")
+RECORD_KINDS: tuple[Kind, ...] = ("unlabelled", "replay", "control")
 
 Floats = npt.NDArray[np.float32]
 Halfs = npt.NDArray[np.float16]
@@ -148,7 +148,7 @@ class Embeddings:
 
 
 @dataclass(frozen=True)
-class Assessment:
+class ImageScores:
     """What a strategy found out about unlabelled images by a look or a training of its own.
 
     Attributes:

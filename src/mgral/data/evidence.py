@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.core.types import Activation, Assessment, Boxes, Detections, Embeddings
+from mgral.core.types import Activation, Boxes, Detections, Embeddings, ImageScores
 from mgral.data.pool import Pool
 
 
@@ -24,7 +24,7 @@ class Evidence:
         labels: ground truth of the labelled images.
         truth: ground truth of every image of the pool, the unlabelled ones too. To look at it is to cheat: there is
             none outside simulations.
-        assessment: of every unlabelled image, by the strategy's own ``assess``.
+        image_scores: of every unlabelled image, by the strategy's own ``score``.
     """
 
     pool: Pool
@@ -35,4 +35,4 @@ class Evidence:
     agent: Path | None = None
     labels: Mapping[int, Boxes] | None = None
     truth: Mapping[int, Boxes] | None = None
-    assessment: Assessment | None = None
+    image_scores: ImageScores | None = None

@@ -38,7 +38,7 @@ CANDIDATES = 400  # (prior, class) pairs of an image that enter the suppression,
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawOutput:
     """What the network says of a batch, before any threshold.
 
     Attributes:
@@ -51,10 +51,10 @@ class Raw:
     offsets: Tensor
     features: list[Tensor]
 
-    def of_image(self, index: int) -> Raw:
+    def of_image(self, index: int) -> RawOutput:
         """What it says of one image of the batch, as a batch of one."""
         rows = slice(index, index + 1)
-        return Raw(self.logits[rows], self.offsets[rows], [features[rows] for features in self.features])
+        return RawOutput(self.logits[rows], self.offsets[rows], [features[rows] for features in self.features])
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Detector(nn.Module):
     """The part that anchor-based one-stage detectors share.
 
     A subclass implements :meth:`maps`, :meth:`answer`, :meth:`losses` and :meth:`classifier`, and has a ``head``; the
-    rest is its trunk.
+    rest is its backbone.
 
     Attributes:
         head: the layers between the maps and the raw outputs.
@@ -132,16 +132,16 @@ class Detector(nn.Module):
         """Images [B, 3, size, size], RGB in 0..1, to the maps the head looks at, finest first: [B, C_l, H_l, W_l]."""
         raise NotImplementedError
 
-    def answer(self, maps: list[Tensor]) -> Raw:
+    def answer(self, maps: list[Tensor]) -> RawOutput:
         """The maps to raw outputs."""
         raise NotImplementedError
 
-    def forward(self, images: Tensor) -> Raw:
+    def forward(self, images: Tensor) -> RawOutput:
         """Images [B, 3, size, size], RGB in 0..1, to raw outputs."""
         return self.answer(self.maps(images))
 
-    def freeze_trunk(self) -> None:
-        """From now on only the head learns; what the trunk says of an image stays the same, batch norms included."""
+    def freeze_backbone(self) -> None:
+        """From now on only the head learns; what the backbone says of an image stays the same, batch norms included."""
         self._frozen = True
         self.requires_grad_(False)
         self.head.requires_grad_(True)
@@ -155,15 +155,15 @@ class Detector(nn.Module):
         self.training = mode
         return self
 
-    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """``classification`` and ``localisation``, scalars."""
         raise NotImplementedError
 
     def classifier(self) -> nn.Module:
-        """The part that turns the feature maps of :class:`Raw` into its logits, with the weights of this detector."""
+        """The part that turns the feature maps of :class:`RawOutput` into its logits, with the weights of this detector."""
         raise NotImplementedError
 
-    def image_losses(self, raw: Raw, targets: Sequence[Target]) -> Tensor:
+    def image_losses(self, raw: RawOutput, targets: Sequence[Target]) -> Tensor:
         """[B] the sum of :meth:`losses` of each image, as if it were the only one of its batch."""
         alone = [self.losses(raw.of_image(k), [target]) for k, target in enumerate(targets)]
         return torch.stack([torch.stack(list(losses.values())).sum() for losses in alone])
@@ -182,7 +182,7 @@ class Detector(nn.Module):
         boxes = self.coder.decode_single(offsets.float(), self.priors if priors is None else priors)
         return clip_boxes_to_image(boxes, (self.image_size, self.image_size))
 
-    def embed(self, raw: Raw) -> Tensor:
+    def embed(self, raw: RawOutput) -> Tensor:
         """[B, 256] image embedding.
 
         Global average of every feature map the head looks at, end to end, then a fixed Gaussian projection to
@@ -192,7 +192,7 @@ class Detector(nn.Module):
         pooled = torch.cat([features.float().mean((2, 3)) for features in raw.features], 1)
         return pooled @ self.projection
 
-    def predict(self, raw: Raw, score_threshold: float, nms_iou: float, max_detections: int) -> list[Prediction]:
+    def predict(self, raw: RawOutput, score_threshold: float, nms_iou: float, max_detections: int) -> list[Prediction]:
         """Per-class non-maximum suppression, keeping each detection's full class probabilities.
 
         Args:

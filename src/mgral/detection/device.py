@@ -20,24 +20,24 @@ BATCH = 32  # images a forward pass
 
 
 @dataclass(frozen=True)
-class Compute:
+class Device:
     """A device and a precision.
 
     Attributes:
-        device: ``cpu`` or ``cuda``.
+        torch_device: ``cpu`` or ``cuda``.
         bf16: whether convolutions and matrix products run in bfloat16 (autocast; losses stay float32).
     """
 
-    device: torch.device
+    torch_device: torch.device
     bf16: bool
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which a network runs."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        return torch.autocast(self.torch_device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def images(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """[B, S, S, 3] of :class:`mgral.data.image_cache.Cache` to float [B, 3, S, S] in 0..1, channels last, on the device."""
-        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float().div_(255)
+        return torch.from_numpy(pixels).to(self.torch_device).permute(0, 3, 1, 2).float().div_(255)
 
 
 def in_batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -46,7 +46,7 @@ def in_batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
         yield ids[start : start + BATCH]
 
 
-def prepare_device(machine: Machine) -> Compute:
+def prepare_device(machine: Machine) -> Device:
     """Set torch's thread count and choose device and precision.
 
     Raises:
@@ -62,7 +62,7 @@ def prepare_device(machine: Machine) -> Compute:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
     bf16 = machine.precision == "bf16" or (machine.precision == "auto" and _gains_from_bf16(device))
-    return Compute(torch.device(device), bf16)
+    return Device(torch.device(device), bf16)
 
 
 def _gains_from_bf16(device: str) -> bool:

@@ -1,6 +1,6 @@
-"""What a frozen trunk says of images, computed once and read by every proxy that trains a head over it.
+"""What a frozen backbone says of images, computed once and read by every proxy that trains a head over it.
 
-A trunk that does not learn answers the same to the same image. Its maps for an image and for the mirrored image are
+A backbone that does not learn answers the same to the same image. Its maps for an image and for the mirrored image are
 kept as one array on disk, memory-mapped, so that the proxies of a cycle share them whatever process they run in.
 """
 
@@ -18,10 +18,10 @@ from mgral.core.files import whole
 from mgral.core.types import Halfs
 from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector
-from mgral.detection.device import Compute, in_batches
+from mgral.detection.device import Device, in_batches
 
 
-class Activations:
+class BackboneFeatures:
     """Maps of some images, and of their mirror images.
 
     The values are kept as float16, whose rounding (a relative 5e-4) is finer than that of bfloat16.
@@ -39,30 +39,30 @@ class Activations:
         self._row = {image_id: row for row, image_id in enumerate(ids)}
         self._shapes = detector.shapes
 
-    def maps(self, ids: Sequence[int], mirrored: Sequence[bool], compute: Compute) -> list[Tensor]:
+    def maps(self, ids: Sequence[int], mirrored: Sequence[bool], device: Device) -> list[Tensor]:
         """The maps of a batch, finest first, each [B, C_l, H_l, W_l] float32 in channels-last order.
 
         Args:
             ids: one per image of the batch.
             mirrored: whether the image is taken flipped left to right.
-            compute: the device.
+            device: the device.
         """
         rows = [self._row[i] for i in ids]
         flat = torch.from_numpy(self._array[rows, np.asarray(mirrored, dtype=np.int64)])
         sizes = [c * h * w for c, h, w in self._shapes]
         return [
-            part.to(compute.device).float().view(-1, h, w, c).permute(0, 3, 1, 2)
+            part.to(device.torch_device).float().view(-1, h, w, c).permute(0, 3, 1, 2)
             for part, (c, h, w) in zip(flat.split(sizes, 1), self._shapes, strict=True)
         ]
 
 
-def make(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> Activations:
+def make(detector: Detector, cache: Cache, ids: Sequence[int], machine: Device) -> BackboneFeatures:
     """The maps of some images, in memory."""
     ids = sorted(ids)
-    return Activations(detector, ids, np.concatenate([*_blocks(detector, cache, ids, machine)]))
+    return BackboneFeatures(detector, ids, np.concatenate([*_blocks(detector, cache, ids, machine)]))
 
 
-def write(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute, path: str | Path) -> None:
+def write(detector: Detector, cache: Cache, ids: Sequence[int], machine: Device, path: str | Path) -> None:
     """Write the maps of some images as ``.npy``, float16 [n, 2, F], rows in ascending order of id.
 
     Raises:
@@ -76,23 +76,23 @@ def write(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute
             file.write(block.data)
 
 
-def read(detector: Detector, ids: Sequence[int], path: str | Path) -> Activations:
+def read(detector: Detector, ids: Sequence[int], path: str | Path) -> BackboneFeatures:
     """Open what :func:`write` wrote of the same images, as a memory map.
 
     Raises:
         MgralError: missing, damaged, or of another number of images or another detector.
     """
-    remedy = "make it anew with `mgral activations`"
+    remedy = "make it anew with `mgral backbone_features`"
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise MgralError(f"{path}: no such file; make it with `mgral activations`") from None
+        raise MgralError(f"{path}: no such file; make it with `mgral backbone_features`") from None
     except (ValueError, OSError, EOFError):
         raise MgralError(f"{path}: not a NumPy array; {remedy}") from None
     shape = (len(set(ids)), 2, _length(detector))
     if array.shape != shape or array.dtype != np.float16:
         raise MgralError(f"{path}: {array.dtype} {list(array.shape)}, not float16 {list(shape)}; {remedy}")
-    return Activations(detector, sorted(set(ids)), array)
+    return BackboneFeatures(detector, sorted(set(ids)), array)
 
 
 def _length(detector: Detector) -> int:
@@ -100,9 +100,9 @@ def _length(detector: Detector) -> int:
 
 
 @torch.inference_mode()
-def _blocks(detector: Detector, cache: Cache, ids: Sequence[int], machine: Compute) -> Iterator[Halfs]:
+def _blocks(detector: Detector, cache: Cache, ids: Sequence[int], machine: Device) -> Iterator[Halfs]:
     """Rows of the array, [b, 2, F] for the images of a forward pass, in the order of ``ids``."""
-    detector.to(machine.device).eval()
+    detector.to(machine.torch_device).eval()
     for chosen in in_batches(ids):
         images = machine.images(cache.pixels(chosen))
         views = []

@@ -1,4 +1,4 @@
-"""Arrays between steps: embeddings.npz, detections.npz and assessment.npz (NumPy archives, no pickles)."""
+"""Arrays between steps: embeddings.npz, detections.npz and image_scores.npz (NumPy archives, no pickles)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
-from mgral.core.types import Activation, Assessment, Detections, Embeddings, Ints
+from mgral.core.types import Activation, Detections, Embeddings, ImageScores, Ints
 
 
 def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
@@ -76,28 +76,28 @@ def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation
     return detections, data["activation"].item()
 
 
-def write_assessment(assessment: Assessment, path: str | Path) -> None:
+def write_image_scores(image_scores: ImageScores, path: str | Path) -> None:
     """Write ids [N] int64 and each term [N, …] float64 under its name.
 
     Raises:
-        MgralError: it is not as :class:`mgral.core.types.Assessment` says.
+        MgralError: it is not as :class:`mgral.core.types.ImageScores` says.
     """
-    _check_assessment(assessment, str(path), "train the detector anew")
-    _write(path, {"ids": assessment.ids, **assessment.terms})
+    _check_image_scores(image_scores, str(path), "train the detector anew")
+    _write(path, {"ids": image_scores.ids, **image_scores.terms})
 
 
-def read_assessment(path: str | Path) -> Assessment:
-    """Read ``assessment.npz``. Raises MgralError if it is missing or no such archive."""
+def read_image_scores(path: str | Path) -> ImageScores:
+    """Read ``image_scores.npz``. Raises MgralError if it is missing or no such archive."""
     terms = _read(path, "ids", verb="assess", others=True)
-    assessment = Assessment(terms.pop("ids"), terms)
-    _check_assessment(assessment, str(path), "make it anew with `mgral assess`")
-    return assessment
+    image_scores = ImageScores(terms.pop("ids"), terms)
+    _check_image_scores(image_scores, str(path), "make it anew with `mgral score`")
+    return image_scores
 
 
-def _check_assessment(assessment: Assessment, path: str, remedy: str) -> None:
-    ids = assessment.ids
+def _check_image_scores(image_scores: ImageScores, path: str, remedy: str) -> None:
+    ids = image_scores.ids
     _check_ids(ids, path, remedy)
-    for name, term in assessment.terms.items():
+    for name, term in image_scores.terms.items():
         if term.dtype != np.float64 or term.shape[:1] != ids.shape:
             raise MgralError(f"{path}: array '{name}' has no row of numbers for each of {len(ids)} images; {remedy}")
         unfit = np.argwhere(~np.isfinite(term))

@@ -19,21 +19,23 @@ from mgral.core.files import read_checkpoint, write_checkpoint
 from mgral.core.types import Boxes
 from mgral.data.augmentation import augment, mirror
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, Raw, Target
-from mgral.detection.device import Compute
-from mgral.detection.feature_cache import Activations
+from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.device import Device
+from mgral.detection.feature_cache import BackboneFeatures
 
 log = logging.getLogger(__name__)
 
 CLIP = 10.0  # largest norm of the gradient
 
 Row = dict[str, float]
-Halt = Callable[[int], bool]  # of the number of steps taken
-Term = Callable[[Detector, int, Raw, Sequence[Target]], dict[str, Tensor]]  # of a step, and its labelled batch
+StopCondition = Callable[[int], bool]  # of the number of steps taken
+ExtraLoss = Callable[
+    [Detector, int, RawOutput, Sequence[Target]], dict[str, Tensor]
+]  # of a step, and its labelled batch
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingConfig:
     """How long and how fast to train; units as in params/base.yaml, group ``training``."""
 
     steps: int
@@ -49,13 +51,13 @@ def fit(
     detector: Detector,
     cache: Cache,
     labelled: Sequence[int],
-    plan: Plan,
-    compute: Compute,
+    plan: TrainingConfig,
+    device: Device,
     seed: int,
-    term: Term | None = None,
+    term: ExtraLoss | None = None,
     checkpoint: Path | None = None,
-    activations: Activations | None = None,
-    halt: Halt | None = None,
+    backbone_features: BackboneFeatures | None = None,
+    halt: StopCondition | None = None,
     added: Sequence[int] = (),
 ) -> list[Row]:
     """Train in place on the labelled images; the weights depend on the arguments alone.
@@ -64,18 +66,18 @@ def fit(
     it would have taken.
 
     Args:
-        detector: on any device; is moved to ``compute.device``.
+        detector: on any device; is moved to ``device.torch_device``.
         cache: images and boxes at the detector's input size.
         labelled: ids, at least one, in any order.
         plan: steps, batch, learning rate.
-        compute: device and precision.
+        device: device and precision.
         seed: of order and augmentation.
         term: further losses of a step, already weighted; the unlabelled images enter here. It is called with the
             detector, the step, and the raw outputs and targets of the step's labelled images.
         checkpoint: file to resume from, and to save to every ``plan.checkpoint_every`` steps and at the end. Whoever
             gives it removes it, once what is made of the training is safe.
-        activations: of the labelled images, where the detector's trunk is frozen; augmentation is then the flip
-            alone. None: images are augmented and go through the trunk.
+        backbone_features: of the labelled images, where the detector's backbone is frozen; augmentation is then the flip
+            alone. None: images are augmented and go through the backbone.
         halt: asked after each step whether to end here; may look at the detector, and leaves its weights alone.
         added: more labelled ids, in any order. Two trainings that differ in these, and not in their number, show all
             others at the same steps and augmented alike (common random numbers).
@@ -89,16 +91,16 @@ def fit(
     if not labelled:
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
     labelled = [*sorted(labelled), *sorted(added)]
-    detector.to(compute.device)
+    detector.to(device.torch_device)
 
     def losses(step: int) -> dict[str, Tensor]:
-        if activations is None:
-            images, targets = batch(cache, labelled, plan, compute, seed, step)
-            with compute.autocast():
+        if backbone_features is None:
+            images, targets = batch(cache, labelled, plan, device, seed, step)
+            with device.autocast():
                 raw = detector(images)
         else:
-            maps, targets = batch_of_maps(activations, cache, labelled, plan, compute, seed, step)
-            with compute.autocast():
+            maps, targets = batch_of_maps(backbone_features, cache, labelled, plan, device, seed, step)
+            with device.autocast():
                 raw = detector.answer(maps)
         found = detector.losses(raw, targets)
         if term is not None:
@@ -111,9 +113,9 @@ def fit(
 def descend(
     network: nn.Module,
     step_losses: Callable[[int], dict[str, Tensor]],
-    plan: Plan,
+    plan: TrainingConfig,
     checkpoint: Path | None = None,
-    halt: Halt | None = None,
+    halt: StopCondition | None = None,
 ) -> list[Row]:
     """The loop itself: AdamW on the sum of each step's losses.
 
@@ -159,13 +161,13 @@ def descend(
     return rows
 
 
-def _due(step: int, plan: Plan) -> bool:
+def _due(step: int, plan: TrainingConfig) -> bool:
     """Whether a checkpoint follows so many steps: every so often, and at the end of a training that is as long."""
     every = plan.checkpoint_every
     return bool(every) and (step % every == 0 or (step == plan.steps and step > every))
 
 
-def learning_rate(step: int, plan: Plan) -> float:
+def learning_rate(step: int, plan: TrainingConfig) -> float:
     """Linear warm-up to the peak, then half a cosine down to 1 % of it."""
     if step < plan.warmup:
         return plan.learning_rate * (step + 1) / plan.warmup
@@ -185,39 +187,45 @@ def draw(ids: Sequence[int], size: int, step: int, seed: int, purpose: str) -> l
 
 
 def batch(
-    cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int, labelled: bool = True
+    cache: Cache, ids: Sequence[int], plan: TrainingConfig, device: Device, seed: int, step: int, labelled: bool = True
 ) -> tuple[Tensor, list[Target]]:
     """Images [B, 3, S, S] and targets of one step, augmented if the plan says so; ignored boxes are left out.
 
     Images that are not ``labelled`` have no targets: nothing is asked of the cache but their pixels.
     """
     chosen = draw(ids, plan.batch_size, step, seed, "order")
-    images = compute.images(cache.pixels(chosen))
+    images = device.images(cache.pixels(chosen))
     boxes = [cache.boxes(i) for i in chosen] if labelled else []
     if plan.augment:
         images, boxes = augment(images, boxes, random_streams.generator(seed, "augment", step))
-    return images.contiguous(memory_format=torch.channels_last), [target(b, compute) for b in boxes]
+    return images.contiguous(memory_format=torch.channels_last), [target(b, device) for b in boxes]
 
 
 def batch_of_maps(
-    activations: Activations, cache: Cache, ids: Sequence[int], plan: Plan, compute: Compute, seed: int, step: int
+    backbone_features: BackboneFeatures,
+    cache: Cache,
+    ids: Sequence[int],
+    plan: TrainingConfig,
+    device: Device,
+    seed: int,
+    step: int,
 ) -> tuple[list[Tensor], list[Target]]:
-    """What :func:`batch` gives, as the frozen trunk's maps; if the plan augments, half of the images are mirrored."""
+    """What :func:`batch` gives, as the frozen backbone's maps; if the plan augments, half of the images are mirrored."""
     chosen = draw(ids, plan.batch_size, step, seed, "order")
     mirrored = random_streams.generator(seed, "augment", step).random(len(chosen)) < (0.5 if plan.augment else 0.0)
     boxes = [cache.boxes(i) for i in chosen]
     boxes = [mirror(b, cache.size) if flip else b for b, flip in zip(boxes, mirrored, strict=True)]
-    return activations.maps(chosen, mirrored.tolist(), compute), [target(b, compute) for b in boxes]
+    return backbone_features.maps(chosen, mirrored.tolist(), device), [target(b, device) for b in boxes]
 
 
-def target(boxes: Boxes, compute: Compute) -> Target:
+def target(boxes: Boxes, device: Device) -> Target:
     """Ground truth as tensors, without ignored boxes."""
     kept = ~boxes.ignore
     xyxy, labels = (
         torch.from_numpy(boxes.xyxy[kept]),
         torch.from_numpy(np.ascontiguousarray(boxes.labels[kept])),
     )
-    return Target(xyxy.to(compute.device), labels.to(compute.device))
+    return Target(xyxy.to(device.torch_device), labels.to(device.torch_device))
 
 
 def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]) -> None:

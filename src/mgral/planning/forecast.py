@@ -22,10 +22,10 @@ TARGETS = {"all", "compare", "next"}
 COPIES = {"share_detector", "share_evidence", "share_agent"}
 LIGHT = {"generate", "import_data", "pool", "annotate", "holdout", "noise", "curve", "comparison"}
 DRAWS = {"draw", "draw_replay", "draw_scout", "draw_scout_replay"}
-START = DRAWS | {"activations", "activations_replay", "select", "table", "table_scout", "report"}
+START = DRAWS | {"backbone_features", "activations_replay", "select", "table", "table_scout", "report"}
 TRAININGS = {"train", "train_replay", "retrain"}
 SEARCHES = {"search", "search_scout"}
-ASSESSMENTS = {"assess", "assess_own"}
+ASSESSMENTS = {"score", "assess_own"}
 TIMED = TARGETS | COPIES | LIGHT | START | TRAININGS | SEARCHES | ASSESSMENTS | {"embed", "proxy", "cache"}
 
 
@@ -127,7 +127,7 @@ def trainings(graph: Graph, params: Params) -> dict[str, int]:
 def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
     """Processor time of one job; of one that was not timed (:data:`TIMED`), that of its start.
 
-    Nor was what a selection computes, which may be little (random) or much (cdal). An assessment is taken for a
+    Nor was what a selection computes, which may be little (random) or much (cdal). An image_scores is taken for a
     training and a look at the pool, which few strategies exceed.
     """
     looks = 2 if params.proxy.judged_after else 1  # whatever is stopped takes less

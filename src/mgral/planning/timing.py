@@ -25,9 +25,9 @@ from mgral.data.pool import Pool
 from mgral.detection import npz_files
 from mgral.detection.average_precision import evaluate
 from mgral.detection.base import EMBEDDING_DIM, build_detector, save_detector
-from mgral.detection.device import Compute, prepare_device
-from mgral.detection.inference import look
-from mgral.detection.training import Plan, fit
+from mgral.detection.device import Device, prepare_device
+from mgral.detection.inference import run_inference
+from mgral.detection.training import TrainingConfig, fit
 from mgral.planning.forecast import Timing
 from mgral.reward.lookup_table import LookupTable
 from mgral.reward.proxy import ProxyTrainer
@@ -64,7 +64,7 @@ def run(dataset: Dataset, params: Params) -> Timing:
         labelled, batch = train[: len(train) // 2], train[len(train) // 2 :]
         pool = Pool(0, dict.fromkeys(labelled, 0), tuple(batch))
         detector = build_detector(params.detector.name, few.classes, cache.size, params.detector.options, seed=0)
-        plan = Plan(**params.training.model_dump(exclude={"checkpoint_every"}))
+        plan = TrainingConfig(**params.training.model_dump(exclude={"checkpoint_every"}))
         _, step = _line(
             clock,
             lambda steps: fit(detector, cache, labelled, _of(plan, steps), machine, random_streams.stream("probe")),
@@ -72,12 +72,12 @@ def run(dataset: Dataset, params: Params) -> Timing:
         save_detector(detector, folder / "detector.safetensors")
 
         def see() -> None:
-            views = look(detector, cache, val, params.evaluation, machine)
+            views = run_inference(detector, cache, val, params.evaluation, machine)
             evaluate(few, views.detections, val, params.evaluation.max_detections)
 
         see()
         looked = clock(see) / len(val)
-        views = look(detector, cache, train, params.evaluation, machine)
+        views = run_inference(detector, cache, train, params.evaluation, machine)
         npz_files.write_detections(views.detections, detector.activation, folder / "detections.npz")
 
         def priced(steps: int) -> Record:
@@ -117,7 +117,7 @@ def _some(dataset: Dataset) -> Dataset:
 def _search(
     dataset: Dataset,
     params: Params,
-    machine: Compute,
+    machine: Device,
     clock: Callable[[Callable[[], object]], float],
     folder: Path,
 ) -> tuple[float, int]:
@@ -134,7 +134,7 @@ def _search(
         Record(tuple(sorted(random.choice(ids, size, replace=False).tolist())), "random", float(random.random()), 0.0)
         for _ in range(params.proxy.records)
     ]
-    table = LookupTable(records, embeddings, params.table, gpu=machine.device.type == "cuda")
+    table = LookupTable(records, embeddings, params.table, gpu=machine.torch_device.type == "cuda")
     policy = Policy(EMBEDDING_DIM, params.agent.hidden, 0, params.agent.chunk)
     policy.save(folder / "agent.safetensors")
 
@@ -145,8 +145,8 @@ def _search(
     return _line(clock, iterate)[1], (folder / "agent.safetensors").stat().st_size
 
 
-def _of(plan: Plan, steps: int) -> Plan:
-    return Plan(**{**vars(plan), "steps": steps})
+def _of(plan: TrainingConfig, steps: int) -> TrainingConfig:
+    return TrainingConfig(**{**vars(plan), "steps": steps})
 
 
 def _line(clock: Callable[[Callable[[], object]], float], work: Callable[[int], object]) -> tuple[float, float]:
@@ -158,11 +158,11 @@ def _line(clock: Callable[[Callable[[], object]], float], work: Callable[[int], 
     return max(short - 2 * slope, 0.0), slope
 
 
-def _clock(machine: Compute, threads: int) -> Callable[[Callable[[], object]], float]:
+def _clock(machine: Device, threads: int) -> Callable[[Callable[[], object]], float]:
     """A stop watch for a call."""
 
     def stop(work: Callable[[], object]) -> float:
-        if machine.device.type == "cuda":
+        if machine.torch_device.type == "cuda":
             torch.cuda.synchronize()
             began = time.perf_counter()
             work()

@@ -9,12 +9,11 @@ from __future__ import annotations
 import csv
 import platform
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mgral import cli
 from mgral.core.errors import MgralError
 
 _SIGNATURE = re.compile(r"done on (?P<host>\S+) at (?P<time>\S+)")
@@ -55,8 +54,8 @@ def of_run(run: Path, faults: list[MgralError]) -> list[Job]:
     return _read(run, _benchmarks(run), faults)
 
 
-def of_cycle(folder: Path, faults: list[MgralError]) -> list[Job]:
-    """The jobs of one cycle of one strategy and seed, in the order of the steps; none for any other folder.
+def of_cycle(folder: Path, verbs: Sequence[str], faults: list[MgralError]) -> list[Job]:
+    """The jobs of one cycle of one strategy and seed, in the order of ``verbs``; none for any other folder.
 
     Those of cycle 0 that are done once for all strategies (``shared``) are among them, if what they made lies in the
     folder. A damaged benchmark is left out and added to ``faults``.
@@ -77,11 +76,12 @@ def of_cycle(folder: Path, faults: list[MgralError]) -> list[Job]:
         return name == "shared" + end and match["cycle"] == "0" and taken.exists()
 
     jobs = _read(run, filter(among, _benchmarks(run)), faults)
-    order = list(cli.VERBS)
 
     def place(job: Job) -> int:
-        verb = job.step.partition("_")[0]  # a train_replay is a train
-        return order.index(verb) if verb in order else len(order)
+        step = job.step.replace("_", "-")
+        return max(
+            (k for k, verb in enumerate(verbs) if step.startswith(verb)), default=len(verbs)
+        )  # train-replay: train
 
     return sorted(jobs, key=place)
 

@@ -1,4 +1,4 @@
-"""Each kind of file that a step makes, in a few lines for a reader: one function a kind, found by :data:`KINDS`.
+"""Each kind of file that a step makes, in a few lines for a reader: one function a kind, found by :data:`SUMMARIES`.
 
 They trust the files' keys; what a damaged file raises (KeyError, TypeError, ValueError), the verb reports.
 """
@@ -169,7 +169,7 @@ def benchmark(path: Path) -> Lines:
 
 
 # By the end of the path, as Path.match reads it.
-KINDS: Mapping[str, Callable[[Path], Lines]] = {
+SUMMARIES: Mapping[str, Callable[[Path], Lines]] = {
     "dataset.json": dataset,
     "curve.csv": curve,
     "summary.json": summary,

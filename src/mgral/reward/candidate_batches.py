@@ -42,17 +42,17 @@ Draw = Callable[[int, np.random.Generator], Ints]
 """(number of the batch among its kind, randomness) → positions in the ascending list of unlabelled ids."""
 
 
-class Batch(TypedDict):
+class CandidateBatch(TypedDict):
     """One entry of batches.json: the kind that drew it, and its ids, ascending."""
 
     generator: str
     ids: list[int]
 
 
-def read(path: str | Path) -> list[Batch]:
+def read(path: str | Path) -> list[CandidateBatch]:
     """Read batches.json. Raises MgralError if it is missing or holds anything but batches."""
     entries = read_json(path)
-    remedy = "make it anew with `mgral draw`"
+    remedy = "make it anew with `mgral sample-batches`"
     if not isinstance(entries, list):
         raise MgralError(f"{path}: not a list of batches; {remedy}")
     for k, entry in enumerate(entries):
@@ -63,7 +63,7 @@ def read(path: str | Path) -> list[Batch]:
     return entries
 
 
-def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence, seed: int) -> list[Batch]:
+def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence, seed: int) -> list[CandidateBatch]:
     """Draw batches of unlabelled images.
 
     A batch depends on seed, cycle, kind and its number among its kind, not on the order in which the pool is
@@ -88,13 +88,13 @@ def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence
     if not ids:
         raise MgralError("no unlabelled image is left to draw batches from; end the experiment here or add images")
     size = min(batch, len(ids))
-    batches: list[Batch] = []
+    batches: list[CandidateBatch] = []
     seen: set[tuple[int, ...]] = set()
     for kind, number in allot(count, shares).items():
         if not number:
             continue  # a kind that draws nothing needs no evidence
         names = (seed, "draw", evidence.pool.cycle, kind)
-        draw_one = KINDS[kind](evidence, ids, size, random_streams.stream(*names))
+        draw_one = SAMPLERS[kind](evidence, ids, size, random_streams.stream(*names))
         for k in range(number):
             chosen = draw_unseen(draw_one, k, ids, size, seen, names)
             seen.add(chosen)
@@ -181,7 +181,7 @@ def _class(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:
     return draw_one
 
 
-KINDS: dict[str, Callable[[Evidence, list[int], int, int], Draw]] = {
+SAMPLERS: dict[str, Callable[[Evidence, list[int], int, int], Draw]] = {
     "random": _random,
     "uncertain": _uncertain,
     "cluster": _cluster,

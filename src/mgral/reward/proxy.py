@@ -16,9 +16,9 @@ from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
 from mgral.detection import average_precision, feature_cache
 from mgral.detection.base import Detector, build_detector, load_detector
-from mgral.detection.device import Compute
-from mgral.detection.inference import look
-from mgral.detection.training import Plan, fit
+from mgral.detection.device import Device
+from mgral.detection.inference import run_inference
+from mgral.detection.training import TrainingConfig, fit
 
 WEIGHT_DECAY = 0.0005
 WARMUP = 10  # steps
@@ -38,9 +38,9 @@ class ProxyTrainer:
         weights: of a detector trained on ``pool``, the initial ones if ``proxy.start`` is ``detector``; else unused.
             For replay that is not the cycle's own, which has seen the batch.
         params: of detector, proxy and evaluation.
-        compute: device and precision.
+        device: device and precision.
         seed: of the experiment.
-        maps: ``activations.npy`` of these weights, of the images that :func:`shown` names, for a frozen trunk. None:
+        maps: ``backbone_features.npy`` of these weights, of the images that :func:`shown` names, for a frozen backbone. None:
             they are computed for each proxy anew.
     """
 
@@ -49,7 +49,7 @@ class ProxyTrainer:
     pool: Pool
     weights: Path | None
     params: tuple[DetectorParams, ProxyRun, Evaluation]
-    compute: Compute
+    device: Device
     seed: int
     maps: Path | None = None
 
@@ -77,26 +77,26 @@ class ProxyTrainer:
         """
         began = time.perf_counter()
         _, proxy, evaluate = self.params
-        cache, compute, labelled = self.cache, self.compute, self.pool.labelled_ids
+        cache, device, labelled = self.cache, self.device, self.pool.labelled_ids
         common = random_streams.stream(self.seed, "proxy", self.pool.cycle, *(("repeat", repeat) if repeat else ()))
         detector = self._detector(kind, common)
         val = self.dataset.ids("val")
-        known = self._activations(detector, kind, val) if proxy.trunk == "frozen" else None
+        known = self._activations(detector, kind, val) if proxy.backbone == "frozen" else None
 
         def score() -> float:
-            views = look(detector, cache, val, evaluate, compute, known)
+            views = run_inference(detector, cache, val, evaluate, device, known)
             return average_precision.evaluate(self.dataset, views.detections, val, evaluate.max_detections)["mAP"]
 
         race = Race(proxy.judged_after, score, rivals)
-        plan = Plan(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
+        plan = TrainingConfig(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
         if kind == "replay":
-            fit(detector, cache, labelled, plan, compute, common, activations=known, halt=race, added=ids)
+            fit(detector, cache, labelled, plan, device, common, backbone_features=known, halt=race, added=ids)
         else:
             semi = plugins.load("semi", proxy.semi)
             given = {**proxy.options, "weight": 0.0} if kind == "control" else proxy.options
             options = semi.Options.parse(given, "proxy.options")
-            term = semi.build(options, cache, ids, labelled, plan, compute, common)
-            fit(detector, cache, labelled, plan, compute, common, term, activations=known, halt=race)
+            term = semi.build(options, cache, ids, labelled, plan, device, common)
+            fit(detector, cache, labelled, plan, device, common, term, backbone_features=known, halt=race)
         value = race.expected if race.lost else score()
         seconds = time.perf_counter() - began
         return Record(tuple(sorted(ids)), generator, value, seconds, kind, self.pool.cycle, race.partway, race.lost)
@@ -111,14 +111,14 @@ class ProxyTrainer:
         if proxy.start == "detector":
             assert self.weights is not None
             load_detector(detector, self.weights)
-        if proxy.trunk == "frozen":
-            detector.freeze_trunk()
+        if proxy.backbone == "frozen":
+            detector.freeze_backbone()
         return detector
 
-    def _activations(self, detector: Detector, kind: Kind, val: Sequence[int]) -> feature_cache.Activations:
+    def _activations(self, detector: Detector, kind: Kind, val: Sequence[int]) -> feature_cache.BackboneFeatures:
         ids = shown(self.pool, kind, val)
         if self.maps is None:
-            return feature_cache.make(detector, self.cache, ids, self.compute)
+            return feature_cache.make(detector, self.cache, ids, self.device)
         return feature_cache.read(detector, ids, self.maps)
 
 

@@ -63,7 +63,10 @@ def proxies(params: Proxy) -> list[Proxies]:
         if kind == "unlabelled":
             first += [f"control/{k}" for k in range(params.control)]
         first += [f"repeats/{k}" for k in range(1, params.repeats + 1)]
-        found += [Proxies(folder, kind, False, first, rivals), Proxies(f"scout/{folder}", kind, True, second, rivals)]
+        found += [
+            Proxies(folder, kind, False, first, rivals),
+            Proxies(f"second_round/{folder}", kind, True, second, rivals),
+        ]
     return [some for some in found if some.names]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_json
-from mgral.core.types import KINDS, Record
+from mgral.core.types import RECORD_KINDS, Record
 
 
 def as_json(record: Record) -> dict[str, Any]:
@@ -29,7 +29,11 @@ def from_json(value: Any, where: str) -> Record:
         MgralError: a key is missing or of the wrong kind.
     """
     try:
-        if not isinstance(value, Mapping) or not isinstance(value["generator"], str) or value["kind"] not in KINDS:
+        if (
+            not isinstance(value, Mapping)
+            or not isinstance(value["generator"], str)
+            or value["kind"] not in RECORD_KINDS
+        ):
             raise TypeError
         ids, cycle = tuple(sorted(int(i) for i in value["ids"])), int(value["cycle"])
         if cycle < 0:

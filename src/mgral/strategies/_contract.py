@@ -3,7 +3,7 @@
 A strategy is a module with
 
 - ``NEEDS``: what of the :class:`Evidence` it looks at, any of ``detections``, ``embeddings``, ``agent``,
-  ``assessment``, ``labels``, ``truth``; the workflow makes these and nothing more, and what is not named here is not
+  ``image_scores``, ``labels``, ``truth``; the workflow makes these and nothing more, and what is not named here is not
   shown;
 - ``Options``: its parameters (:class:`mgral.config.base.Settings`), with defaults and explanations;
 - ``REASONS``: every term that stands in the reason of a pick, with a short line for people that says what it is;
@@ -15,19 +15,19 @@ One that is no contender but shows what a contender must beat has also
 
 - ``CONTROL``: in a few words, what it is a control for. Whoever needs the ``truth`` is one without saying so.
 
-One that looks at images or trains something of its own does so in a step before, and needs the ``assessment`` that
+One that looks at images or trains something of its own does so in a step before, and needs the ``image_scores`` that
 this step leaves. It has also
 
-- ``assess(workbench, seed, options)``: an :class:`mgral.core.types.Assessment` of the unlabelled images, made with a
-  :class:`mgral.strategies._contract._workbench.Workbench`; what it trains is for the assessment alone and no cycle's detector;
-- ``TERMS``: the names of the assessment's arrays, each with the axes that follow that of the images: ``()`` for a
+- ``score(context, seed, options)``: an :class:`mgral.core.types.ImageScores` of the unlabelled images, made with a
+  :class:`mgral.strategies._context.StrategyContext`; what it trains is for the image scores alone and no cycle's detector;
+- ``TERMS``: the names of the image scores' arrays, each with the axes that follow that of the images: ``()`` for a
   number, ``("class",)`` for a number per class.
 
 One that trains a detector of its own, whose mAP a paper reports, may show that beside the plain one. It has also
 
 - ``reports_own(options)``: whether the options ask for it; the workflow then assesses in every cycle, the last one too;
-- ``assess_and_detect(workbench, seed, options)``: the same assessment, and what that detector finds in any images
-  (:data:`mgral.core.types.Detect`); unlike ``assess`` it trains even if no image is left unlabelled.
+- ``score_and_detect(context, seed, options)``: the same image scores, and what that detector finds in any images
+  (:data:`mgral.core.types.Detect`); unlike ``score`` it trains even if no image is left unlabelled.
 
 The workflow loads every strategy to read this, so what is heavy to import (torch) is imported inside functions.
 """
@@ -43,11 +43,11 @@ from mgral.config.base import Settings
 from mgral.config.schema import Strategy
 from mgral.core import plugins
 from mgral.core.errors import MgralError, nearest
-from mgral.core.types import Assessment, Doubles, Ints
+from mgral.core.types import Doubles, ImageScores, Ints
 from mgral.data.evidence import Evidence
 
 # Needs with a file of their own; the rest needs none.
-IN_FILES = frozenset({"detections", "embeddings", "agent", "assessment"})
+IN_FILES = frozenset({"detections", "embeddings", "agent", "image_scores"})
 
 
 Terms = Mapping[str, tuple[str, ...]]
@@ -55,10 +55,10 @@ Reasons = Mapping[str, str]
 
 
 def assessed(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doubles]:
-    """The terms of a strategy's assessment, for its unlabelled images in ascending order of id.
+    """The terms of a strategy's image_scores, for its unlabelled images in ascending order of id.
 
     Args:
-        evidence: with an ``assessment``.
+        evidence: with an ``image_scores``.
         strategy: its name, for messages.
         terms: its ``TERMS``.
 
@@ -66,28 +66,28 @@ def assessed(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doubl
         [n, …] float64 by name.
 
     Raises:
-        MgralError: no assessment, one of another strategy, or an image that it leaves out.
+        MgralError: no image scores, one of another strategy, or an image that it leaves out.
     """
-    remedy = "make assessment.npz anew with `mgral assess`"
-    if evidence.assessment is None:
-        raise MgralError(f"strategy {strategy}: needs its assessment; give --assessment, made by `mgral assess`")
-    rows = _rows(evidence.assessment, sorted(evidence.pool.unlabelled), remedy)
+    remedy = "make image_scores.npz anew with `mgral score`"
+    if evidence.image_scores is None:
+        raise MgralError(f"strategy {strategy}: needs its image scores; give --image-scores, made by `mgral score`")
+    rows = _rows(evidence.image_scores, sorted(evidence.pool.unlabelled), remedy)
     found = {}
     for name, axes in terms.items():
-        if name not in evidence.assessment.terms:
-            raise MgralError(f"strategy {strategy}: the assessment has no array '{name}'; {remedy}")
-        term = evidence.assessment.terms[name]
+        if name not in evidence.image_scores.terms:
+            raise MgralError(f"strategy {strategy}: the image scores has no array '{name}'; {remedy}")
+        term = evidence.image_scores.terms[name]
         if term.shape[1:] != tuple({"class": len(evidence.classes)}[axis] for axis in axes):
-            raise MgralError(f"strategy {strategy}: the assessment's '{name}' has shape {term.shape}; {remedy}")
+            raise MgralError(f"strategy {strategy}: the image scores' '{name}' has shape {term.shape}; {remedy}")
         found[name] = term[rows]
     return found
 
 
-def _rows(assessment: Assessment, ids: Sequence[int], remedy: str) -> Ints:
-    row = {image: k for k, image in enumerate(assessment.ids.tolist())}
+def _rows(image_scores: ImageScores, ids: Sequence[int], remedy: str) -> Ints:
+    row = {image: k for k, image in enumerate(image_scores.ids.tolist())}
     missing = [image for image in ids if image not in row]
     if missing:
-        raise MgralError(f"image {missing[0]} has no row in the assessment; {remedy}")
+        raise MgralError(f"image {missing[0]} has no row in the image scores; {remedy}")
     return np.array([row[image] for image in ids], np.int64)
 
 

@@ -18,7 +18,7 @@ def read(
     embeddings: Path | None,
     detections: Path | None,
     agent: Path | None = None,
-    assessment: Path | None = None,
+    image_scores: Path | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
@@ -45,7 +45,7 @@ def read(
         agent,
         {i: dataset.boxes[i] for i in state.labelled} if "labels" in needs else None,
         dataset.boxes if "truth" in needs else None,
-        npz_files.read_assessment(assessment) if assessment else None,
+        npz_files.read_image_scores(image_scores) if image_scores else None,
     )
 
 

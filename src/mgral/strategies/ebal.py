@@ -86,7 +86,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     order = sorted(ids, key=lambda i: (-entropies[i][0], i))
     quotas = minority_quotas(evidence.labels.values(), len(evidence.classes), budget, options)
 
-    batch = Batch(options.same_class, options.seen, quotas)
+    batch = DiverseBatch(options.same_class, options.seen, quotas)
     accepted: dict[int, dict[str, float | int | str]] = {}
     rejected: dict[int, dict[str, float | int | str]] = {}
     for i in order:
@@ -104,7 +104,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
 
 
 @dataclass(frozen=True)
-class Seen:
+class Instances:
     """The detections of an image that count.
 
     Attributes:
@@ -120,7 +120,7 @@ class Seen:
     features: Doubles
 
 
-def entropy_nms(seen: Seen, same: float) -> tuple[float, int]:
+def entropy_nms(seen: Instances, same: float) -> tuple[float, int]:
     """An image's entropy without repetition, and how many detections made it [P, algorithm 1].
 
     The detection of largest entropy is counted, and those of its class whose cosine to it exceeds ``same`` are
@@ -138,7 +138,7 @@ def entropy_nms(seen: Seen, same: float) -> tuple[float, int]:
     return total, counted
 
 
-def class_prototypes(seen: Seen) -> Prototypes:
+def class_prototypes(seen: Instances) -> Prototypes:
     """For each class of an image the mean of its features weighted by entropy, Σ H·f / Σ H; unweighted if all are 0."""
     prototypes = {}
     for label in np.unique(seen.labels).tolist():
@@ -148,7 +148,7 @@ def class_prototypes(seen: Seen) -> Prototypes:
     return prototypes
 
 
-def top_scores(seen: Seen) -> dict[int, float]:
+def top_scores(seen: Instances) -> dict[int, float]:
     """The largest score of each class in an image."""
     return {label: float(seen.scores[seen.labels == label].max()) for label in np.unique(seen.labels).tolist()}
 
@@ -165,7 +165,7 @@ def minority_quotas(labels: Iterable[Boxes], classes: int, budget: int, options:
     return dict.fromkeys(rarest.tolist(), math.ceil(options.quota * budget / len(rarest)))
 
 
-class Batch:
+class DiverseBatch:
     """What has been accepted: its prototypes, and the places left for minority classes (DivProto)."""
 
     def __init__(self, same_class: float, seen: float, quotas: Mapping[int, int]) -> None:
@@ -200,8 +200,8 @@ class Batch:
         return -1.0 if known is None else float((known @ unit(prototype)).max())
 
 
-def _seen(evidence: Evidence, image: int, options: Options) -> Seen:
+def _seen(evidence: Evidence, image: int, options: Options) -> Instances:
     found = described(evidence, image, options.min_score)
     assert found.features is not None
     scores = np.clip(found.scores.astype(np.float64), 0, 1)
-    return Seen(scores, found.labels, entr(scores) + entr(1 - scores), found.features.astype(np.float64))
+    return Instances(scores, found.labels, entr(scores) + entr(1 - scores), found.features.astype(np.float64))

@@ -16,7 +16,7 @@ from torchvision.ops import box_iou
 
 from mgral.config.base import Settings
 from mgral.core.types import Activation
-from mgral.detection.base import Detector, Raw, Target
+from mgral.detection.base import Detector, RawOutput, Target
 
 NEGATIVES_PER_POSITIVE = 3
 
@@ -37,32 +37,32 @@ class FourMaps(Settings):
 
 
 class SSD(Detector):
-    """An SSD over any trunk.
+    """An SSD over any backbone.
 
     Args:
-        trunk: images [B, 3, S, S] in 0..1 to a list of feature maps, finest first.
+        backbone: images [B, 3, S, S] in 0..1 to a list of feature maps, finest first.
         generator: priors; torchvision's.
     """
 
     activation: Activation = "softmax"
 
-    def __init__(self, num_classes: int, image_size: int, trunk: nn.Module, generator: DefaultBoxGenerator) -> None:
+    def __init__(self, num_classes: int, image_size: int, backbone: nn.Module, generator: DefaultBoxGenerator) -> None:
         image = torch.zeros(1, 3, image_size, image_size)
         with torch.no_grad():
-            maps = trunk.eval()(image)
+            maps = backbone.eval()(image)
         priors = generator(ImageList(image, [(image_size, image_size)]), list(maps))[0]
         anchors = generator.num_anchors_per_location()
         super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((10.0, 10.0, 5.0, 5.0)))
-        self.trunk = trunk.train()
+        self.backbone = backbone.train()
         self.head = SSDHead([m.shape[1] for m in maps], anchors, num_classes + 1)
         self._matcher = SSDMatcher(0.5)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        return list(self.trunk(images))
+        return list(self.backbone(images))
 
-    def answer(self, maps: list[Tensor]) -> Raw:
+    def answer(self, maps: list[Tensor]) -> RawOutput:
         out = self.head(maps)
-        return Raw(out["cls_logits"], out["bbox_regression"], maps)
+        return RawOutput(out["cls_logits"], out["bbox_regression"], maps)
 
     def classifier(self) -> nn.Module:
         return self.head.get_submodule("classification_head")
@@ -78,7 +78,7 @@ class SSD(Detector):
             boxes[positive] = target.xyxy[matched[positive]]
         return classes, boxes
 
-    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """MultiBox loss: cross-entropy with 3:1 hard negatives and smooth L1, over the number of positives."""
         matched = [self.match(target) for target in targets]
         classes = torch.stack([classes for classes, _ in matched])  # [B, P]

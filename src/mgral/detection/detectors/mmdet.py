@@ -1,7 +1,7 @@
 """mmdet: one-stage anchor-based detectors built by mmdet from its configs; runs in an environment of its own.
 
 Network, priors, matching and losses are mmdet's. This module turns their layout into that of
-:class:`mgral.detection.base.Raw` and back, so that training, prediction and proxies are the same as for any detector.
+:class:`mgral.detection.base.RawOutput` and back, so that training, prediction and proxies are the same as for any detector.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torchvision.models.detection._utils import BoxCoder
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError, nearest
 from mgral.core.types import Activation
-from mgral.detection.base import Detector, Raw, Target, read_weights
+from mgral.detection.base import Detector, RawOutput, Target, read_weights
 
 OWN = {"ssd300": "ssd/ssd300_coco.py", "retinanet": "retinanet/retinanet_r50_fpn_1x_coco.py"}
 SAYS: dict[str, Activation] = {"ssd300": "softmax", "retinanet": "sigmoid"}
@@ -96,15 +96,15 @@ class MMDetector(Detector):
         images = images.flip(1) if self._swap else images
         return list(self.model.extract_feat((images * 255 - self.mean) / self.std))
 
-    def answer(self, maps: list[Tensor]) -> Raw:
+    def answer(self, maps: list[Tensor]) -> RawOutput:
         scores, offsets = self.head(maps)
-        return Raw(_logits(self.head, scores), _by_prior(offsets, 4), maps)
+        return RawOutput(_logits(self.head, scores), _by_prior(offsets, 4), maps)
 
     def classifier(self) -> nn.Module:
         """mmdet's head is one module, so the layers that locate boxes come along, unused."""
         return _Classifier(self.head)
 
-    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The head's own losses with the config's matching and weights.
 
         mmdet's SSD takes negatives in proportion to the positives of the same image, so an image without a box
@@ -257,11 +257,11 @@ def _load(model: nn.Module, path: str) -> None:
     wanted = model.state_dict()
     named = {name if name in wanted else f"backbone.{name}": value for name, value in state.items()}
     fits = {n: value for n, value in named.items() if n in wanted and wanted[n].shape == value.shape}
-    trunk = [name for name in wanted if name.startswith("backbone.")]
-    fitting = sum(name in fits for name in trunk)
-    if fitting < len(trunk) / 2:
+    backbone = [name for name in wanted if name.startswith("backbone.")]
+    fitting = sum(name in fits for name in backbone)
+    if fitting < len(backbone) / 2:
         raise MgralError(
-            f"{path}: fits {fitting} of {len(trunk)} tensors of the config's backbone; give weights of this config"
+            f"{path}: fits {fitting} of {len(backbone)} tensors of the config's backbone; give weights of this config"
         )
     model.load_state_dict(fits, strict=False)
 
@@ -314,7 +314,7 @@ def _by_prior(maps: Sequence[Tensor], width: int) -> Tensor:
 
 
 def _logits(head: Any, scores: Sequence[Tensor]) -> Tensor:
-    """mmdet's maps of scores to the logits of :class:`mgral.detection.base.Raw`; mmdet has the background last."""
+    """mmdet's maps of scores to the logits of :class:`mgral.detection.base.RawOutput`; mmdet has the background last."""
     logits = _by_prior(scores, head.cls_out_channels)
     return logits if head.use_sigmoid_cls else logits.roll(1, -1)
 

@@ -1,4 +1,4 @@
-"""retinanet: RetinaNet with ResNet-50 and FPN (Lin et al. 2017), torchvision's trunk, head and anchors."""
+"""retinanet: RetinaNet with ResNet-50 and FPN (Lin et al. 2017), torchvision's backbone, head and anchors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torchvision.ops import box_iou, sigmoid_focal_loss
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation
-from mgral.detection.base import Detector, Raw, Target, load_fitting, read_weights
+from mgral.detection.base import Detector, RawOutput, Target, load_fitting, read_weights
 
 
 class Options(Settings):
@@ -64,14 +64,14 @@ class RetinaNet(Detector):
     def maps(self, images: Tensor) -> list[Tensor]:
         return list(self.backbone((images - self.mean) / self.std).values())
 
-    def answer(self, maps: list[Tensor]) -> Raw:
+    def answer(self, maps: list[Tensor]) -> RawOutput:
         out = self.head(maps)
-        return Raw(out["cls_logits"], out["bbox_regression"], maps)
+        return RawOutput(out["cls_logits"], out["bbox_regression"], maps)
 
     def classifier(self) -> nn.Module:
         return self.head.get_submodule("classification_head")
 
-    def losses(self, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """Focal loss (gamma 2, alpha 0.25) and L1, each over an image's positives, averaged over images."""
         classification, localisation = [], []
         for logits, offsets, target in zip(raw.logits.float(), raw.offsets.float(), targets, strict=True):

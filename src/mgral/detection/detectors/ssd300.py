@@ -1,4 +1,4 @@
-"""ssd300: SSD300 with VGG16 (Liu et al. 2016), torchvision's trunk and priors."""
+"""ssd300: SSD300 with VGG16 (Liu et al. 2016), torchvision's backbone and priors."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
     if options.weights is not None:
         state = read_weights(options.weights)
-        trunk = {_in_ssd(name.removeprefix("backbone.")): value for name, value in state.items()}
-        load_fitting(model.backbone, trunk, options.weights, "torchvision's ssd300_vgg16")
+        backbone = {_in_ssd(name.removeprefix("backbone.")): value for name, value in state.items()}
+        load_fitting(model.backbone, backbone, options.weights, "torchvision's ssd300_vgg16")
     return SSD(len(classes), image_size, _Trunk(model.backbone), model.anchor_generator)
 
 

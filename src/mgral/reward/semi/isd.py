@@ -17,9 +17,9 @@ from mgral.config.base import Settings
 from mgral.core import random_streams
 from mgral.core.types import Activation
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, Raw, Target
-from mgral.detection.device import Compute
-from mgral.detection.training import Plan, Term, draw
+from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.device import Device
+from mgral.detection.training import ExtraLoss, TrainingConfig, draw
 
 ACTIVATIONS: frozenset[Activation] = frozenset({"softmax"})  # foreground is where background is not the largest
 
@@ -42,10 +42,10 @@ def build(
     cache: Cache,
     unlabelled: Sequence[int],
     labelled: Sequence[int],
-    plan: Plan,
-    compute: Compute,
+    plan: TrainingConfig,
+    device: Device,
     seed: int,
-) -> Term:
+) -> ExtraLoss:
     """The term for one training.
 
     The first epoch is labelled only (weight 0), as published; at most the time in which the weight rises, so that a
@@ -55,13 +55,13 @@ def build(
     size = max(2, 2 * round(plan.batch_size * options.ratio / 2))  # even: halves are mixed with each other
     first_epoch = min(math.ceil(len(labelled) / plan.batch_size), int(options.ramp_up * plan.steps))
 
-    def term(detector: Detector, step: int, _raw: Raw, _targets: Sequence[Target]) -> dict[str, Tensor]:
+    def term(detector: Detector, step: int, _raw: RawOutput, _targets: Sequence[Target]) -> dict[str, Tensor]:
         chosen = draw(ids, size, step, seed, "unlabelled")
-        images = compute.images(cache.pixels(chosen))
+        images = device.images(cache.pixels(chosen))
         share = float(random_streams.generator(seed, "mix", step).beta(options.beta, options.beta))
         weight = options.weight * ramp(step, plan.steps, options) * (step >= first_epoch)
         with torch.set_grad_enabled(weight > 0):
-            parts = losses(detector, images, share, compute, options)
+            parts = losses(detector, images, share, device, options)
         return {f"isd_{name}": weight * value for name, value in parts.items()}
 
     return term
@@ -77,21 +77,21 @@ def ramp(step: int, steps: int, options: Options) -> float:
     return 1.0
 
 
-def losses(detector: Detector, images: Tensor, share: float, compute: Compute, options: Options) -> dict[str, Tensor]:
+def losses(detector: Detector, images: Tensor, share: float, device: Device, options: Options) -> dict[str, Tensor]:
     """Flip consistency, type I and type II of a batch.
 
     Args:
         detector: softmax, of an even number of images.
         images: [B, 3, S, S]; image a is mixed with b, the flipped image half a batch further on.
         share: of image a in the mix, 0..1.
-        compute: precision.
+        device: precision.
         options: weights.
     """
     half = len(images) // 2
     flipped = images.flip(3)
     mixed = share * images + (1 - share) * flipped.roll(half, 0)
     stacked = torch.cat([images, flipped, mixed]).contiguous(memory_format=torch.channels_last)
-    with compute.autocast():
+    with device.autocast():
         raw = detector(stacked)
     p_a, p_flip, p_mix = raw.logits.float().softmax(-1).chunk(3)
     o_a, o_flip, o_mix = raw.offsets.float().chunk(3)

@@ -25,9 +25,9 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Activation
 from mgral.data.augmentation import recolour
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, Raw, Target
-from mgral.detection.device import Compute
-from mgral.detection.training import Plan, Term, draw
+from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.device import Device
+from mgral.detection.training import ExtraLoss, TrainingConfig, draw
 
 ACTIVATIONS: frozenset[Activation] = frozenset({"sigmoid"})  # a yes or no per class, so that none is background
 
@@ -50,10 +50,10 @@ def build(
     cache: Cache,
     unlabelled: Sequence[int],
     labelled: Sequence[int],
-    plan: Plan,
-    compute: Compute,
+    plan: TrainingConfig,
+    device: Device,
     seed: int,
-) -> Term:
+) -> ExtraLoss:
     """The term for one training.
 
     The loop calls a term once a step, so the teacher follows the step before at the start of the next. The teacher is
@@ -63,17 +63,17 @@ def build(
     size = max(2, round(plan.batch_size * options.ratio))  # a map of one cell of one image cannot be normalised
     teacher: AveragedModel | None = None
 
-    def term(detector: Detector, step: int, _raw: Raw, _targets: Sequence[Target]) -> dict[str, Tensor]:
+    def term(detector: Detector, step: int, _raw: RawOutput, _targets: Sequence[Target]) -> dict[str, Tensor]:
         nonlocal teacher
         if teacher is None:
             teacher = averaged(detector, options.decay)
         teacher.update_parameters(detector)
         chosen = draw(ids, size, step, seed, "unlabelled")
-        images = compute.images(cache.pixels(chosen))
+        images = device.images(cache.pixels(chosen))
         view = recolour(images, random_streams.generator(seed, "recolour", step))
         weight = options.weight * (step >= options.burn_in * plan.steps)
         with torch.set_grad_enabled(weight > 0):
-            parts = losses(detector, teacher, images, view, compute, options)
+            parts = losses(detector, teacher, images, view, device, options)
         return {f"sed_{name}": weight * value for name, value in parts.items()}
 
     return term
@@ -94,7 +94,7 @@ def averaged(student: Detector, decay: float) -> AveragedModel:
 
 
 def losses(
-    student: Detector, teacher: AveragedModel, images: Tensor, view: Tensor, compute: Compute, options: Options
+    student: Detector, teacher: AveragedModel, images: Tensor, view: Tensor, device: Device, options: Options
 ) -> dict[str, Tensor]:
     """Distillation of classes and of boxes, and agreement of two sizes.
 
@@ -103,13 +103,13 @@ def losses(
         teacher: sees ``images``.
         images: [B, 3, S, S], 0..1, S even.
         view: [B, 3, S, S], the same images in other colours.
-        compute: precision.
+        device: precision.
         options: weights.
 
     Raises:
         MgralError: the levels of the two sizes do not correspond.
     """
-    with compute.autocast():
+    with device.autocast():
         full = student(view.contiguous(memory_format=torch.channels_last))
         half = student(F.avg_pool2d(view, 2).contiguous(memory_format=torch.channels_last))
         with torch.no_grad():
@@ -126,7 +126,7 @@ def losses(
     }
 
 
-def corresponding(full: Raw, half: Raw, priors: Tensor) -> tuple[slice, slice]:
+def corresponding(full: RawOutput, half: RawOutput, priors: Tensor) -> tuple[slice, slice]:
     """The priors that see the same of an image and of the image at half the size.
 
     Args:

@@ -35,16 +35,17 @@ from scipy.special import entr, softmax
 from mgral.config.base import Settings
 from mgral.core import boxes
 from mgral.core.errors import MgralError
-from mgral.core.types import Assessment, Boxes, Doubles, Ints, Pick
+from mgral.core.types import Boxes, Doubles, ImageScores, Ints, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, assessed
 
 if TYPE_CHECKING:
-    from mgral.strategies._workbench import Workbench
+    from mgral.strategies._context import StrategyContext
+    from mgral.strategies.cald.views import ViewDetections
 
 ALTERATIONS = ("flip", "cut_out", "resize", "rotation")
 
-NEEDS: frozenset[str] = frozenset({"assessment", "labels"})
+NEEDS: frozenset[str] = frozenset({"image_scores", "labels"})
 TERMS: Terms = {**dict.fromkeys(ALTERATIONS, ()), "classes": ("class",)}
 REASONS: Reasons = {
     "distance": "mean of those under the alterations; the smaller, the more in two minds the detector",
@@ -70,28 +71,11 @@ class Options(Settings):
     )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """The detections in one image, altered or not.
-
-    Attributes:
-        xyxy: [n, 4] float64.
-        scores: [n] in 0..1.
-        labels: [n] classes.
-        distributions: [n, C + 1] over background and classes.
-    """
-
-    xyxy: Doubles
-    scores: Doubles
-    labels: Ints
-    distributions: Doubles
-
-
-def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
+def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     """Run the cycle's detector over every unlabelled image and its alterations.
 
     Args:
-        workbench: images, detector and machine.
+        context: images, detector and machine.
         seed: of what is cut out.
         options: see :class:`Options`.
 
@@ -103,22 +87,24 @@ def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
     """
     from mgral.strategies.cald import views
 
-    ids = sorted(workbench.pool.unlabelled)
+    ids = sorted(context.pool.unlabelled)
     distances = np.zeros((len(ids), len(ALTERATIONS)))
-    classes = np.zeros((len(ids), len(workbench.classes)))
-    for row, (plain, altered) in enumerate(views.look(workbench, ids, seed, options.min_score)):
+    classes = np.zeros((len(ids), len(context.classes)))
+    for row, (plain, altered) in enumerate(views.detect_in_views(context, ids, seed, options.min_score)):
         for seen in (plain, *(seen for _, seen in altered)):
             np.maximum.at(classes[row], seen.labels, seen.scores)
         for column, (reference, seen) in enumerate(altered):
             distances[row, column] = image_distance(plain, reference, seen, options)
-    return Assessment(np.array(ids, np.int64), {**dict(zip(ALTERATIONS, distances.T, strict=True)), "classes": classes})
+    return ImageScores(
+        np.array(ids, np.int64), {**dict(zip(ALTERATIONS, distances.T, strict=True)), "classes": classes}
+    )
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """Pick the inconsistent images whose classes are least like the labelled ones'; that divergence is the score.
 
     Args:
-        evidence: the ``assessment`` of every unlabelled image, and ``labels``.
+        evidence: the ``image_scores`` of every unlabelled image, and ``labels``.
         budget: images wanted.
         seed: unused, nothing is random.
         options: see :class:`Options`.
@@ -129,7 +115,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
             picked, then the smaller id.
 
     Raises:
-        MgralError: no labels, no assessment, or one that leaves an image out.
+        MgralError: no labels, no image scores, or one that leaves an image out.
     """
     if evidence.labels is None:
         raise MgralError("strategy cald: needs the labels of the labelled images")
@@ -154,7 +140,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     return sorted(picks, key=lambda pick: (-pick.score, pick.id))
 
 
-def image_distance(plain: Seen, reference: Doubles, altered: Seen, options: Options) -> float:
+def image_distance(plain: ViewDetections, reference: Doubles, altered: ViewDetections, options: Options) -> float:
     """Smallest |m - β| over an image's detections; for an image without any what ``empty`` says.
 
     Args:
@@ -168,7 +154,7 @@ def image_distance(plain: Seen, reference: Doubles, altered: Seen, options: Opti
     return float(np.abs(consistency(plain, reference, altered) - options.base).min())
 
 
-def consistency(plain: Seen, reference: Doubles, altered: Seen) -> Doubles:
+def consistency(plain: ViewDetections, reference: Doubles, altered: ViewDetections) -> Doubles:
     """[n] m of each detection, in 0..2; arguments as in :func:`image_distance`."""
     if not len(altered.scores):
         return np.zeros(len(plain.scores))

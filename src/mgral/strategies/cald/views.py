@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mgral.core import boxes, random_streams
-from mgral.core.types import Doubles
+from mgral.core.types import Doubles, Ints
 from mgral.data.augmentation import warp
 from mgral.detection.base import Detector, Prediction
 from mgral.detection.device import in_batches
+from mgral.strategies._context import StrategyContext
 from mgral.strategies._distributions import class_distributions
-from mgral.strategies._workbench import Workbench
-from mgral.strategies.cald import Seen
 
 SHRINK = 0.8
 ANGLE = math.radians(5)
@@ -24,7 +24,7 @@ CUTS = 2  # rectangles
 CUT_SIDE = (0.05, 0.2)  # of the image
 GREY = 0.5
 
-# Where a point goes, x and y measured from the centre, in the order of mgral.strategies._contract.cald.ALTERATIONS.
+# Where a point goes, x and y measured from the centre, in the order of mgral.strategies.cald.ALTERATIONS.
 MOVES = (
     np.array([[-1.0, 0.0], [0.0, 1.0]]),
     np.eye(2),
@@ -33,29 +33,46 @@ MOVES = (
 )
 
 
+@dataclass(frozen=True)
+class ViewDetections:
+    """The detections in one view of an image, altered or not.
+
+    Attributes:
+        xyxy: [n, 4] float64.
+        scores: [n] in 0..1.
+        labels: [n] classes.
+        distributions: [n, C + 1] over background and classes.
+    """
+
+    xyxy: Doubles
+    scores: Doubles
+    labels: Ints
+    distributions: Doubles
+
+
 @torch.inference_mode()
-def look(
-    workbench: Workbench, ids: Sequence[int], seed: int, min_score: float
-) -> Iterator[tuple[Seen, list[tuple[Doubles, Seen]]]]:
+def detect_in_views(
+    context: StrategyContext, ids: Sequence[int], seed: int, min_score: float
+) -> Iterator[tuple[ViewDetections, list[tuple[Doubles, ViewDetections]]]]:
     """For each image its detections and, by alteration, where these go [n, 4] and the detections seen there.
 
     Args:
-        workbench: images, detector and machine.
+        context: images, detector and machine.
         ids: images to look at.
         seed: of what is cut out.
         min_score: detections below are left out.
     """
-    compute, evaluation, size = workbench.compute, workbench.evaluation, workbench.cache.size
-    detector = workbench.trained_detector().to(compute.device).eval()
+    device, evaluation, size = context.device, context.evaluation, context.cache.size
+    detector = context.trained_detector().to(device.torch_device).eval()
 
-    def detect(images: Tensor) -> list[Seen]:
-        with compute.autocast():
+    def detect(images: Tensor) -> list[ViewDetections]:
+        with device.autocast():
             raw = detector(images.contiguous(memory_format=torch.channels_last))
         found = detector.predict(raw, min_score, evaluation.nms_iou, evaluation.max_detections)
         return [_seen(one, detector) for one in found]
 
     for chosen in in_batches(ids):
-        images = compute.images(workbench.cache.pixels(chosen))
+        images = device.images(context.cache.pixels(chosen))
         plain = detect(images)
         altered = [detect(one) for one in alter(images, chosen, seed)]
         for k, seen in enumerate(plain):
@@ -97,8 +114,8 @@ def _moved(images: Tensor, matrix: Doubles) -> Tensor:
     return warp(images, np.broadcast_to(inverse, (len(images), 2, 3)).copy())
 
 
-def _seen(found: Prediction, detector: Detector) -> Seen:
-    return Seen(
+def _seen(found: Prediction, detector: Detector) -> ViewDetections:
+    return ViewDetections(
         found.xyxy.double().cpu().numpy(),
         found.scores.double().cpu().numpy(),
         found.labels.cpu().numpy(),

@@ -14,7 +14,7 @@ Choices of ours [R]:
 - A class without detection in an image counts as the uniform mixture: nothing is known of it. The paper leaves out
   classes that not both images show. Detection images show few, so most pairs would be at distance 0, and with them
   nearly every image from the nearest of many labelled ones.
-- The classes of a sigmoid detector are no distribution; they are made one (:mod:`mgral.strategies._contract._distributions`).
+- The classes of a sigmoid detector are no distribution; they are made one (:mod:`mgral.strategies._distributions`).
 - With nothing labelled, the greedy search starts as if one image without detections were.
 
 Mixtures are stored only where there is one: at most N·C·K numbers, and of the distances one per image.

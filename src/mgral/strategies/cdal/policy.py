@@ -28,7 +28,7 @@ WEIGHT_DECAY = 1e-5  # [C]
 BLOCK = 2048  # images compared at a time
 
 
-class Policy(nn.Module):
+class SequencePolicy(nn.Module):
     """LSTM in both directions and a linear layer, or two without a nonlinearity in between [C]; a logit per image."""
 
     def __init__(self, width: int, hidden: int, layers: int) -> None:
@@ -55,7 +55,7 @@ def train(mixtures: Floats, budget: int, seed: int, options: Options) -> Doubles
         mixtures: [N, D], > 0; in the order in which the policy reads them.
         budget: images wanted.
         seed: of weights and samples. One thread is used, so that nothing else matters.
-        options: see :class:`mgral.strategies._contract.cdal.Options`.
+        options: see :class:`mgral.strategies.cdal.Options`.
 
     Returns:
         [N] logits of the images' probabilities. They rank as these do, also where these would round to 0 or 1.
@@ -72,7 +72,7 @@ def train(mixtures: Floats, budget: int, seed: int, options: Options) -> Doubles
 
 def _train(mixtures: Floats, budget: int, options: Options) -> Doubles:
     sequence = torch.from_numpy(mixtures)
-    policy = Policy(mixtures.shape[1], options.hidden, layers=1 if options.variant == "paper" else 2)
+    policy = SequencePolicy(mixtures.shape[1], options.hidden, layers=1 if options.variant == "paper" else 2)
     optimiser = torch.optim.Adam(policy.parameters(), options.learning_rate, weight_decay=WEIGHT_DECAY)
     baseline, best, best_logits = 0.0, -np.inf, np.zeros(len(mixtures))
     for epoch in range(options.epochs):

@@ -1,7 +1,7 @@
 """ll4al: the images whose loss a head beside the detector predicts to be the largest (Yoo & Kweon, CVPR 2019).
 
 A detector of the experiment's kind is trained once more, from the start and as the cycle's was, together with a small
-head that learns from its feature maps which of two images has the larger loss. Both serve the assessment alone. Losses
+head that learns from its feature maps which of two images has the larger loss. Both serve the image scores alone. Losses
 are those of each image by itself: the public code for SSD that takes a batch's mean teaches the head nothing.
 """
 
@@ -14,14 +14,14 @@ from pydantic import Field
 
 from mgral.config.base import Settings
 from mgral.core import random_streams
-from mgral.core.types import Assessment, Pick
+from mgral.core.types import ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, assessed
 
 if TYPE_CHECKING:
-    from mgral.strategies._workbench import Workbench
+    from mgral.strategies._context import StrategyContext
 
-NEEDS: frozenset[str] = frozenset({"assessment"})
+NEEDS: frozenset[str] = frozenset({"image_scores"})
 TERMS: Terms = {"predicted_loss": ()}
 REASONS: Reasons = {
     "predicted_loss": "by the head beside the detector; it has no unit, only which is larger was learnt",
@@ -47,11 +47,11 @@ class Options(Settings):
     )
 
 
-def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
+def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     """Train detector and head on the labelled images; predict the loss of every unlabelled one.
 
     Args:
-        workbench: images, labels, detector and machine.
+        context: images, labels, detector and machine.
         seed: of initial weights, order and augmentation.
         options: see :class:`Options`.
 
@@ -60,30 +60,30 @@ def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
     """
     from mgral.strategies.ll4al import training
 
-    detector = workbench.fresh_detector(seed)
+    detector = context.fresh_detector(seed)
     head = training.train(
         detector,
-        workbench.cache,
-        workbench.pool.labelled_ids,
-        workbench.plan,
-        workbench.compute,
+        context.cache,
+        context.pool.labelled_ids,
+        context.plan,
+        context.device,
         seed,
-        workbench.checkpoint,
+        context.checkpoint,
         hidden=options.hidden,
         margin=options.margin,
         weight=options.weight,
         joint=options.joint,
     )
-    ids = sorted(workbench.pool.unlabelled)
-    predicted = training.predicted_losses(detector, head, workbench.cache, ids, workbench.compute)
-    return Assessment(np.array(ids, np.int64), {"predicted_loss": predicted})
+    ids = sorted(context.pool.unlabelled)
+    predicted = training.predicted_losses(detector, head, context.cache, ids, context.device)
+    return ImageScores(np.array(ids, np.int64), {"predicted_loss": predicted})
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """Pick the images of largest predicted loss, equal ones by id.
 
     Args:
-        evidence: the ``assessment`` of every unlabelled image.
+        evidence: the ``image_scores`` of every unlabelled image.
         budget: images wanted.
         seed: draws the subset; without one, nothing is random.
         options: see :class:`Options`.
@@ -93,7 +93,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
             ``candidates``.
 
     Raises:
-        MgralError: no assessment, or one that leaves an image out.
+        MgralError: no image scores, or one that leaves an image out.
     """
     predicted = assessed(evidence, "ll4al", TERMS)["predicted_loss"]
     ids = sorted(evidence.pool.unlabelled)

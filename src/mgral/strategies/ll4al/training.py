@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from mgral.core import random_streams
 from mgral.core.types import Doubles
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, Raw, Target
-from mgral.detection.device import Compute, in_batches
-from mgral.detection.training import Plan, fit
+from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.device import Device, in_batches
+from mgral.detection.training import TrainingConfig, fit
 
 
 class LossHead(nn.Module):
@@ -57,8 +57,8 @@ def train(
     detector: Detector,
     cache: Cache,
     labelled: Sequence[int],
-    plan: Plan,
-    compute: Compute,
+    plan: TrainingConfig,
+    device: Device,
     seed: int,
     checkpoint: Path,
     *,
@@ -74,7 +74,7 @@ def train(
         cache: images and boxes at the detector's input size.
         labelled: ids, at least one.
         plan: of the training.
-        compute: device and precision.
+        device: device and precision.
         seed: of the head's initial weights, of order and augmentation.
         checkpoint: as for :func:`mgral.detection.training.fit`.
         hidden: width of the head's layer for each map.
@@ -90,27 +90,27 @@ def train(
         head = LossHead([channels for channels, _, _ in detector.shapes], hidden)
     detector.loss_head = head  # a part of it while it trains: in its optimiser, its checkpoint and on its device
 
-    def term(_detector: Detector, step: int, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def term(_detector: Detector, step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
             losses = detector.image_losses(raw, targets)
         shared = step < joint * plan.steps
         predicted = head(raw.features if shared else [one.detach() for one in raw.features])
         return {"ranking": weight * ranking_loss(predicted, losses, margin)}
 
-    fit(detector, cache, labelled, plan, compute, seed, term, checkpoint)
+    fit(detector, cache, labelled, plan, device, seed, term, checkpoint)
     del detector.loss_head
     return head
 
 
 @torch.inference_mode()
-def predicted_losses(detector: Detector, head: LossHead, cache: Cache, ids: Sequence[int], compute: Compute) -> Doubles:
+def predicted_losses(detector: Detector, head: LossHead, cache: Cache, ids: Sequence[int], device: Device) -> Doubles:
     """[n] what the head predicts for images, in the order of ``ids``."""
-    detector.to(compute.device).eval()
-    head.to(compute.device).eval()
+    detector.to(device.torch_device).eval()
+    head.to(device.torch_device).eval()
     parts = [torch.zeros(0)]
     for chosen in in_batches(ids):
-        images = compute.images(cache.pixels(chosen))
-        with compute.autocast():
+        images = device.images(cache.pixels(chosen))
+        with device.autocast():
             raw = detector(images)
         parts.append(head(raw.features).cpu())
     predicted: Doubles = torch.cat(parts).double().numpy()

@@ -2,7 +2,7 @@
 
 A detector of the experiment's kind is trained once more, with a second classifier and a head for multiple-instance
 learning, through phases that minimise and maximise the classifiers' disagreement on unlabelled images
-(:mod:`mgral.strategies.mi_aod.training`). It serves the assessment: strategies are compared by the mAP of the plain detector,
+(:mod:`mgral.strategies.mi_aod.training`). It serves the image_scores: strategies are compared by the mAP of the plain detector,
 where the paper reports that of its own. ``report: own`` shows the latter as well, as a curve beside the plain one
 (scored by the mean of both classifiers; the public code scores by the first alone).
 
@@ -18,14 +18,14 @@ import numpy as np
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.core.types import Assessment, Detect, Detections, Pick
+from mgral.core.types import Detect, Detections, ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, assessed
 
 if TYPE_CHECKING:
-    from mgral.strategies._workbench import Workbench
+    from mgral.strategies._context import StrategyContext
 
-NEEDS: frozenset[str] = frozenset({"assessment"})
+NEEDS: frozenset[str] = frozenset({"image_scores"})
 TERMS: Terms = {"discrepancy": (), "peak": ()}
 REASONS: Reasons = {
     "discrepancy": "how far two classifiers disagree, 0 to 1; mean over the anchors where they do most",
@@ -61,59 +61,59 @@ def reports_own(options: Options) -> bool:
     return options.report == "own"
 
 
-def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
+def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     """Train the two classifiers and see how far they are apart on every unlabelled image.
 
     Args:
-        workbench: images, labels, detector and machine.
+        context: images, labels, detector and machine.
         seed: of initial weights, order, augmentation and the unlabelled images trained on.
         options: see :class:`Options`.
 
     Raises:
         MgralError: nothing is labelled, the training diverges, or both classifiers would start alike.
     """
-    if not workbench.pool.unlabelled:
-        return Assessment(np.zeros(0, np.int64), {name: np.zeros(0) for name in TERMS})
-    return assess_and_detect(workbench, seed, options)[0]
+    if not context.pool.unlabelled:
+        return ImageScores(np.zeros(0, np.int64), {name: np.zeros(0) for name in TERMS})
+    return score_and_detect(context, seed, options)[0]
 
 
-def assess_and_detect(workbench: Workbench, seed: int, options: Options) -> tuple[Assessment, Detect]:
-    """What :func:`assess` gives, and what the trained detector finds; it is trained even if nothing is unlabelled.
+def score_and_detect(context: StrategyContext, seed: int, options: Options) -> tuple[ImageScores, Detect]:
+    """What :func:`score` gives, and what the trained detector finds; it is trained even if nothing is unlabelled.
 
-    Arguments and errors are those of :func:`assess`.
+    Arguments and errors are those of :func:`score`.
     """
     from mgral.strategies.mi_aod import training
 
-    ids = sorted(workbench.pool.unlabelled)
-    network = training.build(workbench.fresh_detector, seed)
+    ids = sorted(context.pool.unlabelled)
+    network = training.build(context.fresh_detector, seed)
     training.train(
         network,
-        workbench.cache,
-        workbench.pool.labelled_ids,
+        context.cache,
+        context.pool.labelled_ids,
         ids,
-        workbench.plan,
-        workbench.compute,
+        context.plan,
+        context.device,
         seed,
-        workbench.checkpoint,
+        context.checkpoint,
         effort=options.effort,
         rounds=options.rounds,
         epochs=options.epochs,
         weight=options.weight,
         pseudo=options.pseudo,
     )
-    mean, peak = training.discrepancies(network, workbench.cache, ids, workbench.compute, options.top)
+    mean, peak = training.discrepancies(network, context.cache, ids, context.device, options.top)
 
     def detect(images: Sequence[int]) -> Mapping[int, Detections]:
-        return training.detections(network, workbench.cache, images, workbench.evaluation, workbench.compute)
+        return training.detections(network, context.cache, images, context.evaluation, context.device)
 
-    return Assessment(np.array(ids, np.int64), {"discrepancy": mean, "peak": peak}), detect
+    return ImageScores(np.array(ids, np.int64), {"discrepancy": mean, "peak": peak}), detect
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """Pick the images of largest discrepancy, equal ones by id.
 
     Args:
-        evidence: the ``assessment`` of every unlabelled image.
+        evidence: the ``image_scores`` of every unlabelled image.
         budget: images wanted.
         seed: unused, nothing is random.
         options: see :class:`Options`.
@@ -123,7 +123,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
             largest discrepancy.
 
     Raises:
-        MgralError: no assessment, or one that leaves an image out.
+        MgralError: no image scores, or one that leaves an image out.
     """
     terms = assessed(evidence, "mi_aod", TERMS)
     ids = sorted(evidence.pool.unlabelled)

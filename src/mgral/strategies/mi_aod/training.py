@@ -28,10 +28,10 @@ from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Doubles
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, Raw, Target
-from mgral.detection.device import Compute, in_batches
-from mgral.detection.inference import look
-from mgral.detection.training import Plan, batch, descend
+from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.device import Device, in_batches
+from mgral.detection.inference import run_inference
+from mgral.detection.training import TrainingConfig, batch, descend
 
 EPSILON = 1e-5  # image scores stay this far from 0 and 1, as in the public code
 
@@ -39,7 +39,7 @@ Phase = Literal["labelled", "minimise", "maximise"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class TwoHeadOutput:
     """What the network says of a batch.
 
     Attributes:
@@ -48,7 +48,7 @@ class Seen:
         mil: [B, P, C] logits of the MIL head.
     """
 
-    raw: Raw
+    raw: RawOutput
     second: Tensor
     mil: Tensor
 
@@ -60,17 +60,17 @@ class TwoHeads(nn.Module):
         super().__init__()
         self.detector, self.second, self.mil = detector, second, mil
 
-    def forward(self, images: Tensor) -> Seen:
+    def forward(self, images: Tensor) -> TwoHeadOutput:
         raw = self.detector(images)
-        return Seen(raw, self.second(raw.features), self.detector.foreground(self.mil(raw.features)).float())
+        return TwoHeadOutput(raw, self.second(raw.features), self.detector.foreground(self.mil(raw.features)).float())
 
-    def probabilities(self, seen: Seen) -> tuple[Tensor, Tensor]:
+    def probabilities(self, seen: TwoHeadOutput) -> tuple[Tensor, Tensor]:
         """p1 and p2, each [B, P, C]."""
         both = (self.detector.probabilities(logits) for logits in (seen.raw.logits, seen.second))
         first, second = (self.detector.foreground(probs) for probs in both)
         return first, second
 
-    def answer(self, maps: list[Tensor]) -> Raw:
+    def answer(self, maps: list[Tensor]) -> RawOutput:
         """The detector's answer to the maps, with logits whose probabilities are the mean of those of f1 and f2."""
         raw = self.detector.answer(maps)
         first, second = (self.detector.probabilities(logits) for logits in (raw.logits, self.second(raw.features)))
@@ -199,8 +199,8 @@ def train(
     cache: Cache,
     labelled: Sequence[int],
     unlabelled: Sequence[int],
-    plan: Plan,
-    compute: Compute,
+    plan: TrainingConfig,
+    device: Device,
     seed: int,
     checkpoint: Path,
     *,
@@ -216,12 +216,12 @@ def train(
     augmentation are those of the plan, over all phases. Running statistics of batch normalisation follow every batch.
 
     Args:
-        network: of :func:`build`; is moved to ``compute.device``.
+        network: of :func:`build`; is moved to ``device.torch_device``.
         cache: images at the detector's input size, and boxes of the labelled ones.
         labelled: ids, at least one.
         unlabelled: ids; without any all steps are of phase A, as the others are for the sake of these.
         plan: of a plain training.
-        compute: device and precision.
+        device: device and precision.
         seed: of order, augmentation and what is drawn.
         checkpoint: as for :func:`mgral.detection.training.fit`.
         effort: images trained on, as a multiple of the plan's; see :func:`schedule` for it and the next two.
@@ -239,13 +239,13 @@ def train(
     rounds = rounds if unlabelled else 0
     phases = schedule(effort * plan.steps, rounds, epochs)
     subsets = [_subset(unlabelled, len(labelled), seed, k) for k in range(rounds)]
-    network.to(compute.device)
+    network.to(device.torch_device)
     trained = [one for one in network.parameters() if one.requires_grad]
 
-    def see(ids: Sequence[int], purpose: str, step: int) -> tuple[Seen, list[Target]]:
+    def see(ids: Sequence[int], purpose: str, step: int) -> tuple[TwoHeadOutput, list[Target]]:
         stream = random_streams.stream(seed, purpose)
-        images, targets = batch(cache, ids, plan, compute, stream, step, labelled=purpose == "labelled")
-        with compute.autocast():
+        images, targets = batch(cache, ids, plan, device, stream, step, labelled=purpose == "labelled")
+        with device.autocast():
             return network(images), targets
 
     def losses(step: int) -> dict[str, Tensor]:
@@ -270,7 +270,7 @@ def train(
     _hold(network, trained, "labelled")
 
 
-def labelled_losses(network: TwoHeads, seen: Seen, targets: Sequence[Target]) -> dict[str, Tensor]:
+def labelled_losses(network: TwoHeads, seen: TwoHeadOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
     """``classification`` (mean of f1's and f2's), ``localisation`` and ``image`` (the MIL head's cross-entropy)."""
     detector = network.detector
     first = detector.losses(seen.raw, targets)
@@ -286,14 +286,14 @@ def labelled_losses(network: TwoHeads, seen: Seen, targets: Sequence[Target]) ->
 
 @torch.inference_mode()
 def discrepancies(
-    network: TwoHeads, cache: Cache, ids: Sequence[int], compute: Compute, top: int
+    network: TwoHeads, cache: Cache, ids: Sequence[int], device: Device, top: int
 ) -> tuple[Doubles, Doubles]:
     """:func:`discrepancy` of many images, [n] and [n], in the order of ``ids``."""
-    network.to(compute.device).eval()
+    network.to(device.torch_device).eval()
     means, peaks = [torch.zeros(0)], [torch.zeros(0)]
     for chosen in in_batches(ids):
-        images = compute.images(cache.pixels(chosen))
-        with compute.autocast():
+        images = device.images(cache.pixels(chosen))
+        with device.autocast():
             seen = network(images)
         mean, peak = discrepancy(*network.probabilities(seen), top)
         means.append(mean.cpu())
@@ -302,7 +302,7 @@ def discrepancies(
 
 
 def detections(
-    network: TwoHeads, cache: Cache, ids: Sequence[int], evaluation: Evaluation, compute: Compute
+    network: TwoHeads, cache: Cache, ids: Sequence[int], evaluation: Evaluation, device: Device
 ) -> dict[int, Detections]:
     """What the network finds as a detector, by image id: its boxes, with the mean of both classifiers for scores.
 
@@ -313,10 +313,10 @@ def detections(
         cache: images at the detector's input size.
         ids: images to look at.
         evaluation: threshold, suppression and number of detections.
-        compute: device and precision.
+        device: device and precision.
     """
-    network.to(compute.device).eval()
-    return look(network.detector, cache, ids, evaluation, compute, answer=network.answer).detections
+    network.to(device.torch_device).eval()
+    return run_inference(network.detector, cache, ids, evaluation, device, answer=network.answer).detections
 
 
 def _subset(ids: Sequence[int], size: int, seed: int, k: int) -> list[int]:

@@ -50,16 +50,16 @@ from scipy.special import entr
 
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
-from mgral.core.types import Assessment, Detections, Doubles, Floats, Ints, Pick
+from mgral.core.types import Detections, Doubles, Floats, ImageScores, Ints, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, assessed
 from mgral.strategies._features import described, unit
 from mgral.strategies.ppal.medoids import k_center, k_medoids, plus_plus
 
 if TYPE_CHECKING:
-    from mgral.strategies._workbench import Workbench
+    from mgral.strategies._context import StrategyContext
 
-NEEDS: frozenset[str] = frozenset({"assessment", "detections"})
+NEEDS: frozenset[str] = frozenset({"image_scores", "detections"})
 TERMS: Terms = {"difficulty": ("class",)}
 REASONS: Reasons = {
     "uncertainty": "entropy of the detections, difficult classes weighing more; in nats",
@@ -90,11 +90,11 @@ class Options(Settings):
     expand: float = Field(default=4.0, ge=1, description="candidates, as a multiple of the budget [delta]")
 
 
-def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
+def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     """Train a detector on the labelled images and measure the difficulty of the classes meanwhile.
 
     Args:
-        workbench: images, labels, detector and machine.
+        context: images, labels, detector and machine.
         seed: of initial weights, order and augmentation.
         options: see :class:`Options`.
 
@@ -106,29 +106,29 @@ def assess(workbench: Workbench, seed: int, options: Options) -> Assessment:
     """
     from mgral.strategies.ppal.difficulty import measure
 
-    ids = sorted(workbench.pool.unlabelled)
+    ids = sorted(context.pool.unlabelled)
     if not ids:
-        return Assessment(np.zeros(0, np.int64), {"difficulty": np.zeros((0, len(workbench.classes)))})
+        return ImageScores(np.zeros(0, np.int64), {"difficulty": np.zeros((0, len(context.classes)))})
     difficulty = measure(
-        workbench.fresh_detector(seed),
-        workbench.cache,
-        workbench.pool.labelled_ids,
-        workbench.plan,
-        workbench.compute,
+        context.fresh_detector(seed),
+        context.cache,
+        context.pool.labelled_ids,
+        context.plan,
+        context.device,
         seed,
-        workbench.checkpoint,
+        context.checkpoint,
         exponent=options.exponent,
         momentum=MOMENTUM[options.variant],
         forgets=options.variant == "code",
     )
-    return Assessment(np.array(ids, np.int64), {"difficulty": np.tile(difficulty, (len(ids), 1))})
+    return ImageScores(np.array(ids, np.int64), {"difficulty": np.tile(difficulty, (len(ids), 1))})
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """Pick the medoids of the uncertain images; the uncertainty is the score.
 
     Args:
-        evidence: the ``assessment`` of every unlabelled image, and ``detections`` with features.
+        evidence: the ``image_scores`` of every unlabelled image, and ``detections`` with features.
         budget: images wanted.
         seed: of the start of the medoids.
         options: see :class:`Options`.
@@ -139,7 +139,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
             cluster, itself among them.
 
     Raises:
-        MgralError: no assessment or no detections, or an image without an entry, without features, or with scores or
+        MgralError: no image scores or no detections, or an image without an entry, without features, or with scores or
             features that are not finite.
     """
     if evidence.detections is None:

@@ -12,9 +12,9 @@ from torchvision.ops import box_iou
 
 from mgral.core.types import Doubles
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, Raw, Target
-from mgral.detection.device import Compute
-from mgral.detection.training import Plan, fit
+from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.device import Device
+from mgral.detection.training import TrainingConfig, fit
 
 OVERLAP = 0.5  # IoU from which a prior is positive
 
@@ -48,7 +48,7 @@ class ClassDifficulty(nn.Module):
         self.momentum = torch.where(there, self._base, self._base * self.momentum)
 
 
-def qualities(detector: Detector, raw: Raw, targets: Sequence[Target], exponent: float) -> tuple[Tensor, Tensor]:
+def qualities(detector: Detector, raw: RawOutput, targets: Sequence[Target], exponent: float) -> tuple[Tensor, Tensor]:
     """Class [n] and p^ξ · IoU^(1-ξ) [n] of the positive priors of a batch.
 
     Args:
@@ -77,8 +77,8 @@ def measure(
     detector: Detector,
     cache: Cache,
     labelled: Sequence[int],
-    plan: Plan,
-    compute: Compute,
+    plan: TrainingConfig,
+    device: Device,
     seed: int,
     checkpoint: Path,
     *,
@@ -93,7 +93,7 @@ def measure(
         cache: images and boxes at the detector's input size.
         labelled: ids, at least one.
         plan: of the training.
-        compute: device and precision.
+        device: device and precision.
         seed: of order and augmentation.
         checkpoint: as for :func:`mgral.detection.training.fit`.
         exponent: see :func:`qualities`.
@@ -108,12 +108,12 @@ def measure(
     difficulty = ClassDifficulty(detector.num_classes, momentum, forgets)
     detector.difficulty = difficulty  # a part of it while it trains: in its checkpoint and on its device
 
-    def term(_detector: Detector, _step: int, raw: Raw, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def term(_detector: Detector, _step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
             difficulty.update(*qualities(detector, raw, targets, exponent))
         return {}
 
-    fit(detector, cache, labelled, plan, compute, seed, term, checkpoint)
+    fit(detector, cache, labelled, plan, device, seed, term, checkpoint)
     del detector.difficulty
     values: Doubles = difficulty.values.cpu().numpy()
     return values

@@ -9,12 +9,12 @@ from mgral.config.schema import DetectorParams, Evaluation
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
 from mgral.detection.base import Detector, build_detector, restore_detector
-from mgral.detection.device import Compute
-from mgral.detection.training import Plan
+from mgral.detection.device import Device
+from mgral.detection.training import TrainingConfig
 
 
 @dataclass(frozen=True)
-class Workbench:
+class StrategyContext:
     """Images, labels, a detector and a machine.
 
     Attributes:
@@ -25,7 +25,7 @@ class Workbench:
         weights: file of the cycle's trained detector.
         plan: how the cycle's detector was trained.
         evaluation: threshold, suppression and number of detections.
-        compute: device and precision.
+        device: device and precision.
         checkpoint: file to which a long training may save where it is, to go on there after it was killed. Whoever
             uses it removes it at the end.
     """
@@ -35,9 +35,9 @@ class Workbench:
     cache: Cache
     detector: DetectorParams
     weights: Path
-    plan: Plan
+    plan: TrainingConfig
     evaluation: Evaluation
-    compute: Compute
+    device: Device
     checkpoint: Path
 
     def fresh_detector(self, seed: int) -> Detector:

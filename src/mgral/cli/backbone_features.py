@@ -1,4 +1,4 @@
-"""Compute once what a frozen trunk says of the images that the proxies of a cycle learn from and are judged by."""
+"""Compute once what a frozen backbone says of the images that the proxies of a cycle learn from and are judged by."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector")
     _arguments.add_kind(parser)
-    _arguments.add_out(parser, "activations.npy to write")
+    _arguments.add_out(parser, "backbone_features.npy to write")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -49,7 +49,9 @@ def run(arguments: argparse.Namespace) -> None:
         batches = candidate_batches.draw(first, batch, params.proxy.first_shares, evidence, seed)
     else:
         others = candidate_batches.read(arguments.first) if arguments.first else []
-        batches = candidate_batches.draw_by_agent(second, batch, arguments.temperature, evidence, seed, others)
+        from mgral.agent.second_round import draw_by_agent
+
+        batches = draw_by_agent(second, batch, arguments.temperature, evidence, seed, others)
     write_json(arguments.out, batches)
 
 

@@ -1,4 +1,4 @@
-"""Assess the unlabelled images of a cycle, for a strategy that looks at images or trains something of its own."""
+"""Score the unlabelled images of a cycle, for a strategy that trains or runs a network of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector")
     parser.add_argument("--strategy", required=True, help="label of the strategy in the parameters")
     _arguments.add_seed(parser)
-    _arguments.add_out(parser, "assessment.npz to write; a checkpoint may lie beside it meanwhile")
+    _arguments.add_out(parser, "image_scores.npz to write; a checkpoint may lie beside it meanwhile")
     parser.add_argument("--own", type=Path, help="own.json to write: mAP of the strategy's own detector, if it has one")
 
 
@@ -38,15 +38,17 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.detection import metrics, npz_files
     from mgral.detection.checkpoint import initial_weights, kept_checkpoint
     from mgral.detection.device import prepare_device
-    from mgral.detection.training import Plan
-    from mgral.strategies import _contract2
-    from mgral.strategies._workbench import Workbench
+    from mgral.detection.training import TrainingConfig
+    from mgral.strategies import _contract
+    from mgral.strategies._context import StrategyContext
 
     params = _arguments.read_params(Params, arguments.params)
-    strategy, plugin, options = _contract2.find(params.strategies, arguments.strategy)
-    if "assessment" not in plugin.NEEDS:
-        raise MgralError(f"--strategy: {strategy.plugin} assesses nothing; go on with `mgral select`")
-    if arguments.own is not None and not hasattr(plugin, "assess_and_detect"):
+    strategy, plugin, options = _contract.find(params.strategies, arguments.strategy)
+    if "image_scores" not in plugin.NEEDS:
+        raise MgralError(
+            f"--strategy: {strategy.plugin} scores no images in a step of its own; go on with `mgral select`"
+        )
+    if arguments.own is not None and not hasattr(plugin, "score_and_detect"):
         raise MgralError(f"--own: {strategy.plugin} has no detector of its own to report; leave it out")
     machine = prepare_device(params.machine)
     dataset = dataset_json.read(arguments.dataset)
@@ -54,28 +56,28 @@ def run(arguments: argparse.Namespace) -> None:
     labels = {i: dataset.boxes[i] for i in pool.labelled}
     modules = [
         __name__,
-        f"mgral.strategies._contract.{strategy.plugin}",
-        f"mgral.detection.base.{params.detector.name}",
+        f"mgral.strategies.{strategy.plugin}",
+        f"mgral.detection.detectors.{params.detector.name}",
     ]
     inputs = [arguments.dataset, arguments.pool, arguments.detector]
     large = [arguments.images, *initial_weights(params.detector)]
     cache = Cache(replace(dataset, boxes=labels), arguments.images)
     seed = random_streams.stream(arguments.seed, "assess", pool.cycle)
     with kept_checkpoint(arguments.out, params, arguments.seed, inputs, modules, large) as checkpoint:
-        workbench = Workbench(
+        context = StrategyContext(
             pool,
             dataset.classes,
             cache,
             params.detector,
             arguments.detector,
-            Plan(**params.training.model_dump()),
+            TrainingConfig(**params.training.model_dump()),
             params.evaluation,
             machine,
             checkpoint,
         )
         if arguments.own is None:
-            assessment = plugin.assess(workbench, seed, options)
+            image_scores = plugin.score(context, seed, options)
         else:
-            assessment, detect = plugin.assess_and_detect(workbench, seed, options)
+            image_scores, detect = plugin.score_and_detect(context, seed, options)
             metrics.write(arguments.own, dataset, pool, detect, params.evaluation.max_detections)
-        npz_files.write_assessment(assessment, arguments.out)
+        npz_files.write_image_scores(image_scores, arguments.out)
