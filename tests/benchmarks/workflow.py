@@ -39,13 +39,16 @@ ANNOTATIONS = 16_551  # files of VOC2007 and VOC2012 together, train and val
 REPEATS = 3  # the quickest counts
 
 # What a job imports until its work begins, by rule; the rest need no more than a data set does.
-TRAINING = "import mgral.detection.training, mgral.detection.inference, mgral.detection.average_precision, mgral.detection.detectors.tiny_ssd, torch._dynamo"
+TRAINING = (
+    "import mgral.detection.training, mgral.detection.inference, mgral.detection.average_precision, "
+    "mgral.detection.detectors.tiny_ssd, torch._dynamo"
+)
 FITTING = "import faiss, scipy.spatial.distance, scipy.stats, sklearn.gaussian_process, sklearn.linear_model"
 IMPORTS = {
     "train": TRAINING,
     "retrain": TRAINING,
     "embed": "import mgral.detection.inference, mgral.detection.detectors.tiny_ssd",
-    "assess": TRAINING,
+    "score": TRAINING,
     "draw": "import mgral.reward.candidate_batches, scipy.stats, sklearn.cluster",
     "proxy": f"{TRAINING}, mgral.reward.proxy, mgral.reward.semi.isd",
     "table": f"{FITTING}; import mgral.reward.lookup_table",

@@ -211,7 +211,7 @@ def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, ca
     npz_files.write_detections(dict.fromkeys(images, one), "softmax", "detections.npz")
     proxy = {"records": 2, "kind": "unlabelled", "replay_share": 0, "generators": {"random": 1, kind: 1}}
     Path("p.yaml").write_text(json.dumps({"proxy": proxy, "budget": {"batch": 1}}))
-    command = "draw --params p.yaml --dataset dataset.json --pool pool.json --embeddings embeddings.npz"
+    command = "sample-batches --params p.yaml --dataset dataset.json --pool pool.json --embeddings embeddings.npz"
     assert cli.main([*command.split(), "--detections", "detections.npz", "--seed", "0", "--out", "b.json"]) == 2
     says = "mgral: detections.npz: is of 3 classes, the data set of 2; make it anew with `mgral embed`\n"
     assert capsys.readouterr().err == says

@@ -1,8 +1,9 @@
-"""Imports run one way: a room may look at the rooms below it and not at those above."""
+"""Imports run one way: a room sees the rooms below it, never those above or beside it, and no circle closes."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,82 +12,57 @@ import mgral
 
 PACKAGE = Path(mgral.__file__).parent
 
-# A room's own level; it imports from lower levels and, within a level, from itself alone.
-LEVELS = {
-    0: [
-        "errors",
-        "files",
-        "seeds",
-        "settings",
-        "plugins",
-        "types",
-        "params",
-        "experiments",
-        "proxy_jobs",
-        "boxes",
-        "arrays",
-        "codehash",
-    ],
-    1: [
-        "datasets",
-        "pools",
-        "images",
-        "records",
-        "stratified",
-        "spreads",
-        "selections",
-        "curves",
-        "comparison",
-        "forecast",
-        "augment",
-        "compute",
-        "neighbours",
-        "representations",
-        "surrogates",
-    ],
-    2: ["lookup"],
-    3: ["agent"],
-    4: ["detectors"],
-    5: ["backbone_features"],
-    6: ["evaluation", "inference"],
-    7: ["training"],
-    8: ["strategies"],
-    9: ["generators", "probe"],
-    10: ["cli"],
+# From the ground up. A room imports from those on lower lines and from itself.
+LEVELS = [
+    ["core"],
+    ["config"],
+    ["data"],
+    ["detection"],
+    ["reward", "annotation"],
+    ["agent", "report"],
+    ["strategies", "planning"],
+    ["cli"],
+]
+LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
 }
-SIDE = {
-    "report": 1,
-    "annotation": 1,
-}  # see the ground, data sets, pools and what describes a run; nothing sees them but cli
-ROOMS = {room: level for level, rooms in LEVELS.items() for room in rooms}
 
 
 def imported(path: Path) -> set[str]:
-    """Rooms that a module imports, at the top or inside a function."""
-    rooms = set()
+    """Modules of this package that a file imports, at the top, inside a function or for its types alone."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            rooms |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            rooms |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in rooms if name.startswith("mgral.")}
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                names.add(inner if inner in MODULES else node.module)
+    return names & MODULES.keys()
 
 
-MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_arrows_run_one_way(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    assert room in ROOMS or room in SIDE, f"{room} has no place in the layout; give it a level"
-    others = imported(path) - {room}
-    if room in SIDE:
-        wrong = {other for other in others if ROOMS.get(other, 99) > SIDE[room]}
-    else:
-        level = ROOMS[room]
-        allowed_sides = set(SIDE) if room == "cli" else set()
-        wrong = {o for o in others - allowed_sides if ROOMS.get(o, 99) > level or (ROOMS.get(o) == level and level > 1)}
-    assert not wrong, f"{path.relative_to(PACKAGE)} imports {sorted(wrong)}"
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "mgral"])
+def test_arrows_run_one_way(module: str) -> None:
+    own = room(module)
+    assert own in LEVEL, f"{own} has no place in the layout; give it a level"
+    others = {room(name) for name in imported(MODULES[module])} - {own, ""}
+    wrong = sorted(other for other in others if LEVEL.get(other, len(LEVELS)) >= LEVEL[own])
+    assert not wrong, f"{module} imports {wrong}"
+
+
+def test_no_circle_closes() -> None:
+    """Between single modules, wherever they import each other."""
+    graph = {name: imported(path) - {name} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("verb", ["pool", "annotate", "curve"])

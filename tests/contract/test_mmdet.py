@@ -32,7 +32,8 @@ def test_a_missing_mmdet_names_the_command_that_builds_it():
 
 
 def test_nothing_but_the_plug_in_names_mmdet():
-    code = "import sys, mgral.cli.train, mgral.cli.proxy, mgral.detection.detectors.mmdet; sys.exit('mmdet' in sys.modules)"
+    modules = "mgral.cli.train, mgral.cli.proxy, mgral.detection.detectors.mmdet"
+    code = f"import sys, {modules}; sys.exit('mmdet' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

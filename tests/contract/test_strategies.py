@@ -97,7 +97,7 @@ def evidence(agent: Path) -> Make:
             agent if "agent" in needs else None,
             labels,
             truth,
-            assessed(ids, terms, classes, 0 if objects == (0,) else 1, alike) if terms is not None else None,
+            scores_of(ids, terms, classes, 0 if objects == (0,) else 1, alike) if terms is not None else None,
         )
 
     return make
@@ -123,7 +123,7 @@ def detected(count: int, classes: int, activation: Activation, seed: int) -> Det
     )
 
 
-def assessed(ids: np.ndarray, terms: Terms, classes: int, scale: float, alike: bool) -> ImageScores:
+def scores_of(ids: np.ndarray, terms: Terms, classes: int, scale: float, alike: bool) -> ImageScores:
     """An image_scores in ``terms``, with numbers from 0 to ``scale``; some images share theirs, or all if ``alike``."""
     rng = np.random.default_rng(0)
     rows = np.zeros(len(ids), np.int64) if alike else rng.integers(0, 30, len(ids))

@@ -10,10 +10,12 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from mgral import cli, codehash, experiments, plugins, proxy_jobs
-from mgral import params as parameters
-from mgral.errors import MgralError
-from mgral.strategies import IN_FILES
+from mgral import cli
+from mgral.config import loading, schema as parameters
+from mgral.core import code_hash as code_hashes, plugins
+from mgral.reward import proxy_plan
+from mgral.core.errors import MgralError
+from mgral.strategies._contract import IN_FILES
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 if workflow.config_settings.config:  # it would be in no file, so neither DVC nor a clone would know of it
@@ -35,9 +37,9 @@ OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.r
 def plugin_modules(experiment):
     """Modules that the parameters choose: the format, the detector, the semi-supervised part, the strategies."""
     return [
-        f"mgral.datasets.{experiment.dataset.format}",
-        f"mgral.detectors.{experiment.detector.name}",
-        f"mgral.training.semi.{experiment.proxy.semi}",
+        f"mgral.data.formats.{experiment.dataset.format}",
+        f"mgral.detection.detectors.{experiment.detector.name}",
+        f"mgral.reward.semi.{experiment.proxy.semi}",
         *(f"mgral.strategies.{strategy.plugin}" for strategy in experiment.strategies),
     ]
 
@@ -51,11 +53,13 @@ def checked(given, where):
     experiment = parameters.Params.parse(given, f"{where}:")
     note = Path(".snakemake/checked.json")
     try:
-        state = codehash.code_hash("mgral.experiments", *plugin_modules(experiment)) + experiment.model_dump_json()
+        state = (
+            code_hashes.code_hash("mgral.config.loading", *plugin_modules(experiment)) + experiment.model_dump_json()
+        )
     except ModuleNotFoundError:
         state = ""  # an unknown plug-in, which the check refuses
     if not note.exists() or note.read_text() != state:
-        experiments.check(given, where)
+        loading.check(given, where)
         note.parent.mkdir(exist_ok=True)
         note.write_text(state)
     return experiment
@@ -121,7 +125,7 @@ if GENERATED:
     PARAMETERS["dataset"]["root"] = RAW
 
 
-PROXIES = proxy_jobs.proxies(EXPERIMENT.proxy)
+PROXIES = proxy_plan.proxies(EXPERIMENT.proxy)
 
 
 def home_of(some):
@@ -194,7 +198,7 @@ def declared(verb, label=None):
         given["strategies"] = [STRATEGIES[label].model_dump(mode="json")]
     schema = getattr(importlib.import_module(cli.module(verb)), "Params", None)
     if schema is not None:
-        given = experiments.sections(schema, given, "parameters").model_dump(mode="json")
+        given = loading.sections(schema, given, "parameters").model_dump(mode="json")
     return json.dumps(given, sort_keys=True)
 
 
@@ -210,15 +214,15 @@ def settings(verb):
 @cache
 def code(verb, *plugins):
     """A hash of the code that a verb runs, and of the plug-ins that the parameters choose for it."""
-    return codehash.code_hash(cli.module(verb), *plugins)
+    return code_hashes.code_hash(cli.module(verb), *plugins)
 
 
 def code_of_strategy(wildcards):
     return code("select", f"mgral.strategies.{STRATEGIES[wildcards.label].plugin}")
 
 
-def code_of_assessment(wildcards):
-    return code("assess", f"mgral.strategies.{STRATEGIES[wildcards.label].plugin}", DETECTOR)
+def code_of_scores(wildcards):
+    return code("score", f"mgral.strategies.{STRATEGIES[wildcards.label].plugin}", DETECTOR)
 
 
 def each(name, labels=STRATEGIES, cycles=CYCLES):
@@ -265,14 +269,16 @@ def evidence(wildcards):
 
 
 def evidence_options(wildcards):
-    return [text for need, path in evidence(wildcards).items() for text in (f"--{need}", path)]
+    return [
+        text for need, path in evidence(wildcards).items() for text in (f"--{need.replace(chr(95), chr(45))}", path)
+    ]
 
 
 def source_images():
     """The images of the generated data set. Others are taken as they are: there may be a hundred thousand."""
     if not GENERATED:
         return []
-    from mgral.datasets import synthetic
+    from mgral.data.formats import synthetic
 
     names = synthetic.image_names(synthetic.Options.parse(EXPERIMENT.dataset.options, "dataset.options"))
     return [f"{RAW}/{name}" for name in names]

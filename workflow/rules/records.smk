@@ -17,8 +17,8 @@ rule draw:
         "../envs/mgral.yaml"
     params:
         how="--kind unlabelled",
-        settings=settings("draw"),
-        code=code("draw"),
+        settings=settings("sample-batches"),
+        code=code("sample-batches"),
     message:
         f"{WHO}: draw batches for the proxies"
     shell:
@@ -47,12 +47,12 @@ rule backbone_features:
         gpu=GPU,
     params:
         kind="unlabelled",
-        settings=settings("backbone_features"),
-        code=code("backbone_features", DETECTOR),
+        settings=settings("backbone-features"),
+        code=code("backbone-features", DETECTOR),
     message:
         f"{WHO}: compute the maps of the frozen backbone"
     shell:
-        f"{MGRAL} backbone_features --params -"
+        f"{MGRAL} backbone-features --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --kind {params.kind} --out {output} <<< {params.settings:q} 2> {log}"
 

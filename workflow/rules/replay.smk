@@ -14,8 +14,8 @@ rule holdout:
     conda:
         "../envs/mgral.yaml"
     params:
-        settings=settings("holdout"),
-        code=code("holdout"),
+        settings=settings("replay-split"),
+        code=code("replay-split"),
     message:
         f"{WHO}: hold labelled images out, for replay"
     shell:
@@ -41,7 +41,7 @@ use rule train as train_replay with:
         f"{WHO}: train the detector that has not seen what is held out"
 
 
-use rule backbone_features as activations_replay with:
+use rule backbone_features as backbone_features_replay with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
         images=f"{RUN}/dataset/images.npy",
@@ -50,13 +50,13 @@ use rule backbone_features as activations_replay with:
     output:
         temp(f"{CYCLE}/replay/backbone_features.npy"),
     log:
-        f"{RUN}/logs/activations_replay/{JOB}.log",
+        f"{RUN}/logs/backbone_features_replay/{JOB}.log",
     benchmark:
-        f"{RUN}/benchmarks/activations_replay/{JOB}.tsv"
+        f"{RUN}/benchmarks/backbone_features_replay/{JOB}.tsv"
     params:
         kind="replay",
-        settings=settings("backbone_features"),
-        code=code("backbone_features", DETECTOR),
+        settings=settings("backbone-features"),
+        code=code("backbone-features", DETECTOR),
     message:
         f"{WHO}: compute the maps of the frozen backbone, for replay"
 
@@ -75,7 +75,7 @@ use rule draw as draw_replay with:
         f"{RUN}/benchmarks/draw_replay/{JOB}.tsv"
     params:
         how="--kind replay",
-        settings=settings("draw"),
-        code=code("draw"),
+        settings=settings("sample-batches"),
+        code=code("sample-batches"),
     message:
         f"{WHO}: draw batches for the replay proxies"

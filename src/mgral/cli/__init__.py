@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from mgral.core.errors import MgralError, nearest
 
-# verb: what it does. Its module is mgral.cli.<verb>, with _ for -, and a trailing underscore where Python owns the word.
+# verb: what it does. Its module is mgral.cli.<verb>, with _ for - and at the end where Python owns the word.
 VERBS = {
     "generate": "make the generated data set",
     "import": "bring a data set into canonical form, checking everything",

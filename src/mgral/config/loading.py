@@ -80,7 +80,7 @@ def sections(cls: type[S], given: dict[str, Any], where: str) -> S:
     Keys that belong to an experiment but not to the step are left out; keys that belong to neither are refused.
 
     Args:
-        cls: the step's own schema; its fields are some of those of :class:`mgral.config.schema.Params`, or of its groups.
+        cls: the step's own schema; its fields are some of :class:`mgral.config.schema.Params`, or of its groups.
         given: what the file holds, or several merged.
         where: the file(s), for messages.
 

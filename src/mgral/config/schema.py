@@ -1,4 +1,4 @@
-"""The schema of an experiment: what params/base.yaml explains. :mod:`mgral.config.loading` reads and checks the files."""
+"""The schema of an experiment; :mod:`mgral.config.loading` reads and checks the files."""
 
 from __future__ import annotations
 

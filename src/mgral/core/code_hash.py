@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent.parent  # the folder that holds the package
+SOURCE = Path(__file__).resolve().parents[2]  # the folder that holds the package
 
 # It finds a verb's module and parses its arguments. Hashed, one new verb would rerun every step.
 DISPATCHER = "mgral.cli"

@@ -160,7 +160,7 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def classifier(self) -> nn.Module:
-        """The part that turns the feature maps of :class:`RawOutput` into its logits, with the weights of this detector."""
+        """The part that turns the feature maps of :class:`RawOutput` into its logits, with this detector's weights."""
         raise NotImplementedError
 
     def image_losses(self, raw: RawOutput, targets: Sequence[Target]) -> Tensor:
@@ -277,7 +277,7 @@ def load_detector(detector: Detector, path: str | Path) -> None:
 
 
 def restore_detector(params: DetectorParams, classes: Sequence[str], image_size: int, path: str | Path) -> Detector:
-    """A detector as :func:`save_detector` left it. Raises MgralError as :func:`build_detector` and :func:`load_detector` do."""
+    """A detector as it was saved. Raises MgralError as :func:`build_detector` and :func:`load_detector` do."""
     detector = build_detector(params.name, classes, image_size, params.options, seed=0)
     load_detector(detector, path)
     return detector

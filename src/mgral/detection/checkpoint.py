@@ -24,7 +24,7 @@ def initial_weights(detector: DetectorParams) -> list[Path]:
 def kept_checkpoint(
     out: Path, params: Settings, seed: int, inputs: Sequence[Path], modules: Sequence[str], large: Sequence[Path] = ()
 ) -> Iterator[Path]:
-    """The checkpoint of a step, see :func:`checkpoint_path`, which is removed when the step has written all that it makes."""
+    """The checkpoint of a step, see :func:`checkpoint_path`; removed once the step has written all its outputs."""
     path = checkpoint_path(out, params, seed, inputs, modules, large)
     yield path
     path.unlink(missing_ok=True)

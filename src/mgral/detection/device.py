@@ -36,7 +36,7 @@ class Device:
         return torch.autocast(self.torch_device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def images(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
-        """[B, S, S, 3] of :class:`mgral.data.image_cache.Cache` to float [B, 3, S, S] in 0..1, channels last, on the device."""
+        """[B, S, S, 3] of the image cache to float [B, 3, S, S] in 0..1, channels last, on the device."""
         return torch.from_numpy(pixels).to(self.torch_device).permute(0, 3, 1, 2).float().div_(255)
 
 

@@ -88,7 +88,7 @@ def write_image_scores(image_scores: ImageScores, path: str | Path) -> None:
 
 def read_image_scores(path: str | Path) -> ImageScores:
     """Read ``image_scores.npz``. Raises MgralError if it is missing or no such archive."""
-    terms = _read(path, "ids", verb="assess", others=True)
+    terms = _read(path, "ids", verb="score", others=True)
     image_scores = ImageScores(terms.pop("ids"), terms)
     _check_image_scores(image_scores, str(path), "make it anew with `mgral score`")
     return image_scores

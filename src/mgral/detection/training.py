@@ -76,8 +76,8 @@ def fit(
             detector, the step, and the raw outputs and targets of the step's labelled images.
         checkpoint: file to resume from, and to save to every ``plan.checkpoint_every`` steps and at the end. Whoever
             gives it removes it, once what is made of the training is safe.
-        backbone_features: of the labelled images, where the detector's backbone is frozen; augmentation is then the flip
-            alone. None: images are augmented and go through the backbone.
+        backbone_features: of the labelled images, where the detector's backbone is frozen; augmentation is then the
+            flip alone. None: images are augmented and go through the backbone.
         halt: asked after each step whether to end here; may look at the detector, and leaves its weights alone.
         added: more labelled ids, in any order. Two trainings that differ in these, and not in their number, show all
             others at the same steps and augmented alike (common random numbers).
@@ -210,7 +210,7 @@ def batch_of_maps(
     seed: int,
     step: int,
 ) -> tuple[list[Tensor], list[Target]]:
-    """What :func:`batch` gives, as the frozen backbone's maps; if the plan augments, half of the images are mirrored."""
+    """What :func:`batch` gives, as the frozen backbone's maps; with augmentation, half of them mirrored."""
     chosen = draw(ids, plan.batch_size, step, seed, "order")
     mirrored = random_streams.generator(seed, "augment", step).random(len(chosen)) < (0.5 if plan.augment else 0.0)
     boxes = [cache.boxes(i) for i in chosen]

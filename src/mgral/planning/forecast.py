@@ -21,12 +21,12 @@ PROXY = re.compile(r"(proxy(?:_[a-z]+)*)_(\d+)")  # a chunk of a draw's proxies,
 TARGETS = {"all", "compare", "next"}
 COPIES = {"share_detector", "share_evidence", "share_agent"}
 LIGHT = {"generate", "import_data", "pool", "annotate", "holdout", "noise", "curve", "comparison"}
-DRAWS = {"draw", "draw_replay", "draw_scout", "draw_scout_replay"}
-START = DRAWS | {"backbone_features", "activations_replay", "select", "table", "table_scout", "report"}
+DRAWS = {"draw", "draw_replay", "draw_second_round", "draw_second_round_replay"}
+START = DRAWS | {"backbone_features", "backbone_features_replay", "select", "table", "table_second_round", "report"}
 TRAININGS = {"train", "train_replay", "retrain"}
-SEARCHES = {"search", "search_scout"}
-ASSESSMENTS = {"score", "assess_own"}
-TIMED = TARGETS | COPIES | LIGHT | START | TRAININGS | SEARCHES | ASSESSMENTS | {"embed", "proxy", "cache"}
+SEARCHES = {"search", "search_second_round"}
+SCORINGS = {"score", "score_own"}
+TIMED = TARGETS | COPIES | LIGHT | START | TRAININGS | SEARCHES | SCORINGS | {"embed", "proxy", "cache"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def trainings(graph: Graph, params: Params) -> dict[str, int]:
         "detectors, for the noise": counts["retrain"],
         "proxies": proxies,
         "proxies in searches, at most": counts["search"] * _fallback("search", params),
-        "agents": counts["search"] + counts["search_scout"],
+        "agents": counts["search"] + counts["search_second_round"],
     }
 
 
@@ -136,8 +136,8 @@ def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
         return 0.0
     if rule in TRAININGS:
         return timing.start + params.training.steps * timing.step + (sizes.val + sizes.test) * timing.look
-    if rule in ASSESSMENTS:
-        looked_at = sizes.train if rule == "assess" else sizes.images
+    if rule in SCORINGS:
+        looked_at = sizes.train if rule == "score" else sizes.images
         return timing.start + params.training.steps * timing.step + looked_at * timing.look
     if rule == "embed":
         return timing.start + sizes.train * timing.look

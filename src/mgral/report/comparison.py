@@ -140,7 +140,7 @@ def compare(
     """Compare the strategies of an experiment.
 
     Args:
-        frame: as :func:`mgral.report.learning_curves.collect` gives it; a seed may lack cycles of a strategy, which is then left
+        frame: as :func:`mgral.report.learning_curves.collect` gives it. A strategy that lacks cycles in a seed is left
             out of this seed's comparisons. Curves of strategies' own detectors are kept, and compared with none.
         reference: label of the random strategy, if there is one.
         baselines: labels among which the best is the second reference.

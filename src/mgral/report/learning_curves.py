@@ -44,7 +44,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
         MgralError: missing, damaged, or without a finite mAP and AP50 in 0..1 on the test split.
     """
     metrics = read_json(path)
-    remedy = f"make it anew with `mgral {'assess' if path.name == 'own.json' else 'train'}`"
+    remedy = f"make it anew with `mgral {'score' if path.name == 'own.json' else 'train'}`"
     try:
         counts = [metrics["images"], metrics["boxes"]]
         test = [metrics["test"]["mAP"], metrics["test"]["AP50"]]

@@ -5,9 +5,9 @@ was trained, and prices a new one by those that resemble it: :mod:`mgral.reward.
 :mod:`mgral.reward.surrogates` what follows.
 
 A price is a gain: mAP of the proxy less the reference of its cycle and kind, the mean over random batches
-(:func:`mgral.reward.records.references`). The paper's reward, mAP(proxy) - mAP(M_c), differs from it by a constant within
-one cycle and kind of records. A constant changes nothing of what the agent learns, since each reward is held against a
-baseline made of other rewards, so there is no parameter for it; between cycles and kinds only differences can be
+(:func:`mgral.reward.records.references`). The paper's reward, mAP(proxy) - mAP(M_c), differs from it by a constant
+within one cycle and kind of records. A constant changes nothing of what the agent learns, since each reward is compared
+with a baseline made of other rewards, so there is no parameter for it; between cycles and kinds only differences can be
 compared.
 
 A table may hold records of several cycles (``table.carry``): the paper prices COCO from those of five labelled sizes.

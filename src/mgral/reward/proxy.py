@@ -40,8 +40,8 @@ class ProxyTrainer:
         params: of detector, proxy and evaluation.
         device: device and precision.
         seed: of the experiment.
-        maps: ``backbone_features.npy`` of these weights, of the images that :func:`shown` names, for a frozen backbone. None:
-            they are computed for each proxy anew.
+        maps: ``backbone_features.npy`` of these weights, of the images that :func:`shown` names, for a frozen backbone.
+            None: they are computed again for each proxy.
     """
 
     dataset: Dataset

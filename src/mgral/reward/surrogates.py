@@ -23,8 +23,8 @@ from mgral.reward.nearest_neighbours import Neighbours
 
 EXACT = 1e-6
 """Distance up to which a batch counts as a record's own. The same batch gives the same vector to the last bit and, as
-:mod:`mgral.reward.nearest_neighbours` has it, a distance of exactly 0, on a GPU too; the tolerance covers an embedding that went
-through another machine."""
+:mod:`mgral.reward.nearest_neighbours` has it, a distance of exactly 0, on a GPU too; the tolerance covers an embedding
+that went through another machine."""
 
 RESTARTS = 2  # of the search for the process's kernel, beside the one from its middle
 STEPS = 50  # of each such search

@@ -19,7 +19,7 @@ One that looks at images or trains something of its own does so in a step before
 this step leaves. It has also
 
 - ``score(context, seed, options)``: an :class:`mgral.core.types.ImageScores` of the unlabelled images, made with a
-  :class:`mgral.strategies._context.StrategyContext`; what it trains is for the image scores alone and no cycle's detector;
+  :class:`mgral.strategies._context.StrategyContext`; what it trains serves the scores alone;
 - ``TERMS``: the names of the image scores' arrays, each with the axes that follow that of the images: ``()`` for a
   number, ``("class",)`` for a number per class.
 
@@ -54,7 +54,7 @@ Terms = Mapping[str, tuple[str, ...]]
 Reasons = Mapping[str, str]
 
 
-def assessed(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doubles]:
+def scores_of(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doubles]:
     """The terms of a strategy's image_scores, for its unlabelled images in ascending order of id.
 
     Args:

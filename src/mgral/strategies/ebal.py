@@ -6,8 +6,8 @@ which there are few labels, until the budget is spent; places left over go to th
 
 There is no official code [R]. Where the paper leaves it open:
 
-- Features are those of mgral.core.types.Detections, of length 1. Networks with ReLU give features without negative entries,
-  whose cosines are large from the start: the thresholds are the paper's and may have to rise.
+- Features are those of mgral.core.types.Detections, of length 1. Networks with ReLU give features without negative
+  entries, whose cosines are large from the start: the thresholds are the paper's and may have to rise.
 - A prototype is taken over all detections of a class in an image, those that entropy-NMS drops among them.
 - Prototypes are compared with those of the batch and not of the labelled pool.
 - An accepted image uses up a place in the quota of each minority class that it shows above the threshold. When all

@@ -1,7 +1,7 @@
 """mmdet: one-stage anchor-based detectors built by mmdet from its configs; runs in an environment of its own.
 
 Network, priors, matching and losses are mmdet's. This module turns their layout into that of
-:class:`mgral.detection.base.RawOutput` and back, so that training, prediction and proxies are the same as for any detector.
+:class:`mgral.detection.base.RawOutput` and back, so that training, prediction and proxies are those of any detector.
 """
 
 from __future__ import annotations
@@ -314,7 +314,7 @@ def _by_prior(maps: Sequence[Tensor], width: int) -> Tensor:
 
 
 def _logits(head: Any, scores: Sequence[Tensor]) -> Tensor:
-    """mmdet's maps of scores to the logits of :class:`mgral.detection.base.RawOutput`; mmdet has the background last."""
+    """mmdet's maps of scores to logits of :class:`mgral.detection.base.RawOutput`; mmdet has the background last."""
     logits = _by_prior(scores, head.cls_out_channels)
     return logits if head.use_sigmoid_cls else logits.roll(1, -1)
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -35,9 +34,9 @@ from scipy.special import entr, softmax
 from mgral.config.base import Settings
 from mgral.core import boxes
 from mgral.core.errors import MgralError
-from mgral.core.types import Boxes, Doubles, ImageScores, Ints, Pick
+from mgral.core.types import Boxes, Doubles, ImageScores, Pick
 from mgral.data.evidence import Evidence
-from mgral.strategies._contract import Reasons, Terms, assessed
+from mgral.strategies._contract import Reasons, Terms, scores_of
 
 if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
@@ -119,7 +118,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     """
     if evidence.labels is None:
         raise MgralError("strategy cald: needs the labels of the labelled images")
-    terms = assessed(evidence, "cald", TERMS)
+    terms = scores_of(evidence, "cald", TERMS)
     ids = sorted(evidence.pool.unlabelled)
     distances = np.mean([terms[name] for name in ALTERATIONS], axis=0)
     candidates = np.argsort(distances, kind="stable")[: math.ceil((1 + options.expand) * budget)]

@@ -244,7 +244,15 @@ def _by_k_center(ids: list[int], images: Mixtures, labelled: list[int], known: M
 def _by_policy(ids: list[int], images: Mixtures, budget: int, seed: int, options: Options) -> list[Pick]:
     from mgral.strategies.cdal import policy
 
-    logits = policy.train(images.dense(), budget, seed, options)
+    logits = policy.train(
+        images.dense(),
+        budget,
+        seed,
+        variant=options.variant,
+        epochs=options.epochs,
+        hidden=options.hidden,
+        learning_rate=options.learning_rate,
+    )
     order = np.argsort(-logits, kind="stable")[:budget]
     unknown = images.unknown()
     return [

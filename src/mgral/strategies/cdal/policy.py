@@ -7,7 +7,7 @@ the images are then ordered by little more than their place in the sequence.
 
 from __future__ import annotations
 
-import typing
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from mgral.core import random_streams
 from mgral.core.types import Doubles, Floats
 
-if typing.TYPE_CHECKING:
-    from mgral.strategies.cdal import Options
+Variant = Literal["paper", "code"]
 
 DIVERSITY, REPRESENTATION = 1.5, 0.5  # weights of the two rewards [C]
 SCALE = 50  # of squared distances in the second [C]
@@ -43,7 +42,16 @@ class SequencePolicy(nn.Module):
         return logits
 
 
-def train(mixtures: Floats, budget: int, seed: int, options: Options) -> Doubles:
+def train(
+    mixtures: Floats,
+    budget: int,
+    seed: int,
+    *,
+    variant: Variant = "paper",
+    epochs: int = 10,
+    hidden: int = 256,
+    learning_rate: float = 1e-2,
+) -> Doubles:
     """Train a policy on the pool that it is to select from.
 
     Variant ``paper``: the reward is that of the images sampled, its moving average starts at the first reward, and the
@@ -55,7 +63,10 @@ def train(mixtures: Floats, budget: int, seed: int, options: Options) -> Doubles
         mixtures: [N, D], > 0; in the order in which the policy reads them.
         budget: images wanted.
         seed: of weights and samples. One thread is used, so that nothing else matters.
-        options: see :class:`mgral.strategies.cdal.Options`.
+        variant: see above.
+        epochs: passes over the pool.
+        hidden: width of each direction of the LSTM.
+        learning_rate: Adam's.
 
     Returns:
         [N] logits of the images' probabilities. They rank as these do, also where these would round to 0 or 1.
@@ -65,29 +76,26 @@ def train(mixtures: Floats, budget: int, seed: int, options: Options) -> Doubles
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(random_streams.stream(seed, "cdal policy"))
-            return _train(mixtures, budget, options)
+            return _train(mixtures, budget, variant, epochs, hidden, learning_rate)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train(mixtures: Floats, budget: int, options: Options) -> Doubles:
+def _train(mixtures: Floats, budget: int, variant: Variant, epochs: int, hidden: int, learning_rate: float) -> Doubles:
     sequence = torch.from_numpy(mixtures)
-    policy = SequencePolicy(mixtures.shape[1], options.hidden, layers=1 if options.variant == "paper" else 2)
-    optimiser = torch.optim.Adam(policy.parameters(), options.learning_rate, weight_decay=WEIGHT_DECAY)
+    policy = SequencePolicy(mixtures.shape[1], hidden, layers=1 if variant == "paper" else 2)
+    optimiser = torch.optim.Adam(policy.parameters(), learning_rate, weight_decay=WEIGHT_DECAY)
     baseline, best, best_logits = 0.0, -np.inf, np.zeros(len(mixtures))
-    for epoch in range(options.epochs):
+    for epoch in range(epochs):
         logits = policy(sequence)
         distribution = torch.distributions.Bernoulli(logits=logits)
         actions = distribution.sample()
         values = logits.detach().double().numpy()
-        if options.variant == "paper":
-            picked = np.flatnonzero(actions.numpy())
-        else:
-            picked = np.argsort(-values, kind="stable")[:budget]
+        picked = np.flatnonzero(actions.numpy()) if variant == "paper" else np.argsort(-values, kind="stable")[:budget]
         gain = reward(mixtures, picked)
         if gain > best:
             best, best_logits = gain, values
-        if epoch == 0 and options.variant == "paper":
+        if epoch == 0 and variant == "paper":
             baseline = gain
         balance = BALANCE * (logits.sigmoid().mean() - 0.5) ** 2
         loss = balance - (gain - baseline) * distribution.log_prob(actions).mean()
@@ -95,7 +103,7 @@ def _train(mixtures: Floats, budget: int, options: Options) -> Doubles:
         loss.backward()
         optimiser.step()
         baseline = DECAY * baseline + (1 - DECAY) * gain
-    if options.variant == "code":
+    if variant == "code":
         return best_logits
     with torch.no_grad():
         final: Doubles = policy(sequence).double().numpy()

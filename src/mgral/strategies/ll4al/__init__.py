@@ -1,7 +1,7 @@
 """ll4al: the images whose loss a head beside the detector predicts to be the largest (Yoo & Kweon, CVPR 2019).
 
 A detector of the experiment's kind is trained once more, from the start and as the cycle's was, together with a small
-head that learns from its feature maps which of two images has the larger loss. Both serve the image scores alone. Losses
+head that learns from its feature maps which of two images has the larger loss. Both serve the scores alone. Losses
 are those of each image by itself: the public code for SSD that takes a batch's mean teaches the head nothing.
 """
 
@@ -16,7 +16,7 @@ from mgral.config.base import Settings
 from mgral.core import random_streams
 from mgral.core.types import ImageScores, Pick
 from mgral.data.evidence import Evidence
-from mgral.strategies._contract import Reasons, Terms, assessed
+from mgral.strategies._contract import Reasons, Terms, scores_of
 
 if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
@@ -95,7 +95,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no image scores, or one that leaves an image out.
     """
-    predicted = assessed(evidence, "ll4al", TERMS)["predicted_loss"]
+    predicted = scores_of(evidence, "ll4al", TERMS)["predicted_loss"]
     ids = sorted(evidence.pool.unlabelled)
     rows = np.arange(len(ids))
     if options.subset and max(options.subset, budget) < len(ids):

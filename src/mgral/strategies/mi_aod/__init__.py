@@ -2,7 +2,7 @@
 
 A detector of the experiment's kind is trained once more, with a second classifier and a head for multiple-instance
 learning, through phases that minimise and maximise the classifiers' disagreement on unlabelled images
-(:mod:`mgral.strategies.mi_aod.training`). It serves the image_scores: strategies are compared by the mAP of the plain detector,
+(:mod:`mgral.strategies.mi_aod.training`). It serves the scores: strategies are compared by the plain detector's mAP,
 where the paper reports that of its own. ``report: own`` shows the latter as well, as a curve beside the plain one
 (scored by the mean of both classifiers; the public code scores by the first alone).
 
@@ -20,7 +20,7 @@ from pydantic import Field
 from mgral.config.base import Settings
 from mgral.core.types import Detect, Detections, ImageScores, Pick
 from mgral.data.evidence import Evidence
-from mgral.strategies._contract import Reasons, Terms, assessed
+from mgral.strategies._contract import Reasons, Terms, scores_of
 
 if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
@@ -125,7 +125,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no image scores, or one that leaves an image out.
     """
-    terms = assessed(evidence, "mi_aod", TERMS)
+    terms = scores_of(evidence, "mi_aod", TERMS)
     ids = sorted(evidence.pool.unlabelled)
     best = np.argsort(-terms["discrepancy"], kind="stable")[:budget]
     picks = []

@@ -52,7 +52,7 @@ from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Doubles, Floats, ImageScores, Ints, Pick
 from mgral.data.evidence import Evidence
-from mgral.strategies._contract import Reasons, Terms, assessed
+from mgral.strategies._contract import Reasons, Terms, scores_of
 from mgral.strategies._features import described, unit
 from mgral.strategies.ppal.medoids import k_center, k_medoids, plus_plus
 
@@ -144,7 +144,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     """
     if evidence.detections is None:
         raise MgralError("strategy ppal: needs detections; give --detections, made by `mgral embed`")
-    difficulty = np.clip(assessed(evidence, "ppal", TERMS)["difficulty"], 0, 1)
+    difficulty = np.clip(scores_of(evidence, "ppal", TERMS)["difficulty"], 0, 1)
     ids = sorted(evidence.pool.unlabelled)
     if not ids or budget < 1:
         return []

@@ -17,7 +17,7 @@ from mgral.core.types import Boxes, Dataset, Image
 from mgral.planning import forecast, timing
 from mgral.planning.forecast import Graph, Sizes, Timing
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SIZES = forecast.Sizes(train=100, val=20, test=30)
 TIMING = forecast.Timing(
     light=1, start=4, decode=0.01, step=0.5, look=0.1, proxy_step=0.25, proxy=3, scan=0.2, detector=1000, agent=500,
@@ -43,8 +43,8 @@ def graph(rules: list[str], *edges: tuple[int, int]) -> forecast.Graph:
         ("train", 4 + 6 * 0.5 + (20 + 30) * 0.1),  # start, steps, val and test: 12
         ("retrain", 12),
         ("embed", 4 + 100 * 0.1),  # the pool
-        ("assess", 4 + 6 * 0.5 + 100 * 0.1),  # a training, and the pool
-        ("assess_own", 4 + 6 * 0.5 + (100 + 20 + 30) * 0.1),  # and val and test
+        ("score", 4 + 6 * 0.5 + 100 * 0.1),  # a training, and the pool
+        ("score_own", 4 + 6 * 0.5 + (100 + 20 + 30) * 0.1),  # and val and test
         ("proxy_0", 4 + 2 * (3 + 3 * 0.25 + 20 * 0.1)),  # proxies 0 and 1, each 5.75 s
         ("search", 4 + 8 * 0.2 + 5.75),  # and one proxy more
         ("cache", 1 + 150 * 0.01),
@@ -71,7 +71,18 @@ def test_where_proxies_race_jobs_and_runs_are_others(tiny: Params) -> None:
 def test_trainings_are_counted(tiny: Params) -> None:
     # chunks of two: of five records, two controls and a repeat the third has one record and a control
     five = tiny.model_copy(update={"proxy": tiny.proxy.model_copy(update={"records": 5})})
-    rules = ["train", "train", "retrain", "proxy_0", "proxy_2", "proxy_4", "proxy_6", "search", "search_scout", "all"]
+    rules = [
+        "train",
+        "train",
+        "retrain",
+        "proxy_0",
+        "proxy_2",
+        "proxy_4",
+        "proxy_6",
+        "search",
+        "search_second_round",
+        "all",
+    ]
     assert forecast.trainings(graph(rules), five) == {
         "detectors": 2,
         "detectors, for replay": 0,

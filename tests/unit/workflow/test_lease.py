@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "workflow" / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[3] / "workflow" / "scripts"
 HOLD = 'echo "$CUDA_VISIBLE_DEVICES"; exec cat > /dev/null'  # says its GPU, and keeps it until its input ends
 
 

@@ -20,7 +20,7 @@ from mgral.config.schema import Report
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image, Pick
 from mgral.data.selection import Selection, write_selection
-from mgral.report import comparison, figures, gallery, learning_curves, parts, published, sources, tables
+from mgral.report import comparison, figures, gallery, learning_curves, published, sections, sources, tables
 from mgral.report.comparison import Difference
 from mgral.report.sources import Cell
 
@@ -50,10 +50,10 @@ def test_boxes_by_class_leave_ignored_ones_out(dataset: Dataset) -> None:
 
 def test_ratio_of_shares() -> None:
     # picked 3 and 1 of 4: 75 % and 25 %; pool 50 and 50 of 100: 50 % each
-    assert parts.ratios([3, 1], [50, 50]) == pytest.approx([1.5, 0.5])
+    assert sections.ratios([3, 1], [50, 50]) == pytest.approx([1.5, 0.5])
     # a class that the pool does not hold has no ratio; nor has any if nothing was picked
-    assert math.isnan(parts.ratios([4, 0], [50, 0])[1])
-    assert all(math.isnan(ratio) for ratio in parts.ratios([0, 0], [50, 50]))
+    assert math.isnan(sections.ratios([4, 0], [50, 0])[1])
+    assert all(math.isnan(ratio) for ratio in sections.ratios([0, 0], [50, 50]))
 
 
 def test_balance_means_over_seeds() -> None:

@@ -13,9 +13,14 @@ from hypothesis.extra import numpy as arrays
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation, Detections
-from mgral.data.evidence import Evidence
-from mgral.data.pool import Pool
-from mgral.strategies.entropy import Options, detection_entropies, image_entropy, pool_entropies, select
+from mgral.detection.uncertainty import (
+    Aggregate,
+    Empty,
+    confident,
+    detection_entropies,
+    image_entropy,
+    pool_entropies,
+)
 
 LOG2 = math.log(2)
 SURE, HALF, EVEN = [0, 1, 0, 0], [0, 0.5, 0.5, 0], [0.25, 0.25, 0.25, 0.25]  # entropies 0, log 2, 2 log 2
@@ -39,95 +44,73 @@ def sigmoid(*scores: float) -> Detections:
     ("aggregate", "expected"),
     [("sum", 3 * LOG2), ("mean", LOG2), ("max", 2 * LOG2)],  # of 0, log 2 and 2 log 2
 )
-def test_softmax_entropy_of_an_image(aggregate: str, expected: float) -> None:
-    options = Options.parse({"aggregate": aggregate}, "")
-    assert image_entropy(softmax(SURE, HALF, EVEN), options, "softmax") == pytest.approx(expected)
+def test_softmax_entropy_of_an_image(aggregate: Aggregate, expected: float) -> None:
+    assert image_entropy(softmax(SURE, HALF, EVEN), "softmax", aggregate=aggregate) == pytest.approx(expected)
 
 
 def test_softmax_entropy_of_uneven_probabilities() -> None:
     # 1/2 log 2 + 1/4 log 4 + 1/8 log 8 + 1/8 log 8 = (1/2 + 2/4 + 3/8 + 3/8) log 2 = 7/4 log 2
     row = softmax([0.5, 0.25, 0.125, 0.125])
-    assert image_entropy(row, Options(), "softmax") == pytest.approx(7 / 4 * LOG2)
+    assert image_entropy(row, "softmax") == pytest.approx(7 / 4 * LOG2)
 
 
 def test_binary_entropy_looks_at_the_top_score_alone() -> None:
     # score 1/2: log 2. score 1/4: 1/4 log 4 + 3/4 log 4/3 = log 4 - 3/4 log 3. The other classes are not looked at.
     expected = [LOG2, math.log(4) - 0.75 * math.log(3)]
-    assert detection_entropies(sigmoid(0.5, 0.25), Options(), "sigmoid") == pytest.approx(expected)
+    assert detection_entropies(sigmoid(0.5, 0.25), "sigmoid") == pytest.approx(expected)
 
 
 def test_auto_follows_the_detector_and_binary_can_be_asked_for() -> None:
     # scores: HALF 1/2, so binary log 2; EVEN 1/4, so binary log 4 - 3/4 log 3
-    binary = Options(per_detection="binary")
     expected = LOG2 + math.log(4) - 0.75 * math.log(3)
-    assert image_entropy(softmax(HALF, EVEN), binary, "softmax") == pytest.approx(expected)
-    assert image_entropy(softmax(HALF, EVEN), Options(), "softmax") == pytest.approx(3 * LOG2)
+    assert image_entropy(softmax(HALF, EVEN), "softmax", per_detection="binary") == pytest.approx(expected)
+    assert image_entropy(softmax(HALF, EVEN), "softmax") == pytest.approx(3 * LOG2)
 
 
 def test_normalised_entropy_is_a_share_of_the_largest() -> None:
     # C = 3 classes and background: log 2 of log 4 is 1/2; binary: of log 2
-    options = Options(normalise=True)
-    assert detection_entropies(softmax(HALF, EVEN), options, "softmax") == pytest.approx([0.5, 1.0])
-    assert detection_entropies(sigmoid(0.5), options, "sigmoid") == pytest.approx([1.0])
+    assert detection_entropies(softmax(HALF, EVEN), "softmax", normalise=True) == pytest.approx([0.5, 1.0])
+    assert detection_entropies(sigmoid(0.5), "sigmoid", normalise=True) == pytest.approx([1.0])
 
 
 def test_detections_below_the_score_are_left_out() -> None:
     # scores 1/2 and 1/4; the score itself is kept
     image = softmax(HALF, EVEN)
-    assert image_entropy(image, Options(min_score=0.25), "softmax") == pytest.approx(3 * LOG2)
-    assert image_entropy(image, Options(min_score=0.5), "softmax") == pytest.approx(LOG2)
-    assert image_entropy(image, Options(min_score=0.6), "softmax") is None
+    assert image_entropy(confident(image, 0.25), "softmax") == pytest.approx(3 * LOG2)
+    assert image_entropy(confident(image, 0.5), "softmax") == pytest.approx(LOG2)
+    assert image_entropy(confident(image, 0.6), "softmax") is None
 
 
 def test_a_certain_detection_is_no_empty_image() -> None:
-    assert image_entropy(softmax(SURE), Options(), "softmax") == 0.0
-    assert image_entropy(softmax(), Options(), "softmax") is None
+    assert image_entropy(softmax(SURE), "softmax") == 0.0
+    assert image_entropy(softmax(), "softmax") is None
 
 
 @pytest.mark.parametrize(
     ("empty", "expected"), [("zero", [LOG2, 0, 2 * LOG2]), ("highest", [LOG2, 2 * LOG2, 2 * LOG2])]
 )
-def test_policy_for_images_without_detection(empty: str, expected: list[float]) -> None:
+def test_policy_for_images_without_detection(empty: Empty, expected: list[float]) -> None:
     images = {1: softmax(HALF), 2: softmax(), 3: softmax(EVEN)}
-    options = Options.parse({"empty": empty}, "")
-    assert pool_entropies([1, 2, 3], images, options, "softmax") == pytest.approx(expected)
+    assert pool_entropies([1, 2, 3], images, "softmax", empty=empty) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("empty", ["zero", "highest"])
-def test_a_pool_without_any_detection_scores_zero(empty: str) -> None:
-    options = Options.parse({"empty": empty}, "")
-    assert pool_entropies([1, 2], {1: softmax(), 2: softmax()}, options, "softmax").tolist() == [0, 0]
+def test_a_pool_without_any_detection_scores_zero(empty: Empty) -> None:
+    assert pool_entropies([1, 2], {1: softmax(), 2: softmax()}, "softmax", empty=empty).tolist() == [0, 0]
 
 
 def test_softmax_entropy_of_a_sigmoid_detector_is_refused() -> None:
     with pytest.raises(MgralError, match=r"per_detection is softmax, .* set it to binary or auto$"):
-        image_entropy(sigmoid(0.5), Options(per_detection="softmax"), "sigmoid")
+        image_entropy(sigmoid(0.5), "sigmoid", per_detection="softmax")
 
 
 def test_faulty_detections_are_named() -> None:
     with pytest.raises(MgralError, match=r"^image 2 has no detections entry"):
-        pool_entropies([1, 2], {1: softmax(HALF)}, Options(), "softmax")
+        pool_entropies([1, 2], {1: softmax(HALF)}, "softmax")
     broken = softmax(HALF)
     broken.probs[0, 0] = np.nan
     with pytest.raises(MgralError, match=r"^image 1 has class probabilities that are not finite"):
-        pool_entropies([1], {1: broken}, Options(), "softmax")
-
-
-def test_selection_takes_the_largest_and_says_why() -> None:
-    # image 1: labelled; 2: log 2; 3: log 2 + 2 log 2; 4: nothing; 5: log 2, after 2 by id
-    images = {1: softmax(EVEN, EVEN), 2: softmax(HALF), 3: softmax(HALF, EVEN), 4: softmax(), 5: softmax(HALF)}
-    pool = Pool(0, {1: 0}, (5, 4, 3, 2))
-    evidence = Evidence(pool, ("ant", "bee", "cow"), images, "softmax")
-    picks = select(evidence, 4, 0, Options())
-    assert [pick.id for pick in picks] == [3, 2, 5, 4]
-    assert [pick.score for pick in picks] == pytest.approx([3 * LOG2, LOG2, LOG2, 0])
-    assert picks[0].reason == {"entropy": picks[0].score, "detections": 2, "top_class": "ant", "top_score": 0.5}
-    assert picks[3].reason == {"entropy": 0.0, "detections": 0, "empty": "zero"}
-
-
-def test_selection_needs_detections() -> None:
-    with pytest.raises(MgralError, match="needs detections"):
-        select(Evidence(Pool(0, {}, (1,)), ("ant",)), 1, 0, Options())
+        pool_entropies([1], {1: broken}, "softmax")
 
 
 weights = arrays.arrays(
@@ -142,6 +125,6 @@ def test_entropy_lies_between_zero_and_the_log_of_the_classes(rows: np.ndarray) 
     image = Detections(np.zeros((len(rows), 4), np.float32), scores, np.zeros(len(rows), np.int64), probs)
     bounds: list[tuple[Activation, float]] = [("softmax", math.log(probs.shape[1])), ("sigmoid", LOG2)]
     for activation, largest in bounds:
-        values = detection_entropies(image, Options(), activation)
+        values = detection_entropies(image, activation)
         assert ((values >= 0) & (values <= largest + 1e-5)).all()
-        assert detection_entropies(image, Options(normalise=True), activation) == pytest.approx(values / largest)
+        assert detection_entropies(image, activation, normalise=True) == pytest.approx(values / largest)

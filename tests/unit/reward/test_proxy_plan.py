@@ -10,7 +10,7 @@ import yaml
 from mgral.config.schema import Proxy
 from mgral.reward import proxy_plan
 
-BASE = Path(__file__).parents[2] / "params" / "base.yaml"
+BASE = Path(__file__).parents[3] / "params" / "base.yaml"
 
 
 def params(**changes: Any) -> Proxy:
@@ -55,8 +55,8 @@ def test_an_agents_batches_race_against_random_ones_of_the_first_round() -> None
     assert jobs(both) == [
         ("proxy", 0, "proxies/0 control/0 control/1 repeats/1 repeats/2", ""),
         ("proxy", 5, "proxies/1 proxies/2", "proxies/0.json"),
-        ("proxy_scout", 0, "proxies/0", "proxies/0.json"),
+        ("proxy_second_round", 0, "proxies/0", "proxies/0.json"),
         ("proxy_replay", 0, "proxies/0 proxies/1 proxies/2 repeats/1 repeats/2", ""),
         ("proxy_replay", 5, "proxies/3 proxies/4 proxies/5 proxies/6 proxies/7", random),
-        ("proxy_scout_replay", 0, "proxies/0 proxies/1", random),
+        ("proxy_second_round_replay", 0, "proxies/0 proxies/1", random),
     ]

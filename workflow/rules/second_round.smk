@@ -1,7 +1,7 @@
-# A second round: an agent trained on the first records, the scout, draws the batches of more of them.
+# A second round: an agent trained on the first records draws the batches of more of them.
 
 
-use rule table as table_scout with:
+use rule table as table_second_round with:
     input:
         embeddings=f"{CYCLE}/embeddings.npz",
         detections=f"{CYCLE}/detections.npz",
@@ -21,7 +21,7 @@ use rule table as table_scout with:
         f"{WHO}: index the records of the first round"
 
 
-use rule search as search_scout with:
+use rule search as search_second_round with:
     input:
         f"{CYCLE}/second_round/table/records.parquet",
         f"{CYCLE}/second_round/table/index.faiss",
@@ -45,13 +45,13 @@ use rule search as search_scout with:
         settings=settings("search"),
         code=code("search", DETECTOR, SEMI),
     message:
-        f"{WHO}: train the scout"
+        f"{WHO}: train the agent of the second round"
 
 
 TEMPERATURE = f"--temperature {EXPERIMENT.search.temperature}"
 
 
-use rule draw as draw_scout with:
+use rule draw as draw_second_round with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
         pool=f"{CYCLE}/pool.json",
@@ -67,13 +67,13 @@ use rule draw as draw_scout with:
         f"{RUN}/benchmarks/draw_second_round/{JOB}.tsv"
     params:
         how=f"--kind unlabelled --agent {CYCLE}/second_round/agent.safetensors {TEMPERATURE} --first {CYCLE}/batches.json",
-        settings=settings("draw"),
-        code=code("draw"),
+        settings=settings("sample-batches"),
+        code=code("sample-batches"),
     message:
-        f"{WHO}: draw the second round of batches, by the scout"
+        f"{WHO}: draw the second round of batches"
 
 
-use rule draw as draw_scout_replay with:
+use rule draw as draw_second_round_replay with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
         pool=f"{CYCLE}/replay/pool.json",
@@ -84,12 +84,12 @@ use rule draw as draw_scout_replay with:
     output:
         f"{CYCLE}/second_round/replay/batches.json",
     log:
-        f"{RUN}/logs/draw_scout_replay/{JOB}.log",
+        f"{RUN}/logs/draw_second_round_replay/{JOB}.log",
     benchmark:
-        f"{RUN}/benchmarks/draw_scout_replay/{JOB}.tsv"
+        f"{RUN}/benchmarks/draw_second_round_replay/{JOB}.tsv"
     params:
         how=f"--kind replay --agent {CYCLE}/second_round/agent.safetensors {TEMPERATURE} --first {CYCLE}/replay/batches.json",
-        settings=settings("draw"),
-        code=code("draw"),
+        settings=settings("sample-batches"),
+        code=code("sample-batches"),
     message:
-        f"{WHO}: draw the second round of replay batches, by the scout"
+        f"{WHO}: draw the second round of replay batches"

@@ -133,7 +133,7 @@ def test_the_policy_learns_to_leave_out_what_adds_no_diversity(seed: int) -> Non
     middle, left, right = (0.34, 0.33, 0.33), (0.01, 0.98, 0.01), (0.01, 0.01, 0.98)
     kinds = np.array([0] * 30 + [1] * 10 + [2] * 10)
     pool = np.array([middle, left, right], np.float32)[kinds]
-    logits = train(pool, 10, seed, Options(solver="rl", epochs=150, hidden=16))
+    logits = train(pool, 10, seed, epochs=150, hidden=16)
     left_out, taken = logits[kinds == 0].mean(), [logits[kinds == kind].mean() for kind in (1, 2)]
     assert left_out < -1 and min(taken) > left_out + 1
 

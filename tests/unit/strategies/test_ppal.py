@@ -166,7 +166,7 @@ def test_what_is_missing_is_named() -> None:
     given = evidence([seen((0, 0.5, EAST))], [0.0])
     with pytest.raises(MgralError, match="needs detections"):
         ppal.select(Evidence(given.pool, given.classes, image_scores=given.image_scores), 1, 0, Options())
-    with pytest.raises(MgralError, match="needs its image_scores"):
+    with pytest.raises(MgralError, match="needs its image scores"):
         ppal.select(Evidence(given.pool, given.classes, given.detections), 1, 0, Options())
 
 

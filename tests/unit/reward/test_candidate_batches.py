@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgral.agent.policy import Policy, sequence
+from mgral.agent.second_round import draw_by_agent
 from mgral.core.errors import MgralError
 from mgral.core.files import write_json
 from mgral.core.types import Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.reward import candidate_batches
-from mgral.reward.candidate_batches import draw, draw_by_agent
+from mgral.reward.candidate_batches import draw
 from mgral.reward.proxy_plan import GENERATORS, allot
 
 CLASSES = ("ant", "bee")

@@ -15,7 +15,6 @@ from mgral.data.pool import Pool
 from mgral.strategies.cald import (
     ALTERATIONS,
     Options,
-    Seen,
     consistency,
     image_distance,
     jensen_shannon,
@@ -23,13 +22,14 @@ from mgral.strategies.cald import (
     select,
     views,
 )
+from mgral.strategies.cald.views import ViewDetections
 
 SIZE = 100
 
 
-def seen(*detections: tuple[list[float], float, list[float]]) -> Seen:
+def seen(*detections: tuple[list[float], float, list[float]]) -> ViewDetections:
     """Detections of class 0 as (box, score, distribution)."""
-    return Seen(
+    return ViewDetections(
         np.array([box for box, _, _ in detections], np.float64).reshape(-1, 4),
         np.array([score for _, score, _ in detections], np.float64),
         np.zeros(len(detections), np.int64),

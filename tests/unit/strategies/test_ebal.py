@@ -13,7 +13,15 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Detections, Pick
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
-from mgral.strategies.ebal import Batch, Options, Seen, class_prototypes, entropy_nms, minority_quotas, select
+from mgral.strategies.ebal import (
+    DiverseBatch,
+    Instances,
+    Options,
+    class_prototypes,
+    entropy_nms,
+    minority_quotas,
+    select,
+)
 
 LOG2, LOG3 = math.log(2), math.log(3)
 HALF, QUARTER = LOG2, 2 * LOG2 - 0.75 * LOG3  # entropy of a score of 1/2, and of 1/4 or 3/4
@@ -22,11 +30,11 @@ EAST, NORTH, NORTH_EAST = (1.0, 0.0), (0.0, 1.0), (0.8, 0.6)  # cosines: 0; 0.8 
 Object = tuple[int, float, tuple[float, float]]  # class, score, feature
 
 
-def seen(*objects: Object) -> Seen:
+def seen(*objects: Object) -> Instances:
     scores = np.array([score for _, score, _ in objects])
     entropies = np.array([{0.5: HALF, 0.25: QUARTER, 0.75: QUARTER, 1.0: 0.0}[score] for score in scores.tolist()])
     features = np.array([feature for _, _, feature in objects]).reshape(-1, 2)
-    return Seen(scores, np.array([label for label, _, _ in objects], np.int64), entropies, features)
+    return Instances(scores, np.array([label for label, _, _ in objects], np.int64), entropies, features)
 
 
 def detected(*objects: Object) -> Detections:
@@ -91,7 +99,7 @@ def test_quotas_of_the_rarest_half(labels: list[Boxes], classes: int, expected: 
 
 def test_the_two_thresholds_and_the_quota() -> None:
     east, north, north_east = map(np.array, (EAST, NORTH, NORTH_EAST))
-    batch = Batch(same_class=0.7, seen=0.3, quotas={1: 1})
+    batch = DiverseBatch(same_class=0.7, seen=0.3, quotas={1: 1})
     # no image is in the batch, so every class is new; but class 1, the minority, must show above 0.3
     assert batch.judge({0: east}, {0: 0.9}) == (False, {"likeness": -1.0, "minority": 0.0})
     assert batch.judge({1: east}, {1: 0.3}) == (False, {"likeness": -1.0, "minority": 0.3})
@@ -106,7 +114,7 @@ def test_the_two_thresholds_and_the_quota() -> None:
 
 
 def test_a_place_is_taken_only_by_a_class_that_shows() -> None:
-    batch = Batch(same_class=0.7, seen=0.3, quotas={0: 1, 1: 1})
+    batch = DiverseBatch(same_class=0.7, seen=0.3, quotas={0: 1, 1: 1})
     batch.take({0: np.array(EAST), 1: np.array(EAST)}, {0: 0.2, 1: 0.4})
     assert batch.judge({0: np.array(NORTH)}, {0: 0.5}) == (True, {"likeness": 0.0, "minority": 0.5})
     assert not batch.judge({1: np.array(NORTH)}, {1: 0.5})[0]

@@ -12,17 +12,16 @@ import pytest
 import yaml
 from PIL import Image as Picture
 
-from mgral import report
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_json
 from mgral.core.types import Pick
 from mgral.data import dataset_json
 from mgral.data.selection import Selection, write_selection
-from mgral.report import comparison, learning_curves
+from mgral.report import comparison, learning_curves, sections
 from mgral.report.learning_curves import cycle_folder
 
-BASE = Path(__file__).resolve().parents[2] / "params" / "base.yaml"
+BASE = Path(__file__).resolve().parents[3] / "params" / "base.yaml"
 CLASSES = ["cat", "<dog> & co"]
 FINAL = {"random": 0.3, "mgral": 0.34}
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -136,7 +135,7 @@ class Page(HTMLParser):
 
 
 def build(run: Path, params: Params, name: str = "report.html") -> tuple[Page, str]:
-    report.build(run, params, run / name, run / "figures")
+    sections.build(run, params, run / name, run / "figures")
     html = (run / name).read_text(encoding="utf-8")
     return Page(html), html
 

@@ -88,7 +88,7 @@ def score(
 
 @pytest.mark.parametrize("strategy", ASSESSING)
 def test_assessment_and_selection(strategy: str, world: tuple[str, Path], tmp_path: Path) -> None:
-    path = assess(strategy, world, tmp_path / "image_scores.npz")
+    path = score(strategy, world, tmp_path / "image_scores.npz")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["image_scores.npz", "image_scores.yaml"]
     found = npz_files.read_image_scores(path)
     assert found.ids.tolist() == list(UNLABELLED)
@@ -114,8 +114,8 @@ def test_assessment_and_selection(strategy: str, world: tuple[str, Path], tmp_pa
 def test_same_bytes_whatever_the_labels_to_come(strategy: str, world: tuple[str, Path], tmp_path: Path) -> None:
     if world[0] != "tiny_ssd":
         pytest.skip("one detector is enough: this is about the verb")
-    known = assess(strategy, world, tmp_path / "known.npz").read_bytes()
-    assert assess(strategy, world, tmp_path / "wrong.npz", "wrong.json").read_bytes() == known
+    known = score(strategy, world, tmp_path / "known.npz").read_bytes()
+    assert score(strategy, world, tmp_path / "wrong.npz", "wrong.json").read_bytes() == known
 
 
 @pytest.mark.parametrize("strategy", DETECTING)
@@ -125,8 +125,8 @@ def test_the_own_detector_comes_with_the_same_assessment(
     detector, folder = world
     if detector != "tiny_ssd":
         pytest.skip("one detector is enough: this is about the verb")
-    path = assess(strategy, world, tmp_path / "a.npz", own=tmp_path / "own.json")
-    plain = assess(strategy, world, tmp_path / "b.npz")
+    path = score(strategy, world, tmp_path / "a.npz", own=tmp_path / "own.json")
+    plain = score(strategy, world, tmp_path / "b.npz")
     assert path.read_bytes() == plain.read_bytes()
     found = json.loads((tmp_path / "own.json").read_text())
     # labelled are the squares 1, 2, 4 and 7: ids that are even are ants, the others bees
@@ -151,16 +151,16 @@ def test_an_own_detector_is_trained_even_if_nothing_is_unlabelled(
     if world[0] != "tiny_ssd":
         pytest.skip("one detector is enough: this is about the pool")
     write_pool(Pool(1, dict.fromkeys((*LABELLED, *UNLABELLED), 0), ()), world[1] / "whole.json")
-    path = assess(strategy, world, tmp_path / "a.npz", pool="whole.json", own=tmp_path / "own.json")
+    path = score(strategy, world, tmp_path / "a.npz", pool="whole.json", own=tmp_path / "own.json")
     assert npz_files.read_image_scores(path).ids.tolist() == []
     assert json.loads((tmp_path / "own.json").read_text())["images"] == 9
-    assert assess(strategy, world, tmp_path / "b.npz", pool="whole.json").read_bytes() == path.read_bytes()
+    assert score(strategy, world, tmp_path / "b.npz", pool="whole.json").read_bytes() == path.read_bytes()
 
 
 def test_what_has_no_own_detector_is_not_asked_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="cald", detector="tiny_ssd"))
     paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out", "own")]
-    assert cli.main(["assess", f"--params={tmp_path}/p.yaml", "--strategy=cald", "--seed=0", *paths]) == 2
+    assert cli.main(["score", f"--params={tmp_path}/p.yaml", "--strategy=cald", "--seed=0", *paths]) == 2
     assert capsys.readouterr().err == "mgral: --own: cald has no detector of its own to report; leave it out\n"
 
 
@@ -169,7 +169,10 @@ def test_what_assesses_nothing_is_refused(
 ) -> None:
     (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="random", detector="tiny_ssd"))
     paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out")]
-    for label, says in (("random", "random assesses nothing; go on with `mgral select`"), ("rnd", "mean 'random'")):
+    for label, says in (
+        ("random", "random scores no images in a step of its own; go on with `mgral select`"),
+        ("rnd", "mean 'random'"),
+    ):
         assert cli.main(["score", "--params", f"{tmp_path}/p.yaml", "--strategy", label, "--seed=0", *paths]) == 2
         assert says in capsys.readouterr().err
 
@@ -180,4 +183,4 @@ def test_a_missing_assessment_is_asked_for(
     (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="ll4al", detector="tiny_ssd"))
     paths = [f"--dataset={world[1]}/dataset.json", f"--pool={world[1]}/pool.json", f"--out={tmp_path}/selected.json"]
     assert cli.main(["select", f"--params={tmp_path}/p.yaml", "--strategy=ll4al", "--seed=0", *paths]) == 2
-    assert capsys.readouterr().err == "mgral: --image-scores: missing; strategy ll4al looks at it\n"
+    assert capsys.readouterr().err == "mgral: --image-scores: missing; strategy ll4al needs it\n"

@@ -11,7 +11,7 @@ from mgral.config import loading, schema
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 
-FOLDER = Path(__file__).resolve().parents[2] / "params"
+FOLDER = Path(__file__).resolve().parents[3] / "params"
 BASE = FOLDER / "base.yaml"
 
 

@@ -285,17 +285,17 @@ def test_the_control_is_told_beside_its_batches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0214, "+0.021"), (-0.0214, "−0.021"), (None, "–"), (math.nan, "–"), (-0.0001, "0.000")]
+    ("value", "shown"), [(0.0214, "+0.021"), (-0.0214, "−0.021"), (None, "–"), (math.nan, "–"), (-0.0001, "0.000")]
 )
-def test_signed_numbers(value: float | None, text: str) -> None:
-    assert text.signed(value) == text
+def test_signed_numbers(value: float | None, shown: str) -> None:
+    assert text.signed(value) == shown
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(4.25, "4.2 s"), (59.96, "1 min 00 s"), (190, "3 min 10 s"), (7500, "2 h 05 min")]
+    ("seconds", "shown"), [(4.25, "4.2 s"), (59.96, "1 min 00 s"), (190, "3 min 10 s"), (7500, "2 h 05 min")]
 )
-def test_durations(seconds: float, text: str) -> None:
-    assert text.duration(seconds) == text
+def test_durations(seconds: float, shown: str) -> None:
+    assert text.duration(seconds) == shown
 
 
 def test_reasons_are_rounded() -> None:

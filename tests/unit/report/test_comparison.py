@@ -137,7 +137,7 @@ def test_a_curve_that_lacks_a_cycle_is_left_out_of_its_seed() -> None:
     whole = {0: [0.2, 0.3, 0.4], 1: [0.2, 0.3, 0.4], 2: [0.2, 0.3, 0.4]}
     compared = comparison.compare(frame({"random": whole, "mgral": {**whole, 1: [0.2, 0.3]}}), "random")
     random, mgral = compared.curves
-    assert (random.missing, mgral.missing, mgral.core.random_streams) == ({}, {1: [2]}, [0, 2])
+    assert (random.missing, mgral.missing, mgral.seeds) == ({}, {1: [2]}, [0, 2])
     assert only(compared, "random", "mAP").seeds == [0, 2]
     # its short curve does not shorten the range of the others
     assert only(compared, "random", "auc_images").by_seed == pytest.approx([0.0, 0.0])

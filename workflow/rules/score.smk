@@ -2,7 +2,7 @@
 # that need it, and never shared: two labels of one plug-in may differ in their options.
 
 
-rule assess:
+rule score:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
         images=f"{RUN}/dataset/images.npy",
@@ -11,9 +11,9 @@ rule assess:
     output:
         image_scores=f"{OWN_CYCLE}/image_scores.npz",
     log:
-        f"{RUN}/logs/assess/{{label}}-{{seed}}-{{cycle}}.log",
+        f"{RUN}/logs/score/{{label}}-{{seed}}-{{cycle}}.log",
     benchmark:
-        f"{RUN}/benchmarks/assess/{{label}}-{{seed}}-{{cycle}}.tsv"
+        f"{RUN}/benchmarks/score/{{label}}-{{seed}}-{{cycle}}.tsv"
     wildcard_constraints:
         label=one_of(label for label in STRATEGIES if label not in REPORT_OWN),
     conda:
@@ -23,29 +23,29 @@ rule assess:
         gpu=GPU,
     params:
         own="",
-        settings=settings("assess"),
-        code=code_of_assessment,
+        settings=settings("score"),
+        code=code_of_scores,
     message:
-        f"{WHOSE}: assess the pool"
+        f"{WHOSE}: score the pool"
     shell:
-        f"{MGRAL} assess --params - --strategy {{wildcards.label}}"
+        f"{MGRAL} score --params - --strategy {{wildcards.label}}"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --seed {wildcards.seed} --out {output.image_scores} {params.own}"
         " <<< {params.settings:q} 2> {log}"
 
 
 # The same training also gives the detector that is evaluated beside the plain one, in every cycle.
-use rule assess as assess_own with:
+use rule score as score_own with:
     output:
         image_scores=f"{OWN_CYCLE}/image_scores.npz",
         own=f"{OWN_CYCLE}/own.json",
     log:
-        f"{RUN}/logs/assess_own/{{label}}-{{seed}}-{{cycle}}.log",
+        f"{RUN}/logs/score_own/{{label}}-{{seed}}-{{cycle}}.log",
     benchmark:
-        f"{RUN}/benchmarks/assess_own/{{label}}-{{seed}}-{{cycle}}.tsv"
+        f"{RUN}/benchmarks/score_own/{{label}}-{{seed}}-{{cycle}}.tsv"
     wildcard_constraints:
         label=one_of(REPORT_OWN),
     params:
         own=lambda wildcards, output: f"--own {output.own}",
-        settings=settings("assess"),
-        code=code_of_assessment,
+        settings=settings("score"),
+        code=code_of_scores,
