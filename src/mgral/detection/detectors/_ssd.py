@@ -53,12 +53,12 @@ class SSD(Detector):
         priors = generator(ImageList(image, [(image_size, image_size)]), list(maps))[0]
         anchors = generator.num_anchors_per_location()
         super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((10.0, 10.0, 5.0, 5.0)))
-        self.backbone = backbone.train()
+        self.trunk = backbone.train()  # as weight files call it
         self.head = SSDHead([m.shape[1] for m in maps], anchors, num_classes + 1)
         self._matcher = SSDMatcher(0.5)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        return list(self.backbone(images))
+        return list(self.trunk(images))
 
     def answer(self, maps: list[Tensor]) -> RawOutput:
         out = self.head(maps)

@@ -31,7 +31,7 @@ class Options(FourMaps):
     width: int = Field(128, ge=8, description="channels of each map the head looks at")
 
 
-class _Trunk(nn.Module):
+class _Backbone(nn.Module):
     """The backbone's maps at strides 8 and 16, two more made from the last, all brought to one width."""
 
     mean: Tensor
@@ -102,4 +102,4 @@ def activation(options: Options) -> Activation:
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     """An SSD over four maps of one width; priors of aspect 1, 2 and (in the middle) 3."""
-    return SSD(len(classes), image_size, _Trunk(options), options.priors())
+    return SSD(len(classes), image_size, _Backbone(options), options.priors())

@@ -29,7 +29,7 @@ class Options(Settings):
     )
 
 
-class _Trunk(nn.Module):
+class _Backbone(nn.Module):
     """torchvision's VGG16 with SSD's extra layers; six maps at strides 8 to 300."""
 
     mean: Tensor
@@ -61,7 +61,7 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
         state = read_weights(options.weights)
         backbone = {_in_ssd(name.removeprefix("backbone.")): value for name, value in state.items()}
         load_fitting(model.backbone, backbone, options.weights, "torchvision's ssd300_vgg16")
-    return SSD(len(classes), image_size, _Trunk(model.backbone), model.anchor_generator)
+    return SSD(len(classes), image_size, _Backbone(model.backbone), model.anchor_generator)
 
 
 def _in_ssd(name: str) -> str:

@@ -14,7 +14,7 @@ class Options(FourMaps):
     """Options of tiny_ssd."""
 
 
-class _Trunk(nn.Module):
+class _Backbone(nn.Module):
     """Strided 3x3 convolutions; four maps at strides 8, 16, 32, 64."""
 
     def __init__(self) -> None:
@@ -38,4 +38,4 @@ def activation(options: Options) -> Activation:
 
 def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     """A tiny SSD; priors of aspect 1, 2 and (in the middle) 3."""
-    return SSD(len(classes), image_size, _Trunk(), options.priors())
+    return SSD(len(classes), image_size, _Backbone(), options.priors())
