@@ -225,7 +225,7 @@ def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
     save_file(network.state_dict(prefix="features."), tmp_path / "vgg16.safetensors")
     backbone = build_detector(
         "ssd300", CLASSES, 300, {"weights": str(tmp_path / "vgg16.safetensors")}, 0
-    ).backbone.backbone
+    ).trunk.backbone
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         four_blocks = backbone.features(images)

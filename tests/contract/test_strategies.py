@@ -183,7 +183,7 @@ def test_module(name: str) -> None:
     assert strategy.__doc__
     assert isinstance(strategy.NEEDS, frozenset)
     assert strategy.NEEDS <= KNOWN_NEEDS
-    assert ("image_scores" in strategy.NEEDS) == hasattr(strategy, "assess") == hasattr(strategy, "TERMS")
+    assert ("image_scores" in strategy.NEEDS) == hasattr(strategy, "score") == hasattr(strategy, "TERMS")
     assert hasattr(strategy, "reports_own") == hasattr(strategy, "score_and_detect")
     if hasattr(strategy, "reports_own"):
         assert "image_scores" in strategy.NEEDS

@@ -161,12 +161,12 @@ def test_ground_truth_comes_with_the_data_set(project: Checkout):
 
 def test_an_assessment_is_made_for_whom_it_serves(project: Checkout):
     # base.yaml: seeds 0, 1; cycles 0, 1, 2, and nothing is selected in the last
-    (project.root / "params/assess.yaml").write_text("experiment: assess\nstrategies: [random, ll4al, cald]\n")
-    jobs = project.plan(params="params/assess.yaml")
-    assert jobs["assess"] == 2 * 2 * 2
+    (project.root / "params/score.yaml").write_text("experiment: score\nstrategies: [random, ll4al, cald]\n")
+    jobs = project.plan(params="params/score.yaml")
+    assert jobs["score"] == 2 * 2 * 2
     assert jobs["train"] == 2 + 3 * 2 * 2
     assert "embed" not in jobs
-    text = project.snakemake("--dry-run", "--printshellcmds", params="params/assess.yaml")
+    text = project.snakemake("--dry-run", "--printshellcmds", params="params/score.yaml")
     for label, others in (("ll4al", ("cald", "random")), ("cald", ("ll4al", "random"))):
         commands = [line for line in text.splitlines() if f"mgral score --params - --strategy {label} " in line]
         assert len(commands) == 2 * 2
@@ -200,7 +200,7 @@ def test_an_own_detector_is_evaluated_in_every_cycle_by_the_training_that_assess
     assert len(commands) == 4 + 6
     assert text.count("mgral train --params") == 2 + 3 * 2 * 2 + 4  # and base.yaml's noise.repeats
     after = project.plan("next", params="params/own.yaml")  # a batch after the last cycle trains nothing more for it
-    assert (after["assess"], after["assess_own"]) == (6, 6)
+    assert (after["score"], after["score_own"]) == (6, 6)
 
     project.snakemake("--force", "--drop-metadata", "--", "dvc.yaml", params="params/own.yaml")
     stages = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["cycle"]["foreach"]
@@ -228,7 +228,7 @@ def test_next_chooses_after_the_last_cycle(project: Checkout):
     # tiny.yaml: random, ll4al and mgral, one seed, cycles 0 and 1: of `all` one selection each, and a second one
     jobs = project.plan("next")
     assert jobs["select"] == 3 * 2
-    assert jobs["assess"] == 2  # for ll4al
+    assert jobs["score"] == 2  # for ll4al
     assert jobs["search"] == 2  # shared in cycle 0; in cycle 1 for mgral
     assert jobs["report"] == 0
 
@@ -237,7 +237,7 @@ def test_all_strategies_on_blood_cells(project: Checkout):
     # 12 strategies, four of which assess; 3 seeds; 4 cycles; 10 replay records, 5 a job
     jobs = project.plan(params="params/bccd.yaml")
     assert jobs["train"] == 3 + 12 * 3 * 3
-    assert jobs["assess"] == 4 * 3 * 3
+    assert jobs["score"] == 4 * 3 * 3
     assert jobs["search"] == jobs["holdout"] == 3 + 3 * 2
     assert not jobs["train_replay"]  # these proxies start from scratch
     assert jobs["proxy_replay"] == 2 * (3 + 3 * 2)
@@ -259,7 +259,7 @@ def test_the_published_protocol_on_coco(project: Checkout):
     tables = 3 + 3 * 3  # cycle 0 for all strategies, cycles 1 to 3 for mgral; the last selects nothing
     assert jobs["train"] == 3 + 6 * 3 * 4
     assert jobs["proxy"] == (30 + 2 + 2) * tables  # controls and repeats; one a job
-    assert jobs["assess"] == 3 * 4
+    assert jobs["score"] == 3 * 4
 
 
 @pytest.mark.parametrize(

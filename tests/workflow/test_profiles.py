@@ -9,7 +9,7 @@ import pytest
 import yaml
 from checkouts import Checkout
 
-DETECTOR_RULES = {"train", "retrain", "embed", "proxy", "search", "assess"}
+DETECTOR_RULES = {"train", "retrain", "embed", "proxy", "search", "score"}
 PLUGINS = {
     "default": "snakemake",
     "slurm": "snakemake_executor_plugin_slurm",
@@ -72,7 +72,7 @@ def test_the_device_says_what_a_detector_asks_for(described: Checkout, device, a
         f"experiment: device\nmachine: {{device: {device}}}\nproxy: {{kind: unlabelled}}\n"
     )
     text = described.snakemake("--dry-run", "--printshellcmds", *arguments, params="params/device.yaml")
-    assert {rule for rule, has in shares(text).items() if has} == (DETECTOR_RULES - {"assess"} if share else set())
+    assert {rule for rule, has in shares(text).items() if has} == (DETECTOR_RULES - {"score"} if share else set())
     assert ("lease.py mgral train" in text) == leased
     assert "lease.py mgral select" not in text
 

@@ -125,13 +125,13 @@ def test_code_concerns_the_steps_that_use_it(checkout: Checkout):
 
 def test_the_code_of_an_assessment_concerns_its_strategy_alone(checkout: Checkout):
     """ll4al selects anew, and the one detector that is trained again is that of its next cycle."""
-    with (checkout.root / "src/mgral/training/ll4al.py").open("a") as file:
+    with (checkout.root / "src/mgral/strategies/ll4al/training.py").open("a") as file:
         file.write("\nMORE = 1\n")
     after_it = {"select": 1, "annotate": 1, "train": 1, "curve": 1, "comparison": 1, "report": 1, "all": 1}
-    assert checkout.plan() == {"assess": 1, **after_it}
+    assert checkout.plan() == {"score": 1, **after_it}
     text = checkout.snakemake("--dry-run")
-    found = re.findall(r"^Job \d+: (.*: (?:assess the pool|train the detector))$", text, re.MULTILINE)
-    assert found == ["ll4al, seed 0, cycle 0: assess the pool", "ll4al, seed 0, cycle 1: train the detector"]
+    found = re.findall(r"^Job \d+: (.*: (?:score the pool|train the detector))$", text, re.MULTILINE)
+    assert found == ["ll4al, seed 0, cycle 0: score the pool", "ll4al, seed 0, cycle 1: train the detector"]
 
 
 def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Checkout, checkout: Checkout):
