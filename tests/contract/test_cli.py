@@ -213,7 +213,7 @@ def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, ca
     Path("p.yaml").write_text(json.dumps({"proxy": proxy, "budget": {"batch": 1}}))
     command = "sample-batches --params p.yaml --dataset dataset.json --pool pool.json --embeddings embeddings.npz"
     assert cli.main([*command.split(), "--detections", "detections.npz", "--seed", "0", "--out", "b.json"]) == 2
-    says = "mgral: detections.npz: is of 3 classes, the data set of 2; make it anew with `mgral embed`\n"
+    says = "mgral: detections.npz: is of 3 classes, the data set of 2; run `mgral embed` again\n"
     assert capsys.readouterr().err == says
     assert not Path("b.json").exists()
 

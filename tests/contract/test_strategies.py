@@ -15,6 +15,7 @@ import pytest
 
 from mgral.agent.policy import Policy
 from mgral.core import plugins
+from mgral.core.errors import MgralError
 from mgral.core.types import Activation, Boxes, Detections, Embeddings, ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
@@ -284,3 +285,42 @@ def test_nothing_labelled(name: str, options: Choice, evidence: Make) -> None:
 def test_nothing_left(name: str, options: Choice, evidence: Make) -> None:
     given = evidence(**needs(name))
     assert select(name, options, replace(given, pool=Pool(1, given.pool.labelled, ())), 9) == []
+
+
+MISSING = {
+    "detections": r"image {} has no detections entry",
+    "embeddings": r"image {} has no embedding",
+    "image_scores": r"image {} has no row in the image scores",
+    "truth": r"image {} has no annotation",
+}
+
+
+def without(given: Evidence, need: str, image: int) -> Evidence:
+    """The evidence without one image's part of a need."""
+    if need == "embeddings":
+        assert given.embeddings is not None
+        kept = given.embeddings.ids != image
+        return replace(given, embeddings=Embeddings(given.embeddings.ids[kept], given.embeddings.vectors[kept]))
+    if need == "image_scores":
+        assert given.image_scores is not None
+        kept = given.image_scores.ids != image
+        terms = {name: term[kept] for name, term in given.image_scores.terms.items()}
+        return replace(given, image_scores=ImageScores(given.image_scores.ids[kept], terms))
+    return replace(given, **{need: {i: one for i, one in getattr(given, need).items() if i != image}})
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_what_is_needed_and_was_not_given_is_named(name: str, options: Choice, evidence: Make) -> None:
+    given = evidence(**needs(name))
+    for need in plugins.load("strategies", name).NEEDS:
+        with pytest.raises(MgralError, match=rf"^strategy {name}: needs "):
+            select(name, options, replace(given, **{need: None}), 9)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_an_image_without_evidence_is_named(name: str, options: Choice, evidence: Make) -> None:
+    given = evidence(**needs(name))
+    image = given.pool.unlabelled[4]
+    for need in plugins.load("strategies", name).NEEDS & MISSING.keys():
+        with pytest.raises(MgralError, match=MISSING[need].format(image)):
+            select(name, options, without(given, need, image), 9)

@@ -1,18 +1,22 @@
-"""What a strategy may look at."""
+"""What a strategy may use to choose images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.core.types import Activation, Boxes, Detections, Embeddings, ImageScores
+from mgral.core.errors import MgralError
+from mgral.core.types import Activation, Boxes, Detections, Embeddings, Floats, ImageScores
 from mgral.data.pool import Pool
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a strategy may look at.
+    """What a strategy may use to choose images.
+
+    The methods return a part of the evidence or raise the one error that names what is missing. Their last argument,
+    ``user``, says who asks, for the message: ``strategy entropy``, ``proxy.generators.cluster``.
 
     Attributes:
         pool: labelled and unlabelled ids.
@@ -22,8 +26,8 @@ class Evidence:
         embeddings: of every image of the pool.
         agent: file of the trained policy.
         labels: ground truth of the labelled images.
-        truth: ground truth of every image of the pool, the unlabelled ones too. To look at it is to cheat: there is
-            none outside simulations.
+        truth: ground truth of every image of the pool, the unlabelled ones too. It exists in simulations only; a
+            strategy that reads it cheats.
         image_scores: of every unlabelled image, by the strategy's own ``score``.
     """
 
@@ -36,3 +40,62 @@ class Evidence:
     labels: Mapping[int, Boxes] | None = None
     truth: Mapping[int, Boxes] | None = None
     image_scores: ImageScores | None = None
+
+    def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:
+        """The detections, among them those of every image of ``ids``.
+
+        Raises:
+            MgralError: there are no detections, or one of the images has no entry (one without detections has an
+                empty one).
+        """
+        if self.detections is None:
+            raise _without_detections(user)
+        missing = next((i for i in ids if i not in self.detections), None)
+        if missing is not None:
+            raise MgralError(f"image {missing} has no detections entry; run `mgral embed` again for detections.npz")
+        return self.detections
+
+    def activation_for(self, user: str) -> Activation:
+        """How the detections' probabilities are normalised. Raises MgralError if there are no detections."""
+        if self.activation is None:
+            raise _without_detections(user)
+        return self.activation
+
+    def embeddings_of(self, ids: Sequence[int], user: str) -> Floats:
+        """[n, 256] the embeddings of some images, in their order.
+
+        Raises:
+            MgralError: there are no embeddings, or one of the images has none.
+        """
+        if self.embeddings is None:
+            raise MgralError(f"{user}: needs embeddings; give --embeddings, made by `mgral embed`")
+        return self.embeddings.rows(ids)
+
+    def labels_for(self, user: str) -> Mapping[int, Boxes]:
+        """Ground truth of the labelled images. Raises MgralError if it was not given."""
+        if self.labels is None:
+            raise MgralError(f"{user}: needs the labels of the labelled images")
+        return self.labels
+
+    def truth_of(self, ids: Iterable[int], user: str) -> Mapping[int, Boxes]:
+        """Ground truth, among it that of every image of ``ids``.
+
+        Raises:
+            MgralError: it was not given, or one of the images has no annotation: the data set is no simulation.
+        """
+        if self.truth is None:
+            raise MgralError(f"{user}: needs the ground truth of the pool; it works in simulations only")
+        missing = next((i for i in ids if i not in self.truth), None)
+        if missing is not None:
+            raise MgralError(f"image {missing} has no annotation; {user} works in simulations only")
+        return self.truth
+
+    def image_scores_for(self, user: str) -> ImageScores:
+        """The strategy's image scores. Raises MgralError if they were not given."""
+        if self.image_scores is None:
+            raise MgralError(f"{user}: needs its image scores; give --image-scores, made by `mgral score`")
+        return self.image_scores
+
+
+def _without_detections(user: str) -> MgralError:
+    return MgralError(f"{user}: needs detections; give --detections, made by `mgral embed`")

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
-from mgral.core.types import Activation, Detections, Doubles, Floats, Ints
+from mgral.core.types import Doubles, Floats, Ints
 from mgral.data.evidence import Evidence
 from mgral.detection.uncertainty import pool_entropies
 from mgral.reward.proxy_plan import allot
@@ -128,7 +128,8 @@ def _uncertain(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw
     """Log-weights ± strength · standardised rank of the entropy: even batches high, odd ones low."""
     from scipy.stats import rankdata
 
-    detections, activation = _detections(evidence, ids, "uncertain")
+    detections = evidence.detections_of(ids, "proxy.generators.uncertain")
+    activation = evidence.activation_for("proxy.generators.uncertain")
     ranks = rankdata(pool_entropies(ids, detections, activation))
     standard = (ranks - ranks.mean()) / (ranks.std() or 1.0)
 
@@ -166,7 +167,8 @@ def _class(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:
 
     The classes that are predicted at all take turns in a random order; images without any come last.
     """
-    detections, activation = _detections(evidence, ids, "class")
+    detections = evidence.detections_of(ids, "proxy.generators.class")
+    activation = evidence.activation_for("proxy.generators.class")
     background = 1 if activation == "softmax" else 0
     expected = np.zeros((len(ids), len(evidence.classes)))
     for row, i in enumerate(ids):
@@ -204,12 +206,3 @@ def _k_means(vectors: Floats, clusters: int, seed: int) -> npt.NDArray[np.int32]
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct vectors than clusters
         labels: npt.NDArray[np.int32] = KMeans(clusters, n_init=1, random_state=seed % 2**32).fit(vectors).labels_
     return labels
-
-
-def _detections(evidence: Evidence, ids: list[int], kind: str) -> tuple[Mapping[int, Detections], Activation]:
-    if evidence.detections is None or evidence.activation is None:
-        raise MgralError(f"proxy.generators.{kind}: needs detections; give --detections, made by `mgral embed`")
-    missing = [i for i in ids if i not in evidence.detections]
-    if missing:
-        raise MgralError(f"image {missing[0]} has no detections entry; make detections.npz anew with `mgral embed`")
-    return evidence.detections, evidence.activation

@@ -1,35 +1,36 @@
-"""Strategies: the rule that picks the batch, one file each.
+"""The contract of a strategy: the rule that picks the batch, one file or folder each.
 
 A strategy is a module with
 
-- ``NEEDS``: what of the :class:`Evidence` it looks at, any of ``detections``, ``embeddings``, ``agent``,
-  ``image_scores``, ``labels``, ``truth``; the workflow makes these and nothing more, and what is not named here is not
-  shown;
+- ``NEEDS``: which parts of the :class:`Evidence` it uses, any of ``detections``, ``embeddings``, ``agent``,
+  ``image_scores``, ``labels``, ``truth``. The workflow computes these only and passes no others;
 - ``Options``: its parameters (:class:`mgral.config.base.Settings`), with defaults and explanations;
-- ``REASONS``: every term that stands in the reason of a pick, with a short line for people that says what it is;
+- ``REASONS``: every term that can appear in the reason of a pick, each with one line that explains it to people;
 - ``select(evidence, budget, seed, options)``: a list of :class:`mgral.core.types.Pick`, best first: ``budget``
-  different unlabelled ids, or all of them if fewer are left. The answer does not depend on the order in which
-  the pool is listed, equal scores go to the smaller id, and nothing but ``seed`` is random.
+  different unlabelled ids, or all of them if fewer are left. The result does not depend on the order in which the pool
+  is listed, equal scores go to the smaller id, and only ``seed`` makes it random. What is missing is reported by the
+  methods of :class:`Evidence`.
 
-One that is no contender but shows what a contender must beat has also
+A strategy that is a control, not a contender, also has
 
-- ``CONTROL``: in a few words, what it is a control for. Whoever needs the ``truth`` is one without saying so.
+- ``CONTROL``: a few words that say what it controls for. A strategy that needs the ``truth`` is a control without it.
 
-One that looks at images or trains something of its own does so in a step before, and needs the ``image_scores`` that
-this step leaves. It has also
+A strategy that runs or trains a network of its own does so in an earlier step, and needs the ``image_scores`` that this
+step writes. It also has
 
-- ``score(context, seed, options)``: an :class:`mgral.core.types.ImageScores` of the unlabelled images, made with a
-  :class:`mgral.strategies._context.StrategyContext`; what it trains serves the scores alone;
-- ``TERMS``: the names of the image scores' arrays, each with the axes that follow that of the images: ``()`` for a
+- ``score(context, seed, options)``: an :class:`mgral.core.types.ImageScores` of the unlabelled images, computed with a
+  :class:`mgral.strategies._context.StrategyContext`. What it trains is used for the scores only;
+- ``TERMS``: the names of the image scores' arrays, each with the axes that follow the axis of images: ``()`` for a
   number, ``("class",)`` for a number per class.
 
-One that trains a detector of its own, whose mAP a paper reports, may show that beside the plain one. It has also
+A strategy that trains a detector of its own, whose mAP a paper reports, can show that mAP beside the plain one. It also
+has
 
-- ``reports_own(options)``: whether the options ask for it; the workflow then assesses in every cycle, the last one too;
-- ``score_and_detect(context, seed, options)``: the same image scores, and what that detector finds in any images
-  (:data:`mgral.core.types.Detect`); unlike ``score`` it trains even if no image is left unlabelled.
+- ``reports_own(options)``: whether the options ask for it. The workflow then scores in every cycle, the last included;
+- ``score_and_detect(context, seed, options)``: the same image scores, and a function that runs this detector on any
+  images (:data:`mgral.core.types.Detect`). Unlike ``score`` it trains even if no image is left unlabelled.
 
-The workflow loads every strategy to read this, so what is heavy to import (torch) is imported inside functions.
+The workflow loads every strategy to read this contract, so heavy modules (torch) are imported inside functions.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from mgral.core.errors import MgralError, nearest
 from mgral.core.types import Doubles, ImageScores, Ints
 from mgral.data.evidence import Evidence
 
-# Needs with a file of their own; the rest needs none.
+# Needs that are read from a file of their own.
 IN_FILES = frozenset({"detections", "embeddings", "agent", "image_scores"})
 
 
@@ -68,15 +69,14 @@ def scores_of(evidence: Evidence, strategy: str, terms: Terms) -> dict[str, Doub
     Raises:
         MgralError: no image scores, one of another strategy, or an image that it leaves out.
     """
-    remedy = "make image_scores.npz anew with `mgral score`"
-    if evidence.image_scores is None:
-        raise MgralError(f"strategy {strategy}: needs its image scores; give --image-scores, made by `mgral score`")
-    rows = _rows(evidence.image_scores, sorted(evidence.pool.unlabelled), remedy)
+    remedy = "run `mgral score` again for image_scores.npz"
+    image_scores = evidence.image_scores_for(f"strategy {strategy}")
+    rows = _rows(image_scores, sorted(evidence.pool.unlabelled), remedy)
     found = {}
     for name, axes in terms.items():
-        if name not in evidence.image_scores.terms:
-            raise MgralError(f"strategy {strategy}: the image scores has no array '{name}'; {remedy}")
-        term = evidence.image_scores.terms[name]
+        if name not in image_scores.terms:
+            raise MgralError(f"strategy {strategy}: the image scores have no array '{name}'; {remedy}")
+        term = image_scores.terms[name]
         if term.shape[1:] != tuple({"class": len(evidence.classes)}[axis] for axis in axes):
             raise MgralError(f"strategy {strategy}: the image scores' '{name}' has shape {term.shape}; {remedy}")
         found[name] = term[rows]

@@ -34,7 +34,7 @@ def read(
         if classes != len(dataset.classes):
             raise MgralError(
                 f"{detections}: is of {classes} classes, the data set of {len(dataset.classes)}; "
-                "make it anew with `mgral embed`"
+                "run `mgral embed` again"
             )
     return Evidence(
         state,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Doubles
-from mgral.data.evidence import Evidence
 
 
 def unit(vectors: Doubles) -> Doubles:
@@ -16,20 +17,16 @@ def unit(vectors: Doubles) -> Doubles:
     return scaled
 
 
-def described(evidence: Evidence, image: int, min_score: float) -> Detections:
+def described(detections: Mapping[int, Detections], image: int, min_score: float) -> Detections:
     """The detections of an image from a score on, with features.
 
     Raises:
-        MgralError: the image has no entry, or one without features, or scores or features that are not finite.
+        MgralError: the image's detections have no features, or scores or features that are not finite.
     """
-    assert evidence.detections is not None
-    remedy = "make detections.npz anew with `mgral embed`"
-    if image not in evidence.detections:
-        raise MgralError(f"image {image} has no detections entry; {remedy}")
-    found = evidence.detections[image]
+    found = detections[image]
     if found.features is None:
-        raise MgralError(f"image {image} has detections without features; {remedy}")
+        raise MgralError(f"image {image} has detections without features; run `mgral embed` again for detections.npz")
     if not (np.isfinite(found.scores).all() and np.isfinite(found.features).all()):
-        raise MgralError(f"image {image} has scores or features that are not finite; train the detector anew")
+        raise MgralError(f"image {image} has scores or features that are not finite; lower training.learning_rate")
     rows = found.scores >= min_score
     return Detections(found.xyxy[rows], found.scores[rows], found.labels[rows], found.probs[rows], found.features[rows])

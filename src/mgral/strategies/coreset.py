@@ -13,7 +13,6 @@ from __future__ import annotations
 import numpy as np
 
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
 from mgral.core.types import Doubles, Floats, Ints, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons
@@ -47,16 +46,14 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no embeddings, or an image without one.
     """
-    if evidence.embeddings is None:
-        raise MgralError("strategy coreset: needs embeddings; give --embeddings, made by `mgral embed`")
     ids, labelled = sorted(evidence.pool.unlabelled), evidence.pool.labelled_ids
+    vectors = evidence.embeddings_of(ids, "strategy coreset")
     if not ids or budget < 1:
         return []
-    vectors = evidence.embeddings.rows(ids)
     cover = Cover(vectors)
     picks: list[Pick] = []
     if labelled:
-        cover.add(evidence.embeddings.rows(labelled), np.asarray(labelled))
+        cover.add(evidence.embeddings_of(labelled, "strategy coreset"), np.asarray(labelled))
     else:
         row = _most_central(vectors)
         cover.take(row, ids[row])

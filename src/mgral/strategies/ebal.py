@@ -27,8 +27,7 @@ from pydantic import Field
 from scipy.special import entr
 
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
-from mgral.core.types import Boxes, Doubles, Ints, Pick
+from mgral.core.types import Boxes, Detections, Doubles, Ints, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons
 from mgral.strategies._features import described, unit
@@ -79,12 +78,12 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         MgralError: no detections or no labels, or an image without an entry, without features or with scores or
             features that are not finite.
     """
-    if evidence.detections is None or evidence.labels is None:
-        raise MgralError("strategy ebal: needs detections and labels; give --detections, made by `mgral embed`")
+    labels = evidence.labels_for("strategy ebal")
     ids = sorted(evidence.pool.unlabelled)
-    entropies = {i: entropy_nms(_seen(evidence, i, options), options.same_object) for i in ids}
+    detections = evidence.detections_of(ids, "strategy ebal")
+    entropies = {i: entropy_nms(_seen(detections, i, options), options.same_object) for i in ids}
     order = sorted(ids, key=lambda i: (-entropies[i][0], i))
-    quotas = minority_quotas(evidence.labels.values(), len(evidence.classes), budget, options)
+    quotas = minority_quotas(labels.values(), len(evidence.classes), budget, options)
 
     batch = DiverseBatch(options.same_class, options.seen, quotas)
     accepted: dict[int, dict[str, float | int | str]] = {}
@@ -92,7 +91,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     for i in order:
         if len(accepted) == budget:
             break
-        seen = _seen(evidence, i, options)
+        seen = _seen(detections, i, options)
         prototypes, scores = class_prototypes(seen), top_scores(seen)
         new, reason = batch.judge(prototypes, scores)
         (accepted if new else rejected)[i] = {"instances": entropies[i][1], "by": "diversity", **reason}
@@ -200,8 +199,8 @@ class DiverseBatch:
         return -1.0 if known is None else float((known @ unit(prototype)).max())
 
 
-def _seen(evidence: Evidence, image: int, options: Options) -> Instances:
-    found = described(evidence, image, options.min_score)
+def _seen(detections: Mapping[int, Detections], image: int, options: Options) -> Instances:
+    found = described(detections, image, options.min_score)
     assert found.features is not None
     scores = np.clip(found.scores.astype(np.float64), 0, 1)
     return Instances(scores, found.labels, entr(scores) + entr(1 - scores), found.features.astype(np.float64))

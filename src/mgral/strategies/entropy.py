@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Pick
 from mgral.data.evidence import Evidence
 from mgral.detection.uncertainty import MIN_SCORE, Aggregate, Empty, PerDetection, confident, pool_entropies
@@ -54,16 +53,16 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         options: see :class:`Options`.
 
     Raises:
-        MgralError: no detections, or ``per_detection`` does not fit the detector.
+        MgralError: no detections, an image without an entry, or ``per_detection`` does not fit the detector.
     """
-    if evidence.detections is None or evidence.activation is None:
-        raise MgralError("strategy entropy: needs detections; give --detections, made by `mgral embed`")
     ids = sorted(evidence.pool.unlabelled)
-    scores = pool_entropies(ids, evidence.detections, evidence.activation, **options.model_dump())
+    detections = evidence.detections_of(ids, "strategy entropy")
+    activation = evidence.activation_for("strategy entropy")
+    scores = pool_entropies(ids, detections, activation, **options.model_dump())
     order = np.argsort(-scores, kind="stable")[:budget]
     picks = []
     for row in order:
-        score, kept = float(scores[row]), confident(evidence.detections[ids[row]], options.min_score)
+        score, kept = float(scores[row]), confident(detections[ids[row]], options.min_score)
         picks.append(Pick(ids[row], score, _reason(score, kept, evidence.classes, options)))
     return picks
 

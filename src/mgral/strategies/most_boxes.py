@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
 from mgral.core.types import Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons
@@ -41,13 +40,10 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no detections, or an image without an entry.
     """
-    if evidence.detections is None:
-        raise MgralError("strategy most_boxes: needs detections; give --detections, made by `mgral embed`")
+    detected = evidence.detections_of(evidence.pool.unlabelled, "strategy most_boxes")
     picks = []
     for i in evidence.pool.unlabelled:
-        if i not in evidence.detections:
-            raise MgralError(f"image {i} has no detections entry; make detections.npz anew with `mgral embed`")
-        detections = evidence.detections[i]
+        detections = detected[i]
         labels = detections.labels[detections.scores >= options.min_score]
         picks.append(Pick(i, float(len(labels)), {"boxes": len(labels), "classes": len(np.unique(labels))}))
     return sorted(picks, key=lambda pick: (-pick.score, pick.id))[:budget]

@@ -2,7 +2,7 @@
 
 For simulations only, as a control: in a real project nobody knows these boxes before the images are annotated. It shows
 how much a metric that is a mean over classes gives to whoever finds the rare ones; a strategy that comes near this one
-without looking has found them too.
+without the ground truth has found them too.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import numpy as np
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
-from mgral.core.types import Ints, Pick
+from mgral.core.types import Boxes, Ints, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons
 
 NEEDS: frozenset[str] = frozenset({"truth"})
 REASONS: Reasons = {
-    "cheats": "what it looks at; nobody could before the image is annotated",
+    "cheats": "what it reads; nobody could before the image is annotated",
     "rare_boxes": "annotated boxes of the rare classes; the most are picked",
     "boxes": "annotated boxes of all classes",
 }
@@ -47,10 +46,10 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no ground truth, or an image without any: the data set is no simulation.
     """
-    if evidence.truth is None:
-        raise MgralError("strategy oracle_rare: needs the ground truth of the pool; it works in simulations only")
     count = len(evidence.classes)
-    boxes = {i: _boxes(evidence, i) for i in (*evidence.pool.labelled_ids, *evidence.pool.unlabelled)}
+    ids = [*evidence.pool.labelled_ids, *evidence.pool.unlabelled]
+    truth = evidence.truth_of(ids, "strategy oracle_rare")
+    boxes = {i: _boxes(truth[i], count) for i in ids}
     totals = sum(boxes.values(), np.zeros(count, np.int64))
     rare = np.argsort(totals, kind="stable")[: math.ceil(options.share * count)]
     picks = []
@@ -61,10 +60,6 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     return sorted(picks, key=lambda pick: (-pick.score, pick.id))[:budget]
 
 
-def _boxes(evidence: Evidence, image: int) -> Ints:
+def _boxes(truth: Boxes, classes: int) -> Ints:
     """[C] boxes of an image by class."""
-    assert evidence.truth is not None
-    if image not in evidence.truth:
-        raise MgralError(f"image {image} has no annotation; strategy oracle_rare works in simulations only")
-    truth = evidence.truth[image]
-    return np.bincount(truth.labels[~truth.ignore], minlength=len(evidence.classes))
+    return np.bincount(truth.labels[~truth.ignore], minlength=classes)

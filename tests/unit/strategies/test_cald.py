@@ -161,12 +161,12 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(MgralError, match="cald: needs its image scores; give --image-scores, made by `mgral score`"):
         select(Evidence(given.pool, given.classes, labels=given.labels), 1, 0, Options())
     two = Evidence(Pool(0, {}, (1, 2)), given.classes, labels={}, image_scores=given.image_scores)
-    with pytest.raises(MgralError, match="image 2 has no row in the image scores; make"):
+    with pytest.raises(MgralError, match="image 2 has no row in the image scores; run"):
         select(two, 1, 0, Options())
     one_class = Evidence(given.pool, ("ant",), labels={}, image_scores=given.image_scores)
     with pytest.raises(MgralError, match=r"cald: the image scores' 'classes' has shape \(1, 2\)"):
         select(one_class, 1, 0, Options())
     assert given.image_scores is not None
     other = ImageScores(given.image_scores.ids, {"predicted_loss": np.zeros(1)})
-    with pytest.raises(MgralError, match="the image scores has no array 'flip'"):
+    with pytest.raises(MgralError, match="the image scores have no array 'flip'"):
         select(Evidence(given.pool, given.classes, labels={}, image_scores=other), 1, 0, Options())

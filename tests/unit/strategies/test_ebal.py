@@ -157,7 +157,7 @@ def test_without_a_quota_prototypes_alone_decide(five: Evidence) -> None:
 
 def test_what_is_missing_is_named(five: Evidence) -> None:
     assert five.detections is not None
-    with pytest.raises(MgralError, match="ebal: needs detections and labels"):
+    with pytest.raises(MgralError, match="ebal: needs the labels"):
         select(replace(five, labels=None), 1, 0, Options())
     with pytest.raises(MgralError, match=r"^image 6 has no detections entry"):
         select(replace(five, pool=Pool(0, {}, (1, 6))), 1, 0, Options())

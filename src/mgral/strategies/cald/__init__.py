@@ -33,7 +33,6 @@ from scipy.special import entr, softmax
 
 from mgral.config.base import Settings
 from mgral.core import boxes
-from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Doubles, ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, scores_of
@@ -116,13 +115,12 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no labels, no image scores, or one that leaves an image out.
     """
-    if evidence.labels is None:
-        raise MgralError("strategy cald: needs the labels of the labelled images")
+    labels = evidence.labels_for("strategy cald")
     terms = scores_of(evidence, "cald", TERMS)
     ids = sorted(evidence.pool.unlabelled)
     distances = np.mean([terms[name] for name in ALTERATIONS], axis=0)
     candidates = np.argsort(distances, kind="stable")[: math.ceil((1 + options.expand) * budget)]
-    known = labelled_classes(evidence.labels.values(), len(evidence.classes))
+    known = labelled_classes(labels.values(), len(evidence.classes))
     divergences = jensen_shannon(softmax(terms["classes"][candidates], axis=1), known)
     chosen = np.lexsort((candidates, distances[candidates], -divergences))[:budget]
     picks = []

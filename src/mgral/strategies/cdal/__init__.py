@@ -83,16 +83,16 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no detections, or an image without an entry or with one that is not finite.
     """
-    if evidence.detections is None or evidence.activation is None:
-        raise MgralError("strategy cdal: needs detections; give --detections, made by `mgral embed`")
-    ids = sorted(evidence.pool.unlabelled)
+    ids, labelled = sorted(evidence.pool.unlabelled), evidence.pool.labelled_ids
+    detections = evidence.detections_of(ids, "strategy cdal")
+    activation = evidence.activation_for("strategy cdal")
     if not ids or budget < 1:
         return []
-    images = Mixtures.of(ids, evidence.detections, evidence.activation, len(evidence.classes), options)
+    images = Mixtures.of(ids, detections, activation, len(evidence.classes), options)
     if options.solver == "rl":
         return _by_policy(ids, images, budget, seed, options)
-    labelled = evidence.pool.labelled_ids
-    known = Mixtures.of(labelled, evidence.detections, evidence.activation, len(evidence.classes), options)
+    evidence.detections_of(labelled, "strategy cdal")
+    known = Mixtures.of(labelled, detections, activation, len(evidence.classes), options)
     return _by_k_center(ids, images, labelled, known, budget)
 
 
@@ -131,17 +131,15 @@ class Mixtures:
         """The mixtures of some images, in their order.
 
         Raises:
-            MgralError: an image has no entry or one that is not finite.
+            MgralError: an image has class probabilities that are not finite.
         """
         count = classes if options.variant == "paper" else 1
         found: list[list[tuple[int, Doubles]]] = [[] for _ in range(count)]
         for row, image in enumerate(ids):
-            if image not in detections:
-                raise MgralError(f"image {image} has no detections entry; make detections.npz anew with `mgral embed`")
             for group, mixture in mixtures(detections[image], activation, options).items():
                 if not np.isfinite(mixture).all():
                     raise MgralError(
-                        f"image {image} has class probabilities that are not finite; train the detector anew"
+                        f"image {image} has class probabilities that are not finite; lower training.learning_rate"
                     )
                 found[group].append((row, mixture))
         return Mixtures(len(ids), tuple(_group(some, classes + 1, options.epsilon) for some in found))

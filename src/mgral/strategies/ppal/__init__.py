@@ -49,7 +49,6 @@ from pydantic import Field
 from scipy.special import entr
 
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Doubles, Floats, ImageScores, Ints, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, scores_of
@@ -142,13 +141,12 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         MgralError: no image scores or no detections, or an image without an entry, without features, or with scores or
             features that are not finite.
     """
-    if evidence.detections is None:
-        raise MgralError("strategy ppal: needs detections; give --detections, made by `mgral embed`")
-    difficulty = np.clip(scores_of(evidence, "ppal", TERMS)["difficulty"], 0, 1)
     ids = sorted(evidence.pool.unlabelled)
+    detections = evidence.detections_of(ids, "strategy ppal")
+    difficulty = np.clip(scores_of(evidence, "ppal", TERMS)["difficulty"], 0, 1)
     if not ids or budget < 1:
         return []
-    seen = [described(evidence, i, options.min_score) for i in ids]
+    seen = [described(detections, i, options.min_score) for i in ids]
     shares = np.array(
         [class_shares(one, weights) for one, weights in zip(seen, class_weights(difficulty, options), strict=True)]
     )
