@@ -46,12 +46,36 @@ class Neighbours:
         count = min(count, len(self.vectors))
         distances, rows = np.empty((len(queries), count)), np.empty((len(queries), count), np.int64)
         for k, query in enumerate(queries):
-            (squared,), (ranked,) = self._index.search(self._scaled(query[None]), len(self.vectors))
-            candidates = np.sort(ranked[squared <= squared[count - 1] + HAIR * squared[-1]])
-            exact = np.linalg.norm(self.vectors[candidates] - query.astype(np.float64), axis=1)
-            nearest = exact.argsort(kind="stable")[:count]
-            distances[k], rows[k] = exact[nearest], candidates[nearest]
+            exact, nearest = self._candidates(query, count)
+            distances[k], rows[k] = exact[:count], nearest[:count]
         return distances, rows
+
+    def search_with_ties(self, queries: Floats, count: int) -> tuple[Doubles, Ints]:
+        """As :meth:`search`, with every vector that is exactly as near as the last one wanted.
+
+        Index vectors have few different distances. Without the ties the order of the vectors, thus that of the image
+        ids, would decide which of many equally near ones count.
+
+        Returns:
+            Distances and row numbers, [q, w] each, w the most that any query has; rows that have fewer are filled up
+                with infinite distances and row 0.
+        """
+        count = min(count, len(self.vectors))
+        found = [self._candidates(query, count) for query in queries]
+        found = [(exact[near], rows[near]) for exact, rows in found for near in [exact <= exact[count - 1]]]
+        shape = len(found), max((len(rows) for _, rows in found), default=0)
+        distances, padded = np.full(shape, np.inf), np.zeros(shape, np.int64)
+        for k, (exact, rows) in enumerate(found):
+            distances[k, : len(rows)], padded[k, : len(rows)] = exact, rows
+        return distances, padded
+
+    def _candidates(self, query: Floats, count: int) -> tuple[Doubles, Ints]:
+        """Exact distances and rows of ``count`` vectors or more, nearest first: all ties of the last are there."""
+        (squared,), (ranked,) = self._index.search(self._scaled(query[None]), len(self.vectors))
+        candidates = np.sort(ranked[squared <= squared[count - 1] + HAIR * squared[-1]])
+        exact = np.linalg.norm(self.vectors[candidates] - query.astype(np.float64), axis=1)
+        order = exact.argsort(kind="stable")
+        return exact[order], candidates[order]
 
     def _scaled(self, vectors: Floats) -> Floats:
         return ((vectors - self._centre) / self._scale).astype(np.float32)

@@ -69,7 +69,7 @@ class Surrogate(Protocol):
 
 
 class Nearest:
-    """Inverse-distance mean over the M nearest records; of equally near ones the first in order.
+    """Inverse-distance mean over the M nearest records, and over all others that are as near as the M-th.
 
     Attributes:
         vectors: [records, d].
@@ -94,14 +94,14 @@ class Nearest:
     def price(self, queries: Floats) -> Price:
         """A batch at distance 0 of a record (see :data:`EXACT`) gets that record's gain, or the mean of several
         such. With fewer than M records all of them count."""
-        return self._price(*self._records.search(queries, self._neighbours))
+        return self._price(*self._records.search_with_ties(queries, self._neighbours))
 
     def leave_one_out(self) -> Price:
-        distances, rows = self._records.search(self.vectors, self._neighbours + 1)
-        keep = rows != np.arange(len(self.values))[:, None]
-        keep[keep.all(axis=1), -1] = False  # more twins than neighbours: the record itself was not among them
-        width = rows.shape[1] - 1
-        return self._price(distances[keep].reshape(-1, width), rows[keep].reshape(-1, width))
+        distances, rows = self._records.search_with_ties(self.vectors, self._neighbours + 1)
+        distances[rows == np.arange(len(self.values))[:, None]] = np.inf  # the record itself; fillers stay so
+        order = distances.argsort(axis=1, kind="stable")
+        order = order[:, : np.isfinite(distances).sum(axis=1).max()]
+        return self._price(np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1))
 
     def _price(self, distances: Doubles, rows: Ints) -> Price:
         nearest_one = distances[:, 0]
@@ -110,7 +110,10 @@ class Nearest:
 
 
 def _inverse_distance_mean(distances: Doubles, values: Doubles) -> Doubles:
-    """Mean of ``values`` [n, M] weighted by 1 / ``distances``; rows with exact hits average these alone."""
+    """Mean of ``values`` [n, w] weighted by 1 / ``distances``; rows with exact hits average these alone.
+
+    Values at infinite distance have no weight.
+    """
     exact = distances <= EXACT
     weights = np.where(exact.any(axis=1, keepdims=True), exact, 1 / np.maximum(distances, EXACT))
     mean: Doubles = (weights * values).sum(axis=1) / weights.sum(axis=1)

@@ -65,6 +65,14 @@ def test_of_many_equals_the_first_count() -> None:
     assert rows.tolist() == [[2, 3, 4]] * 30
 
 
+def test_ties_at_the_last_place_all_count() -> None:
+    vectors = np.array([[0], [2], [-2], [5], [-5]], np.float32)
+    distances, rows = Neighbours(vectors).search_with_ties(np.array([[0], [4]], np.float32), 2)
+    assert distances.tolist() == [[0, 2, 2], [1, 2, np.inf]]  # at 4: vector 3 is at 1, vector 1 at 2, the next at 4
+    assert rows.tolist() == [[0, 1, 2], [3, 1, 0]]
+    assert Neighbours(vectors).search_with_ties(np.zeros((1, 1), np.float32), 99)[1].tolist() == [[0, 1, 2, 3, 4]]
+
+
 @pytest.mark.parametrize("count", [1, 3, 20, 99])
 @pytest.mark.parametrize("kind", ["spread", "far away", "whole numbers", "of all sizes", "huge"])
 def test_the_answer_is_that_of_a_plain_loop(kind: str, count: int) -> None:

@@ -110,3 +110,13 @@ def test_records_that_say_nothing(surrogate: type[GaussianProcess] | type[Ridge]
     assert price.value[0] == pytest.approx(0.25, abs=1e-6)
     equal = Nearest(column(0, 1, 3, 4), np.full(4, 0.3), params())
     assert surrogate(equal, params()).price(column(2, 9)).value.tolist() == pytest.approx([0.3, 0.3])
+
+
+def test_records_as_near_as_the_last_neighbour_count_too() -> None:
+    # at 0: itself, then 1 and -1 tie for the second place; the order of the records decides nothing
+    places = column(0, 1, -1, 9)
+    near = Nearest(places, np.array([0.0, 0.2, 0.4, 0.9]), params())
+    # 0.5 is nearest 0 and 1: (0.0 + 0.2) / 2, where the first alone would give 0.0
+    assert near.price(column(0.5)).value.tolist() == pytest.approx([0.1])
+    # left out: 0 has 1 and -1 at 1; 1 has 0 at 1; -1 likewise; 9 has 1 at 8
+    assert near.leave_one_out().value.tolist() == pytest.approx([0.3, 0.0, 0.0, 0.2])
