@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from mgral.cli import _arguments
@@ -26,12 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral.detection import npz_files
-    from mgral.detection.base import restore_detector
-    from mgral.detection.inference import run_inference
+    from mgral.detection.trainers import open_trainer
 
     params = _arguments.read_params(Params, arguments.params)
     machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
-    detector = restore_detector(params.detector, dataset.classes, cache.size, arguments.detector)
-    views = run_inference(detector, cache, [*pool.labelled, *pool.unlabelled], params.evaluation, machine)
-    npz_files.write_embeddings(views.embeddings, arguments.embeddings)
-    npz_files.write_detections(views.detections, detector.activation, arguments.detections)
+    trainer = open_trainer(params.detector, dataset, cache, params.evaluation, machine)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.load(arguments.detector, Path(folder))
+        found = trainer.infer([*pool.labelled, *pool.unlabelled])
+    npz_files.write_embeddings(found.embeddings, arguments.embeddings)
+    npz_files.write_detections(found.detections, trainer.activation, arguments.detections)

@@ -32,27 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral.core import random_streams
-    from mgral.detection.base import build_detector, save_detector
-    from mgral.detection.inference import run_inference
-    from mgral.detection.training import TrainingConfig, fit
+    from mgral.detection.trainers import open_trainer
+    from mgral.detection.training import TrainingConfig
 
     params = _arguments.read_params(Params, arguments.params)
     machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
     seed = random_streams.stream(arguments.seed, "train", pool.cycle)
-    detector = build_detector(params.detector.name, dataset.classes, cache.size, params.detector.options, seed)
+    plan = TrainingConfig(**params.training.model_dump())
+    trainer = open_trainer(params.detector, dataset, cache, params.evaluation, machine, plan)
     out = arguments.out
     inputs = [arguments.dataset, arguments.pool]
     modules = [__name__, f"mgral.detection.detectors.{params.detector.name}"]
     large = [arguments.images, *initial_weights(params.detector)]
-    plan = TrainingConfig(**params.training.model_dump())
 
     def detect(ids: Sequence[int]) -> Mapping[int, Detections]:
-        return run_inference(detector, cache, ids, params.evaluation, machine).detections
+        return trainer.infer(ids, embed=False).detections
 
     weights = out / "detector.safetensors"
     with kept_checkpoint(weights, params, arguments.seed, inputs, modules, large) as checkpoint:
-        rows = fit(detector, cache, pool.labelled_ids, plan, machine, seed, checkpoint=checkpoint)
-        save_detector(detector, weights)
+        rows = trainer.train(pool.labelled_ids, seed, checkpoint)
+        trainer.save(weights)
         _write_rows(rows, out / "train.csv")
         metrics.write(out / "metrics.json", dataset, pool, detect, params.evaluation.max_detections)
 

@@ -43,6 +43,11 @@ def check(given: dict[str, Any], where: str) -> Params:
             raise MgralError(f"{where}: {group}.{key}: {error}") from None
         parsed[group] = plugin, plugin.Options.parse(options, f"{where}: {group}.options")
     detector, options = parsed["detector"]
+    if getattr(detector, "EXTERNAL", False):
+        try:
+            _check_external(params, options)
+        except MgralError as error:
+            raise MgralError(f"{where}: {error}") from None
     says = detector.activation(options)
     searched = any("agent" in plugins.load("strategies", s.plugin).NEEDS for s in params.strategies)
     if says is not None and searched and "unlabelled" in params.proxy.kinds:
@@ -61,6 +66,28 @@ def check(given: dict[str, Any], where: str) -> Params:
     if root is not None and set("{}") & set(root):
         raise MgralError(f"{where}: dataset.root: {root}: braces are wildcards to Snakemake; rename or link the folder")
     return params
+
+
+def _check_external(params: Params, options: Settings) -> None:
+    """Refuse what needs the inside of a network, for a detector that is a user's command. Raises MgralError."""
+    for strategy in params.strategies:
+        plugin = plugins.load("strategies", strategy.plugin)
+        needs = plugin.NEEDS
+        if "image_scores" in needs or getattr(plugin, "USES_FEATURES", False):
+            raise MgralError(
+                f"strategies: {strategy.name} needs the inside of a network, which detector command does not show; "
+                "leave it out or choose another detector"
+            )
+        if "agent" not in needs:
+            continue
+        if params.proxy.kind != "replay":
+            raise MgralError("proxy.kind: the detector command has replay proxies alone; set proxy.kind: replay")
+        if params.proxy.backbone == "frozen":
+            raise MgralError("proxy.backbone: the detector command has none that can be frozen; set learns")
+        if params.proxy.stop_at:
+            raise MgralError("proxy.stop_at: a command cannot be stopped partway; set it to 0")
+        if params.proxy.start == "detector" and getattr(options, "finetune", None) is None:
+            raise MgralError("detector.options.finetune: missing; give it, or set proxy.start: scratch")
 
 
 def check_semi(name: str, activation: Activation) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def kept_checkpoint(
     """The checkpoint of a step, see :func:`checkpoint_path`; removed once the step has written all its outputs."""
     path = checkpoint_path(out, params, seed, inputs, modules, large)
     yield path
-    path.unlink(missing_ok=True)
+    _discard(path)
 
 
 def checkpoint_path(
@@ -64,7 +65,18 @@ def checkpoint_path(
         digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
     make_folder(out)
     wanted = out.with_name(f".{out.stem}.{digest.hexdigest()[:16]}.ckpt")
-    for other in out.parent.glob(f".{out.stem}.{'[0-9a-f]' * 16}.ckpt"):
+    for found in out.parent.glob(f".{out.stem}.{'[0-9a-f]' * 16}.ckpt*"):
+        other = found.with_name(found.name.removesuffix(".files"))
         if other != wanted:
-            other.unlink(missing_ok=True)
+            _discard(other)
     return wanted
+
+
+def files_beside(checkpoint: Path) -> Path:
+    """A folder for a training that keeps files of its own; it goes when the checkpoint goes."""
+    return checkpoint.with_name(f"{checkpoint.name}.files")
+
+
+def _discard(checkpoint: Path) -> None:
+    checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(files_beside(checkpoint), ignore_errors=True)

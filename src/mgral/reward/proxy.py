@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from pathlib import Path
 from mgral.config.loading import check_semi
 from mgral.config.schema import DetectorParams, Evaluation, ProxyRun
 from mgral.core import plugins, random_streams
+from mgral.core.errors import MgralError
 from mgral.core.types import Dataset, Kind, Record
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
 from mgral.detection import average_precision, feature_cache
 from mgral.detection.base import Detector, build_detector, load_detector
+from mgral.detection.detectors import command
 from mgral.detection.device import Device
+from mgral.detection.external import ExternalTrainer, is_external
 from mgral.detection.inference import run_inference
 from mgral.detection.training import TrainingConfig, fit
 
@@ -76,7 +80,10 @@ class ProxyTrainer:
             MgralError: the term is not for this detector; weights that do not fit; a loss that is not finite.
         """
         began = time.perf_counter()
-        _, proxy, evaluate = self.params
+        chosen, proxy, evaluate = self.params
+        if is_external(chosen.name):
+            value = self._external(ids, kind, repeat)
+            return Record(tuple(sorted(ids)), generator, value, time.perf_counter() - began, kind, self.pool.cycle)
         cache, device, labelled = self.cache, self.device, self.pool.labelled_ids
         common = random_streams.stream(self.seed, "proxy", self.pool.cycle, *(("repeat", repeat) if repeat else ()))
         detector = self._detector(kind, common)
@@ -100,6 +107,26 @@ class ProxyTrainer:
         value = race.expected if race.lost else score()
         seconds = time.perf_counter() - began
         return Record(tuple(sorted(ids)), generator, value, seconds, kind, self.pool.cycle, race.partway, race.lost)
+
+    def _external(self, ids: Sequence[int], kind: Kind, repeat: int) -> float:
+        """mAP on val of a replay proxy that a user's command trains, from the start or from the detector."""
+        chosen, proxy, evaluate = self.params
+        if kind != "replay":
+            raise MgralError("proxy.kind: the detector command has replay proxies alone; set proxy.kind: replay")
+        options = command.Options.parse(chosen.options, "detector.options")
+        trainer = ExternalTrainer(self.dataset, self.cache, options, evaluate)
+        names = ("repeat", repeat) if repeat else ()
+        seed = random_streams.stream(self.seed, "proxy", self.pool.cycle, *names)
+        with tempfile.TemporaryDirectory() as name:
+            start = None
+            if proxy.start == "detector":
+                assert self.weights is not None
+                trainer.load(self.weights, Path(name, "start"))
+                start = trainer.weights
+            trainer.train([*self.pool.labelled_ids, *sorted(ids)], seed, Path(name, "proxy.ckpt"), start)
+            val = self.dataset.ids("val")
+            found = trainer.infer(val, embed=False).detections
+        return average_precision.evaluate(self.dataset, found, val, evaluate.max_detections)["mAP"]
 
     def _detector(self, kind: Kind, common: int) -> Detector:
         """The detector that a proxy starts as."""

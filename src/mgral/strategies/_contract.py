@@ -11,6 +11,10 @@ A strategy is a module with
   is listed, equal scores go to the smaller id, and only ``seed`` makes it random. What is missing is reported by the
   methods of :class:`Evidence`.
 
+A strategy that compares detections by their features also has
+
+- ``USES_FEATURES = True``. A detector without features (``command``) is then refused when parameters are checked.
+
 A strategy that is a control, not a contender, also has
 
 - ``CONTROL``: a few words that say what it controls for. A strategy that needs the ``truth`` is a control without it.

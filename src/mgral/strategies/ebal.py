@@ -33,6 +33,7 @@ from mgral.strategies._contract import Reasons
 from mgral.strategies._features import described, unit
 
 NEEDS: frozenset[str] = frozenset({"detections", "labels"})
+USES_FEATURES = True
 REASONS: Reasons = {
     "instances": "detections that counted: of those that look alike, only the least certain",
     "by": "diversity, for what looks new; or score, for a place left over",

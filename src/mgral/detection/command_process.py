@@ -1,0 +1,106 @@
+"""Commands of a user: started, ended in time, and never left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mgral.core.errors import MgralError
+
+log = logging.getLogger(__name__)
+
+
+def run_command(
+    words: Sequence[str], name: str, environment: str | None, folder: str | None, time_limit: float
+) -> None:
+    """Run a command to its end; what it prints goes to standard error, which is the job's log.
+
+    Its whole process group ends with this process, with the time limit, and with a signal that ends this process.
+
+    Raises:
+        MgralError: no such program, an exit status other than 0, or the time is over.
+    """
+    surroundings = {**os.environ, "PYTHONHASHSEED": "0", "MGRAL": "1"}
+    if environment is not None:
+        programs = (Path(environment) / "bin").resolve()
+        surroundings |= {
+            "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
+            "VIRTUAL_ENV": str(programs.parent),
+        }
+        surroundings.pop("PYTHONPATH", None)
+    program = shutil.which(words[0], path=surroundings.get("PATH")) if os.sep not in words[0] else words[0]
+    if program is None:
+        raise MgralError(f"{name}: no program '{words[0]}' on PATH; install it or set detector.options.environment")
+    log.info("%s: %s", name, shlex.join(words))
+    try:
+        process = subprocess.Popen(
+            [program, *words[1:]],
+            env=surroundings,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno() if _has_descriptor() else None,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+    except OSError as error:
+        raise MgralError(
+            f"{name}: {words[0]}: cannot be started ({error.strerror}); correct the command line"
+        ) from None
+    with _signals_end_it(process):
+        try:
+            status = process.wait(time_limit)
+        except subprocess.TimeoutExpired:
+            raise MgralError(
+                f"{name}: still running after {time_limit:g} s and ended; make it quicker or raise "
+                "detector.options.time_limit"
+            ) from None
+    if status:
+        how = f"exit status {status}" if status > 0 else f"signal {-status}"
+        raise MgralError(f"{name}: the command failed ({how}); its own messages are above, in the job's log")
+
+
+def _has_descriptor() -> bool:
+    try:
+        sys.stderr.fileno()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _die_with_parent() -> None:
+    """On Linux, the kernel ends the child when this process is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextmanager
+def _signals_end_it(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End the group of a process on the way out, however this is left; SIGTERM and Ctrl-C among them."""
+
+    def leave(number: int, _frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in [signal.SIGTERM]} if _main_thread() else {}
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what the command left running in its group, too
+        process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

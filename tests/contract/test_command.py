@@ -1,0 +1,108 @@
+"""A user's own trainer through the verbs: trained, run over the pool, and priced by replay."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mgral import cli
+from mgral.config import loading
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json
+from mgral.detection import npz_files
+
+ROOT = Path(__file__).resolve().parents[2]
+TOY = f"'{sys.executable}' '{ROOT}/tests/helpers/toy_trainer.py'"
+OPTIONS = {
+    "train": f"{TOY} train {{train}} {{images}} {{weights}} {{seed}}",
+    "predict": f"{TOY} predict {{list}} {{images}} {{weights}} {{results}} {{vectors}}",
+}
+
+
+def parameters(folder: Path, **more: object) -> Path:
+    given = loading.combine(
+        (str(path), loading.read_yaml(ROOT / "params" / path)) for path in ("base.yaml", "tiny.yaml")
+    )[0]
+    given["dataset"] |= {"root": "raw"}
+    given["detector"] = {"name": "command", "options": OPTIONS}
+    given["strategies"] = ["random", "entropy", "coreset", "mgral"]
+    given["proxy"] |= {"kind": "replay", "start": "scratch", "control": 0}
+    path = folder / "p.yaml"
+    path.write_text(yaml.safe_dump(loading.merge(given, more)))
+    return path
+
+
+def run(*words: str) -> None:
+    assert cli.main(list(words)) == 0
+
+
+@pytest.fixture(scope="module")
+def cycle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set, a pool, and its replay part."""
+    folder = tmp_path_factory.mktemp("cycle")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        p = f"--params={parameters(folder)}"
+        run("generate", p, "--out=raw")
+        run("import", p, "--out=dataset.json")
+        run("cache", p, "--dataset=dataset.json", "--out=images.npy")
+        run("pool", p, "--dataset=dataset.json", "--seed=0", "--out=pool.json")
+        run("replay-split", p, "--dataset=dataset.json", "--pool=pool.json", "--seed=0", "--out=replay.json")
+    return folder
+
+
+def test_train_embed_and_select(cycle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(cycle)
+    p, data = f"--params={parameters(cycle)}", ["--dataset=dataset.json", "--images=images.npy", "--pool=pool.json"]
+    run("train", p, *data, "--seed=0", "--out=made")
+    first = (cycle / "made/detector.safetensors").read_bytes()
+    metrics = read_json(cycle / "made/metrics.json")
+    assert metrics["images"] == 12 and 0 <= metrics["val"]["mAP"] <= 1
+    assert sorted(path.name for path in (cycle / "made").iterdir()) == [
+        "detector.safetensors",
+        "metrics.json",
+        "train.csv",
+    ]
+    shutil.rmtree("made")
+    run("train", p, *data, "--seed=0", "--out=made")
+    assert (cycle / "made/detector.safetensors").read_bytes() == first
+    found = ["--embeddings=embeddings.npz", "--detections=detections.npz"]
+    run("embed", p, *data, "--detector=made/detector.safetensors", *found)
+    detections, activation = npz_files.read_detections(cycle / "detections.npz")
+    assert activation == "sigmoid" and len(detections) == 40
+    assert npz_files.read_embeddings(cycle / "embeddings.npz").vectors.shape == (40, 256)
+    for strategy, evidence in (("entropy", "--detections=detections.npz"), ("coreset", "--embeddings=embeddings.npz")):
+        select = ["--strategy", strategy, "--dataset=dataset.json", "--pool=pool.json", evidence, "--seed=0"]
+        run("select", p, *select, "--out=selected.json")
+        assert len(read_json(cycle / "selected.json")["picks"]) == 4
+
+
+def test_weights_of_another_detector_are_refused(
+    cycle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(cycle)
+    Path("other.safetensors").write_bytes(b"no weights")
+    words = [f"--params={parameters(cycle)}", "--dataset=dataset.json", "--images=images.npy", "--pool=pool.json"]
+    words += ["--detector=other.safetensors", "--embeddings=e.npz", "--detections=d.npz"]
+    assert cli.main(["embed", *words]) == 2
+    assert capsys.readouterr().err == "mgral: other.safetensors: damaged weights; run `mgral train` again\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"strategies": ["random", "ll4al"]}, "strategies: ll4al needs the inside of a network"),
+        ({"strategies": ["ebal"]}, "strategies: ebal needs the inside of a network"),
+        ({"proxy": {"kind": "unlabelled"}}, "the detector command has replay proxies alone; set proxy.kind: replay"),
+        ({"proxy": {"start": "detector"}}, r"detector\.options\.finetune: missing; give it, or set"),
+        ({"proxy": {"start": "detector", "backbone": "frozen"}}, r"proxy\.backbone: the detector command has none"),
+        ({"proxy": {"stop_at": 0.5}}, r"proxy\.stop_at: a command cannot be stopped partway"),
+    ],
+)
+def test_what_a_command_cannot_do_is_refused_first(tmp_path: Path, more: dict[str, object], says: str) -> None:
+    with pytest.raises(MgralError, match=says):
+        loading.read([parameters(tmp_path, **more)])
