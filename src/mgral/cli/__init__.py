@@ -17,6 +17,7 @@ from mgral.core.errors import MgralError, nearest
 VERBS = {
     "generate": "make the generated data set",
     "import": "bring a data set into canonical form, checking everything",
+    "register": "give images ids and splits that never change, for people to annotate",
     "cache": "decode and resize every image once",
     "pool": "draw the initial labelled pool",
     "annotate": "label a selected batch: the pool of the next cycle",

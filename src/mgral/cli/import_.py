@@ -1,14 +1,20 @@
-"""Bring a data set into canonical form, checking every image and box."""
+"""Bring a data set into canonical form, checking every image and box.
+
+Over an earlier dataset.json, images keep their ids and splits; new ones join train, unless the data set names their
+split. Splits are drawn again only if dataset.splits has changed, or with --redraw.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import DatasetParams
-from mgral.data import dataset_json, importing
+from mgral.core.errors import MgralError
+from mgral.data import dataset_json, identity, importing
 
 
 class Params(Settings):
@@ -19,12 +25,30 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params")
-    _arguments.add_out(parser, "dataset.json to write")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--registered", type=Path, help="images.json of `mgral register`: the ids and splits to use")
+    given.add_argument("--redraw", action="store_true", help="disregard an earlier dataset.json at --out")
+    _arguments.add_out(parser, "dataset.json to write; an earlier one there keeps its ids and splits")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    dataset, info = importing.import_dataset(_arguments.read_params(Params, arguments.params).dataset)
+    params = _arguments.read_params(Params, arguments.params).dataset
+    known: identity.Known | None = None
+    if arguments.registered:
+        known = identity.read_register(arguments.registered).known()
+    elif not arguments.redraw:
+        known = identity.of_dataset(arguments.out, params.splits)
+    dataset, info = importing.import_dataset(params, known)
+    new = [i.file_name for i in dataset.images.values() if known is not None and i.file_name not in known.ids]
+    if arguments.registered and new:
+        raise MgralError(
+            f"{arguments.registered}: {len(new)} images of {dataset.root} are not registered, {new[0]} first; run "
+            "`mgral register`"
+        )
     dataset_json.write(dataset, info, arguments.out)
+    if known is not None:
+        what = "kept" if known.splits else "drawn again, since dataset.splits has changed"
+        logging.info("%d images keep their ids, splits %s; %d new", len(dataset.images) - len(new), what, len(new))
     logging.info(
         "%d images, %d boxes of %d classes; dropped: %d, clipped: %d",
         len(dataset.images),

@@ -20,15 +20,18 @@ from mgral.config.schema import DatasetParams
 from mgral.core import plugins
 from mgral.core.errors import MgralError
 from mgral.core.types import Dataset
+from mgral.data import identity
 from mgral.data.faults import Findings
+from mgral.data.identity import Known
 from mgral.data.validation import assemble
 
 
-def import_dataset(params: DatasetParams) -> tuple[Dataset, dict[str, Any]]:
+def import_dataset(params: DatasetParams, known: Known | None = None) -> tuple[Dataset, dict[str, Any]]:
     """Read a data set of any format and check all of it; every image is decoded once.
 
     Args:
         params: the group ``dataset`` of an experiment; ``root`` must be set.
+        known: images whose ids and splits were drawn before; they keep them.
 
     Returns:
         The data set, and the ``info`` of its canonical file.
@@ -44,7 +47,7 @@ def import_dataset(params: DatasetParams) -> tuple[Dataset, dict[str, Any]]:
     plugin = plugins.load("formats", params.format)
     report = Findings(root, params.on_invalid)
     source = plugin.read(root, plugin.Options.parse(params.options, "dataset.options"), report)
-    dataset, made = assemble(source, params.splits, report)
+    dataset, made = assemble(source, params.splits, report, known)
     info = {
         "format": params.format,
         "image_root": dataset.root.as_posix(),
@@ -54,3 +57,37 @@ def import_dataset(params: DatasetParams) -> tuple[Dataset, dict[str, Any]]:
         "unlisted": source.unlisted,
     }
     return dataset, info
+
+
+def register(
+    params: DatasetParams, experiment: str, before: identity.Register | None, since: int
+) -> tuple[identity.Register, dict[str, Any], list[str]]:
+    """Register all images of a data set: those that are registered stay, new ones are appended.
+
+    Args:
+        params: as for :func:`import_dataset`.
+        experiment: whose images these are.
+        before: what is registered; None: nothing.
+        since: the cycle from which new images can be selected.
+
+    Returns:
+        The register, the ``info`` of the import, and the names of registered images that are not there now.
+
+    Raises:
+        MgralError: a fault in the data, a registered file with other content, or a split that stays empty.
+    """
+    dataset, info = import_dataset(params, before.known() if before else None)
+    if before is not None:
+        moved = identity.renamed(before, dataset.root, [image.file_name for image in dataset.images.values()])
+        if moved != before:
+            before = moved
+            dataset, info = import_dataset(params, before.known())
+    empty = [split for split in ("val", "test") if not any(image.split == split for image in dataset.images.values())]
+    if empty:
+        raise MgralError(
+            f"{dataset.root}: no image in split {empty[0]}; splits are drawn once, at registration: annotate some "
+            f"images and set dataset.splits.{empty[0]} above 0 before"
+        )
+    names = {image.file_name for image in dataset.images.values()}
+    gone = [image.file_name for image in before.images if image.file_name not in names] if before else []
+    return identity.extend(before, dataset, experiment, info, since), info, gone

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mgral.config.schema import Splits
 from mgral.core.types import SPLITS, Boxes, Dataset, Image, Split
-from mgral.data import box_validation, image_files, stratified_split
+from mgral.data import box_validation, identity, image_files
 from mgral.data.faults import Findings, shown
 from mgral.data.raw import RawImage, Sheet, Source
 
@@ -37,8 +37,16 @@ class _Sound:
     boxes: Boxes | None
 
 
-def assemble(source: Source, splits: Splits, report: Findings) -> tuple[Dataset, dict[str, Any]]:
+def assemble(
+    source: Source, splits: Splits, report: Findings, known: identity.Known | None = None
+) -> tuple[Dataset, dict[str, Any]]:
     """Judge a source and put it into canonical form.
+
+    Args:
+        source: as its format read it.
+        splits: shares of the splits that have to be drawn.
+        report: takes the faults.
+        known: images whose ids and splits were drawn before; they keep them.
 
     Returns:
         The data set, and for its ``info`` where its ids come from and which splits were drawn.
@@ -51,13 +59,13 @@ def assemble(source: Source, splits: Splits, report: Findings) -> tuple[Dataset,
         report.refuse(".", "", "no images", "check dataset.root and dataset.options")
     classes = _classes(source, report)
     named = _named(source, report)
-    ids, kept = _ids(named, source.keys_are_ids)
+    ids, kept = _ids(named, source.keys_are_ids, known)
     sound = _sound(source, named, classes, report)
     if not sound:
         report.refuse(".", "", "no image is left", f"mend the {len(report.dropped)} faults found")
 
     by_id = dict(sorted((ids[item.named.file_name], item) for item in sound))
-    split, drawn = _split(by_id, splits)
+    split, drawn = _split(by_id, splits, report, known)
     if "train" not in split.values():
         report.refuse(".", "", "no image for the pool (train)", "check the split lists and dataset.splits")
     dataset = Dataset(
@@ -66,7 +74,11 @@ def assemble(source: Source, splits: Splits, report: Findings) -> tuple[Dataset,
         boxes={i: item.boxes for i, item in by_id.items() if item.boxes is not None},
         root=source.image_root,
     )
-    return dataset, {"ids": "own" if kept else "by file name", "splits_drawn": drawn}
+    made: dict[str, Any] = {"ids": "own" if kept else "by file name", "splits_drawn": drawn}
+    if known is not None:
+        made["splits"] = splits.model_dump(mode="json")  # a first import does not note them, its draw can be repeated
+        made["kept"] = sum(item.named.file_name in known.splits for item in sound)
+    return dataset, made
 
 
 def _classes(source: Source, report: Findings) -> list[str]:
@@ -132,11 +144,11 @@ def _below(raw: RawImage, root: Path, report: Findings) -> _Named | None:
         report.refuse(raw.file, _image(raw), what, "put the image below the root and name it from there")
 
 
-def _ids(named: list[_Named], keys_are_ids: bool) -> tuple[dict[str, int], bool]:
+def _ids(named: list[_Named], keys_are_ids: bool, known: identity.Known | None) -> tuple[dict[str, int], bool]:
     """Canonical ids by file name, and whether they are the data set's own numbers.
 
     Own numbers are the ids of the format, or the digits that every stem ends in. They are kept if they differ
-    and begin at 1 or later; else images count from 1 in order of file name.
+    and begin at 1 or later; else images count from 1 in order of file name. An image that is known keeps its id.
     """
     names = sorted(item.file_name for item in named)
     if keys_are_ids:
@@ -144,6 +156,8 @@ def _ids(named: list[_Named], keys_are_ids: bool) -> tuple[dict[str, int], bool]
     else:
         ends = {name: re.search(r"(?<![0-9])[0-9]{1,15}$", Path(name).stem) for name in names}
         numbers = {name: int(end.group()) for name, end in ends.items() if end}
+    if known is not None:
+        return known.number(names, numbers), known.own_ids
     if len(set(numbers.values())) == len(names) and min(numbers.values(), default=0) >= 1:
         return numbers, True
     return {name: number for number, name in enumerate(names, start=1)}, False
@@ -184,22 +198,27 @@ def _sound(source: Source, named: list[_Named], classes: list[str], report: Find
     return sound
 
 
-def _split(sound: Mapping[int, _Sound], params: Splits) -> tuple[dict[int, Split], list[str]]:
-    """The split of every id, and the names of the splits that had to be drawn.
+def _split(
+    sound: Mapping[int, _Sound], params: Splits, report: Findings, known: identity.Known | None
+) -> tuple[dict[int, Split], list[str]]:
+    """The split of every id, and the names of the splits that were drawn, now or before.
 
     Splits that the data set brings stay as they are; an image in none of them belongs to train. Those it lacks
     are drawn from the annotated images of train, as shares of all annotated images: one that nobody has
-    annotated can only wait in the pool.
+    annotated can only wait in the pool. What was drawn before is not drawn again.
     """
-    split: dict[int, Split] = {i: item.named.raw.split or "train" for i, item in sound.items()}
+    split: dict[int, Split] = {}
+    for i, item in sound.items():
+        try:
+            given = item.named.raw.split
+            split[i] = known.split(item.named.file_name, given) if known is not None else given or "train"
+        except ValueError as error:
+            report.refuse(item.named.raw.file, _image(item.named.raw), str(error), "leave it in its split")
     labels = {i: set(item.boxes.labels.tolist()) for i, item in sound.items() if item.boxes is not None}
-    shares: dict[Split, float] = {"val": params.val, "test": params.test}
-    missing = [name for name, share in shares.items() if share > 0 and name not in split.values()]
-    pool = {i: labels[i] for i in labels if split[i] == "train"}
-    if not missing or not pool:
-        return split, []
-    wanted = {name: min(1.0, shares[name] * len(labels) / len(pool)) for name in missing}
-    return {**split, **stratified_split.draw(pool, wanted, "train", params.seed)}, list(missing)
+    if known is not None and known.closed:
+        return split, list(known.drawn)
+    split, drawn = identity.draw_missing(split, labels, params)
+    return split, list(dict.fromkeys([*(known.drawn if known is not None and known.splits else []), *drawn]))
 
 
 def _image(raw: RawImage) -> str:
