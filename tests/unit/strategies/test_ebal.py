@@ -13,6 +13,7 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Detections, Pick
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
+from mgral.strategies._features import mean_feature, unit
 from mgral.strategies.ebal import (
     DiverseBatch,
     Instances,
@@ -141,18 +142,18 @@ def told(picks: Sequence[Pick]) -> list[tuple[int, object, object]]:
 def test_selection_is_diverse_and_filled_up_by_score(five: Evidence) -> None:
     # In order of score: 1 shows no bee; 2 is the first; 3's bee is that of 2, cosine 1; 4's is at 0; 5 shows nothing.
     # Places for bees: 0.75 · 2 = 1.5, so 2, and 0.75 · 3 = 2.25, so 3.
-    assert told(select(five, 2, 0, Options())) == [(2, "diversity", 2), (4, "diversity", 1)]
-    picks = select(five, 3, 0, Options())
+    assert told(select(five, 2, 0, Options(centre=False))) == [(2, "diversity", 2), (4, "diversity", 1)]
+    picks = select(five, 3, 0, Options(centre=False))
     assert told(picks) == [(1, "score", 2), (2, "diversity", 2), (4, "diversity", 1)]
     assert [pick.score for pick in picks] == pytest.approx([2 * HALF, HALF + QUARTER, HALF])
     assert picks[0].reason == {"instances": 2, "by": "score", "likeness": -1.0, "minority": 0.0}
     assert picks[2].reason["likeness"] == pytest.approx(0)
-    assert [pick.id for pick in select(five, 9, 0, Options())] == [1, 2, 3, 4, 5]
+    assert [pick.id for pick in select(five, 9, 0, Options(centre=False))] == [1, 2, 3, 4, 5]
 
 
 def test_without_a_quota_prototypes_alone_decide(five: Evidence) -> None:
     # 1 is the first; 2's ant is that of 1 in part: prototype of 1 at 45°, cosine 0.707 to EAST, but its bee is new
-    assert told(select(five, 2, 0, Options(quota=0))) == [(1, "diversity", 2), (2, "diversity", 2)]
+    assert told(select(five, 2, 0, Options(quota=0, centre=False))) == [(1, "diversity", 2), (2, "diversity", 2)]
 
 
 def test_what_is_missing_is_named(five: Evidence) -> None:
@@ -167,3 +168,21 @@ def test_what_is_missing_is_named(five: Evidence) -> None:
     broken = replace(five.detections[3], features=np.full((1, 2), np.nan, np.float16))
     with pytest.raises(MgralError, match=r"^image 3 has scores or features that are not finite"):
         select(replace(five, detections={**five.detections, 3: broken}), 1, 0, Options())
+
+
+def test_centred_features_point_in_different_directions() -> None:
+    # mean of (0.9, 0.1) and (1, 0) twice each: (0.95, 0.05); less it, -0.05 and 0.05 along one line: cosine -1
+    features = [(0.9, 0.1), (1.0, 0.0), (0.9, 0.1), (1.0, 0.0)]
+    detections = {i: detected(*((0, 0.5, one) for one in features[2 * i - 2 : 2 * i])) for i in (1, 2)}
+    mean = mean_feature(detections, [1, 2], 0.01)
+    assert mean == pytest.approx([0.95, 0.05], abs=1e-3)  # features are stored in half precision
+    given = Evidence(Pool(0, {}, (1, 2)), ("ant",), detections, labels={})
+    assert [pick.reason["instances"] for pick in select(given, 2, 0, Options())] == [2, 2]
+    assert [pick.reason["instances"] for pick in select(given, 2, 0, Options(centre=False))] == [1, 1]
+
+
+def test_features_that_are_all_alike_have_no_direction() -> None:
+    detections = {1: detected((0, 0.5, (0.3, 0.7)), (0, 0.5, (0.3, 0.7)), (0, 0.5, (0.3, 0.7)))}
+    features = np.array(detections[1].features, np.float64) - mean_feature(detections, [1], 0.01)
+    assert unit(features).tolist() == [[0, 0]] * 3
+    assert mean_feature({1: detected()}, [1], 0.01).tolist() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mgral.core.types import Detections, ImageScores
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.strategies import ppal
+from mgral.strategies._features import mean_feature
 from mgral.strategies.ppal import Options
 from mgral.strategies.ppal.medoids import k_center, k_medoids, plus_plus
 
@@ -28,7 +30,7 @@ Object = tuple[int, float, tuple[float, float]]  # class, score, feature
 def seen(*objects: Object) -> Detections:
     n = len(objects)
     return Detections(
-        np.zeros((n, 4), np.float32),
+        np.tile(np.array([10, 10, 30, 30], np.float32), (n, 1)),
         np.array([score for _, score, _ in objects], np.float32),
         np.array([label for label, _, _ in objects], np.int64),
         np.zeros((n, 4), np.float32),
@@ -129,10 +131,10 @@ def test_k_center_takes_the_farthest() -> None:
 
 @pytest.mark.parametrize("variant", ["paper", "code"])
 def test_candidates_then_medoids(variant: str) -> None:
-    # Two places, so eight candidates: images 1 … 8 at ln 2 or more, 9 has less. Of these 1 … 4 look east and 5 … 8
-    # north. One is taken of each; 8 has two detections and is the most uncertain, so the batch is in order of score.
-    images = [seen((0, 0.5, EAST)) for _ in range(4)] + [seen((0, 0.5, NORTH)) for _ in range(4)]
-    images[7] = seen((0, 0.5, NORTH), (1, 0.5, NORTH))
+    # Two places, so eight candidates: images 1 … 8 at ln 2 or more, 9 has less. Of these 1 … 4 show an a and 5 … 8 a b,
+    # which weighs 1.2. One is taken of each; 8 has two detections and is the most uncertain.
+    images = [seen((0, 0.5, EAST)) for _ in range(4)] + [seen((1, 0.5, NORTH)) for _ in range(4)]
+    images[7] = seen((1, 0.5, NORTH), (0, 0.5, NORTH))
     images.append(seen((0, 0.25, WEST)))
     given = evidence(images, [0.0, 1.0])
     picks = ppal.select(given, 2, 0, Options(variant=variant))
@@ -142,7 +144,7 @@ def test_candidates_then_medoids(variant: str) -> None:
     assert first.id == 1  # copies: the smallest id
     assert first.reason == {
         "uncertainty": pytest.approx(HALF),
-        "rank": 2,  # after image 8
+        "rank": 5,  # after images 5 to 8
         "detections": 1,
         "hardest_class": "a",
         "difficulty": 0.0,
@@ -268,3 +270,30 @@ def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
             measure()
     assert (tmp_path / "x.ckpt").exists()
     assert measure().tolist() == through.tolist()
+
+
+def test_the_code_takes_detections_of_equal_rank_for_equal() -> None:
+    a, b = seen((0, 0.75, EAST), (1, 0.25, EAST)), seen((0, 0.5, NORTH), (0, 0.5, EAST))
+    # paper: a's first finds EAST, 0; its second no bee, 2: 0.25·2 = 0.5. b: NORTH 1, EAST 0: 0.5. Mean 0.5
+    assert ppal.image_distances([a, b])[0, 1] == pytest.approx(0.5)
+    # code: b's first is at rank 0 as a's first, so at 0; 0.25·2 = 0.5 from a, 0 from b. Mean 0.25
+    assert ppal.image_distances([a, b], equal_ranks=True)[0, 1] == pytest.approx(0.25)
+    # of another class the rank says nothing: 2 both ways
+    assert ppal.image_distances([seen((0, 0.5, EAST)), seen((1, 0.5, EAST))], equal_ranks=True)[0, 1] == 2
+
+
+def test_the_code_counts_large_boxes_of_moderate_shape() -> None:
+    corners = [[0, 0, 16, 16], [0, 0, 17, 16], [0, 0, 100, 21], [0, 0, 100, 19], [0, 0, 19, 100]]
+    # 16.0 is not above 16; 16.5 is; 100/21 = 4.8; 100/19 = 5.3 both ways
+    five = seen(*[(0, 0.5, EAST)] * 5)
+    boxed = replace(five, xyxy=np.array(corners, np.float32))
+    assert ppal.class_shares(boxed, np.ones(2), "code").tolist() == [pytest.approx(2 * HALF), 0]
+    assert ppal.class_shares(boxed, np.ones(2)).tolist() == [pytest.approx(5 * HALF), 0]
+
+
+def test_centred_features_set_images_apart() -> None:
+    # (1, 0) and (0.8, 0.6): cosine 0.8, so at 0.2; less their mean they are opposite
+    a, b = seen((0, 0.5, EAST)), seen((0, 0.5, (0.8, 0.6)))
+    mean = mean_feature({1: a, 2: b}, [1, 2], 0.05)
+    assert ppal.image_distances([a, b])[0, 1] == pytest.approx(0.2, abs=1e-3)
+    assert ppal.image_distances([a, b], mean)[0, 1] == pytest.approx(2.0, abs=1e-3)

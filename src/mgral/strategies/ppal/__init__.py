@@ -12,10 +12,10 @@ box with the object. The paper writes the same as difficulty d = 1 - q, an avera
 cycle's was; detections and their features are those of the cycle's own detector.
 
 The most uncertain images, four times the budget, are candidates. Of these the medoids of as many clusters as the budget
-has places are taken, under class-conditioned matching: each detection of one image is held against the likeliest one
-(cosine of features) of the same class in the other, mean weighted by score, there and back.
+has places are taken, under class-conditioned matching: each detection of one image is compared with the most similar
+one (cosine of features) of the same class in the other, mean weighted by score, in both directions.
 
-``variant`` tells paper and official code apart in three points:
+``variant`` selects the paper or the official code where they differ:
 
 =======================  ==================================  ============================================
                          paper                               code
@@ -23,7 +23,14 @@ has places are taken, under class-conditioned matching: each detection of one im
 momentum of the average  0.99                                0.999
 class absent in a step   difficulty stays                    quality is multiplied by the momentum
 start of the medoids     k-means++                           greedy k-center from a random image
+detections that count    all                                 in the uncertainty: √(width·height) > 16 pixels
+                                                             of the image, sides in a ratio below 5
+detections of a class    compared by their features          at distance 0, a fault of the code: it clears
+of the same rank                                             the diagonal of every pair of images
 =======================  ==================================  ============================================
+
+The code reads a detection's feature at the centre of its box, from the pyramid level that found it; here it is the mean
+over the box from the finest map, in both variants (:meth:`mgral.detection.base.Detector.describe`).
 
 In both, a class that was absent for k steps has its momentum raised to the power of k + 1 when it returns, so that a
 rare class is averaged over as many updates as a common one.
@@ -31,6 +38,9 @@ rare class is averaged over as many updates as a common one.
 Choices of ours [R]:
 
 - Positive priors are those of SSD's matching (overlap of at least 0.5, and each object's best) for every detector.
+- Features are taken less their mean over the unlabelled pool (``centre``). They come from maps behind a ReLU, and
+  uncentred ones lie so close together that distances were 0.08 ± 0.03 of 0 to 2, all of them alike. The code's features
+  are those of a feature pyramid, which has no ReLU at its end.
 - An image without detections is at distance 0 from another such and at the largest distance, 2, from the rest; in the
   public code it lies on top of every image.
 
@@ -49,10 +59,10 @@ from pydantic import Field
 from scipy.special import entr
 
 from mgral.config.base import Settings
-from mgral.core.types import Detections, Doubles, Floats, ImageScores, Ints, Pick
+from mgral.core.types import Bools, Detections, Doubles, Floats, ImageScores, Ints, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, scores_of
-from mgral.strategies._features import described, unit
+from mgral.strategies._features import described, mean_feature, unit
 from mgral.strategies.ppal.medoids import k_center, k_medoids, plus_plus
 
 if TYPE_CHECKING:
@@ -71,6 +81,7 @@ REASONS: Reasons = {
 
 FARTHEST = 2.0  # 1 - cosine of opposite features; also where nothing matches
 BLOCK = 1 << 22  # cosines at a time: 32 MiB in float64
+SMALLEST, LONGEST = 16.0, 5.0  # pixels, side of a square of that area; ratio of the sides [C]
 MOMENTUM = {"paper": 0.99, "code": 0.999}
 
 
@@ -78,7 +89,7 @@ class Options(Settings):
     """Options of ppal; the paper's letters in brackets."""
 
     variant: Literal["paper", "code"] = Field(
-        default="paper", description="momentum, absent classes and start of the medoids as in the paper or its code"
+        default="paper", description="as in the paper, or as in its code where that differs"
     )
     exponent: float = Field(
         default=0.6, ge=0, le=1, description="of the probability in the quality; 1 - it of IoU [xi]"
@@ -86,6 +97,7 @@ class Options(Settings):
     alpha: float = Field(default=0.3, gt=0, description="how fast the weight rises with difficulty")
     beta: float = Field(default=0.2, ge=0, description="largest weight of a class, beyond 1")
     min_score: float = Field(default=0.05, ge=0, le=1, description="detections below are left out")
+    centre: bool = Field(default=True, description="subtract the pool's mean feature before cosines are taken")
     expand: float = Field(default=4.0, ge=1, description="candidates, as a multiple of the budget [delta]")
 
 
@@ -147,15 +159,15 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     if not ids or budget < 1:
         return []
     seen = [described(detections, i, options.min_score) for i in ids]
-    shares = np.array(
-        [class_shares(one, weights) for one, weights in zip(seen, class_weights(difficulty, options), strict=True)]
-    )
+    mean = mean_feature(detections, ids, options.min_score) if options.centre else np.zeros(())
+    weights = class_weights(difficulty, options)
+    shares = np.array([class_shares(one, row, options.variant) for one, row in zip(seen, weights, strict=True)])
     uncertainty = shares.sum(axis=1)
     order = np.argsort(-uncertainty, kind="stable")
     rank = np.empty(len(ids), np.int64)
     rank[order] = np.arange(1, len(ids) + 1)
     candidates = np.sort(order[: math.ceil(options.expand * budget)])
-    medoids, stands_for = represent([seen[row] for row in candidates], budget, seed, options.variant)
+    medoids, stands_for = represent([seen[row] for row in candidates], mean, budget, seed, options.variant)
     picks = []
     for row, size in zip(candidates[medoids].tolist(), stands_for.tolist(), strict=True):
         hardest = int(shares[row].argmax())
@@ -178,24 +190,34 @@ def class_weights(difficulty: Doubles, options: Options) -> Doubles:
     return weights
 
 
-def class_shares(detections: Detections, weights: Doubles) -> Doubles:
+def class_shares(detections: Detections, weights: Doubles, variant: str = "paper") -> Doubles:
     """[C] what the detections of each class add to an image's uncertainty, in nats; ``weights`` [C]."""
     scores = np.clip(detections.scores.astype(np.float64), 0, 1)
     entropies = (entr(scores) + entr(1 - scores)) * weights[detections.labels]
+    if variant == "code":
+        entropies = entropies * _counts(detections.xyxy)
     return np.bincount(detections.labels, entropies, minlength=len(weights)).astype(np.float64)
 
 
-def represent(seen: Sequence[Detections], count: int, seed: int, variant: str) -> tuple[Ints, Ints]:
+def _counts(xyxy: Floats) -> Bools:
+    """[n] whether the official code counts boxes [n, 4], in pixels of the original image."""
+    width, height = (xyxy[:, 2:] - xyxy[:, :2]).astype(np.float64).T
+    small, long = np.minimum(width, height), np.maximum(width, height)
+    counts: Bools = (np.sqrt(width * height) > SMALLEST) & (long < LONGEST * small)
+    return counts
+
+
+def represent(seen: Sequence[Detections], mean: Doubles, count: int, seed: int, variant: str) -> tuple[Ints, Ints]:
     """Rows of ``count`` images, or of all if there are fewer, and the size of the cluster each one stands for."""
     if count >= len(seen):
         return np.arange(len(seen)), np.ones(len(seen), np.int64)
-    distances = image_distances(seen)
+    distances = image_distances(seen, mean, equal_ranks=variant == "code")
     start = (plus_plus if variant == "paper" else k_center)(distances, count, seed)
     medoids, clusters = k_medoids(distances, start)
     return medoids, np.bincount(clusters, minlength=count)
 
 
-def image_distances(seen: Sequence[Detections]) -> Floats:
+def image_distances(seen: Sequence[Detections], mean: Doubles | float = 0.0, equal_ranks: bool = False) -> Floats:
     """Distances between images by class-conditioned matching.
 
     From image A to B: of each detection in A, 1 - the largest cosine to one of its class in B, or 2 if there is none;
@@ -203,6 +225,9 @@ def image_distances(seen: Sequence[Detections]) -> Floats:
 
     Args:
         seen: detections of m images, with features.
+        mean: [D] or a single 0, subtracted from the features before cosines are taken.
+        equal_ranks: whether detections of a class that have the same rank in their images count as equal, as in the
+            public code.
 
     Returns:
         [m, m] float32 in 0..2, symmetric, 0 from each to itself. Rounded to six places, so that copies of an image are
@@ -210,18 +235,24 @@ def image_distances(seen: Sequence[Detections]) -> Floats:
     """
     count = len(seen)
     image = np.repeat(np.arange(count), [len(one) for one in seen])  # [n] of all detections, in order of image
+    rank = np.concatenate([np.arange(len(one)) for one in seen])  # [n] by score, in the detection's own image
     labels = np.concatenate([one.labels for one in seen])
     scores = np.concatenate([one.scores for one in seen]).astype(np.float64)
-    features = unit(np.concatenate([one.features for one in seen if one.features is not None]).astype(np.float64))
+    features = np.concatenate([one.features for one in seen if one.features is not None]).astype(np.float64)
+    features = unit(features - mean)
 
     gained = np.zeros((count, count), np.float32)  # Σ score·(1 + cosine) over the detections that find their class
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         there, starts = np.unique(image[rows], return_index=True)  # images with the class; where each begins in rows
+        occupied = np.zeros((len(there), rank.max() + 1), np.bool_)  # whether an image has the class at a rank
+        occupied[np.searchsorted(there, image[rows]), rank[rows]] = True
         step = max(BLOCK // len(rows), 1)
         for low in range(0, len(rows), step):
             part = rows[low : low + step]
             best = np.maximum.reduceat(features[part] @ features[rows].T, starts, axis=1)  # [part, there]
+            if equal_ranks:
+                best[occupied[:, rank[part]].T] = 1.0
             here, begins = np.unique(image[part], return_index=True)
             gained[np.ix_(here, there)] += np.add.reduceat(scores[part, None] * (1 + best), begins, axis=0)
     totals = np.bincount(image, scores, minlength=count)
