@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strategy", required=True, help="label of the strategy in the parameters")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "image_scores.npz to write; a checkpoint may lie beside it meanwhile")
+    parser.add_argument("--log", type=Path, help="CSV to write: losses by step, of a strategy that trains")
     parser.add_argument("--own", type=Path, help="own.json to write: mAP of the strategy's own detector, if it has one")
 
 
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             params.evaluation,
             machine,
             checkpoint,
+            arguments.log,
         )
         if arguments.own is None:
             image_scores = plugin.score(context, seed, options)

@@ -95,6 +95,7 @@ class Detector(nn.Module):
         priors: [P, 4] xyxy, pixels of the input.
         mirror: [P] index of the prior that a horizontal flip turns each prior into.
         shapes: (C_l, H_l, W_l) of the maps the head looks at, finest first.
+        level_sizes: number of priors of each map, in the same order; they sum to P.
     """
 
     activation: Activation
@@ -122,6 +123,7 @@ class Detector(nn.Module):
         self.register_buffer("priors", priors, persistent=False)
         self.register_buffer("mirror", _mirror(maps, anchors), persistent=False)
         self.shapes = [(m.shape[1], m.shape[2], m.shape[3]) for m in maps]
+        self.level_sizes = [m.shape[2] * m.shape[3] * count for m, count in zip(maps, anchors, strict=True)]
         widths = [channels for channels, _, _ in self.shapes]
         embedding = _projection("embedding projection", sum(widths), EMBEDDING_DIM)
         self.register_buffer("projection", embedding, persistent=False)

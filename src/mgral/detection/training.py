@@ -116,6 +116,7 @@ def descend(
     plan: TrainingConfig,
     checkpoint: Path | None = None,
     halt: StopCondition | None = None,
+    gradient_norms: bool = False,
 ) -> list[Row]:
     """The loop itself: AdamW on the sum of each step's losses.
 
@@ -125,6 +126,7 @@ def descend(
         step_losses: the losses of a step, by name; may depend on nothing but the network and the step.
         plan: steps and learning rate.
         checkpoint, halt: as for :func:`fit`.
+        gradient_norms: whether rows also have ``gradient_norm``, of the L2 norm before it is clipped.
 
     Returns:
         Rows as of :func:`fit`.
@@ -146,10 +148,12 @@ def descend(
             raise MgralError(f"training: the loss is {loss.item()} at step {step}; lower the learning rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, CLIP)
+        norm = torch.nn.utils.clip_grad_norm_(weights, CLIP)
         optimizer.step()
         parts = {name: value.item() for name, value in losses.items()}
         rows.append({"step": step, "loss": loss.item(), **parts, "learning_rate": rate})
+        if gradient_norms:
+            rows[-1]["gradient_norm"] = norm.item()
         if (step + 1) % max(plan.steps // 10, 1) == 0:
             log.info("step %d of %d: loss %.3f", step + 1, plan.steps, loss.item())
         if checkpoint is not None and _due(step + 1, plan):

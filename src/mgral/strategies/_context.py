@@ -1,11 +1,14 @@
-"""What a strategy works with that looks at images or trains something of its own."""
+"""What a strategy gets that runs or trains a network of its own."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.config.schema import DetectorParams, Evaluation
+from mgral.core.files import whole
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
 from mgral.detection.base import Detector, build_detector, restore_detector
@@ -28,6 +31,7 @@ class StrategyContext:
         device: device and precision.
         checkpoint: file to which a long training may save where it is, to go on there after it was killed. Whoever
             uses it removes it at the end.
+        log: CSV file to which a training may write its losses by step; None where nobody asked.
     """
 
     pool: Pool
@@ -39,6 +43,7 @@ class StrategyContext:
     evaluation: Evaluation
     device: Device
     checkpoint: Path
+    log: Path | None = None
 
     def fresh_detector(self, seed: int) -> Detector:
         """One with initial weights. Raises MgralError for options that do not fit."""
@@ -47,3 +52,18 @@ class StrategyContext:
     def trained_detector(self) -> Detector:
         """The cycle's. Raises MgralError if its file is missing, damaged or of another detector."""
         return restore_detector(self.detector, self.classes, self.cache.size, self.weights)
+
+    def write_log(self, rows: Sequence[Mapping[str, float | str]]) -> None:
+        """Write the rows of a training to ``log``, numbers to six digits, if there is one.
+
+        Columns are those of all rows, in order of their first appearance; a cell without a number stays empty.
+        """
+        if self.log is None:
+            return
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        with whole(self.log) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            for row in rows:
+                cells = [row.get(name, "") for name in columns]
+                writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells])

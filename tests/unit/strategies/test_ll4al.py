@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contexts import context
 
 from mgral.config.schema import Machine
 from mgral.core.types import Boxes, Dataset, Image, ImageScores
@@ -21,7 +22,7 @@ from mgral.strategies.ll4al import Options, select, training
 from mgral.strategies.ll4al.training import LossHead, ranking_loss
 
 SIZE = 64
-HEAD = {"hidden": 8, "margin": 1.0, "weight": 1.0, "joint": 0.5}
+HEAD = Options(hidden=8, joint=0.5)
 
 
 @pytest.fixture
@@ -129,8 +130,8 @@ def test_the_ranking_trains_the_detector_for_a_share_of_the_steps(
 
     detector.losses = lambda raw, targets: {}  # type: ignore[method-assign]
     detector.image_losses = watched  # type: ignore[method-assign, assignment]
-    options = {**HEAD, "joint": joint}
-    training.train(detector, cache, [1, 2, 3, 4], plan(4), machine, 0, Path("none.ckpt"), **options)
+    given = context(cache, [1, 2, 3, 4], plan(4), machine)
+    training.train(detector, given, 0, HEAD.model_copy(update={"joint": joint}))
     steps = [*weights, next(detector.parameters())]  # before each step, and at the end
     assert [not torch.equal(a, b) for a, b in itertools.pairwise(steps)] == [bool(moved) for moved in moves]
 
@@ -147,7 +148,7 @@ def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Device) 
         return losses
 
     detector.image_losses = watched  # type: ignore[method-assign, assignment]
-    training.train(detector, cache, [1, 2, 3, 4, 5], plan(3), machine, 0, Path("none.ckpt"), **HEAD)
+    training.train(detector, context(cache, [1, 2, 3, 4, 5], plan(3), machine), 0, HEAD)
     assert seen == [(4, 4)] * 3
     assert not hasattr(detector, "loss_head")
 
@@ -155,7 +156,7 @@ def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Device) 
 def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Device, tmp_path: Path) -> None:
     def run(checkpoint: Path, images: Cache = cache) -> np.ndarray:
         detector = new_detector()
-        head = training.train(detector, images, [1, 2, 3], plan(6, 2), machine, 0, checkpoint, **HEAD)
+        head = training.train(detector, context(images, [1, 2, 3], plan(6, 2), machine, checkpoint), 0, HEAD)
         return training.predicted_losses(detector, head, cache, [4, 5, 6, 7, 8], machine)
 
     class Killed(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contexts import context
 from torch import Tensor, nn
 
 from mgral.config.schema import Evaluation, Machine
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Target, build_detector
+from mgral.detection.base import RawOutput, Target, build_detector
 from mgral.detection.device import Device, prepare_device
 from mgral.detection.training import TrainingConfig
-from mgral.strategies.mi_aod import training
+from mgral.strategies.mi_aod import losses, training
+from mgral.strategies.mi_aod.losses import Combination
+from mgral.strategies.mi_aod.options import Options
 from mgral.strategies.mi_aod.training import TwoHeads
 
 SIZE = 96  # RetinaNet takes no less
@@ -27,7 +31,8 @@ LN2, LN3 = math.log(2), math.log(3)
 PLAN = TrainingConfig(
     steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.01, warmup=2, augment=True, checkpoint_every=2
 )
-NUMBERS = {"effort": 1.0, "rounds": 1, "epochs": 1, "weight": 0.5, "pseudo": 0.5}
+NUMBERS = Options(rounds=1, epochs=1)
+PAPER = losses.Combination((3,))  # of three anchors
 
 # three anchors, two classes; differences 0.4 and 0.2, none, 0 and 0.2
 P1 = torch.tensor([[[0.9, 0.1], [0.5, 0.5], [0.2, 0.4]]])
@@ -36,53 +41,110 @@ P2 = torch.tensor([[[0.5, 0.3], [0.5, 0.5], [0.2, 0.2]]])
 
 def test_discrepancy_of_two_heads() -> None:
     # anchors: (0.16 + 0.04)/2 = 0.1, 0, (0 + 0.04)/2 = 0.02; the two largest: 0.06; all three: 0.04
-    mean, peak = training.discrepancy(P1, P2, top=2)
+    mean, peak = losses.discrepancy(P1, P2, top=2)
     assert (mean.item(), peak.item()) == pytest.approx((0.06, 0.1))
-    assert training.discrepancy(P1, P2, top=10000)[0].item() == pytest.approx(0.04)
+    assert losses.discrepancy(P1, P2, top=10000)[0].item() == pytest.approx(0.04)
 
 
 def test_weights_of_instances() -> None:
     mil = torch.tensor([[[0.0, LN3], [0.0, 0.0]]])  # over classes: 1/4 3/4, and 1/2 1/2
     probs = torch.tensor([[[0.1, 0.8], [0.8 - LN2, 0.0]]], requires_grad=True)  # over anchors: e^0.8 : e^0.8/2 = 2 : 1
-    weights = training.instance_weights(mil, probs)
+    weights = losses.instance_weights(mil, probs)
     # 2/3 · 1/4, 2/3 · 3/4; 1/3 · 1/2 twice
     assert weights[0].tolist() == [pytest.approx([1 / 6, 1 / 2]), pytest.approx([1 / 6, 1 / 6])]
-    assert training.image_scores(weights)[0].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert Combination((2,)).image_scores(weights)[0].tolist() == pytest.approx([1 / 3, 2 / 3])
     assert not weights.requires_grad  # nothing flows into the classifiers
 
 
 def test_one_class_leaves_the_mil_head_something_to_say() -> None:
     mil = torch.tensor([[[0.0], [LN3]]])  # sigmoids: 1/2, 3/4
     probs = torch.tensor([[[0.8], [0.8 - LN2]]])  # 2/3, 1/3
-    weights = training.instance_weights(mil, probs)
+    weights = losses.instance_weights(mil, probs)
     assert weights.flatten().tolist() == pytest.approx([1 / 3, 1 / 4])
-    assert training.image_scores(weights).item() == pytest.approx(7 / 12)
+    assert Combination((2,)).image_scores(weights).item() == pytest.approx(7 / 12)
 
 
 def test_losses_of_the_phases() -> None:
     weights = torch.tensor([[[0.2, 0.1], [0.3, 0.3], [0.0, 0.1]]])
     # |p1 - p2|·w: (0.4·0.2 + 0.2·0.1)/2 = 0.05; 0; (0 + 0.2·0.1)/2 = 0.01
-    assert training.disagreement(P1, P2, weights).item() == pytest.approx(0.06)
+    assert PAPER.disagreement(P1, P2, weights).item() == pytest.approx(0.06)
     # w alone: 0.15 + 0.3 + 0.05 = 0.5, so (1 - |p1 - p2|)·w: 0.5 - 0.06
-    assert training.agreement(P1, P2, weights).item() == pytest.approx(0.44)
+    assert PAPER.agreement(P1, P2, weights).item() == pytest.approx(0.44)
     # with a second image on which they agree: half of 0.06, and (0.44 + 0.5)/2
     first, second, both = torch.cat([P1, P1]), torch.cat([P2, P1]), torch.cat([weights, weights])
-    assert training.disagreement(first, second, both).item() == pytest.approx(0.03)
-    assert training.agreement(first, second, both).item() == pytest.approx(0.47)
+    assert PAPER.disagreement(first, second, both).item() == pytest.approx(0.03)
+    assert PAPER.agreement(first, second, both).item() == pytest.approx(0.47)
+
+
+def test_the_code_takes_a_softmax_per_level_and_sums() -> None:
+    code = Combination.of("code", [1, 2])
+    mil = torch.zeros(2, 3, 2)  # over classes: 1/2 everywhere
+    probs = torch.tensor([[[0.3, 0.1], [0.8, 0.1], [0.8 - LN2, 0.0]]]).expand(2, 3, 2)
+    weights = code.instance_weights(mil, probs)
+    # the first level has one anchor: 1 · 1/2; the second 2/3 · 1/2 and 1/3 · 1/2
+    assert weights[1].tolist() == [pytest.approx([w, w]) for w in (1 / 2, 1 / 3, 1 / 6)]
+    assert code.image_scores(weights).flatten().tolist() == pytest.approx([1 / 2] * 4)  # the maximum over levels
+    first, second = torch.cat([P1, P1]), torch.cat([P2, P1])
+    # image 1: (0.4 + 0.2)/2 · 1/2 + 0 + (0 + 0.2)/2 · 1/6 = 1/6; on image 2 they agree
+    assert code.disagreement(first, second, weights).item() == pytest.approx(1 / 6)
+    assert code.agreement(first, second, weights).item() == pytest.approx(2 - 1 / 6)  # of 1 in each image
+
+
+def test_in_the_code_one_unclear_image_silences_its_batch() -> None:
+    code = Combination.of("code", [2])
+    scores = torch.tensor([[0.8, 0.4], [0.9, 0.9]])
+    probs = torch.tensor([[[0.1, 0.2], [0.6, 0.49]], [[0.3, 0.1], [0.2, 0.4]]])
+    assert code.pseudo_loss(scores, probs, 0.5).item() == 0
+    assert code.pseudo_loss(scores[:1], probs[:1], 0.5).item() == pytest.approx(0.366985, abs=1e-5)
+
+
+def test_the_mean_of_logits_is_not_that_of_probabilities() -> None:
+    net = network("retinanet")
+    cells = net.detector.priors.shape[0]
+    raw = RawOutput(torch.full((1, cells, 2), LN3), torch.zeros(1, cells, 4), [])
+    seen = training.TwoHeadOutput(raw, torch.full((1, cells, 2), -3 * LN3), torch.zeros(1, cells, 2))
+    # sigmoids 3/4 and 1/28: mean 11/28; mean logit -ln 3: 1/4
+    assert net.together(seen, PAPER)[0, 0, 0].item() == pytest.approx(11 / 28)
+    assert net.together(seen, Combination.of("code", [1]))[0, 0, 0].item() == pytest.approx(1 / 4)
+
+
+def test_levels_of_a_detector_are_those_of_its_priors() -> None:
+    for name in ("tiny_ssd", "retinanet"):
+        detector = network(name).detector
+        assert sum(detector.level_sizes) == len(detector.priors)
+        assert len(detector.level_sizes) == len(detector.shapes)
+
+
+def test_the_log_tells_phases_images_and_gradients(cache: Cache, machine: Device, tmp_path: Path) -> None:
+    for variant, seen in (("paper", ["labelled", "both", "both", "labelled"]), ("code", CODE_STEPS)):
+        log = tmp_path / f"{variant}.csv"
+        given = context(cache, LABELLED, PLAN, machine, tmp_path / f"{variant}.ckpt", UNLABELLED, log)
+        training.train(network(), given, 0, NUMBERS.model_copy(update={"variant": variant}))
+        with log.open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["images"] for row in rows] == seen
+        assert [row["phase"] for row in rows][:: len(rows) - 1] == ["labelled", "labelled"]
+        assert all(float(row["gradient_norm"]) > 0 for row in rows)
+        assert [bool(row["agreement"]) for row in rows] == [
+            row["phase"] == "maximise" and row["images"] != "labelled" for row in rows
+        ]
+
+
+CODE_STEPS = ["labelled", "labelled", "unlabelled", "labelled", "unlabelled", "labelled"]
 
 
 def test_pseudo_labels_come_from_both_classifiers_and_only_from_clear_images() -> None:
     scores = torch.tensor([[0.8, 0.4], [0.9, 0.9]])
     probs = torch.tensor([[[0.1, 0.2], [0.6, 0.49]], [[0.3, 0.1], [0.2, 0.4]]])
     # image 1 shows class 0: -(ln 0.8 + ln 0.6)/2 = (0.223144 + 0.510826)/2 = 0.366985; image 2 shows nothing
-    assert training.pseudo_loss(scores, probs, 0.5).item() == pytest.approx(0.366985, abs=1e-5)
-    assert training.pseudo_loss(scores, probs, 0.7).item() == 0
+    assert PAPER.pseudo_loss(scores, probs, 0.5).item() == pytest.approx(0.366985, abs=1e-5)
+    assert PAPER.pseudo_loss(scores, probs, 0.7).item() == 0
 
 
 def test_labels_of_images() -> None:
     boxes = torch.zeros(3, 4)
     targets = [Target(boxes, torch.tensor([2, 0, 2])), Target(boxes[:0], torch.zeros(0, dtype=torch.int64))]
-    assert training.image_labels(targets, 3).tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert losses.image_labels(targets, 3).tolist() == [[1, 0, 1], [0, 0, 0]]
 
 
 def test_schedule() -> None:
@@ -132,10 +194,10 @@ def network(name: str = "tiny_ssd", classes: tuple[str, ...] = ("large", "small"
 
 
 def train(
-    net: TwoHeads, cache: Cache, machine: Device, path: Path, plan: TrainingConfig = PLAN, **changed: float
+    net: TwoHeads, cache: Cache, machine: Device, path: Path, plan: TrainingConfig = PLAN, **changed: float | str
 ) -> TwoHeads:
-    numbers = NUMBERS | changed
-    training.train(net, cache, LABELLED, UNLABELLED, plan, machine, 0, path / "x.ckpt", **numbers)  # type: ignore[arg-type]
+    given = context(cache, LABELLED, plan, machine, path / "x.ckpt", UNLABELLED)
+    training.train(net, given, 0, NUMBERS.model_copy(update=changed))
     (path / "x.ckpt").unlink(missing_ok=True)
     return net
 
@@ -152,7 +214,7 @@ def moved(net: TwoHeads, step: Callable[[], object]) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", ["tiny_ssd", "retinanet"])
+@pytest.mark.parametrize(("name", "variant"), [("tiny_ssd", "paper"), ("tiny_ssd", "code"), ("retinanet", "paper")])
 @pytest.mark.parametrize(
     ("phase", "learn"),
     [
@@ -165,6 +227,7 @@ def test_who_learns_in_which_phase(
     name: str,
     phase: str,
     learn: set[str],
+    variant: str,
     cache: Cache,
     machine: Device,
     tmp_path: Path,
@@ -172,7 +235,7 @@ def test_who_learns_in_which_phase(
 ) -> None:
     net = network(name)
     monkeypatch.setattr(training, "schedule", lambda *_: [(phase, 0)])
-    assert moved(net, lambda: train(net, cache, machine, tmp_path)) == learn
+    assert moved(net, lambda: train(net, cache, machine, tmp_path, variant=variant)) == learn
     assert all(one.requires_grad for one in net.parameters())
 
 
@@ -211,7 +274,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "agreement", kill)  # in the third step
+        patch.setattr(Combination, "agreement", kill)  # in the third step
         with pytest.raises(Killed):
             train(network(), cache, machine, tmp_path)
     assert (tmp_path / "x.ckpt").exists()
@@ -232,7 +295,9 @@ def test_one_class_is_trained_and_scored(squares: Dataset, machine: Device, tmp_
 def test_order_of_the_images_does_not_matter(cache: Cache, machine: Device, tmp_path: Path) -> None:
     plain, shuffled = network(), network()
     train(plain, cache, machine, tmp_path)
-    training.train(shuffled, cache, LABELLED[::-1], UNLABELLED[::-1], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
+    training.train(
+        shuffled, context(cache, LABELLED[::-1], PLAN, machine, tmp_path / "x.ckpt", UNLABELLED[::-1]), 0, NUMBERS
+    )
     assert scores(plain, cache, machine) == scores(shuffled, cache, machine)
 
 
@@ -240,12 +305,11 @@ def test_with_nothing_unlabelled_all_steps_learn_from_labels(
     cache: Cache, machine: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
-    losses = training.labelled_losses
-    monkeypatch.setattr(training, "labelled_losses", lambda *given: found.append(losses(*given)) or found[-1])
+    of_labels = training.labelled_losses
+    monkeypatch.setattr(training, "labelled_losses", lambda *given: found.append(of_labels(*given)) or found[-1])
     net = network()
-    learn = moved(
-        net, lambda: training.train(net, cache, LABELLED, [], PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)
-    )  # type: ignore[arg-type]
+    alone = context(cache, LABELLED, PLAN, machine, tmp_path / "x.ckpt")
+    learn = moved(net, lambda: training.train(net, alone, 0, NUMBERS))
     assert learn == {"f1", "f2", "mil", "rest"}
     assert len(found) == 6  # PLAN.steps; with unlabelled images four, of which two count twice
     assert training.discrepancies(net, cache, [], machine, 100)[0].tolist() == []
@@ -293,6 +357,6 @@ def test_the_mean_of_both_classifiers_decides(
 
 def test_what_cannot_be_trained_is_refused(cache: Cache, machine: Device, tmp_path: Path) -> None:
     with pytest.raises(MgralError, match="labelled pool is empty"):
-        training.train(network(), cache, [], UNLABELLED, PLAN, machine, 0, tmp_path / "x.ckpt", **NUMBERS)  # type: ignore[arg-type]
+        training.train(network(), context(cache, [], PLAN, machine, tmp_path / "x.ckpt", UNLABELLED), 0, NUMBERS)
     with pytest.raises(MgralError, match="needs two that differ"):
         training.build(lambda _: build_detector("tiny_ssd", ("a",), SIZE, {}, 0), 0)

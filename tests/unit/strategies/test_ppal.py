@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from contexts import context
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Detections, ImageScores
@@ -243,8 +244,9 @@ def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
     def measure() -> np.ndarray:
         detector = build_detector("tiny_ssd", ("square", "none"), 64, {}, 0)
         checkpoint = tmp_path / "x.ckpt"
-        numbers = {"exponent": 0.6, "momentum": 0.8, "forgets": False}
-        found = training.measure(detector, cache, [1, 2, 3, 4], plan, machine, 0, checkpoint, **numbers)  # type: ignore[arg-type]
+        average = training.ClassDifficulty(2, momentum=0.8, forgets=False)
+        given = context(cache, [1, 2, 3, 4], plan, machine, checkpoint)
+        found = training.measure(detector, average, given, 0, exponent=0.6)
         assert set(detector.state_dict()) == set(build_detector("tiny_ssd", ("a", "b"), 64, {}, 0).state_dict())
         checkpoint.unlink()
         return found

@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
-from mgral.config.base import Settings
 from mgral.core import random_streams
 from mgral.core.types import ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, scores_of
+from mgral.strategies.ll4al.options import Options as Options
 
 if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
@@ -28,23 +27,6 @@ REASONS: Reasons = {
     "rank": "of the predicted loss among the candidates, 1 is the largest",
     "candidates": "how many unlabelled images were ranked: the whole pool, or a subset drawn at random",
 }
-
-
-class Options(Settings):
-    """Options of ll4al; the paper's letters in brackets."""
-
-    hidden: int = Field(default=128, ge=1, description="width of the head's layer for each feature map")
-    margin: float = Field(default=1.0, gt=0, description="between the predictions of a pair of images [xi]")
-    weight: float = Field(default=1.0, gt=0, description="of the ranking loss beside the detector's own [lambda]")
-    joint: float = Field(
-        default=0.8,
-        ge=0,
-        le=1,
-        description="share of the steps in which the ranking loss also trains the detector; for SSD 240 of 300 epochs",
-    )
-    subset: int = Field(
-        default=0, ge=0, description="images, drawn at random, from which the batch is taken; 0: the whole pool"
-    )
 
 
 def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
@@ -61,19 +43,7 @@ def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     from mgral.strategies.ll4al import training
 
     detector = context.fresh_detector(seed)
-    head = training.train(
-        detector,
-        context.cache,
-        context.pool.labelled_ids,
-        context.plan,
-        context.device,
-        seed,
-        context.checkpoint,
-        hidden=options.hidden,
-        margin=options.margin,
-        weight=options.weight,
-        joint=options.joint,
-    )
+    head = training.train(detector, context, seed, options)
     ids = sorted(context.pool.unlabelled)
     predicted = training.predicted_losses(detector, head, context.cache, ids, context.device)
     return ImageScores(np.array(ids, np.int64), {"predicted_loss": predicted})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,9 @@ from mgral.core.types import Doubles
 from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector, RawOutput, Target
 from mgral.detection.device import Device, in_batches
-from mgral.detection.training import TrainingConfig, fit
+from mgral.detection.training import fit
+from mgral.strategies._context import StrategyContext
+from mgral.strategies.ll4al.options import Options
 
 
 class LossHead(nn.Module):
@@ -53,51 +54,34 @@ def ranking_loss(predicted: Tensor, losses: Tensor, margin: float) -> Tensor:
     return (margin - order * difference).clamp(min=0).mean()
 
 
-def train(
-    detector: Detector,
-    cache: Cache,
-    labelled: Sequence[int],
-    plan: TrainingConfig,
-    device: Device,
-    seed: int,
-    checkpoint: Path,
-    *,
-    hidden: int,
-    margin: float,
-    weight: float,
-    joint: float,
-) -> LossHead:
+def train(detector: Detector, context: StrategyContext, seed: int, options: Options) -> LossHead:
     """Train a detector and the head that predicts its losses together.
 
     Args:
         detector: with initial weights; is trained in place.
-        cache: images and boxes at the detector's input size.
-        labelled: ids, at least one.
-        plan: of the training.
-        device: device and precision.
+        context: images, labels, how long to train, machine and checkpoint.
         seed: of the head's initial weights, of order and augmentation.
-        checkpoint: as for :func:`mgral.detection.training.fit`.
-        hidden: width of the head's layer for each map.
-        margin: between the predictions of a pair.
-        weight: of the ranking loss beside the detector's own.
-        joint: share of the steps in which the ranking loss reaches the detector; later it trains the head alone.
+        options: width of the head, margin and weight of its loss, and how long that reaches the detector.
 
     Raises:
         MgralError: no labelled image, or a loss that is not finite.
     """
+    plan = context.plan
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_streams.stream(seed, "loss head"))
-        head = LossHead([channels for channels, _, _ in detector.shapes], hidden)
+        head = LossHead([channels for channels, _, _ in detector.shapes], options.hidden)
     detector.loss_head = head  # a part of it while it trains: in its optimiser, its checkpoint and on its device
 
     def term(_detector: Detector, step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
             losses = detector.image_losses(raw, targets)
-        shared = step < joint * plan.steps
+        shared = step < options.joint * plan.steps
         predicted = head(raw.features if shared else [one.detach() for one in raw.features])
-        return {"ranking": weight * ranking_loss(predicted, losses, margin)}
+        return {"ranking": options.weight * ranking_loss(predicted, losses, options.margin)}
 
-    fit(detector, cache, labelled, plan, device, seed, term, checkpoint)
+    labelled = context.pool.labelled_ids
+    rows = fit(detector, context.cache, labelled, plan, context.device, seed, term, context.checkpoint)
+    context.write_log(rows)
     del detector.loss_head
     return head
 

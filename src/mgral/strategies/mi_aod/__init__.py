@@ -7,20 +7,36 @@ where the paper reports that of its own. ``report: own`` shows the latter as wel
 (scored by the mean of both classifiers; the public code scores by the first alone).
 
 An image's score is the mean over its anchors of largest discrepancy of the mean over classes of (p1 - p2)².
+
+``variant`` selects the paper or the official code where they differ:
+
+=======================  ==================================  ============================================
+                         paper                               code
+=======================  ==================================  ============================================
+weights of anchors       one softmax over all anchors        one softmax for each level of the pyramid
+an image's class score   sum over all anchors                maximum over levels of the sum over anchors
+anchors' foreground      mean of both probabilities          probability of the mean logit
+disagreement of a batch  mean over images                    sum over levels and images
+unlabelled images        in one step with labelled ones      in a step of their own, after a labelled one
+pseudo labels            images without any are left out     one image without any silences its batch
+=======================  ==================================  ============================================
+
+At the paper's weight of 0.5 the disagreement hardly moves the weights in the variant ``paper``: each of its terms is a
+weighted mean over thousands of anchors. The code's sums make it larger by the number of levels and images. The losses
+and the norm of the gradient by step and phase are in the log that ``mgral score --log`` writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field
 
-from mgral.config.base import Settings
 from mgral.core.types import Detect, Detections, ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons, Terms, scores_of
+from mgral.strategies.mi_aod.options import Options as Options
 
 if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
@@ -32,28 +48,6 @@ REASONS: Reasons = {
     "rank": "of the discrepancy in the pool, 1 is the largest",
     "peak": "discrepancy of the one anchor where it is largest",
 }
-
-
-class Options(Settings):
-    """Options of mi_aod; the paper's letters in brackets."""
-
-    effort: float = Field(
-        default=1.0,
-        gt=0,
-        description="images trained on, as a multiple of what the cycle's detector is (training.steps x batch_size); "
-        "a step with unlabelled images counts twice",
-    )
-    rounds: int = Field(default=2, ge=1, description="of minimising, maximising and learning from labels again")
-    epochs: int = Field(default=3, ge=1, description="of learning from labels for one of minimising or maximising")
-    weight: float = Field(default=0.5, gt=0, description="of the disagreement beside the other losses [lambda]")
-    pseudo: float = Field(
-        default=0.5, ge=0, le=1, description="probability from which an unlabelled image counts as showing a class"
-    )
-    top: int = Field(default=10000, ge=1, description="anchors that make an image's score, of largest discrepancy [k]")
-    report: Literal["plain", "own"] = Field(
-        default="plain",
-        description="own: evaluate the two classifiers too, in every cycle; a curve <label>:own beside the plain one",
-    )
 
 
 def reports_own(options: Options) -> bool:
@@ -86,21 +80,7 @@ def score_and_detect(context: StrategyContext, seed: int, options: Options) -> t
 
     ids = sorted(context.pool.unlabelled)
     network = training.build(context.fresh_detector, seed)
-    training.train(
-        network,
-        context.cache,
-        context.pool.labelled_ids,
-        ids,
-        context.plan,
-        context.device,
-        seed,
-        context.checkpoint,
-        effort=options.effort,
-        rounds=options.rounds,
-        epochs=options.epochs,
-        weight=options.weight,
-        pseudo=options.pseudo,
-    )
+    training.train(network, context, seed, options)
     mean, peak = training.discrepancies(network, context.cache, ids, context.device, options.top)
 
     def detect(images: Sequence[int]) -> Mapping[int, Detections]:

@@ -1,4 +1,4 @@
-"""Two classifiers that are taught to disagree, and one that finds what an image shows (MI-AOD; Yuan et al., CVPR 2021).
+"""Two classifiers that learn to disagree, and a head for what an image shows (MI-AOD; Yuan et al., CVPR 2021).
 
 Beside a detector's own classifier f1 stand a second one, f2, and a head for multiple-instance learning (MIL), both of
 f1's architecture, with initial weights of their own, over the same feature maps. Training goes through three phases:
@@ -14,9 +14,8 @@ they leave of 1 and would count every disagreement once more; of a sigmoid detec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -31,16 +30,17 @@ from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector, RawOutput, Target
 from mgral.detection.device import Device, in_batches
 from mgral.detection.inference import run_inference
-from mgral.detection.training import TrainingConfig, batch, descend
-
-EPSILON = 1e-5  # image scores stay this far from 0 and 1, as in the public code
+from mgral.detection.training import batch, descend
+from mgral.strategies._context import StrategyContext
+from mgral.strategies.mi_aod.losses import Combination, discrepancy, image_labels
+from mgral.strategies.mi_aod.options import Options
 
 Phase = Literal["labelled", "minimise", "maximise"]
 
 
 @dataclass(frozen=True)
 class TwoHeadOutput:
-    """What the network says of a batch.
+    """The network's output for a batch.
 
     Attributes:
         raw: of the detector; its logits are those of f1.
@@ -69,6 +69,14 @@ class TwoHeads(nn.Module):
         both = (self.detector.probabilities(logits) for logits in (seen.raw.logits, seen.second))
         first, second = (self.detector.foreground(probs) for probs in both)
         return first, second
+
+    def together(self, seen: TwoHeadOutput, combination: Combination) -> Tensor:
+        """[B, P, C] what f1 and f2 say together: the probability of their mean logit, or their mean probability."""
+        if combination.mean_logits:
+            mean = (seen.raw.logits.float() + seen.second.float()) / 2
+            return self.detector.foreground(self.detector.probabilities(mean))
+        first, second = self.probabilities(seen)
+        return (first + second) / 2
 
     def answer(self, maps: list[Tensor]) -> RawOutput:
         """The detector's answer to the maps, with logits whose probabilities are the mean of those of f1 and f2."""
@@ -108,8 +116,9 @@ def schedule(steps: float, rounds: int, epochs: int) -> list[tuple[Phase, int]]:
     """Phase and round of each step: A for some epochs, then in each round B and C for one and A for as many again.
 
     What is called an epoch lasts as many steps as make the images trained on as many as in ``steps`` plain steps,
-    rounded, at least one; in B and C, unlabelled images come with the labelled ones, so a step counts twice. (The
-    public code lets the data be repeated, which likewise makes an epoch any number of passes.)
+    rounded, at least one; in B and C, unlabelled images come with the labelled ones, so a step counts twice (in the
+    variant ``code`` it becomes two). The
+    public code lets the data be repeated, which likewise makes an epoch any number of passes.
 
     Args:
         steps: plain steps.
@@ -125,158 +134,102 @@ def schedule(steps: float, rounds: int, epochs: int) -> list[tuple[Phase, int]]:
     return plan
 
 
-def instance_weights(mil: Tensor, probs: Tensor) -> Tensor:
-    """w: how much each anchor says about each class of its image.
-
-    The softmax of the MIL head over classes times the softmax over the image's anchors of the largest class
-    probability; into the latter no gradient flows. With one class the first would be 1 everywhere: it is taken against
-    a background with logit 0, which makes it a sigmoid [R].
-
-    Args:
-        mil: [B, P, C] logits.
-        probs: [B, P, C], mean of p1 and p2.
-
-    Returns:
-        [B, P, C] in 0..1; an image's sum over anchors and classes is 1 (with one class: at most).
-    """
-    classes = mil.softmax(-1) if mil.shape[-1] > 1 else mil.sigmoid()
-    return classes * probs.detach().max(-1, keepdim=True).values.softmax(1)
-
-
-def image_scores(weights: Tensor) -> Tensor:
-    """[B, C] which classes the MIL head sees in an image: the sum over anchors, in 0..1."""
-    return weights.sum(1).clamp(EPSILON, 1 - EPSILON)
-
-
-def image_labels(targets: Sequence[Target], num_classes: int) -> Tensor:
-    """[B, C] 1 for the classes of an image's objects, 0 for the rest."""
-    return torch.stack([torch.bincount(one.labels, minlength=num_classes).clamp(max=1) for one in targets]).float()
-
-
-def pseudo_loss(scores: Tensor, probs: Tensor, threshold: float) -> Tensor:
-    """Cross-entropy of image scores with what the classifiers see: classes that some anchor shows at the threshold.
-
-    Images in which they see nothing are left out; the public code leaves out the whole batch.
-
-    Args:
-        scores: [B, C] of the MIL head.
-        probs: [B, P, C], mean of p1 and p2.
-        threshold: in 0..1, reached or exceeded.
-    """
-    labels = (probs.detach().max(1).values >= threshold).float()
-    clear = labels.any(1)
-    losses = F.binary_cross_entropy(scores, labels, reduction="none").mean(1)
-    return (losses * clear).sum() / clear.sum().clamp(min=1)
-
-
-def disagreement(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
-    """Mean over images of Σ over anchors of the mean over classes of |p1 - p2|·w; w without gradient."""
-    return ((first - second).abs() * weights.detach()).mean(2).sum(1).mean()
-
-
-def agreement(first: Tensor, second: Tensor, weights: Tensor) -> Tensor:
-    """The same with 1 - |p1 - p2|: small where they disagree."""
-    return ((1 - (first - second).abs()) * weights.detach()).mean(2).sum(1).mean()
-
-
-def discrepancy(first: Tensor, second: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """How far the classifiers are apart in an image.
-
-    Args:
-        first: p1, [B, P, C].
-        second: p2.
-        top: anchors that count, of the largest discrepancy.
-
-    Returns:
-        [B] mean over these anchors of the mean over classes of (p1 - p2)², and [B] the largest one.
-    """
-    largest = (first - second).square().mean(2).topk(min(top, first.shape[1]), dim=1).values
-    return largest.mean(1), largest[:, 0]
-
-
-def train(
-    network: TwoHeads,
-    cache: Cache,
-    labelled: Sequence[int],
-    unlabelled: Sequence[int],
-    plan: TrainingConfig,
-    device: Device,
-    seed: int,
-    checkpoint: Path,
-    *,
-    effort: float,
-    rounds: int,
-    epochs: int,
-    weight: float,
-    pseudo: float,
-) -> None:
+def train(network: TwoHeads, context: StrategyContext, seed: int, options: Options) -> None:
     """Train in place, through the phases.
 
-    In each round as many unlabelled images as there are labelled ones are drawn anew. Learning rate, batch, decay and
-    augmentation are those of the plan, over all phases. Running statistics of batch normalisation follow every batch.
+    In each round as many unlabelled images as there are labelled ones are drawn again. Learning rate, batch, decay and
+    augmentation are those of the plain training, over all phases. Running statistics of batch normalisation follow
+    every batch. Without unlabelled images all steps are of phase A, as the others exist for the sake of these.
 
     Args:
-        network: of :func:`build`; is moved to ``device.torch_device``.
-        cache: images at the detector's input size, and boxes of the labelled ones.
-        labelled: ids, at least one.
-        unlabelled: ids; without any all steps are of phase A, as the others are for the sake of these.
-        plan: of a plain training.
-        device: device and precision.
+        network: of :func:`build`; is moved to the context's device.
+        context: images, labels, how long a plain detector trains, machine, checkpoint and log. The log has, beside the
+            losses, ``phase``, ``images`` (which a step saw) and ``gradient_norm``.
         seed: of order, augmentation and what is drawn.
-        checkpoint: as for :func:`mgral.detection.training.fit`.
-        effort: images trained on, as a multiple of the plan's; see :func:`schedule` for it and the next two.
-        rounds: of B, C and A.
-        epochs: of A each time.
-        weight: the paper's λ, of the disagreement.
-        pseudo: probability from which a class counts as shown by an unlabelled image.
+        options: phases, weights and variant.
 
     Raises:
         MgralError: no labelled image, or a loss that is not finite.
     """
+    labelled, unlabelled = context.pool.labelled_ids, sorted(context.pool.unlabelled)
     if not labelled:
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
-    labelled, unlabelled = sorted(labelled), sorted(unlabelled)
-    rounds = rounds if unlabelled else 0
-    phases = schedule(effort * plan.steps, rounds, epochs)
+    rounds = options.rounds if unlabelled else 0
+    combination = Combination.of(options.variant, network.detector.level_sizes)
+    steps = list(_steps(schedule(options.effort * context.plan.steps, rounds, options.epochs), combination))
     subsets = [_subset(unlabelled, len(labelled), seed, k) for k in range(rounds)]
-    network.to(device.torch_device)
+    network.to(context.device.torch_device)
     trained = [one for one in network.parameters() if one.requires_grad]
 
-    def see(ids: Sequence[int], purpose: str, step: int) -> tuple[TwoHeadOutput, list[Target]]:
+    def see(ids: Sequence[int], purpose: str, draw: int) -> tuple[TwoHeadOutput, list[Target]]:
         stream = random_streams.stream(seed, purpose)
-        images, targets = batch(cache, ids, plan, device, stream, step, labelled=purpose == "labelled")
-        with device.autocast():
-            return network(images), targets
+        found = batch(context.cache, ids, context.plan, context.device, stream, draw, labelled=purpose == "labelled")
+        with context.device.autocast():
+            return network(found[0]), found[1]
 
     def losses(step: int) -> dict[str, Tensor]:
-        phase, k = phases[step]
-        _hold(network, trained, phase)
-        found = labelled_losses(network, *see(labelled, "labelled", step))
-        if phase == "labelled":
-            return found
-        seen, _ = see(subsets[k], "unlabelled", step)
-        first, second = network.probabilities(seen)
-        probs = (first + second) / 2
-        weights = instance_weights(seen.mil, probs)
-        if phase == "minimise":
-            hidden = pseudo_loss(image_scores(weights), probs, pseudo)
-            return {**found, "disagreement": weight * disagreement(first, second, weights), "pseudo": hidden}
-        return {
-            "classification": found["classification"],
-            "agreement": weight * agreement(first, second, weights),
-        }
+        now = steps[step]
+        _hold(network, trained, now.phase)
+        found: dict[str, Tensor] = {}
+        if now.images != "unlabelled":
+            found = labelled_losses(network, *see(labelled, "labelled", now.draw), combination)
+            if now.phase == "maximise":  # of f1 and f2 alone
+                found = {"classification": found["classification"]}
+        if now.images != "labelled":
+            seen, _ = see(subsets[now.round], "unlabelled", now.draw)
+            found |= unlabelled_losses(network, seen, now.phase, combination, options)
+        return found
 
-    descend(network, losses, replace(plan, steps=len(phases)), checkpoint)
+    plan = replace(context.plan, steps=len(steps))
+    rows = descend(network, losses, plan, context.checkpoint, gradient_norms=True)
     _hold(network, trained, "labelled")
+    about = [{"step": k, "phase": one.phase, "images": one.images} for k, one in enumerate(steps)]
+    context.write_log([{**first, **row} for first, row in zip(about, rows, strict=True)])
 
 
-def labelled_losses(network: TwoHeads, seen: TwoHeadOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Step:
+    """A step of the training: its phase and round, the images it sees, and the number of the draw of these."""
+
+    phase: Phase
+    round: int
+    images: Literal["labelled", "unlabelled", "both"]
+    draw: int
+
+
+def _steps(phases: Sequence[tuple[Phase, int]], combination: Combination) -> Iterator[Step]:
+    """The steps of a schedule: one each, or in the phases B and C two where unlabelled images have their own."""
+    for draw, (phase, k) in enumerate(phases):
+        if phase == "labelled":
+            yield Step(phase, k, "labelled", draw)
+        elif combination.separate:
+            yield Step(phase, k, "labelled", draw)
+            yield Step(phase, k, "unlabelled", draw)
+        else:
+            yield Step(phase, k, "both", draw)
+
+
+def unlabelled_losses(
+    network: TwoHeads, seen: TwoHeadOutput, phase: Phase, combination: Combination, options: Options
+) -> dict[str, Tensor]:
+    """``disagreement`` and ``pseudo`` of phase B, or ``agreement`` of phase C; weighted."""
+    first, second = network.probabilities(seen)
+    weights = combination.instance_weights(seen.mil, network.together(seen, combination))
+    if phase == "maximise":
+        return {"agreement": options.weight * combination.agreement(first, second, weights)}
+    hidden = combination.pseudo_loss(combination.image_scores(weights), (first + second) / 2, options.pseudo)
+    return {"disagreement": options.weight * combination.disagreement(first, second, weights), "pseudo": hidden}
+
+
+def labelled_losses(
+    network: TwoHeads, seen: TwoHeadOutput, targets: Sequence[Target], combination: Combination
+) -> dict[str, Tensor]:
     """``classification`` (mean of f1's and f2's), ``localisation`` and ``image`` (the MIL head's cross-entropy)."""
     detector = network.detector
     first = detector.losses(seen.raw, targets)
     second = detector.losses(replace(seen.raw, logits=seen.second), targets)
-    p1, p2 = network.probabilities(seen)
-    scores = image_scores(instance_weights(seen.mil, (p1 + p2) / 2))
+    weights = combination.instance_weights(seen.mil, network.together(seen, combination))
+    scores = combination.image_scores(weights)
     return {
         "classification": (first["classification"] + second["classification"]) / 2,
         "localisation": first["localisation"],
@@ -311,7 +264,7 @@ def detections(
     Args:
         network: trained.
         cache: images at the detector's input size.
-        ids: images to look at.
+        ids: images to run it on.
         evaluation: threshold, suppression and number of detections.
         device: device and precision.
     """

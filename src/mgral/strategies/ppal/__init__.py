@@ -115,23 +115,13 @@ def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     Raises:
         MgralError: nothing is labelled, or the training diverges.
     """
-    from mgral.strategies.ppal.difficulty import measure
+    from mgral.strategies.ppal.difficulty import ClassDifficulty, measure
 
     ids = sorted(context.pool.unlabelled)
     if not ids:
         return ImageScores(np.zeros(0, np.int64), {"difficulty": np.zeros((0, len(context.classes)))})
-    difficulty = measure(
-        context.fresh_detector(seed),
-        context.cache,
-        context.pool.labelled_ids,
-        context.plan,
-        context.device,
-        seed,
-        context.checkpoint,
-        exponent=options.exponent,
-        momentum=MOMENTUM[options.variant],
-        forgets=options.variant == "code",
-    )
+    average = ClassDifficulty(len(context.classes), MOMENTUM[options.variant], options.variant == "code")
+    difficulty = measure(context.fresh_detector(seed), average, context, seed, options.exponent)
     return ImageScores(np.array(ids, np.int64), {"difficulty": np.tile(difficulty, (len(ids), 1))})
 
 

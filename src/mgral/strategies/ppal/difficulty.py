@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +10,9 @@ from torchvision.models.detection._utils import SSDMatcher
 from torchvision.ops import box_iou
 
 from mgral.core.types import Doubles
-from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector, RawOutput, Target
-from mgral.detection.device import Device
-from mgral.detection.training import TrainingConfig, fit
+from mgral.detection.training import fit
+from mgral.strategies._context import StrategyContext
 
 OVERLAP = 0.5  # IoU from which a prior is positive
 
@@ -74,30 +72,16 @@ def qualities(detector: Detector, raw: RawOutput, targets: Sequence[Target], exp
 
 
 def measure(
-    detector: Detector,
-    cache: Cache,
-    labelled: Sequence[int],
-    plan: TrainingConfig,
-    device: Device,
-    seed: int,
-    checkpoint: Path,
-    *,
-    exponent: float,
-    momentum: float,
-    forgets: bool,
+    detector: Detector, average: ClassDifficulty, context: StrategyContext, seed: int, exponent: float
 ) -> Doubles:
-    """Train a detector and watch the qualities of its predictions at every step.
+    """Train a detector and average the qualities of its predictions over all steps.
 
     Args:
         detector: with initial weights; is trained in place.
-        cache: images and boxes at the detector's input size.
-        labelled: ids, at least one.
-        plan: of the training.
-        device: device and precision.
+        average: takes in the qualities of each step.
+        context: images, labels, how long to train, machine and checkpoint.
         seed: of order and augmentation.
-        checkpoint: as for :func:`mgral.detection.training.fit`.
         exponent: see :func:`qualities`.
-        momentum, forgets: see :class:`ClassDifficulty`.
 
     Returns:
         [C] difficulties in 0..1.
@@ -105,15 +89,16 @@ def measure(
     Raises:
         MgralError: no labelled image, or a loss that is not finite.
     """
-    difficulty = ClassDifficulty(detector.num_classes, momentum, forgets)
-    detector.difficulty = difficulty  # a part of it while it trains: in its checkpoint and on its device
+    detector.difficulty = average  # a part of it while it trains: in its checkpoint and on its device
 
     def term(_detector: Detector, _step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
-            difficulty.update(*qualities(detector, raw, targets, exponent))
+            average.update(*qualities(detector, raw, targets, exponent))
         return {}
 
-    fit(detector, cache, labelled, plan, device, seed, term, checkpoint)
+    labelled = context.pool.labelled_ids
+    rows = fit(detector, context.cache, labelled, context.plan, context.device, seed, term, context.checkpoint)
+    context.write_log(rows)
     del detector.difficulty
-    values: Doubles = difficulty.values.cpu().numpy()
+    values: Doubles = average.values.cpu().numpy()
     return values
