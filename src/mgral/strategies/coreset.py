@@ -1,8 +1,8 @@
 """coreset: the images farthest from everything labelled, by greedy k-center (Sener & Savarese 2018, algorithm 1).
 
 Again and again the unlabelled image farthest, in Euclidean distance between embeddings, from its nearest labelled
-or already picked image is picked. Of the distances only each image's smallest is kept: memory O(N·d), where the
-N × N matrix of 118,000 images would take 55 GB in float32.
+or already picked image is picked (:mod:`mgral.core.k_center`). Of the distances only each image's smallest is kept:
+memory O(N·d), where the N × N matrix of 118,000 images would take 55 GB in float32.
 
 With nothing labelled the image nearest the mean embedding comes first. Its score, which has to be finite and no
 smaller than those that follow, is the distance to the image farthest from it.
@@ -13,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from mgral.config.base import Settings
-from mgral.core.types import Doubles, Floats, Ints, Pick
+from mgral.core.k_center import Cover
+from mgral.core.types import Floats, Pick
 from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons
 
@@ -24,8 +25,7 @@ REASONS: Reasons = {
     "start": "with nothing labelled, the image nearest the mean goes first; its distance is to the farthest image",
 }
 
-ROWS = 4096  # images, and
-CENTRES = 256  # centres compared at a time: a block of distances is 4 MiB in float32
+ROWS = 4096  # images compared with the mean at a time
 
 
 class Options(Settings):
@@ -59,78 +59,11 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         cover.take(row, ids[row])
         picks.append(Pick(ids[row], cover.radius, {"distance": cover.radius, "start": "nearest the mean"}))
     while len(picks) < min(budget, len(ids)):
-        row = int(np.argmax(cover.squares))  # the first of equals: the smallest id
+        row = cover.farthest()  # of equals the smallest row, hence the smallest id
         reason = {"distance": cover.radius, "nearest": int(cover.nearest[row])}
         picks.append(Pick(ids[row], cover.radius, reason))
         cover.take(row, ids[row])
     return picks
-
-
-class Cover:
-    """How far every image is from its nearest centre.
-
-    Attributes:
-        squares: [N] squared distances, float64; infinite before the first centre, -1 for images that are centres.
-        nearest: [N] ids of the nearest centres; of equally near ones, the one added first.
-    """
-
-    def __init__(self, vectors: Floats) -> None:
-        """No centre yet; ``vectors`` [N, d] are those of the images."""
-        self.squares: Doubles = np.full(len(vectors), np.inf)
-        self.nearest: Ints = np.zeros(len(vectors), np.int64)
-        self._vectors = vectors
-        self._lengths = _squared_lengths(vectors)
-
-    @property
-    def radius(self) -> float:
-        """Distance of the image that is farthest from its nearest centre; 0 if all are centres."""
-        return float(np.sqrt(max(self.squares.max(), 0.0)))
-
-    def take(self, row: int, image_id: int) -> None:
-        """Make an image a centre."""
-        self.squares[row] = -1
-        self.add(self._vectors[row : row + 1], np.array([image_id]))
-
-    def add(self, centres: Floats, ids: Ints) -> None:
-        """Bring the distances up to date with more centres.
-
-        |x|² - 2x·c + |c|² is one fast product, but it rounds: copies of an image would come out at slightly
-        different distances, and ties, hence picks, would depend on the processor. So the product only rules out
-        the centres that cannot be nearer, by a bound on its rounding error; the few others are compared by their
-        differences, in float64.
-
-        Args:
-            centres: [M, d].
-            ids: [M]; of equally near centres the first counts.
-        """
-        for low in range(0, len(self._vectors), ROWS):
-            for first in range(0, len(centres), CENTRES):
-                self._compare(slice(low, low + ROWS), centres[first : first + CENTRES], ids[first : first + CENTRES])
-
-    def _compare(self, rows: slice, centres: Floats, ids: Ints) -> None:
-        """One block of :meth:`add`: n rows, m centres."""
-        block, squares, nearest = self._vectors[rows], self.squares[rows], self.nearest[rows]  # views
-        lengths = self._lengths[rows, None] + _squared_lengths(centres)  # [n, m], |x|² + |c|²
-        rough = lengths - 2 * (block @ centres.T)
-        # A float32 sum of d products is off by at most about d·u·|x||c|, u = 2^-24 (Higham 2002, section 3.1), and
-        # 2|x||c| <= |x|² + |c|². Three such sums and a few single roundings: 8·(d + 8)·u·(|x|² + |c|²) is generous.
-        error = np.float32(8 * (block.shape[1] + 8) * 2.0**-24) * lengths
-        lowest, highest = np.maximum(rough - error, 0), rough + error
-        possible = (lowest < squares[:, None]) & (lowest <= highest.min(axis=1, keepdims=True))
-        for some in np.array_split(np.argwhere(possible), possible.sum() // ROWS + 1):
-            image, centre = some.T
-            exact = ((block[image].astype(np.float64) - centres[centre]) ** 2).sum(axis=1)
-            order = np.lexsort((centre, exact, image))  # of each image first its nearest centre
-            image, at = np.unique(image[order], return_index=True)
-            exact, centre = exact[order][at], centre[order][at]
-            nearer = exact < squares[image]
-            squares[image[nearer]] = exact[nearer]
-            nearest[image[nearer]] = ids[centre[nearer]]
-
-
-def _squared_lengths(vectors: Floats) -> Floats:
-    lengths: Floats = np.einsum("nd,nd->n", vectors, vectors)
-    return lengths
 
 
 def _most_central(vectors: Floats) -> int:

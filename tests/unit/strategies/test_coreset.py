@@ -6,15 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Embeddings, Pick
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
-from mgral.strategies import coreset
-from mgral.strategies.coreset import Cover, Options, select
+from mgral.strategies.coreset import Options, select
 
 
 def on_a_line(places: Mapping[int, float], labelled: Sequence[int] = ()) -> Evidence:
@@ -66,23 +63,6 @@ def test_a_copy_of_a_labelled_image_is_at_no_distance_at_all() -> None:
     picks = select(Evidence(pool, ("ant",), embeddings=Embeddings(np.array([1, 2, 3]), vectors)), 2, 0, Options())
     assert [pick.id for pick in picks] == [3, 2]
     assert picks[1].score == 0.0
-
-
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.0, 1000.0]), st.integers(1, 40))
-def test_distances_are_exact_whatever_the_blocks(seed: int, mean: float, side: int) -> None:
-    """Each distance is the float64 one bit for bit, and the first of the nearest centres is named."""
-    rng = np.random.default_rng(seed)
-    vectors = (mean + rng.integers(0, 3, (60, 5))).astype(np.float32)  # a small grid: many ties and copies
-    vectors += np.float32(0.1) * rng.integers(0, 2, (60, 5))
-    images, centres = vectors[:40], vectors[40:]
-    squares = ((images[:, None].astype(np.float64) - centres) ** 2).sum(axis=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coreset, "ROWS", side)
-        patch.setattr(coreset, "CENTRES", 1 + side // 3)
-        cover = Cover(images)
-        cover.add(centres, np.arange(500, 520))
-    assert (cover.squares == squares.min(axis=1)).all()
-    assert (cover.nearest == 500 + squares.argmin(axis=1)).all()
 
 
 def test_what_is_missing_is_named() -> None:
