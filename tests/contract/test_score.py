@@ -73,11 +73,12 @@ def score(
     dataset: str = "dataset.json",
     pool: str = "pool.json",
     own: Path | None = None,
+    entry: str | None = None,
 ) -> Path:
-    """Run the verb; the parameters lie beside the image scores."""
+    """Run the verb; the parameters lie beside the image scores. ``entry``: the strategy's, where it is not a name."""
     detector, folder = world
     params = out.with_suffix(".yaml")
-    params.write_text(PARAMS.format(strategy=strategy, detector=detector))
+    params.write_text(PARAMS.format(strategy=entry or strategy, detector=detector))
     paths = {"images": "images.npy", "pool": pool, "detector": "detector.safetensors", "dataset": dataset}
     options = [text for name, path in paths.items() for text in (f"--{name}", str(folder / path))]
     options += ["--own", str(own)] if own else []
@@ -108,6 +109,17 @@ def test_assessment_and_selection(strategy: str, world: tuple[str, Path], tmp_pa
     assert cli.main([*command.split(), *files, f"--out={tmp_path}/selected.json"]) == 0
     picks = json.loads((tmp_path / "selected.json").read_text())["picks"]
     assert len({pick["id"] for pick in picks} & set(UNLABELLED)) == len(picks) == 3
+
+
+@pytest.mark.parametrize("strategy", [name for name in ASSESSING if "variant" in STRATEGIES[name].Options.model_fields])
+def test_scores_of_the_variant_code(strategy: str, world: tuple[str, Path], tmp_path: Path) -> None:
+    if world[0] != "tiny_ssd":
+        pytest.skip("one detector is enough: this is about the variant")
+    label = f"{{name: own, plugin: {strategy}, options: {{variant: code}}}}"
+    path = score("own", world, tmp_path / "image_scores.npz", entry=label)
+    found = npz_files.read_image_scores(path)
+    assert found.ids.tolist() == list(UNLABELLED)
+    assert any(len(np.unique(term)) > 1 for term in found.terms.values())
 
 
 @pytest.mark.parametrize("strategy", ASSESSING)

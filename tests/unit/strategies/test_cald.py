@@ -16,6 +16,7 @@ from mgral.strategies.cald import (
     ALTERATIONS,
     Options,
     consistency,
+    image_classes,
     image_distance,
     jensen_shannon,
     labelled_classes,
@@ -170,3 +171,58 @@ def test_what_is_missing_is_named() -> None:
     other = ImageScores(given.image_scores.ids, {"predicted_loss": np.zeros(1)})
     with pytest.raises(MgralError, match="the image scores have no array 'flip'"):
         select(Evidence(given.pool, given.classes, labels={}, image_scores=other), 1, 0, Options())
+
+
+def test_the_code_differs_in_six_points_of_the_distance() -> None:
+    code = Options(variant="code")
+    one = seen(([0, 0, 10, 10], 0.8, [0.2, 0.8]))
+    nothing = seen()
+    # a view without detections, or a plain image without any: 0 (paper: 1.3 each)
+    assert image_distance(one, one.xyxy, nothing, code) == image_distance(nothing, nothing.xyxy, one, code) == 0
+    assert image_distance(one, one.xyxy, nothing, Options()) == pytest.approx(1.3)
+    # itself: 1 + (0.8 + 0.8)/2 = 1.8, so 0.5 in both
+    assert image_distance(one, one.xyxy, one, code) == pytest.approx(0.5)
+    # opposite classes, the same place: JS of (1, 0) and (0, 1) is 1 bit, ln 2 nats. Paper: 1 + 0; code: 1 + (1 - ln 2)
+    p, q = seen(([0, 0, 10, 10], 1.0, [1, 0])), seen(([0, 0, 10, 10], 1.0, [0, 1]))
+    assert image_distance(p, p.xyxy, q, Options()) == pytest.approx(0.3)
+    assert image_distance(p, p.xyxy, q, code) == pytest.approx(abs(2 - math.log(2) - 1.3))
+    # no overlap: paper m = 0; code (0.8 + 0.9)/2 with the best-scored of two
+    far = seen(([50, 50, 60, 60], 0.9, [0.2, 0.8]), ([70, 70, 80, 80], 0.3, [0.2, 0.8]))
+    assert image_distance(one, one.xyxy, far, Options()) == pytest.approx(1.3)
+    assert image_distance(one, one.xyxy, far, code) == pytest.approx(1.3 - 0.85)
+    # the cap: base 2 and m = 0.85 would be 1.15
+    assert image_distance(one, one.xyxy, far, Options(variant="code", base=2)) == 1
+
+
+def test_classes_of_an_image_in_paper_and_code() -> None:
+    best = np.array([[0.4, 0.0], [0.8, 0.2]])
+    assert image_classes(best, "paper").tolist() == [0.8, 0.2]
+    assert image_classes(best, "code").tolist() == pytest.approx([0.6, 0.1])
+    assert image_classes(np.array([[0.0, 0.0], [0.8, 0.2]]), "code").tolist() == [0, 0]
+
+
+def test_in_the_code_images_without_detections_come_first() -> None:
+    given = evidence([0.5, 0.1, 0.3], [[1, 0], [0, 1], [0, 0]])
+    picks = select(given, 2, 0, Options(variant="code", expand=1))
+    assert picks[0].id == 3 and picks[0].reason["top_class"] == "none"
+
+
+def test_many_detections_are_thinned_evenly() -> None:
+    def count(n: int) -> ViewDetections:
+        return ViewDetections(np.zeros((n, 4)), np.arange(n) / 200, np.zeros(n, np.int64), np.zeros((n, 2)))
+
+    assert len(views.thinned(count(40)).scores) == 40
+    assert (views.thinned(count(99)).scores * 200).tolist() == pytest.approx(np.arange(0, 99, 2))  # every other one
+    assert len(set(views.thinned(count(41)).scores.tolist())) == 41  # 50 of 41: nine twice
+    assert len(views.thinned(count(41)).scores) == 50
+
+
+def test_cut_outs_of_the_code_cover_boxes_in_part() -> None:
+    images = torch.ones(2, 3, 100, 100)
+    box = np.array([[30.0, 30.0, 70.0, 70.0]])
+    cut = views.cut_out_in_part(images, [7, 8], 0, [box, np.zeros((0, 4))])
+    black = (cut[0, 0] == 0).double()
+    assert 0.1 <= black[30:70, 30:70].mean() <= 0.8  # two rectangles of 10 to 40 % each
+    assert torch.equal(cut[1], images[1])  # no box
+    assert torch.equal(cut, views.cut_out_in_part(images, [7, 8], 0, [box, np.zeros((0, 4))]))
+    assert images.min() == 1
