@@ -47,6 +47,7 @@ lint: $(READY) ## check code and workflow: style, types, Snakemake's own lints
 	snakefmt --check --line-length 120 $(SMK)
 	snakemake --lint
 	mypy
+	codespell
 
 format: $(READY) ## bring code and workflow into the house style
 	ruff check --fix

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a command on a GPU that is leased to it: workflow/scripts/lease.py COMMAND [ARGUMENT ...]
+"""Run a command on a GPU that is leased to it: workflow/scripts/lease.py COMMAND [ARGUMENT ...].
 
 A lease is a lock on a file, one to a slot of a GPU. The command takes the place of this process and inherits the lock,
 so the lease ends when the command and its children have ended, in whatever way they do. CUDA_VISIBLE_DEVICES tells the
@@ -84,11 +84,13 @@ def take(folder: Path, names: list[str], scope: str) -> str:
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
+    """End with one line on standard error."""
     print(f"lease: {message}", file=sys.stderr)
     sys.exit(status)
 
 
 def main(command: list[str]) -> NoReturn:
+    """Lease a GPU and become the command."""
     if not command:
         fail("no command; give the command to run on a GPU")
     names = gpus()

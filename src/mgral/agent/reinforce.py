@@ -25,7 +25,8 @@ from mgral.core import random_streams
 from mgral.core.files import read_checkpoint, whole, write_checkpoint
 from mgral.core.types import Doubles, Embeddings, Record
 from mgral.reward import records
-from mgral.reward.lookup_table import Batches, Price
+from mgral.reward.batch_features import Batches
+from mgral.reward.surrogates import Price
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,17 @@ TrainProxy = Callable[[tuple[int, ...]], Record]
 class Prices(Protocol):
     """What the search asks of :class:`mgral.reward.lookup_table.LookupTable`."""
 
-    def price(self, batches: Batches) -> Price: ...
+    def price(self, batches: Batches) -> Price:
+        """Predicted gain of each batch."""
+        ...
 
-    def add(self, record: Record) -> None: ...
+    def add(self, record: Record) -> None:
+        """Take in a record that was trained meanwhile."""
+        ...
 
-    def gain(self, record: Record) -> float: ...
+    def gain(self, record: Record) -> float:
+        """Gain in mAP of a record, on the scale of the predicted gains."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -199,7 +206,8 @@ def reinforce_loss(logits: Tensor, subsets: Tensor, advantages: Doubles) -> Tens
 
 def others_mean(rewards: Doubles) -> Doubles:
     """[K], for each subset the mean reward of the K − 1 others: a baseline independent of it, hence unbiased."""
-    return (rewards.sum() - rewards) / (len(rewards) - 1)
+    others: Doubles = (rewards.sum() - rewards) / (len(rewards) - 1)
+    return others
 
 
 def entropy(logits: Tensor) -> Tensor:

@@ -22,9 +22,11 @@ def draw_by_agent(
     """Draw batches of unlabelled images by an agent's scores (Plackett–Luce), as its own search drew them.
 
     Args:
-        count, batch, seed: as in :func:`mgral.reward.candidate_batches.draw`.
+        count: number of batches, as in :func:`mgral.reward.candidate_batches.draw`.
+        batch: images in each.
         temperature: of that search (search.temperature).
         evidence: the pool, its embeddings and the agent.
+        seed: of the draws.
         others: batches of the first round, which are not drawn again.
 
     Raises:

@@ -1,4 +1,4 @@
-"""python -m mgral.cli"""
+"""The command line: ``python -m mgral.cli``."""
 
 import sys
 

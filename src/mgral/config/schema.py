@@ -78,6 +78,8 @@ class Budget(Initial, Batch):
 
 
 class Splits(Settings):
+    """Shares of a data set that brings no splits."""
+
     val: Fraction
     test: Fraction
     seed: Count
@@ -90,6 +92,8 @@ class Splits(Settings):
 
 
 class DatasetParams(Settings):
+    """Where the images come from."""
+
     format: str
     root: str | None
     options: dict[str, Any]
@@ -98,11 +102,15 @@ class DatasetParams(Settings):
 
 
 class DetectorParams(Settings):
+    """The detector and its options."""
+
     name: str
     options: dict[str, Any]
 
 
 class Training(Settings):
+    """Training of a detector on the labelled pool."""
+
     steps: Positive
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Rate
@@ -113,12 +121,16 @@ class Training(Settings):
 
 
 class Evaluation(Settings):
+    """How detections are taken and scored."""
+
     score_threshold: Fraction
     nms_iou: Fraction
     max_detections: Positive
 
 
 class Noise(Settings):
+    """Retraining of one pool with other seeds."""
+
     repeats: Annotated[int, Field(ge=0)]
 
     @field_validator("repeats")
@@ -250,11 +262,15 @@ class TableParams(Table):
 
 
 class Agent(Settings):
+    """The LSTM policy."""
+
     hidden: Positive
     chunk: Count
 
 
 class Search(Settings):
+    """Training of the agent."""
+
     iterations: Positive
     subsets: Positive
     learning_rate: Rate
@@ -280,6 +296,8 @@ class Report(Settings):
 
 
 class Machine(Settings):
+    """What a job uses of the machine."""
+
     threads: Positive
     precision: Literal["auto", "fp32", "bf16"]
     device: Literal["auto", "cpu", "cuda"]

@@ -62,6 +62,7 @@ class Boxes:
 
     @staticmethod
     def empty() -> Boxes:
+        """No box at all."""
         return Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
 

@@ -75,7 +75,8 @@ class Cache:
 
     def pixels(self, ids: Sequence[int]) -> npt.NDArray[np.uint8]:
         """[len(ids), size, size, 3] uint8 RGB, in the order asked for."""
-        return self._array[[self._row[i] for i in ids]]
+        chosen: npt.NDArray[np.uint8] = self._array[[self._row[i] for i in ids]]
+        return chosen
 
     def scale(self, image_id: int) -> Floats:
         """[4] float32: pixels of the original image to pixels of the input, for x, y, x, y."""

@@ -150,6 +150,7 @@ class Detector(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
+        """Set the training mode; a frozen part keeps its evaluation mode."""
         if not self._frozen:
             return super().train(mode)
         super().train(False)
@@ -182,7 +183,8 @@ class Detector(nn.Module):
     def decode(self, offsets: Tensor, priors: Tensor | None = None) -> Tensor:
         """[n, 4] offsets from as many priors (all: None) to boxes, xyxy in pixels of the input, clipped to it."""
         boxes = self.coder.decode_single(offsets.float(), self.priors if priors is None else priors)
-        return clip_boxes_to_image(boxes, (self.image_size, self.image_size))
+        clipped: Tensor = clip_boxes_to_image(boxes, (self.image_size, self.image_size))
+        return clipped
 
     def embed(self, raw: RawOutput) -> Tensor:
         """[B, 256] image embedding.
@@ -349,4 +351,5 @@ def _mirror(maps: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:
 def _projection(name: str, width: int, to: int) -> Tensor:
     """[width, to] Gaussian, the same for every run and seed."""
     values = random_streams.generator(name, width).standard_normal((width, to))
-    return torch.from_numpy(values).float() / to**0.5
+    projection: Tensor = torch.from_numpy(values).float() / to**0.5
+    return projection

@@ -66,23 +66,28 @@ class NetworkTrainer:
 
     @property
     def activation(self) -> Activation:
+        """How class logits become probabilities."""
         assert self.detector is not None
         return self.detector.activation
 
     def train(self, labelled: Sequence[int], seed: int, checkpoint: Path) -> list[dict[str, float]]:
+        """Train from initial weights; see :func:`mgral.detection.training.fit`."""
         assert self.plan is not None
         classes, options = self.dataset.classes, self.params.options
         self.detector = build_detector(self.params.name, classes, self.cache.size, options, seed)
         return fit(self.detector, self.cache, labelled, self.plan, self.device, seed, checkpoint=checkpoint)
 
     def save(self, path: Path) -> None:
+        """Write the weights."""
         assert self.detector is not None
         save_detector(self.detector, path)
 
     def load(self, path: Path, folder: Path) -> None:
+        """Read the weights back."""
         self.detector = restore_detector(self.params, self.dataset.classes, self.cache.size, path)
 
     def infer(self, ids: Sequence[int], embed: bool = True) -> InferenceResult:
+        """Detections and embeddings of images."""
         assert self.detector is not None
         return run_inference(self.detector, self.cache, ids, self.evaluation, self.device)
 

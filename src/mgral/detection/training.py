@@ -125,7 +125,8 @@ def descend(
             reach stay as they are in that step.
         step_losses: the losses of a step, by name; may depend on nothing but the network and the step.
         plan: steps and learning rate.
-        checkpoint, halt: as for :func:`fit`.
+        checkpoint: as for :func:`fit`.
+        halt: as for :func:`fit`.
         gradient_norms: whether rows also have ``gradient_norm``, of the L2 norm before it is clipped.
 
     Returns:

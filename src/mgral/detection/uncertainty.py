@@ -107,7 +107,8 @@ def detection_entropies(
     else:
         top = np.clip(detections.scores.astype(np.float64), 0, 1)
         entropy, largest = entr(top) + entr(1 - top), np.log(2)
-    return entropy / largest if normalise else entropy
+    scaled: Doubles = entropy / largest if normalise else entropy
+    return scaled
 
 
 def confident(detections: Detections, min_score: float) -> Detections:

@@ -57,6 +57,7 @@ class Sizes:
 
     @property
     def images(self) -> int:
+        """Images of all splits."""
         return self.train + self.val + self.test
 
 
@@ -154,7 +155,9 @@ def schedule(graph: Graph, durations: Mapping[str, float], workers: int) -> floa
     """Wall time if ``workers`` jobs run side by side and a free worker takes the job that has waited longest.
 
     Args:
+        graph: the jobs and which waits for which.
         durations: seconds of a job by rule.
+        workers: at least 1.
     """
     waiting = {job: len(graph.after.get(job, ())) for job in graph.rules}
     followers: dict[int, list[int]] = defaultdict(list)

@@ -276,7 +276,8 @@ def paired(ours: np.ndarray, theirs: np.ndarray) -> tuple[float | None, float | 
     difference by, and t would be infinite.
 
     Args:
-        ours, theirs: [n], paired by position.
+        ours: [n], one value a seed.
+        theirs: [n], paired with ``ours`` by position.
     """
     from scipy import stats
 

@@ -82,6 +82,7 @@ def curve(
     Args:
         frame: as :func:`mgral.report.learning_curves.collect` gives it.
         means: the mean curves of the strategies.
+        looks: colour and marker of each strategy.
         x: ``images`` or ``boxes``.
         y: ``mAP`` or ``AP50``.
         behind: published curves, drawn where they are of the same ``x`` and ``y``.
@@ -124,7 +125,12 @@ def curves_apart(
     The reference (see :func:`looks`) is dashed in each panel and has a panel only if it is alone.
 
     Args:
-        frame, means, x, y, own: as for :func:`curve`; the latter in the panel of its strategy.
+        frame: as for :func:`curve`.
+        means: as for :func:`curve`.
+        looks: colour and marker of each strategy.
+        x: as for :func:`curve`.
+        y: as for :func:`curve`.
+        own: as for :func:`curve`; in the panel of its strategy.
     """
     shown = [mean for mean in means if looks[mean.strategy].colour != GREY] or list(means)
     figure, panels = _small(len(shown), share=True)
@@ -153,6 +159,7 @@ def differences(shown: Sequence[Difference], looks: Mapping[str, Look], what: st
 
     Args:
         shown: of one reference and one measure; those without a mean are left out.
+        looks: colour and marker of each strategy.
         what: the measure, for the axis.
         floor: differences up to here, up or down, are chance alone; None if that was not measured.
     """
@@ -219,6 +226,7 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
     """Write names in the right margin, as near to the ends of their lines as they can stand without touching.
 
     Args:
+        axes: the axes of the lines.
         ends: x, y, name and colour of each line.
     """
     right = axes.get_xlim()[1]
@@ -244,6 +252,7 @@ def spaced(wanted: Sequence[float], gap: float) -> list[float]:
 
     Args:
         wanted: [n], ascending.
+        gap: least distance between two places.
     """
     steps = gap * np.arange(len(wanted))
     top = max(1 - steps[-1], 0.0)
@@ -257,6 +266,8 @@ def per_class(
 
     Args:
         values: strategy → class → AP by seed, None where undefined.
+        classes: their names, in the order of ``values``.
+        looks: colour and marker of each strategy.
     """
     figure = _rows(values, classes, looks)
     figure.axes[0].set_xlabel("test AP at the last cycle")
@@ -270,6 +281,8 @@ def class_balance(
 
     Args:
         ratios: strategy → class → ratio by seed.
+        classes: their names, in the order of ``ratios``.
+        looks: colour and marker of each strategy.
     """
     figure = _rows(ratios, classes, looks)
     axes = figure.axes[0]

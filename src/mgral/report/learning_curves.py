@@ -89,7 +89,7 @@ def collect(run: Path, names: Iterable[str], seeds: Iterable[int], cycles: int) 
 
 
 def write(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write ``curve.csv``; six decimals and ``\\n`` line ends, so equal results are equal bytes."""
+    r"""Write ``curve.csv``; six decimals and ``\n`` line ends, so equal results are equal bytes."""
     with whole(path) as temporary:
         frame.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 

@@ -94,6 +94,7 @@ class Run:
 
     @property
     def strategies(self) -> list[str]:
+        """Their names, in the order shown."""
         return list(self.looks)
 
     @property
@@ -323,6 +324,7 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
 
 
 def costs(run: Run, plates: Plates) -> dict[str, Any]:
+    """What the jobs took: figure and table of the times."""
     seconds = sources.timings(run.folder)
     if not seconds:
         return {"timings": None, "timings_table": None}

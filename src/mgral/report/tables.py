@@ -49,6 +49,7 @@ def balance(counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], 
     Args:
         counts: strategy → seed → boxes of each class.
         pool: boxes of each class in the train split.
+        classes: their names, in the order of ``pool``.
     """
     header = ["class", "pool", *counts]
     means = {name: [sum(column) / len(seeds) for column in zip(*seeds, strict=True)] for name, seeds in counts.items()}

@@ -78,7 +78,8 @@ class Neighbours:
         return exact[order], candidates[order]
 
     def _scaled(self, vectors: Floats) -> Floats:
-        return ((vectors - self._centre) / self._scale).astype(np.float32)
+        scaled: Floats = ((vectors - self._centre) / self._scale).astype(np.float32)
+        return scaled
 
 
 def flat_index(vectors: Floats, gpu: bool = False) -> Any:

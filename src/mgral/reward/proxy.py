@@ -166,6 +166,7 @@ class Race:
         self.lost = False
 
     def __call__(self, step: int) -> bool:
+        """Whether the training ends after this step."""
         if step == self._after:
             self.partway = self._score()
             self.lost = bool(self._rivals) and self.partway < min(partway for partway, _ in self._rivals)

@@ -33,7 +33,7 @@ class Proxies:
 
     @property
     def rule(self) -> str:
-        """``proxy``, ``proxy_second_round_replay`` …"""
+        """``proxy``, ``proxy_second_round_replay`` and so on."""
         return "_".join(["proxy", *Path(self.folder).parts])
 
     def jobs(self, params: Proxy) -> Iterator[tuple[int, list[str], list[str]]]:

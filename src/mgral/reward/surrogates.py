@@ -9,10 +9,11 @@ None is stored: each is fitted to the records, in their order, to the same bits.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -20,6 +21,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from mgral.config.schema import Table
 from mgral.core.types import Bools, Doubles, Floats, Ints
 from mgral.reward.nearest_neighbours import Neighbours
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 EXACT = 1e-6
 """Distance up to which a batch counts as a record's own. The same batch gives the same vector to the last bit and, as
@@ -32,8 +36,15 @@ LEVEL = 1e4  # prior variance of the process's level, in variances of the gain: 
 PENALTIES = np.logspace(-3, 3, 13)  # of ridge regression, for vectors whose mean distance is 1
 
 
-alone = threadpool_limits.wrap(limits=1)
-"""Run on one thread: with more, the order of sums and thus the answer would vary."""
+def alone(function: Callable[P, R]) -> Callable[P, R]:
+    """Run on one thread: with more, the order of sums and thus the answer would vary."""
+
+    @functools.wraps(function)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        with threadpool_limits(limits=1):
+            return function(*args, **kwargs)
+
+    return limited
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,15 @@ class Nearest:
         self._neighbours = params.neighbours
 
     def price(self, queries: Floats) -> Price:
-        """A batch at distance 0 of a record (see :data:`EXACT`) gets that record's gain, or the mean of several
-        such. With fewer than M records all of them count."""
+        """Predicted gain of each batch, and its distance to the records.
+
+        A batch at distance 0 of a record (see :data:`EXACT`) gets that record's gain, or the mean of several such. With
+        fewer than M records all of them count.
+        """
         return self._price(*self._records.search_with_ties(queries, self._neighbours))
 
     def leave_one_out(self) -> Price:
+        """Predicted gain of each record by all others."""
         distances, rows = self._records.search_with_ties(self.vectors, self._neighbours + 1)
         distances[rows == np.arange(len(self.values))[:, None]] = np.inf  # the record itself; fillers stay so
         order = distances.argsort(axis=1, kind="stable")
@@ -147,6 +162,7 @@ class GaussianProcess:
         _fit(self._model, _scaled(nearest.vectors, nearest), self._standard)
 
     def price(self, queries: Floats) -> Price:
+        """Predicted gain of each batch, and its distance to the records."""
         standard, deviation = self._model.predict(_scaled(queries, self._nearest), return_std=True)
         return self._price(standard, deviation**2, self._nearest.price(queries).distance)
 
@@ -180,6 +196,7 @@ class Ridge:
         self._model = _fit(RidgeCV(PENALTIES), _scaled(nearest.vectors, nearest), nearest.values)
 
     def price(self, queries: Floats) -> Price:
+        """Predicted gain of each batch, and its distance to the records."""
         near = self._nearest.price(queries)
         value = np.clip(self._model.predict(_scaled(queries, self._nearest)), -1, 1)
         return Price(value, near.distance, near.far)

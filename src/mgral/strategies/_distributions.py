@@ -16,4 +16,5 @@ def class_distributions(probs: Doubles, activation: Activation) -> Doubles:
     probs = np.clip(probs, 0, 1)
     if activation == "sigmoid":
         probs = np.hstack([1 - probs.max(axis=1, keepdims=True, initial=0), probs])
-    return probs / probs.sum(axis=1, keepdims=True)
+    normalised: Doubles = probs / probs.sum(axis=1, keepdims=True)
+    return normalised

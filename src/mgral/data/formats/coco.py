@@ -61,7 +61,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
 
 def _content(file: str, report: Findings) -> dict[str, list[dict[str, Any]]]:
     """The three lists, each known to hold objects."""
-    content = text_files.json(file, report)
+    content: dict[str, list[dict[str, Any]]] = text_files.json(file, report)
     for key in ("images", "annotations", "categories"):
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list):

@@ -290,7 +290,8 @@ def _texture(ground: _Ground, side: int, rng: np.random.Generator) -> Floats:
     ramp = np.linspace(-0.1, 0.1, side, dtype=np.float32)
     down, across = rng.choice(np.array([-1, 1], np.float32), 2)
     lit = rng.uniform(0.85, 1.1) + down * ramp[:, None] + across * ramp
-    return (dark + height[..., None] * (light - dark)) * lit[..., None]
+    shaded: Floats = (dark + height[..., None] * (light - dark)) * lit[..., None]
+    return shaded
 
 
 def _pieces(scene: _Scene, options: Options, margin: int, rng: np.random.Generator) -> list[_Piece]:

@@ -90,13 +90,17 @@ class MMDetector(Detector):
 
     @property
     def head(self) -> nn.Module:  # type: ignore[override]
-        return self.model.bbox_head
+        """The head of mmdet's own model."""
+        head: nn.Module = self.model.bbox_head
+        return head
 
     def maps(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of images [B, 3, size, size] in [0, 1], one [B, C, H, W] a level."""
         images = images.flip(1) if self._swap else images
         return list(self.model.extract_feat((images * 255 - self.mean) / self.std))
 
     def answer(self, maps: list[Tensor]) -> RawOutput:
+        """Class logits [B, P, n] and box offsets [B, P, 4] of all priors."""
         scores, offsets = self.head(maps)
         return RawOutput(_logits(self.head, scores), _by_prior(offsets, 4), maps)
 

@@ -62,13 +62,16 @@ class RetinaNet(Detector):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
     def maps(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of images [B, 3, size, size] in [0, 1], one [B, C, H, W] a level."""
         return list(self.backbone((images - self.mean) / self.std).values())
 
     def answer(self, maps: list[Tensor]) -> RawOutput:
+        """Class logits [B, P, n] and box offsets [B, P, 4] of all priors."""
         out = self.head(maps)
         return RawOutput(out["cls_logits"], out["bbox_regression"], maps)
 
     def classifier(self) -> nn.Module:
+        """The part of the head that classifies."""
         return self.head.get_submodule("classification_head")
 
     def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:

@@ -151,7 +151,8 @@ def image_classes(best: Doubles, variant: str) -> Doubles:
     if variant == "paper":
         best_of_any: Doubles = best.max(axis=0)
         return best_of_any
-    return best.mean(axis=0) * best[0].any()
+    mean: Doubles = best.mean(axis=0) * best[0].any()
+    return mean
 
 
 def image_distance(plain: ViewDetections, reference: Doubles, altered: ViewDetections, options: Options) -> float:

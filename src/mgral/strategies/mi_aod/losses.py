@@ -58,7 +58,8 @@ class Combination:
         """Σ over anchors of the mean over classes of |p1 - p2|·w, over a batch; w without gradient.
 
         Args:
-            first, second: p1 and p2, [B, P, C].
+            first: p1, [B, P, C].
+            second: p2, [B, P, C].
             weights: w, [B, P, C].
         """
         return self._over_images(((first - second).abs() * weights.detach()).mean(2).sum(1))

@@ -61,6 +61,7 @@ class TwoHeads(nn.Module):
         self.detector, self.second, self.mil = detector, second, mil
 
     def forward(self, images: Tensor) -> TwoHeadOutput:
+        """The outputs of both heads for images [B, 3, size, size] in [0, 1]."""
         raw = self.detector(images)
         return TwoHeadOutput(raw, self.second(raw.features), self.detector.foreground(self.mil(raw.features)).float())
 
