@@ -124,3 +124,25 @@ def test_each_image_is_mixed_with_the_flipped_one_half_a_batch_on():
     # b: p(2) against p(1.25), dx 0.3 against 0.225; p(1) against p(0.5), dx 0.4 against 0.3.
     of_b = (kl(p(2), p(1.25)) + kl(p(1), p(0.5)) + (0.075**2 + 0.1**2) / 4) / 2
     assert parts["type2"].item() == pytest.approx(of_a + of_b, abs=1e-5)
+
+
+def test_a_detached_target_does_not_learn():
+    p = torch.tensor([[0.3, 0.7]], requires_grad=True)
+    q = torch.tensor([[0.6, 0.4]], requires_grad=True)
+    mask = torch.tensor([True])
+    whole = isd.symmetric_kl(p, q, mask)
+    detached = isd.symmetric_kl(p, q, mask, detach=True)
+    assert detached.item() == pytest.approx(whole.item())
+    # of KL(q ‖ p) with q held: d/dp_k = -q_k / p_k, half of it
+    (gradient,) = torch.autograd.grad(detached, p, retain_graph=True)
+    assert gradient[0].tolist() == pytest.approx([-0.6 / 0.3 / 2, -0.4 / 0.7 / 2], abs=1e-5)
+    (gradient,) = torch.autograd.grad(whole, p)
+    # and of KL(p ‖ q): ln(p_k / q_k) + 1, half of it
+    more = [(math.log(a / b) + 1) / 2 for a, b in ((0.3, 0.6), (0.7, 0.4))]
+    assert gradient[0].tolist() == pytest.approx([more[0] - 1.0, more[1] - 0.4 / 0.7 / 2], abs=1e-5)
+
+
+def test_the_ramps_are_those_of_the_code():
+    assert isd.ramp(16_000, 120_000, isd.Options()) == pytest.approx(math.exp(-5 / 4))
+    assert isd.ramp(32_000, 120_000, isd.Options()) == isd.ramp(100_000, 120_000, isd.Options()) == 1
+    assert isd.ramp(110_000, 120_000, isd.Options()) == pytest.approx(math.exp(-12.5 / 4))
