@@ -17,7 +17,7 @@ PACKAGES = {
     "detectors": "mgral.detection.detectors",
     "formats": "mgral.data.formats",
     "semi": "mgral.reward.semi",
-    "annotators": "mgral.annotation",
+    "annotators": "mgral.annotation.tools",
 }
 
 

@@ -1,0 +1,1 @@
+"""Annotation tools, one file each; :mod:`mgral.annotation.exchange` is their contract."""

@@ -1,0 +1,167 @@
+"""What the plain formats share: copies of the images under unique names, and a table for what boxes cannot say.
+
+COCO, YOLO and VOC know boxes and nothing else. ``states.csv`` (file_name, state, who, seconds, at) may lie beside them:
+``mgral export`` writes it with one line an image, and whoever labels fills in what applies. Without a state, an image
+with boxes that are not the predicted ones is finished, one without an entry is untouched, and any other is unsaid.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import get_args
+
+from mgral.annotation.exchange import Answer, Batch, BatchImage, Source, State
+from mgral.core.errors import MgralError, nearest
+from mgral.core.files import whole
+
+TABLE = "states.csv"
+COLUMNS = ("file_name", "state", "who", "seconds", "at")
+STATES: frozenset[State] = frozenset({"finished", "skipped", "cannot", "draft", "untouched", "unsaid"})
+NEAR = 0.011  # pixels; CVAT writes two decimals
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    state: State | None
+    who: str
+    seconds: float | None
+    at: str
+
+
+def copy_images(batch: Batch, folder: Path) -> list[Path]:
+    """Copy the images of a batch into a folder, under their export names. Raises MgralError for one that is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in batch.images:
+        with whole(folder / image.export_name) as temporary:
+            try:
+                shutil.copyfile(batch.root / image.file_name, temporary)
+            except FileNotFoundError:
+                raise MgralError(f"{batch.root / image.file_name}: image {image.id} is missing; restore it") from None
+    return [folder / image.export_name for image in batch.images]
+
+
+def write_table(images: Sequence[BatchImage], answers: Mapping[int, Sequence[Answer]], path: Path) -> Path:
+    """Write ``states.csv``: a line for each answer, and one without a state for an image that has none."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for image in images:
+        for answer in answers.get(image.id, []):
+            if answer.state != "untouched":
+                state = "" if answer.state == "unsaid" else answer.state
+                seconds = "" if answer.seconds is None else repr(answer.seconds)
+                rows.writerow([image.export_name, state, answer.who, seconds, answer.at])
+        if not answers.get(image.id):
+            rows.writerow([image.export_name, "", "", "", ""])
+    with whole(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    return path
+
+
+def read_table(sources: Sequence[Source]) -> dict[str, Row]:
+    """The table, by file name without its suffix; empty if there is none. Raises MgralError for an unknown state."""
+    rows: dict[str, Row] = {}
+    for source in sources:
+        if source.content is None or PurePosixPath(source.name).name != TABLE:
+            continue
+        try:
+            lines = list(csv.DictReader(io.StringIO(source.content.decode("utf-8-sig"))))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise MgralError(f"{source.place}: not a table ({error}); save it as CSV in UTF-8") from None
+        for number, line in enumerate(lines, start=2):
+            name, state = (line.get("file_name") or "").strip(), (line.get("state") or "").strip()
+            if not name:
+                raise MgralError(f"{source.place}: line {number}: has no file_name; columns: {', '.join(COLUMNS)}")
+            if state and state not in get_args(State):
+                known = sorted(STATES - {"unsaid"})
+                raise MgralError(f"{source.place}: line {number}: unknown state {state!r}; {nearest(state, known)}")
+            try:
+                seconds = float(line["seconds"]) if (line.get("seconds") or "").strip() else None
+            except ValueError:
+                raise MgralError(f"{source.place}: line {number}: seconds is no number; correct it") from None
+            key = stem(name)
+            if key in rows:
+                raise MgralError(f"{source.place}: line {number}: {name} is duplicated; keep one line for each image")
+            said: State | None = state or None  # type: ignore[assignment]
+            rows[key] = Row(said, (line.get("who") or "").strip(), seconds, (line.get("at") or "").strip())
+    return rows
+
+
+def stem(name: str) -> str:
+    """A file's name without folders and suffix."""
+    return PurePosixPath(name.replace("\\", "/")).stem
+
+
+def judged(answers: Sequence[Answer], table: Mapping[str, Row], batch: Batch) -> list[Answer]:
+    """The answers with what the table says of them, and with the states that boxes alone cannot give.
+
+    Args:
+        answers: ``finished``, as the files have them.
+        table: of :func:`read_table`.
+        batch: whose predictions may have come back unseen.
+    """
+    known = {stem(image.export_name): image for image in batch.images}
+    known |= {stem(image.file_name): image for image in batch.images}
+    out = []
+    for answer in answers:
+        row = table.get(stem(answer.name))
+        if row is not None:
+            answer = replace(answer, who=row.who, seconds=row.seconds, at=row.at)
+        if row is not None and row.state is not None:
+            answer = replace(answer, state=row.state)
+        elif not answer.boxes or unchanged(answer, known.get(stem(answer.name))):
+            answer = replace(answer, state="unsaid")
+        out.append(answer)
+    named = {stem(answer.name) for answer in answers}
+    for key, row in table.items():
+        if row.state is not None and key not in named:
+            out.append(Answer(key, row.state, who=row.who, seconds=row.seconds, at=row.at))
+    return out
+
+
+def unchanged(answer: Answer, image: BatchImage | None) -> bool:
+    """Whether the boxes are exactly the predicted ones: then nobody may have seen them."""
+    if image is None or not image.predictions or len(answer.boxes) != len(image.predictions):
+        return False
+    left = list(answer.boxes)
+    for predicted in image.predictions:
+        for box in left:
+            near = max(abs(a - b) for a, b in zip(box.xyxy, predicted.xyxy, strict=True)) <= NEAR
+            if near and box.label == predicted.label:
+                left.remove(box)
+                break
+        else:
+            return False
+    return True
+
+
+def of_predictions(batch: Batch) -> dict[int, list[Answer]]:
+    """The predictions as if they were answers, to write them in a format that has no other place for them."""
+    from mgral.annotation.exchange import AnswerBox
+
+    return {
+        image.id: [
+            Answer(
+                image.export_name,
+                "unsaid",
+                tuple(AnswerBox(p.label, p.xyxy, "prediction") for p in image.predictions),
+            )
+        ]
+        for image in batch.images
+        if image.predictions
+    }
+
+
+def one(answers: Sequence[Answer], image: BatchImage) -> Answer | None:
+    """The only answer that a format without people can hold; None of an image that was not touched."""
+    given = [answer for answer in answers if answer.state != "untouched"]
+    if len(given) > 1:
+        raise MgralError(f"image {image.id}: two people labelled it, and this format holds one answer an image")
+    return given[0] if given else None
