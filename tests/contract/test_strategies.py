@@ -73,7 +73,7 @@ def evidence(agent: Path) -> Make:
         ids = np.arange(101, 141)
         labelled = {i: 0 for i in ids.tolist() if i % 3 == 0}
         pool = Pool(0, labelled, tuple(i for i in ids.tolist() if i % 3))
-        detections, embeddings, labels, truth = None, None, None, None
+        detections, embeddings, labels, truth, held_out = None, None, None, None, None
         counts = [objects[k % len(objects)] for k in range(len(ids))]
         boxes = {i: annotated(count, classes) for i, count in zip(ids.tolist(), counts, strict=True)}
         if "detections" in needs:
@@ -89,6 +89,8 @@ def evidence(agent: Path) -> Make:
             labels = {i: boxes[i] for i in labelled}
         if "truth" in needs:
             truth = boxes
+        if "held_out" in needs:
+            held_out = {i: detected(len(boxes[i]), classes, activation, seed=i) for i in list(labelled)[::2]}
         return Evidence(
             pool,
             tuple(f"class{k}" for k in range(classes)),
@@ -99,6 +101,8 @@ def evidence(agent: Path) -> Make:
             labels,
             truth,
             scores_of(ids, terms, classes, 0 if objects == (0,) else 1, alike) if terms is not None else None,
+            np.linspace(0, 0.5, classes) if "competence" in needs else None,
+            held_out,
         )
 
     return make
@@ -144,7 +148,9 @@ def given_terms(name: str, make: Make) -> set[str]:
     for options in (case.values[1] for case in CASES if case.values[0] == name):
         given = make(**needs(name))
         everything = tuple(sorted([*given.pool.labelled, *given.pool.unlabelled]))
-        unstarted = replace(given, pool=Pool(0, {}, everything), labels=given.labels and {})
+        unstarted = replace(
+            given, pool=Pool(0, {}, everything), labels=given.labels and {}, held_out=given.held_out and {}
+        )
         for one in (given, unstarted):
             found |= {term for pick in select(name, options, one, 1000) for term in pick.reason}
     return found
@@ -277,7 +283,7 @@ def test_images_all_alike(name: str, options: Choice, evidence: Make) -> None:
 def test_nothing_labelled(name: str, options: Choice, evidence: Make) -> None:
     given = evidence(**needs(name))
     everything = tuple(sorted([*given.pool.labelled, *given.pool.unlabelled]))
-    given = replace(given, pool=Pool(0, {}, everything), labels=given.labels and {})
+    given = replace(given, pool=Pool(0, {}, everything), labels=given.labels and {}, held_out=given.held_out and {})
     check(select(name, options, given, 9), given, 9)
 
 

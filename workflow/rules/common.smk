@@ -161,6 +161,7 @@ SCOUT = any(some.second for some in PROXIES)
 # of a strategy, and copied: these files, by the rule that copies them.
 OF_DETECTOR = ["pool.json", "detector.safetensors", "metrics.json", "train.csv"]
 OF_EVIDENCE = ["embeddings.npz", "detections.npz"]
+OF_HELD_OUT = ["replay/embeddings.npz", "replay/detections.npz"]
 OF_TABLE = [f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")]
 OF_SEARCH = ["agent.safetensors", "search.csv", "added.json"]
 OF_CARRYING = ["table/records.parquet", "added.json"]
@@ -263,6 +264,8 @@ def evidence(wildcards):
         "detections": "detections.npz",
         "agent": "agent.safetensors",
         "image_scores": "image_scores.npz",
+        "competence": "metrics.json",
+        "held_out": "replay/detections.npz",
     }
     folder = OWN_CYCLE.format(**wildcards)
     return {need: f"{folder}/{names[need]}" for need in sorted(NEEDS[wildcards.label] & IN_FILES)}
@@ -330,10 +333,12 @@ def source_roots(wildcards):
 
 def shared_targets():
     """Of what is shared in cycle 0, the files that the rest is made on the way to."""
-    if SELECTING and SEARCHERS:
-        return ["agent.safetensors"]
-    if SELECTING and {"embeddings", "detections"} & frozenset().union(*NEEDS.values()):
-        return ["metrics.json", "embeddings.npz"]
+    needs = frozenset().union(*NEEDS.values()) if SELECTING else frozenset()
+    held_out = ["replay/detections.npz"] if "held_out" in needs else []
+    if "agent" in needs:
+        return ["agent.safetensors", *held_out]
+    if {"embeddings", "detections"} & needs:
+        return ["metrics.json", "embeddings.npz", *held_out]
     return ["metrics.json"]
 
 

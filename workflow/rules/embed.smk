@@ -20,6 +20,7 @@ rule embed:
     resources:
         gpu=GPU,
     params:
+        how="",
         settings=settings("embed"),
         code=code("embed", DETECTOR),
     message:
@@ -27,5 +28,5 @@ rule embed:
     shell:
         f"{MGRAL} embed --params -"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
-        " --detector {input.detector} --embeddings {output.embeddings} --detections {output.detections}"
+        " --detector {input.detector} --embeddings {output.embeddings} --detections {output.detections} {params.how}"
         " <<< {params.settings:q} 2> {log}"

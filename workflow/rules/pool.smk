@@ -6,6 +6,7 @@ localrules:
     annotate,
     share_detector,
     share_evidence,
+    share_held_out,
     share_agent,
 
 
@@ -83,6 +84,17 @@ use rule share_detector as share_evidence with:
         f"{RUN}/logs/share_evidence/{{label}}-{{seed}}-0.log",
     benchmark:
         f"{RUN}/benchmarks/share_evidence/{{label}}-{{seed}}-0.tsv"
+
+
+use rule share_detector as share_held_out with:
+    input:
+        shared(OF_HELD_OUT),
+    output:
+        own(OF_HELD_OUT),
+    log:
+        f"{RUN}/logs/share_held_out/{{label}}-{{seed}}-0.log",
+    benchmark:
+        f"{RUN}/benchmarks/share_held_out/{{label}}-{{seed}}-0.tsv"
 
 
 use rule share_detector as share_agent with:

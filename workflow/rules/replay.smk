@@ -41,6 +41,28 @@ use rule train as train_replay with:
         f"{WHO}: train the detector that has not seen what is held out"
 
 
+# What that detector finds in the images that are held out.
+use rule embed as embed_replay with:
+    input:
+        dataset=f"{RUN}/dataset/dataset.json",
+        images=f"{RUN}/dataset/images.npy",
+        pool=f"{CYCLE}/replay/pool.json",
+        detector=f"{CYCLE}/replay/detector.safetensors",
+    output:
+        embeddings=f"{CYCLE}/replay/embeddings.npz",
+        detections=f"{CYCLE}/replay/detections.npz",
+    log:
+        f"{RUN}/logs/embed_replay/{JOB}.log",
+    benchmark:
+        f"{RUN}/benchmarks/embed_replay/{JOB}.tsv"
+    params:
+        how="--held-out",
+        settings=settings("embed"),
+        code=code("embed", DETECTOR),
+    message:
+        f"{WHO}: detect and embed, in the images that are held out"
+
+
 use rule backbone_features as backbone_features_replay with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",

@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector")
     parser.add_argument("--embeddings", required=True, type=Path, help="embeddings.npz to write")
     parser.add_argument("--detections", required=True, type=Path, help="detections.npz to write")
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="the pool is that of replay: write the detections of the held-out images alone",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,4 +41,5 @@ def run(arguments: argparse.Namespace) -> None:
         trainer.load(arguments.detector, Path(folder))
         found = trainer.infer([*pool.labelled, *pool.unlabelled])
     npz_files.write_embeddings(found.embeddings, arguments.embeddings)
-    npz_files.write_detections(found.detections, trainer.activation, arguments.detections)
+    kept = {i: found.detections[i] for i in pool.unlabelled} if arguments.held_out else found.detections
+    npz_files.write_detections(kept, trainer.activation, arguments.detections)

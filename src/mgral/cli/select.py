@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detections", type=Path, help="detections.npz, if the strategy looks at them")
     parser.add_argument("--agent", type=Path, help="agent.safetensors, if the strategy has an agent")
     parser.add_argument("--image-scores", type=Path, help="image_scores.npz, if the strategy makes them")
+    parser.add_argument("--competence", type=Path, help="metrics.json of the cycle, if the strategy uses AP by class")
+    parser.add_argument("--held-out", type=Path, help="replay/detections.npz, if the strategy uses held-out images")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "selected.json to write")
 
@@ -49,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
 
         prepare_device(params.machine)
     dataset = dataset_json.read(arguments.dataset)
-    files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent, arguments.image_scores)
-    evidence = _evidence_files.read(dataset, *files, needs=plugin.NEEDS)
+    files = {need: getattr(arguments, need) for need in sorted(IN_FILES)}
+    evidence = _evidence_files.read(dataset, arguments.pool, **files, needs=plugin.NEEDS)
     cycle, budget, left = evidence.pool.cycle, params.budget.batch, len(evidence.pool.unlabelled)
     if not left:
         raise MgralError(

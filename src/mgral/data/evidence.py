@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.core.errors import MgralError
-from mgral.core.types import Activation, Boxes, Detections, Embeddings, Floats, ImageScores
+from mgral.core.types import Activation, Boxes, Detections, Doubles, Embeddings, Floats, ImageScores
 from mgral.data.pool import Pool
 
 
@@ -29,6 +29,8 @@ class Evidence:
         truth: ground truth of every image of the pool, the unlabelled ones too. It exists in simulations only; a
             strategy that reads it cheats.
         image_scores: of every unlabelled image, by the strategy's own ``score``.
+        competence: [C] AP on val of the cycle's detector, by class, 0..1; 0 for a class without ground truth there.
+        held_out: detections of the labelled images that are held out from the replay detector, by that detector.
     """
 
     pool: Pool
@@ -40,6 +42,8 @@ class Evidence:
     labels: Mapping[int, Boxes] | None = None
     truth: Mapping[int, Boxes] | None = None
     image_scores: ImageScores | None = None
+    competence: Doubles | None = None
+    held_out: Mapping[int, Detections] | None = None
 
     def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:
         """The detections, among them those of every image of ``ids``.
@@ -95,6 +99,20 @@ class Evidence:
         if self.image_scores is None:
             raise MgralError(f"{user}: needs its image scores; give --image-scores, made by `mgral score`")
         return self.image_scores
+
+    def competence_for(self, user: str) -> Doubles:
+        """[C] AP on val by class. Raises MgralError if it was not given."""
+        if self.competence is None:
+            raise MgralError(
+                f"{user}: needs the AP of the cycle's detector; give --competence, the cycle's metrics.json"
+            )
+        return self.competence
+
+    def held_out_for(self, user: str) -> Mapping[int, Detections]:
+        """What the replay detector finds in the held-out images. Raises MgralError if it was not given."""
+        if self.held_out is None:
+            raise MgralError(f"{user}: needs --held-out, the detections that `mgral embed` makes for replay")
+        return self.held_out
 
 
 def _without_detections(user: str) -> MgralError:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from mgral.core.types import Dataset, Detect
+import numpy as np
+
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json
+from mgral.core.types import Dataset, Detect, Doubles
 from mgral.data.pool import Pool
 
 VOC_METRICS: tuple[Literal["11point", "area"], ...] = ("11point", "area")
@@ -38,6 +43,25 @@ def write(path: Path, dataset: Dataset, pool: Pool, detect: Detect, max_detectio
         voc = {f"AP50_{how}": voc_ap(dataset, found, ids, metric=how)["mAP"] for how in VOC_METRICS}
         results[split] = {**evaluate(dataset, found, ids, max_detections), **voc}
     write_json(path, {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
+
+
+def read_competence(path: Path, classes: Sequence[str]) -> Doubles:
+    """[C] AP on val by class, 0..1; 0 for a class without ground truth there.
+
+    Args:
+        path: ``metrics.json`` of the cycle.
+        classes: names, in their order.
+
+    Raises:
+        MgralError: the file is missing, or lacks the AP of a class.
+    """
+    data = read_json(path)
+    try:
+        per_class = data["val"]["per_class"]
+        found = [per_class[name] for name in classes]
+        return np.array([0.0 if value is None else float(value) for value in found])
+    except (KeyError, TypeError, ValueError):
+        raise MgralError(f"{path}: lacks the AP on val of the data set's classes; run `mgral train` again") from None
 
 
 def _labelled(dataset: Dataset, pool: Pool) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mgral.core.errors import MgralError
-from mgral.core.types import Dataset, Embeddings
+from mgral.core.types import Activation, Dataset, Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import read_pool
-from mgral.detection import npz_files
+from mgral.detection import metrics, npz_files
 from mgral.reward import batch_features
 
 
@@ -19,6 +19,8 @@ def read(
     detections: Path | None,
     agent: Path | None = None,
     image_scores: Path | None = None,
+    competence: Path | None = None,
+    held_out: Path | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
@@ -28,14 +30,7 @@ def read(
             number of classes.
     """
     state = read_pool(pool, dataset)
-    found, activation = npz_files.read_detections(detections) if detections else (None, None)
-    for one in (found or {}).values():
-        classes = one.probs.shape[1] - (activation == "softmax")
-        if classes != len(dataset.classes):
-            raise MgralError(
-                f"{detections}: is of {classes} classes, the data set of {len(dataset.classes)}; "
-                "run `mgral embed` again"
-            )
+    found, activation = _detections(detections, dataset) if detections else (None, None)
     return Evidence(
         state,
         dataset.classes,
@@ -46,7 +41,21 @@ def read(
         {i: dataset.boxes[i] for i in state.labelled} if "labels" in needs else None,
         dataset.boxes if "truth" in needs else None,
         npz_files.read_image_scores(image_scores) if image_scores else None,
+        metrics.read_competence(competence, dataset.classes) if competence else None,
+        _detections(held_out, dataset)[0] if held_out else None,
     )
+
+
+def _detections(path: Path, dataset: Dataset) -> tuple[dict[int, Detections], Activation]:
+    """Detections of a file. Raises MgralError if they are of another number of classes."""
+    found, activation = npz_files.read_detections(path)
+    for one in found.values():
+        classes = one.probs.shape[1] - (activation == "softmax")
+        if classes != len(dataset.classes):
+            raise MgralError(
+                f"{path}: is of {classes} classes, the data set of {len(dataset.classes)}; run `mgral embed` again"
+            )
+    return found, activation
 
 
 def read_embeddings(path: Path, detections: Path | None) -> Embeddings:

@@ -1,0 +1,79 @@
+"""How well a detector finds what is in an image, and what that says about images whose labels are unknown.
+
+``quality`` is the soft Jaccard of one image: the scores of matched detections ÷ (boxes + scores of unmatched ones).
+A detection is matched to the box of its own class that it overlaps most, best score first, at IoU >= 0.5, each box
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import rankdata
+
+from mgral.core import boxes as geometry
+from mgral.core.types import Activation, Boxes, Detections, Doubles
+from mgral.detection.uncertainty import pool_entropies
+
+IOU = 0.5
+LOWEST, HIGHEST = 0.02, 1.0  # of an expected quality: no image is excluded
+
+
+def quality(truth: Boxes, found: Detections) -> float:
+    """Soft Jaccard of one image, 0..1. Boxes to ignore, and detections matched to them, do not count."""
+    overlaps = geometry.iou(found.xyxy, truth.xyxy)  # [detections, boxes]
+    free = np.ones(len(truth), np.bool_)
+    matched = unmatched = 0.0
+    for row in np.argsort(-found.scores, kind="stable"):
+        possible = np.flatnonzero(free & (truth.labels == found.labels[row]) & (overlaps[row] >= IOU))
+        if not len(possible):
+            unmatched += float(found.scores[row])
+            continue
+        best = possible[np.argmax(overlaps[row, possible])]
+        if not truth.ignore[best]:
+            free[best] = False
+            matched += float(found.scores[row])
+    whole = int((~truth.ignore).sum()) + unmatched
+    return matched / whole if whole > 0 else 0.0
+
+
+def ranks(values: Doubles) -> Doubles:
+    """[n] ranks scaled to 0..1, equal values sharing their mean rank; 0.5 for a single one."""
+    if len(values) < 2:
+        return np.full(len(values), 0.5)
+    scaled: Doubles = (rankdata(values) - 1) / (len(values) - 1)
+    return scaled
+
+
+def quality_by_rank(
+    held_out: Mapping[int, Detections], labels: Mapping[int, Boxes], activation: Activation
+) -> tuple[float, float]:
+    """The line intercept + slope · rank, least squares over held-out labelled images that have boxes.
+
+    Args:
+        held_out: detections by a detector that was not trained on these images.
+        labels: their ground truth, among that of others.
+        activation: of that detector.
+
+    Returns:
+        Intercept and slope. With fewer than two different ranks the slope is 0; with no such image the intercept is 1,
+        since nothing speaks against any image.
+    """
+    ids = sorted(held_out)
+    places = ranks(pool_entropies(ids, held_out, activation))
+    points = [
+        (x, quality(labels[i], held_out[i])) for i, x in zip(ids, places, strict=True) if (~labels[i].ignore).any()
+    ]
+    if not points:
+        return 1.0, 0.0
+    x, y = np.array(points).T
+    centred = x - x.mean()
+    spread = float((centred**2).sum())
+    slope = float((centred * y).sum()) / spread if spread > 0 else 0.0
+    return float(y.mean()) - slope * float(x.mean()), slope
+
+
+def expected_quality(line: tuple[float, float], entropies: Doubles) -> Doubles:
+    """[n] quality expected at the ranks of some images' entropies, 0.02..1."""
+    return np.clip(line[0] + line[1] * ranks(entropies), LOWEST, HIGHEST)
