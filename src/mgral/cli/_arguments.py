@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
 from mgral.config import loading
 from mgral.config.base import Settings
 from mgral.config.schema import Params
@@ -107,6 +105,7 @@ def _read(source: str) -> tuple[str, Any]:
     if source != "-":
         return source, loading.read_yaml(source)
     try:
-        return "standard input", yaml.safe_load(sys.stdin.read())
-    except (yaml.YAMLError, ValueError):
-        raise MgralError("standard input: not valid YAML or JSON; pipe a parameter file") from None
+        text = sys.stdin.read()
+    except UnicodeDecodeError:
+        raise MgralError("standard input: not UTF-8 text; pipe a parameter file") from None
+    return "standard input", loading.parse_yaml(text, "standard input")

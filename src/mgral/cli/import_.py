@@ -49,11 +49,5 @@ def run(arguments: argparse.Namespace) -> None:
     if known is not None:
         what = "kept" if known.splits else "drawn again, since dataset.splits has changed"
         logging.info("%d images keep their ids, splits %s; %d new", len(dataset.images) - len(new), what, len(new))
-    logging.info(
-        "%d images, %d boxes of %d classes; dropped: %d, clipped: %d",
-        len(dataset.images),
-        sum(map(len, dataset.boxes.values())),
-        len(dataset.classes),
-        len(info["dropped"]),
-        info["clipped"],
-    )
+    for line in importing.summary(dataset, info):
+        logging.info("%s", line)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mgral.core.errors import MgralError, nearest
+from mgral.core.errors import MgralError, nearest, shown
 
 
 class Settings(BaseModel):
@@ -44,7 +44,8 @@ def _message(cls: type[BaseModel], error: Any, where: str) -> str:
     reason = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error" and isinstance(error["input"], dict):  # our own words on a group say what matters
         return f"{place}: {reason}"
-    return f"{place}: {reason} (given: {str(error['input'])[:80]!r})"
+    given = error["input"] if isinstance(error["input"], str) else shown(error["input"])
+    return f"{place}: {reason} (given: {given[:80]!r})"
 
 
 def _fields_at(cls: type[BaseModel], path: list[Any]) -> list[str]:

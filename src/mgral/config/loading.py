@@ -11,7 +11,8 @@ import yaml
 from mgral.config.base import Settings
 from mgral.config.schema import Params
 from mgral.core import plugins
-from mgral.core.errors import MgralError
+from mgral.core.errors import MgralError, shown
+from mgral.core.files import read_text
 from mgral.core.types import Activation
 
 S = TypeVar("S", bound=Settings)
@@ -146,18 +147,67 @@ def read_yaml(path: str | Path) -> Any:
     """Read one parameter file (YAML or JSON).
 
     Raises:
-        MgralError: missing, or not valid YAML; names the line.
+        MgralError: missing, not valid YAML (names the line), a key that occurs twice, or aliases that expand too far.
     """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return parse_yaml(read_text(path), str(path))
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; give an existing parameter file") from None
     except (UnicodeDecodeError, IsADirectoryError):
         raise MgralError(f"{path}: not a text file; give a YAML parameter file") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date that does not exist
+    except OSError as error:
+        raise MgralError(f"{path}: cannot be read ({error.strerror}); give a file that can be") from None
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """YAML or JSON text as plain values. Raises MgralError as :func:`read_yaml`; ``name`` is for the message."""
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:  # ValueError: a date that does not exist
         mark = getattr(error, "problem_mark", None)
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise MgralError(f"{path}: not valid YAML{at}; mend the syntax") from None
+        if isinstance(error, _TwiceError):
+            raise MgralError(f"{name}: key {error.problem} occurs twice{at}; remove one of them") from None
+        raise MgralError(f"{name}: not valid YAML{at}; fix the syntax") from None
+    if _values(value, MOST_VALUES) <= 0:
+        raise MgralError(f"{name}: aliases expand to more than {MOST_VALUES} values; write the values themselves")
+    return value
+
+
+MOST_VALUES = 1_000_000
+"""Values that a YAML file may hold once its aliases are expanded."""
+
+
+def _values(value: Any, left: int) -> int:
+    """What is left of a budget after every value was counted as often as it occurs; 0 or less if it is used up."""
+    waiting = [value]
+    while waiting and left > 0:
+        item = waiting.pop()
+        left -= 1
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple | set):
+            waiting.extend(item)
+    return left
+
+
+class _TwiceError(yaml.MarkedYAMLError):
+    """A key that occurs twice in a mapping."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only; a mapping holds each key once."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, _ in node.value:
+                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                    continue
+                if (key.tag, key.value) in seen:
+                    raise _TwiceError(None, None, shown(key.value), key.start_mark)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
 
 
 def combine(files: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -78,11 +79,25 @@ class Budget(Initial, Batch):
 
 
 class Splits(Settings):
-    """Shares of a data set that brings no splits."""
+    """How splits are drawn that the data set does not bring."""
 
-    val: Fraction
-    test: Fraction
-    seed: Count
+    val: Fraction = Field(description="share of all annotated images; rewards are measured here")
+    test: Fraction = Field(description="likewise; reported")
+    seed: Count = Field(description="of the draw")
+    group: str | None = Field(
+        default=None,
+        description="regular expression over the file name: images whose matched groups are equal (variants of one "
+        "picture, frames of one video) stay in one split, e.g. '^(.*)\\.rf\\.'; null: each image is drawn alone",
+    )
+
+    @field_validator("group")
+    @classmethod
+    def _a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"is no regular expression ({error})") from None
+        return value
 
     @model_validator(mode="after")
     def _leave_a_pool(self) -> Self:
@@ -92,13 +107,36 @@ class Splits(Settings):
 
 
 class DatasetParams(Settings):
-    """Where the images come from."""
+    """Which data set, and how its files are taken."""
 
-    format: str
-    root: str | None
-    options: dict[str, Any]
-    on_invalid: Literal["fail", "drop"]
+    format: str = Field(description="importer: coco, voc, yolo, folder, synthetic")
+    root: str | None = Field(description="folder of the data set, ~ is the home folder; null for a generated one")
+    options: dict[str, Any] = Field(description="the importer's own keys")
+    on_invalid: Literal["fail", "drop"] = Field(
+        description="fail: the first fault ends the import; drop: faulty boxes and images are left out and listed. A "
+        "box left out leaves an ignored region, or its image unannotated"
+    )
     splits: Splits
+    links: Literal["refuse", "follow"] = Field(
+        default="refuse",
+        description="symbolic links that lead out of the data set: refuse, or follow (DVC, git-annex, hub caches, "
+        "folders on another disk). Links within it are always followed",
+    )
+    match: Literal["path", "name"] = Field(
+        default="path",
+        description="how file names in annotations lead to images. path: as given, without leading folders that do not "
+        "exist; name: by the bare file name, wherever below the image root",
+    )
+    unlisted: Literal["leave", "pool"] = Field(
+        default="leave",
+        description="images in the folder that no list or annotation names. leave: they stay outside and are counted; "
+        "pool: they wait in the pool, unannotated",
+    )
+    max_pixels: Positive = Field(
+        default=178_956_970,
+        description="pixels; a larger image is refused, since a small file can expand to fill the memory. Raise it for "
+        "panoramas and satellite images",
+    )
 
 
 class DetectorParams(Settings):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import json
 import os
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mgral.core.errors import MgralError
+from mgral.core.errors import MgralError, shown
 
 NO_ROOM = {
     errno.ENOSPC: "the disk is full",
@@ -24,8 +27,9 @@ NO_ROOM = {
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes the place of ``path`` only if the block succeeds.
 
-    The temporary name keeps the suffix (some writers choose a format by it) and is hidden. It is always the same for
-    the same path, so that what a killed process left behind is overwritten by the next one.
+    The temporary name keeps the suffix (some writers choose a format by it), is hidden and differs between writers, so
+    two that write the same output never mix: the last to finish is the one whose file stays. A writer holds a lock on
+    its temporary file, and removes those beside it that a killed writer left without one.
 
     The block writes in ways that report a full disk as OSError with its number: not through a memory map, where the
     process is killed (SIGBUS), and not through writers in C++ that raise something of their own; see
@@ -35,20 +39,61 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Any other is of something that the block reads, and passes through.
 
     Raises:
-        MgralError: the file cannot be written there, or there is no room for it; ``path`` is as it was, and the
-            temporary file is gone.
+        MgralError: the file cannot be written there, there is no room for it, or something that is no regular file
+            has its name; ``path`` is as it was, and the temporary file is gone.
     """
     path = Path(path)
     make_folder(path)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    if path.exists() and not path.is_file():
+        raise MgralError(f"{path}: is not a regular file and is not replaced; choose another place")
+    stem = path.stem.encode()[:200].decode(errors="ignore")
+    temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    _remove_abandoned(path.parent, f".{stem}.", f".part{path.suffix}")
+    lock = -1
     try:
         with _refused(path, temporary):
-            temporary.open("wb").close()  # a place that takes no file is known before the block has done its work
+            # a place that takes no file is known before the block has done its work
+            lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield temporary
             temporary.replace(path)
     finally:
         with suppress(OSError):  # what is under way says more
             temporary.unlink(missing_ok=True)
+        if lock >= 0:
+            os.close(lock)
+
+
+def _remove_abandoned(folder: Path, start: str, end: str) -> None:
+    """Remove temporary files whose writer was killed: no process holds the lock on them."""
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            middle = entry.name[len(start) : len(entry.name) - len(end)]
+            if not (entry.name.startswith(start) and entry.name.endswith(end) and len(middle) == 8):
+                continue
+            with suppress(OSError):  # BlockingIOError: it is being written
+                found = os.open(entry.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    Path(entry.path).unlink()
+                finally:
+                    os.close(found)
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse an input that reading may never end on: a pipe, a device, a socket.
+
+    Raises:
+        FileNotFoundError: there is none.
+        IsADirectoryError: it is a folder.
+        PermissionError: it is something else than a regular file.
+    """
+    mode = Path(path).stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise PermissionError(errno.EACCES, "not a regular file", str(path))
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
@@ -104,6 +149,7 @@ def read_checkpoint(path: str | os.PathLike[str] | None) -> dict[str, Any] | Non
     if path is None or not Path(path).exists():
         return None
     try:
+        require_regular(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise MgralError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
@@ -121,24 +167,53 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: missing, a folder, no regular file (:func:`require_regular`), or not readable.
+        UnicodeDecodeError: not UTF-8.
+    """
+    require_regular(path)
+    return Path(path).read_text(encoding="utf-8-sig")
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        MgralError: the file is missing, not UTF-8 or not JSON; names the line and column.
+        MgralError: the file is missing, not UTF-8 or not JSON (names the line and column), or holds a key twice.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path), object_pairs_hook=_each_key_once)
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; give the path of an existing JSON file") from None
     except IsADirectoryError:
         raise MgralError(f"{path}: is a folder; give the path of a JSON file") from None
+    except OSError as error:
+        raise MgralError(f"{path}: cannot be read ({error.strerror}); give a file that can be") from None
     except UnicodeDecodeError:
         raise MgralError(f"{path}: not UTF-8 text; save it as UTF-8 JSON") from None
     except RecursionError:
-        raise MgralError(f"{path}: cannot be read, nested too deep; mend or replace it") from None
+        raise MgralError(f"{path}: cannot be read, nested too deep; fix or replace it") from None
     except json.JSONDecodeError as error:
         raise MgralError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); mend or replace it"
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); fix or replace it"
         ) from None
+    except DuplicateKeyError as error:
+        raise MgralError(f"{path}: key {error} occurs twice in one object; remove one of them") from None
+    except ValueError:  # Python reads no number of more than 4300 digits
+        raise MgralError(f"{path}: holds a number of thousands of digits; fix or replace it") from None
+
+
+class DuplicateKeyError(ValueError):
+    """A key that occurs twice in one mapping; readers would disagree about which value counts."""
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise DuplicateKeyError(shown(next(key for key in keys if keys.count(key) > 1)))
+    return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mgral.core import boxes
-from mgral.core.types import Boxes, Floats
+from mgral.core.types import Boxes
 from mgral.data.faults import Findings, shown
 from mgral.data.image_files import is_name
 from mgral.data.raw import Layout, RawObject, Sheet
@@ -20,86 +20,150 @@ TOLERANCE = 1.0
 _NOISE = 1e-6  # pixels; an excess below it comes from floating point and is not worth counting
 
 
+Corners = tuple[float, float, float, float]
+
+
 def judge(
     sheet: Sheet,
     layout: Layout,
     size: tuple[int, int],
     index: Mapping[str, int],
-    seen: set[tuple[str, str]],
     report: Findings,
-) -> Boxes:
+) -> Boxes | None:
     """The objects of one image that pass.
+
+    Whatever is left out of an image must not turn into background. Where its place is known an ignored region stays
+    there; where it is not (unknown class or flag, no numbers), the whole image counts as not annotated. A box without
+    area marks nothing and is only left out.
 
     Args:
         sheet: the image's annotation.
         layout: of its numbers.
         size: width and height of the image in pixels.
         index: position of each class name.
-        seen: file and id of the objects judged before; this sheet's are added.
         report: takes the faults and counts clipped boxes.
+
+    Returns:
+        The boxes; None if the image must count as not annotated.
     """
-    rows, labels, ignore = [], [], []
+    rows: list[Corners] = []
+    labels: list[int] = []
+    ignore: list[bool] = []
+    known = True
+    seen: set[tuple[Any, ...]] = set()
     for item in sheet.objects:
-        if (sheet.file, item.id) in seen:
-            report.fault(sheet.file, item.id, "id stands twice", "give each annotation an id of its own")
+        what, remedy = _unfit(item, index)
+        if what:
+            report.fault(sheet.file, item.name, what, remedy)
+            report.fallen += 1
+            known = False
             continue
-        seen.add((sheet.file, item.id))
-        if not is_name(item.label) or item.label not in index:
-            what = f"unknown class {shown(item.label)}"
-            report.fault(sheet.file, item.id, what, f"use one of: {', '.join(list(index)[:20])}")
+        row, sound = _corners(sheet.file, item, layout, size, report)
+        if row is None:
+            known &= sound
             continue
-        row = _corners(sheet.file, item, layout, size, report)
-        if row is not None:
-            rows.append(row)
-            labels.append(index[item.label])
-            ignore.append(item.ignore)
+        key = (index[item.label], *row)
+        if key in seen:
+            report.count("objects are there twice, with one class and box; kept once", f"{sheet.file}: {item.name}")
+            continue
+        seen.add(key)
+        rows.append(row)
+        labels.append(index[item.label])
+        ignore.append(bool(item.ignore) or not sound)
+    if not known:
+        return None
     if not rows:
         return Boxes.empty()
-    return Boxes(np.stack(rows), np.array(labels, np.int64), np.array(ignore, np.bool_))
+    return Boxes(np.array(rows, np.float32), np.array(labels, np.int64), np.array(ignore, np.bool_))
 
 
-def _corners(file: str, item: RawObject, layout: Layout, size: tuple[int, int], report: Findings) -> Floats | None:
-    """[4] float32 corners within the image, or None for a box that was left out."""
-    width, height = size
-    numbers = [number(value) for value in item.numbers] if isinstance(item.numbers, list | tuple) else []
-    if len(numbers) != 4 or None in numbers:
-        report.fault(file, item.id, f"box {shown(item.numbers)} is not four numbers", "correct or remove it")
-        return None
-    given = np.array(numbers, np.float64)
-    said = ", ".join(f"{value:g}" for value in given)
-    if not np.isfinite(given).all():
-        report.fault(file, item.id, f"box ({said}) is not finite", "correct or remove it")
-        return None
-    sides = given[2:] - given[:2] if layout in ("xyxy", "inclusive") else given[2:]
-    if (sides <= 0).any():
-        report.fault(file, item.id, f"box ({said}) has no area", "correct or remove it")
-        return None
-    with np.errstate(over="ignore"):
-        xyxy = _to_xyxy(given, layout, width, height)
-        clipped = boxes.clip(xyxy, width, height)
-        excess = float(np.abs(xyxy - clipped).max())
-    corners = clipped.astype(np.float32)
-    if excess > TOLERANCE:
-        what = f"box ({said}) leaves the image ({width} x {height}) by {excess:.4g} px"
-        report.fault(file, item.id, what, "correct or remove it")
-        return None
-    if boxes.area(corners) <= 0:
-        what = f"box ({said}) has no area inside the image ({width} x {height})"
-        report.fault(file, item.id, what, "correct or remove it")
-        return None
+def _unfit(item: RawObject, index: Mapping[str, int]) -> tuple[str, str]:
+    """What is wrong with an object apart from its box, and the remedy; empty if nothing is."""
+    if item.fault:
+        return item.fault, "correct or remove it"
+    if isinstance(item.ignore, str):
+        return item.ignore, "write 0 or 1"
+    if not is_name(item.label) or item.label not in index:
+        valid = f"use one of: {', '.join(list(index)[:20])}"
+        if isinstance(item.label, int):
+            valid += " (counted from 0)" if item.id is not None and str(item.id).startswith("line") else ""
+        return f"unknown class {shown(item.label)}", valid
+    return "", ""
+
+
+def _corners(
+    file: str, item: RawObject, layout: Layout, size: tuple[int, int], report: Findings
+) -> tuple[Corners | None, bool]:
+    """Corners within the image, and whether they may stay as they are.
+
+    ``(None, True)``: a box without area; nothing lies there. ``(None, False)``: the place is not known.
+    ``(corners, False)``: a fault; the region is to be ignored.
+    """
+    given = [number(value) for value in item.numbers] if isinstance(item.numbers, list | tuple) else []
+    if len(given) != 4 or None in given:
+        _fallen(file, item, f"box {shown(item.numbers)} is not four numbers", report)
+        return None, False
+    a, b, c, d = (value for value in given if value is not None)
+    if not math.isfinite(a + b + c + d) and not all(map(math.isfinite, (a, b, c, d))):
+        _fallen(file, item, f"box ({_said(given)}) is not finite", report)
+        return None, False
+    corners = layout in ("xyxy", "inclusive")
+    sides = (c - a, d - b) if corners else (c, d)
+    if min(sides) <= 0:
+        _fallen(file, item, f"box ({_said(given)}) has no area", report)
+        if min(sides) == 0:
+            return None, True
+        region = _clip(_to_xyxy((min(a, c), min(b, d), max(a, c), max(b, d)), layout, size), size) if corners else None
+        return (None, False) if region is None or _empty(region) else (region, False)
+    xyxy = _to_xyxy((a, b, c, d), layout, size)
+    clipped = _clip(xyxy, size)
+    excess = max(abs(x - y) for x, y in zip(xyxy, clipped, strict=True))
+    empty = _empty(clipped)
+    image = f"the image ({size[0]} x {size[1]})"
+    if not excess <= TOLERANCE:
+        _fallen(file, item, f"box ({_said(given)}) leaves {image} by {excess:.4g} px", report)
+        return (None, False) if empty else (clipped, False)
+    if empty:
+        _fallen(file, item, f"box ({_said(given)}) has no area inside {image}", report)
+        return None, True
     report.clipped += excess > _NOISE
-    return corners
+    return clipped, True
 
 
-def _to_xyxy(numbers: np.ndarray, layout: Layout, width: int, height: int) -> np.ndarray:
-    """[4] float64 in a layout → corners in continuous pixels."""
+def _fallen(file: str, item: RawObject, what: str, report: Findings) -> None:
+    report.fault(file, item.name, what, "correct or remove it")
+    report.fallen += 1
+
+
+def _said(numbers: Sequence[float | None]) -> str:
+    return ", ".join(f"{value:g}" for value in numbers)
+
+
+def _clip(xyxy: Corners, size: tuple[int, int]) -> Corners:
+    width, height = size
+    x1, y1, x2, y2 = xyxy
+    return min(max(x1, 0.0), width), min(max(y1, 0.0), height), min(max(x2, 0.0), width), min(max(y2, 0.0), height)
+
+
+def _empty(xyxy: Corners) -> bool:
+    """Whether a box has no area as float32, in which it is kept."""
+    x1, y1, x2, y2 = xyxy
+    if x2 - x1 > 0.01 and y2 - y1 > 0.01:
+        return False
+    return not boxes.area(np.array(xyxy, np.float32)) > 0
+
+
+def _to_xyxy(numbers: Corners, layout: Layout, size: tuple[int, int]) -> Corners:
+    """Numbers in a layout → corners in continuous pixels. Plain floats: a data set may hold a million boxes."""
+    a, b, c, d = numbers
     if layout == "inclusive":
-        return numbers - [1, 1, 0, 0]  # pixel 1 spans 0..1, the last pixel w spans w-1..w
+        return a - 1, b - 1, c, d  # pixel 1 spans 0..1, the last pixel w spans w-1..w
     if layout == "xywh":
-        return boxes.xywh_to_xyxy(numbers)
+        return a, b, a + c, b + d
     if layout == "centre":
-        return boxes.cxcywh_to_xyxy(numbers * [width, height, width, height])
-    return numbers
+        x, y, w, h = a * size[0], b * size[1], c * size[0], d * size[1]
+        return x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    return a, b, c, d
 
 
 def number(value: Any) -> float | None:

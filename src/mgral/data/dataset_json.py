@@ -22,7 +22,8 @@ from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_json
 from mgral.core.types import Boxes, Dataset, Image, Split
 from mgral.data.faults import line
-from mgral.data.image_files import OutsideError, below
+from mgral.data.image_files import OutsideError, plain
+from mgral.data.locating import Links
 
 Number = Annotated[float, Field(strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
@@ -34,6 +35,7 @@ class _Group(Settings):
 
 class _Info(_Group):
     image_root: str
+    links: int = 0  # symbolic links that the import followed, and checked by its own rule
 
 
 class _Image(_Group):
@@ -132,12 +134,15 @@ def read(path: str | Path) -> Dataset:
 def _dataset(content: _File) -> Dataset:
     """Raises ValueError with the id and what is wrong with it."""
     root = Path(content.info.image_root)
+    links = None if content.info.links else Links(root)
     images: dict[int, Image] = {}
     for image in sorted(content.images, key=lambda image: image.id):
         if image.id in images:
             raise ValueError(f"image {image.id}: id stands twice")
         try:
-            below(root, image.file_name)
+            name = plain(image.file_name)
+            if links is not None:
+                links.resolve(root / name)
         except OutsideError:
             raise ValueError(f"image {image.id}: file name {image.file_name!r} leaves the image root") from None
         images[image.id] = Image(image.id, image.file_name, image.width, image.height, image.split)

@@ -23,7 +23,7 @@ from mgral.config.schema import Splits
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_json
 from mgral.core.types import Dataset, Split
-from mgral.data import dataset_json, stratified_split
+from mgral.data import dataset_json, grouping, stratified_split
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,18 @@ class Known:
 
 
 def draw_missing(
-    split: Mapping[int, Split], labels: Mapping[int, Collection[int]], params: Splits
+    split: Mapping[int, Split],
+    labels: Mapping[int, Collection[int]],
+    params: Splits,
+    names: Mapping[int, str],
 ) -> tuple[dict[int, Split], list[str]]:
     """Draw the splits that a data set lacks, from the annotated images of train.
 
     Args:
         split: of every image.
         labels: the classes in each annotated image.
-        params: shares of all annotated images, and the seed.
+        params: shares of all annotated images, the seed, and the pattern of groups that are drawn together.
+        names: file name of every image.
 
     Returns:
         The split of every image, and the names of the splits that were drawn.
@@ -99,6 +103,9 @@ def draw_missing(
     if not missing or not pool:
         return dict(split), []
     wanted = {name: min(1.0, shares[name] * len(labels) / len(pool)) for name in missing}
+    if params.group is not None:
+        everyone, _ = grouping.groups(names, params.group)
+        return {**split, **grouping.draw(pool, everyone, wanted, "train", params.seed)}, list(missing)
     return {**split, **stratified_split.draw(pool, wanted, "train", params.seed)}, list(missing)
 
 
@@ -133,10 +140,11 @@ def of_dataset(path: str | Path, params: Splits) -> Known | None:
 def _drawn_by(dataset: Dataset, drawn: Collection[str], noted: Any, params: Splits) -> bool:
     """Whether these parameters drew the splits of a data set. A first import does not note them: it is repeated."""
     if noted is not None:
-        return bool(noted == params.model_dump(mode="json"))
+        return bool(noted == params.model_dump(mode="json", exclude_none=True))
     split: dict[int, Split] = {i: "train" if im.split in drawn else im.split for i, im in dataset.images.items()}
     labels = {i: set(found.labels.tolist()) for i, found in dataset.boxes.items()}
-    again, names = draw_missing(split, labels, params)
+    files = {i: image.file_name for i, image in dataset.images.items()}
+    again, names = draw_missing(split, labels, params, files)
     return names == list(drawn) and all(again[i] == image.split for i, image in dataset.images.items())
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
 from mgral.core.errors import MgralError
-from mgral.core.files import whole
+from mgral.core.files import require_regular, whole
 from mgral.core.types import Boxes, Dataset, Floats
+from mgral.data import image_files
 
 
 def build(dataset: Dataset, size: int, path: str | Path) -> None:
@@ -28,19 +27,31 @@ def build(dataset: Dataset, size: int, path: str | Path) -> None:
         shape = (len(dataset.images), size, size, 3)
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for image in tqdm(dataset.images.values(), "decoding", disable=None):
-            file.write(decode(dataset.root / image.file_name, size, image.id).data)
+            file.write(decode(dataset.root / image.file_name, size, image.id, (image.width, image.height)).data)
 
 
-def decode(path: Path, size: int, image_id: int) -> npt.NDArray[np.uint8]:
-    """One image as uint8 [size, size, 3] RGB. Raises MgralError if it cannot be read."""
+def decode(path: Path, size: int, image_id: int, shown: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+    """One image as uint8 [size, size, 3] RGB, turned as EXIF says.
+
+    Args:
+        path: of the image.
+        size: side, pixels.
+        image_id: for the message.
+        shown: width and height that the data set gives; None: not checked.
+
+    Raises:
+        MgralError: it cannot be read, or is of another size.
+    """
+    remedy = "restore the file or import the data set again"
     try:
-        with Pillow.open(path) as image:
-            image.draft("RGB", (size, size))  # lets a JPEG decode at a fraction of its size
-            resized = image.convert("RGB").resize((size, size), Pillow.Resampling.BILINEAR, reducing_gap=3.0)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+        if shown is not None and image_files.size_of(path) != shown:
+            raise MgralError(
+                f"{path}: image {image_id}: not {shown[0]} x {shown[1]} pixels as in the data set; {remedy}"
+            )
+        return np.asarray(image_files.shown(path, draft=size, square=size))
+    except image_files.UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be decoded"
-        raise MgralError(f"{path}: image {image_id}: {reason}; restore the file or import the data set again") from None
-    return np.asarray(resized)
+        raise MgralError(f"{path}: image {image_id}: {reason}; {remedy}") from None
 
 
 class Cache:
@@ -57,17 +68,17 @@ class Cache:
             MgralError: missing, damaged, or of another number of images.
         """
         try:
+            require_regular(path)
             self._array = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise MgralError(f"{path}: no such file; make it with `mgral cache`") from None
-        except (ValueError, OSError, EOFError):
-            raise MgralError(f"{path}: not a NumPy array; make it anew with `mgral cache`") from None
+        except (ValueError, OSError, EOFError, SyntaxError, TypeError):
+            raise MgralError(f"{path}: not a NumPy array; run `mgral cache` again") from None
         if not isinstance(self._array, np.ndarray) or self._array.dtype != np.uint8 or self._array.ndim != 4:
-            raise MgralError(f"{path}: not a cache of images; make it anew with `mgral cache`")
+            raise MgralError(f"{path}: not a cache of images; run `mgral cache` again")
         if len(self._array) != len(dataset.images):
             raise MgralError(
-                f"{path}: holds {len(self._array)} images, the data set {len(dataset.images)}; "
-                "make it anew with `mgral cache`"
+                f"{path}: holds {len(self._array)} images, the data set {len(dataset.images)}; run `mgral cache` again"
             )
         self.size = int(self._array.shape[1])
         self._dataset = dataset

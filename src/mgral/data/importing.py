@@ -7,22 +7,25 @@ and none is 0; else images count from 1 in order of file name. A missing or dama
 others keep theirs when it is restored.
 
 The first fault ends an import, or with ``dataset.on_invalid: drop`` all faulty boxes and images stay outside and
-are listed in the canonical file, ``info.dropped``. An image goes with its boxes; of ids or names that stand
-twice the first stays; an image in two splits leaves both.
+are listed in the canonical file, ``info.dropped``. An image goes with its boxes; of ids or names that are duplicated
+the first stays; an image in two splits leaves both. A box that is left out leaves an ignored region, or its image
+unannotated, and never background; if most boxes would fall, the import is refused.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mgral.config.schema import DatasetParams
 from mgral.core import plugins
-from mgral.core.errors import MgralError
-from mgral.core.types import Dataset
+from mgral.core.errors import MgralError, shown
+from mgral.core.types import SPLITS, Dataset
 from mgral.data import identity
 from mgral.data.faults import Findings
 from mgral.data.identity import Known
+from mgral.data.locating import finder
 from mgral.data.validation import assemble
 
 
@@ -41,22 +44,26 @@ def import_dataset(params: DatasetParams, known: Known | None = None) -> tuple[D
     """
     if params.root is None:
         raise MgralError("dataset.root: missing; give the folder of the data set")
-    root = Path(params.root)
-    if not root.is_dir():
-        raise MgralError(f"{root}: no such folder; set dataset.root to the folder of the data set")
+    root = _root(params.root)
     plugin = plugins.load("formats", params.format)
-    report = Findings(root, params.on_invalid)
+    report = Findings(root, params.on_invalid, params.links, params.match)
     source = plugin.read(root, plugin.Options.parse(params.options, "dataset.options"), report)
-    dataset, made = assemble(source, params.splits, report, known)
-    info = {
+    dataset, made = assemble(source, params, report, known)
+    report.tell_counts()
+    info: dict[str, Any] = {
         "format": params.format,
         "image_root": dataset.root.as_posix(),
         **made,
         "dropped": report.dropped,
         "clipped": report.clipped,
-        "unlisted": source.unlisted,
+        "unlisted": [] if params.unlisted == "pool" else source.unlisted,
     }
-    return dataset, info
+    further = {
+        "passed_over": dict(sorted(report.passed_over.items())),
+        "links": len(finder(report).links.followed),
+        "notes": report.notes,
+    }
+    return dataset, {**info, **{key: value for key, value in further.items() if value}}
 
 
 def register(
@@ -91,3 +98,53 @@ def register(
     names = {image.file_name for image in dataset.images.values()}
     gone = [image.file_name for image in before.images if image.file_name not in names] if before else []
     return identity.extend(before, dataset, experiment, info, since), info, gone
+
+
+def _root(given: str) -> Path:
+    """The folder of the data set; ``~`` is the home folder, as in a shell. Raises MgralError if there is none."""
+    if not given.isprintable():
+        raise MgralError(f"dataset.root: {shown(given)} is no path; give the folder of the data set")
+    root = Path(given)
+    try:
+        if given.startswith("~"):
+            root = root.expanduser()
+        found = root.is_dir()
+    except (OSError, RuntimeError):  # no home folder, or a name that is too long
+        found = False
+    if not found:
+        raise MgralError(f"{str(root)[:300]}: no such folder; set dataset.root to the folder of the data set")
+    return root
+
+
+def summary(dataset: Dataset, info: Mapping[str, Any]) -> list[str]:
+    """What was imported: one line of counts, then one a note.
+
+    The line holds images by split, boxes by split (of which ignored), images without objects, unannotated and unlisted
+    ones, suffixes passed over and links.
+    """
+    images = dict.fromkeys(SPLITS, 0)
+    boxes, ignored, empty = dict(images), dict(images), 0
+    for image in dataset.images.values():
+        images[image.split] += 1
+        found = dataset.boxes.get(image.id)
+        if found is not None:
+            boxes[image.split] += len(found)
+            ignored[image.split] += int(found.ignore.sum())
+            empty += not len(found)
+    by_split = ", ".join(f"{split} {images[split]}" for split in SPLITS)
+    of_boxes = ", ".join(f"{split} {boxes[split]} ({ignored[split]} ignored)" for split in SPLITS)
+    parts = [
+        f"{sum(images.values())} images ({by_split})",
+        f"{sum(boxes.values())} boxes of {len(dataset.classes)} classes ({of_boxes})",
+        f"{empty} without objects",
+        f"{len(dataset.images) - len(dataset.boxes)} unannotated",
+        f"{len(info.get('unlisted') or [])} unlisted",
+        f"{len(info.get('dropped') or [])} dropped",
+        f"{info.get('clipped') or 0} clipped",
+    ]
+    passed = info.get("passed_over") or {}
+    if passed:
+        parts.append("passed over: " + ", ".join(f"{count} {suffix}" for suffix, count in passed.items()))
+    if info.get("links"):
+        parts.append(f"{info['links']} links followed")
+    return ["; ".join(parts), *(f"note: {text}" for text in info.get("notes") or [])]

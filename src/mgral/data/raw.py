@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from mgral.core.boxes import xyxy_to_xywh
+from mgral.core.errors import shown
 
 Layout = Literal["xyxy", "inclusive", "xywh", "centre"]
 """How the four numbers of an object are meant.
@@ -15,8 +18,11 @@ Layout = Literal["xyxy", "inclusive", "xywh", "centre"]
 sides (YOLO).
 """
 
+_TRUE = frozenset({"1", "true", "yes", "y", "t", "on"})
+_FALSE = frozenset({"", "0", "false", "no", "n", "f", "off", "unspecified", "none", "null", "unknown"})
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class RawImage:
     """An image that the data set names.
 
@@ -25,32 +31,41 @@ class RawImage:
         file: the file that names it, below the root of the data set.
         file_name: its path below the image root, as given.
         split: train, val, test as given; None if the data set does not say.
+        folder: the folder below the image root that the name starts from.
     """
 
     key: Hashable
     file: str
     file_name: Any
     split: Any = None
+    folder: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawObject:
     """One annotated object.
 
     Attributes:
-        id: how a message names it: ``annotation 17``, ``object 2``, ``line 3``.
+        id: how a message names it: ``object 2``, ``line 3``; a number stands for ``annotation <number>``.
         label: its class's name; any other value is an unknown class.
         numbers: four values, in the source's layout.
-        ignore: a crowd region, or an object marked difficult.
+        ignore: a crowd region, or an object marked difficult; text says which flag has an unknown value.
+        fault: what is wrong with it already as text, e.g. two boxes in one object; None if nothing is.
     """
 
-    id: str
+    id: str | int
     label: Any
     numbers: Any
-    ignore: bool = False
+    ignore: bool | str = False
+    fault: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How a message names it."""
+        return f"annotation {self.id}" if isinstance(self.id, int) else self.id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sheet:
     """The annotation of one image.
 
@@ -77,8 +92,10 @@ class Source:
         classes: names in order; None: the names found, sorted.
         keys_are_ids: the keys are numbers of the data set's own, kept if they are unique and positive.
         without_sheet: what an image without annotation is: ``empty`` (no object in it), ``unlabelled`` (nobody
-            has looked) or a ``fault``.
-        unlisted: images that lie in the folder and that no list or annotation names; they stay outside.
+            has annotated it) or a ``fault``.
+        unlisted: images that lie in the folder and that no list or annotation names.
+        pool_only: keys of images that nobody has annotated, whatever ``without_sheet`` is.
+        classes_hint: remedy where no classes were found.
     """
 
     image_root: Path
@@ -89,3 +106,49 @@ class Source:
     keys_are_ids: bool = False
     without_sheet: Literal["empty", "unlabelled", "fault"] = "empty"
     unlisted: list[str] = field(default_factory=list)
+    pool_only: frozenset[Hashable] = frozenset()
+    classes_hint: str = ""
+
+
+def flag(value: Any) -> bool | None:
+    """What a flag says: a truth value, a number 0 or 1, or text that stands for one; None if it says neither.
+
+    ``Unspecified``, as some tools write it, is no.
+
+    >>> flag("False"), flag("0.0"), flag(1), flag("perhaps")
+    (False, False, True, None)
+    """
+    if value is None:
+        return False
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return bool(value) if value in (0, 1) else None
+    if not isinstance(value, str):
+        return None
+    text = value.strip().lower()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    try:
+        return flag(float(text))
+    except ValueError:
+        return None
+
+
+def ignored(flags: dict[str, Any]) -> bool | str:
+    """Whether any of an object's flags is set; text that names the first one whose value is unknown."""
+    said = {name: flag(value) for name, value in flags.items()}
+    for name, value in said.items():
+        if value is None:
+            return f"{name} {shown(flags[name])} is neither yes nor no"
+    return any(said.values())
+
+
+def hull(points: Sequence[float]) -> list[float]:
+    """Left, top, width, height of the smallest upright box around x, y, x, y, ….
+
+    >>> hull([2, 3, 5, 3, 4, 9])
+    [2.0, 3.0, 3.0, 6.0]
+    """
+    xs, ys = points[0::2], points[1::2]
+    return [float(value) for value in xyxy_to_xywh([min(xs), min(ys), max(xs), max(ys)])]

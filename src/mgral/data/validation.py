@@ -1,34 +1,37 @@
-"""From a source to a data set: with ``_objects``, the one place that decides what is a fault in any format."""
+"""From a source to a data set: with ``box_validation``, the one place that decides what is a fault in any format."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
-from mgral.config.schema import Splits
+from mgral.config.schema import DatasetParams, Splits
 from mgral.core.types import SPLITS, Boxes, Dataset, Image, Split
-from mgral.data import box_validation, identity, image_files
+from mgral.data import box_validation, grouping, identity, image_files, locating, plausibility
 from mgral.data.faults import Findings, shown
+from mgral.data.image_files import Facts
+from mgral.data.locating import Finder
 from mgral.data.raw import RawImage, Sheet, Source
 
+_SOME = 4  # objects left out; of fewer, their share says little
 _LARGEST_ID = 2**53 - 1  # exact in JSON readers that know only doubles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Named:
-    """An image whose name is sound: ``file_name`` in its plainest form and the ``path`` it leads to."""
+    """An image whose name is sound: ``file_name`` in its plainest form and the ``path`` it leads to, without links."""
 
     raw: RawImage
     file_name: str
-    path: Path
+    path: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Sound:
     """An image that passed. ``boxes`` is None for one that nobody has annotated."""
 
@@ -38,13 +41,13 @@ class _Sound:
 
 
 def assemble(
-    source: Source, splits: Splits, report: Findings, known: identity.Known | None = None
+    source: Source, params: DatasetParams, report: Findings, known: identity.Known | None = None
 ) -> tuple[Dataset, dict[str, Any]]:
     """Judge a source and put it into canonical form.
 
     Args:
         source: as its format read it.
-        splits: shares of the splits that have to be drawn.
+        params: of the data set: splits that have to be drawn, what happens to unlisted images, the largest image.
         report: takes the faults.
         known: images whose ids and splits were drawn before; they keep them.
 
@@ -52,20 +55,33 @@ def assemble(
         The data set, and for its ``info`` where its ids come from and which splits were drawn.
 
     Raises:
-        MgralError: a fault, with ``on_invalid: fail``; in either mode a file name that leaves the image root,
-            no classes, no images, or none left for the pool.
+        MgralError: a fault, with ``on_invalid: fail``; in either mode a file name that leaves the image root, a whole
+            that cannot be right, no classes, no images, or none left for the pool.
     """
+    finder = locating.finder(report)
+    if params.unlisted == "pool":
+        source = _with_unlisted(source)
     if not source.images:
-        report.refuse(".", "", "no images", "check dataset.root and dataset.options")
+        report.refuse(
+            ".", "", f"no images{plausibility.packed(finder, report)}", "check dataset.root and dataset.options"
+        )
     classes = _classes(source, report)
-    named = _named(source, report)
+    plausibility.check_source(source, classes, report)
+    objects = sum(len(sheet.objects) for sheet in source.sheets.values())
+    named = _named(source, finder, report)
     ids, kept = _ids(named, source.keys_are_ids, known)
-    sound = _sound(source, named, classes, report)
+    sound = _sound(source, named, classes, params.max_pixels, finder, report)
     if not sound:
-        report.refuse(".", "", "no image is left", f"mend the {len(report.dropped)} faults found")
+        report.refuse(".", "", "no image is left", f"fix the {len(report.dropped)} faults found")
+    _refuse_if_most_fell(objects, report)
+    if source.keys_are_ids and not kept:
+        report.note(
+            "the ids of the data set are not kept (ids from 0, too large, or in several files): images are numbered "
+            "from 1 in order of file name; join by file_name"
+        )
 
     by_id = dict(sorted((ids[item.named.file_name], item) for item in sound))
-    split, drawn = _split(by_id, splits, report, known)
+    split, drawn = _split(by_id, params.splits, report, known)
     if "train" not in split.values():
         report.refuse(".", "", "no image for the pool (train)", "check the split lists and dataset.splits")
     dataset = Dataset(
@@ -74,11 +90,29 @@ def assemble(
         boxes={i: item.boxes for i, item in by_id.items() if item.boxes is not None},
         root=source.image_root,
     )
+    plausibility.check_whole(dataset, bool(params.splits.group), report)
     made: dict[str, Any] = {"ids": "own" if kept else "by file name", "splits_drawn": drawn}
-    if known is not None:
-        made["splits"] = splits.model_dump(mode="json")  # a first import does not note them, its draw can be repeated
+    if known is not None:  # a first import does not note them, its draw can be repeated
+        made["splits"] = params.splits.model_dump(mode="json", exclude_none=True)
         made["kept"] = sum(item.named.file_name in known.splits for item in sound)
     return dataset, made
+
+
+def _refuse_if_most_fell(objects: int, report: Findings) -> None:
+    """End the import where most objects would be left out: that is no fault of single objects."""
+    if report.fallen >= _SOME and 2 * report.fallen > objects:
+        first = report.dropped[0]
+        what = f"{report.fallen} of {objects} objects, most of them, would be left out"
+        report.refuse(first["file"], first["id"], f"{first['what']}, and so on: {what}", "fix what they have in common")
+
+
+def _with_unlisted(source: Source) -> Source:
+    """The source with the images that no list names, as images that nobody has annotated."""
+    keys = {raw.key for raw in source.images} | set(source.sheets)
+    more = [RawImage(("unlisted", name), name, name) for name in source.unlisted]
+    assert not keys.intersection(raw.key for raw in more)
+    images, sheets = [*source.images, *more], source.sheets
+    return replace(source, images=images, sheets=sheets, unlisted=[], pool_only=frozenset(raw.key for raw in more))
 
 
 def _classes(source: Source, report: Findings) -> list[str]:
@@ -88,36 +122,45 @@ def _classes(source: Source, report: Findings) -> list[str]:
         found = [item.label for sheet in source.sheets.values() for item in sheet.objects]
         names = sorted({label for label in found if image_files.is_name(label)})
     if not names:
-        report.refuse(".", "", "no classes", "check that the annotations are found and name their classes")
+        hint = source.classes_hint or "check that the annotations are found and name their classes"
+        report.refuse(".", "", "no classes", hint)
+    seen = set()
     for name in names:
+        if isinstance(name, bool):
+            what = "YAML reads yes, no, on, off, true and false as truth values, not as names"
+            report.refuse(".", f"class {name}", f"not a class name: {what}", "put the name in quotes")
         if not image_files.is_name(name):
             report.refuse(".", f"class {shown(name)}", "not a class name", "give each class a name of one line")
-        if names.count(name) > 1:
-            report.refuse(".", f"class '{name}'", "stands twice", "give each class a name of its own")
+        if name in seen:
+            report.refuse(".", f"class {shown(name)}", "is duplicated", "give each class a name of its own")
+        seen.add(name)
     return names
 
 
-def _named(source: Source, report: Findings) -> list[_Named]:
-    """Images whose names are sound, stand once and in one split."""
+def _named(source: Source, finder: Finder, report: Findings) -> list[_Named]:
+    """Images whose names are sound, occur once and in one split."""
     named: list[_Named] = []
     keys: set[Hashable] = set()
-    splits: dict[Path, set[Any]] = {}
+    splits: dict[str, set[Any]] = {}
     for raw in source.images:
-        item = _below(raw, source.image_root, report)
+        item = _below(raw, source, finder, report)
         if item is None:
+            _fall(source, raw, report)
             continue
         if raw.split not in (None, *SPLITS):
             what = f"unknown split {shown(raw.split)}"
             report.fault(raw.file, _image(raw), what, "use train, val or test")
+            _fall(source, raw, report)
         elif source.keys_are_ids and not _is_id(raw.key):
             report.fault(raw.file, _image(raw), "id is not a whole number from 0", "number the images")
+            _fall(source, raw, report)
         elif item.path in splits:
             if raw.split in splits[item.path]:
-                what = f"file name '{item.file_name}' stands twice"
+                what = f"file name '{item.file_name}' is duplicated"
                 report.fault(raw.file, _image(raw), what, "list each image once")
             splits[item.path].add(raw.split)
         elif raw.key in keys:
-            what = f"id stands twice, the second time for '{item.file_name}'"
+            what = f"id is duplicated, the second time for '{item.file_name}'"
             report.fault(raw.file, _image(raw), what, "give each image an id of its own")
         else:
             splits[item.path] = {raw.split}
@@ -128,20 +171,35 @@ def _named(source: Source, report: Findings) -> list[_Named]:
             both = " and ".join(sorted(str(split) for split in splits[item.path]))
             what = f"image '{item.file_name}' is in two splits ({both})"
             report.fault(item.raw.file, _image(item.raw), what, "keep it in one, or the scores are too good")
+            _fall(source, item.raw, report)
     return [item for item in named if len(splits[item.path]) == 1]
 
 
-def _below(raw: RawImage, root: Path, report: Findings) -> _Named | None:
+def _fall(source: Source, raw: RawImage, report: Findings) -> None:
+    """Count the objects of an image that is left out."""
+    sheet = source.sheets.get(raw.key)
+    report.fallen += len(sheet.objects) if sheet else 0
+
+
+def _below(raw: RawImage, source: Source, finder: Finder, report: Findings) -> _Named | None:
     """The image with its path below the image root; None if it was left out for an unfit name."""
     if not image_files.is_name(raw.file_name):
         what = f"unfit file name {shown(raw.file_name)}"
         report.fault(raw.file, _image(raw), what, "give file_name as text of one line")
         return None
     try:
-        return _Named(raw, *image_files.below(root, raw.file_name))
+        return _Named(raw, *finder.file(source.image_root, raw.file_name, report, raw.folder))
+    except LookupError as error:
+        report.fault(raw.file, _image(raw), str(error), "give them different names, or set dataset.match: path")
+        return None
     except image_files.OutsideError:
         what = f"file name {shown(raw.file_name)} leaves the image root"
-        report.refuse(raw.file, _image(raw), what, "put the image below the root and name it from there")
+        remedy = "put the image below the root and name it from there"
+        if finder.links.policy == "refuse" and finder.leads_out(source.image_root, raw.file_name, raw.folder):
+            remedy = "it is a link: set dataset.links: follow to follow links, or put the image itself there"
+        elif finder.called(source.image_root, image_files.bare(raw.file_name), report):
+            remedy += "; dataset.match: name finds it by the bare name"
+        report.refuse(raw.file, _image(raw), what, remedy)
 
 
 def _ids(named: list[_Named], keys_are_ids: bool, known: identity.Known | None) -> tuple[dict[str, int], bool]:
@@ -154,48 +212,68 @@ def _ids(named: list[_Named], keys_are_ids: bool, known: identity.Known | None) 
     if keys_are_ids:
         numbers = {item.file_name: _own_id(item.raw.key) for item in named}
     else:
-        ends = {name: re.search(r"(?<![0-9])[0-9]{1,15}$", Path(name).stem) for name in names}
+        ends = {name: re.search(r"(?<![0-9])[0-9]{1,15}$", PurePosixPath(name).stem) for name in names}
         numbers = {name: int(end.group()) for name, end in ends.items() if end}
     if known is not None:
         return known.number(names, numbers), known.own_ids
-    if len(set(numbers.values())) == len(names) and min(numbers.values(), default=0) >= 1:
+    fit = min(numbers.values(), default=0) >= 1 and max(numbers.values()) <= _LARGEST_ID
+    if fit and len(set(numbers.values())) == len(names):
         return numbers, True
     return {name: number for number, name in enumerate(names, start=1)}, False
 
 
-def _sound(source: Source, named: list[_Named], classes: list[str], report: Findings) -> list[_Sound]:
+def _sound(
+    source: Source, named: list[_Named], classes: list[str], max_pixels: int, finder: Finder, report: Findings
+) -> list[_Sound]:
     """Decode every image and judge its annotation."""
     known = {raw.key for raw in source.images}
     for key, sheet in source.sheets.items():
         if key not in known:
-            for id in [item.id for item in sheet.objects] or [""]:
-                report.fault(sheet.file, id, "annotation for an unknown image", "add the image or remove this")
+            _unknown_image(sheet, source, finder, report)
 
     index = {name: label for label, name in enumerate(classes)}
-    seen: set[tuple[str, str]] = set()
+    copies: dict[bytes, str] = {}
     sound = []
     for item in tqdm(named, desc="checking images", unit="", disable=None):
         raw = item.raw
         own = source.sheets.get(raw.key)
         with_it = f" (with its {len(own.objects)} objects)" if own and own.objects else ""
         try:
-            size = image_files.size(item.path)
+            facts = image_files.examine(Path(item.path), max_pixels)
         except ValueError as error:
-            report.fault(raw.file, _image(raw), f"'{item.file_name}': {error}{with_it}", "restore the file")
+            hint = finder.hint(source.image_root, item.file_name, report) if "missing" in str(error) else ""
+            report.fault(raw.file, _image(raw), f"'{item.file_name}': {error}{with_it}{hint}", "restore the file")
+            _fall(source, raw, report)
             continue
+        _tell(item, facts, copies, report)
         if own is None:
-            if source.without_sheet == "fault":
+            if source.without_sheet == "fault" and raw.key not in source.pool_only:
                 report.fault(raw.file, _image(raw), "has no annotation file", "add one or unlist the image")
             else:
-                empty = Boxes.empty() if source.without_sheet == "empty" else None
-                sound.append(_Sound(item, size, empty))
-        elif _disagrees(own, size):
-            said = " x ".join(str(side) for side in own.size or ())
-            what = f"size {said} disagrees with the file's {size[0]} x {size[1]}{with_it}"
-            report.fault(own.file, _image(raw), what, "correct the size, or turn the pixels as EXIF says")
+                empty = source.without_sheet == "empty" and raw.key not in source.pool_only
+                sound.append(_Sound(item, facts.size, Boxes.empty() if empty else None))
+        elif what := _disagrees(own, facts):
+            report.fault(own.file, _image(raw), f"{what}{with_it}", "correct the size, or turn the pixels as EXIF says")
+            _fall(source, raw, report)
         else:
-            sound.append(_Sound(item, size, box_validation.judge(own, source.layout, size, index, seen, report)))
+            sound.append(_Sound(item, facts.size, box_validation.judge(own, source.layout, facts.size, index, report)))
     return sound
+
+
+def _unknown_image(sheet: Sheet, source: Source, finder: Finder, report: Findings) -> None:
+    """An annotation whose image the data set does not hold."""
+    for name in [item.name for item in sheet.objects] or [""]:
+        report.fault(sheet.file, name, "annotation for an unknown image", "add the image or remove this")
+    report.fallen += len(sheet.objects)
+
+
+def _tell(item: _Named, facts: Facts, copies: dict[bytes, str], report: Findings) -> None:
+    """Count what a user may not expect of an image."""
+    if facts.frames > 1:
+        report.count("files hold several pictures; only the first of each is used", item.file_name)
+    first = copies.setdefault(facts.digest, item.file_name)
+    if first != item.file_name:
+        report.count("images are the same file as another image, byte for byte", f"{item.file_name} and {first}")
 
 
 def _split(
@@ -205,7 +283,8 @@ def _split(
 
     Splits that the data set brings stay as they are; an image in none of them belongs to train. Those it lacks
     are drawn from the annotated images of train, as shares of all annotated images: one that nobody has
-    annotated can only wait in the pool. What was drawn before is not drawn again.
+    annotated can only wait in the pool. What was drawn before is not drawn again. Images of one group
+    (``splits.group``) are drawn together, and a new one joins the split of its group.
     """
     split: dict[int, Split] = {}
     for i, item in sound.items():
@@ -214,11 +293,37 @@ def _split(
             split[i] = known.split(item.named.file_name, given) if known is not None else given or "train"
         except ValueError as error:
             report.refuse(item.named.raw.file, _image(item.named.raw), str(error), "leave it in its split")
+    if params.group is not None:
+        _join_groups(split, sound, params.group, report, known)
     labels = {i: set(item.boxes.labels.tolist()) for i, item in sound.items() if item.boxes is not None}
     if known is not None and known.closed:
         return split, list(known.drawn)
-    split, drawn = identity.draw_missing(split, labels, params)
+    names = {i: item.named.file_name for i, item in sound.items()}
+    split, drawn = identity.draw_missing(split, labels, params, names)
     return split, list(dict.fromkeys([*(known.drawn if known is not None and known.splits else []), *drawn]))
+
+
+def _join_groups(
+    split: dict[int, Split], sound: Mapping[int, _Sound], pattern: str, report: Findings, known: identity.Known | None
+) -> None:
+    """Put images that are new into the split of the group they belong to; say which groups lie in several splits."""
+    groups, unmatched = grouping.groups({i: item.named.file_name for i, item in sound.items()}, pattern)
+    for name in unmatched:
+        report.count("file names do not match dataset.splits.group; each is a group of its own", name)
+    before: dict[str, Split] = {}
+    for i, item in sound.items():
+        if known is not None and item.named.file_name in known.splits:
+            before.setdefault(groups[i], split[i])
+    for i, item in sound.items():
+        new = known is not None and item.named.file_name not in known.splits and item.named.raw.split is None
+        if new and groups[i] in before:
+            split[i] = before[groups[i]]
+    found: dict[str, set[Split]] = {}
+    for i, group in groups.items():
+        found.setdefault(group, set()).add(split[i])
+    torn = sum(len(splits) > 1 for splits in found.values())
+    if torn:
+        report.note(f"{torn} groups of dataset.splits.group are in several splits already")
 
 
 def _image(raw: RawImage) -> str:
@@ -232,8 +337,18 @@ def _own_id(key: Hashable) -> Any:
 
 def _is_id(key: Hashable) -> bool:
     number = _own_id(key)
-    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _LARGEST_ID
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
 
 
-def _disagrees(sheet: Sheet, size: tuple[int, int]) -> bool:
-    return sheet.size is not None and tuple(box_validation.number(side) for side in sheet.size) != size
+def _disagrees(sheet: Sheet, facts: Facts) -> str:
+    """In what the size that an annotation gives differs from the file's; empty if it does not. 0 stands for unknown."""
+    if sheet.size is None:
+        return ""
+    size = tuple(box_validation.number(side) for side in sheet.size)
+    if size == facts.size or all(side == 0 for side in size):
+        return ""
+    said = " x ".join(str(side)[:20] for side in sheet.size)
+    real = f"{facts.size[0]} x {facts.size[1]}"
+    if size == facts.stored:
+        return f"size {said} is that of the pixels as stored, EXIF turns the image to {real}: boxes would lie wrong"
+    return f"size {said} disagrees with the file's {real}"

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image as Picture
 from PIL import ImageDraw
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image, Pick
+from mgral.data import image_files
 from mgral.report.figures import PALETTE
 from mgral.report.sources import Cell, box_counts
 from mgral.report.text import reason, term
@@ -92,10 +92,8 @@ def _thumbnail(pick: Pick, dataset: Dataset, colours: Sequence[str], cell: Cell)
 def _jpeg(path: Path, image: Image, boxes: Boxes, colours: Sequence[str]) -> str | None:
     """The image within 224 pixels with its boxes drawn, ``ignore`` boxes left out, as a data URI."""
     try:
-        with Picture.open(path) as file:
-            file.draft("RGB", (2 * SIDE, 2 * SIDE))
-            small = file.convert("RGB")
-    except (OSError, Picture.DecompressionBombError):
+        small = image_files.shown(path, draft=2 * SIDE)
+    except image_files.UNREADABLE:
         return None
     small.thumbnail((SIDE, SIDE))
     draw = ImageDraw.Draw(small)

@@ -17,7 +17,7 @@ from mgral.config.schema import Params, curve_names, reference
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, whole
 from mgral.core.types import Dataset
-from mgral.data import dataset_json
+from mgral.data import dataset_json, importing
 from mgral.report import comparison, gallery, learning_curves, published, sources, tables, text
 from mgral.report import figures as draw
 from mgral.report.comparison import Comparison
@@ -337,9 +337,14 @@ def left_out(run: Path) -> dict[str, Any]:
     info = read_json(run / "dataset" / "dataset.json")["info"]
     notes = [(info.get("clipped") or 0, "moved by at most one pixel to lie within their image", "box", "boxes")]
     notes.append((len(info.get("unlisted") or []), "in the folder but in no list", "image", "images"))
+    summary = importing.summary(dataset_json.read(run / "dataset" / "dataset.json"), info)
     return {
+        "imported": summary[0],
         "dropped": [_line(item) for item in info.get("dropped") or []],
-        "notes": [f"{count} {one if count == 1 else many} {what}" for count, what, one, many in notes if count],
+        "notes": [
+            *(f"{count} {one if count == 1 else many} {what}" for count, what, one, many in notes if count),
+            *(line.removeprefix("note: ") for line in summary[1:]),
+        ],
     }
 
 

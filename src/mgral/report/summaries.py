@@ -18,6 +18,8 @@ Lines = Iterator[str]
 
 def dataset(path: Path) -> Lines:
     """dataset.json: images and boxes of each split, classes, what was dropped."""
+    from mgral.data import dataset_json, importing
+
     data = read_json(path)
     split = {image["id"]: image["split"] for image in data["images"]}
     images = Counter(split.values())
@@ -26,6 +28,7 @@ def dataset(path: Path) -> Lines:
         yield f"{name}: {images[name]} images, {boxes[name]} boxes"
     yield f"{len(data['categories'])} classes: {', '.join(category['name'] for category in data['categories'])}"
     yield f"{len(data['info']['dropped'])} items dropped, {data['info']['clipped']} boxes clipped"
+    yield from importing.summary(dataset_json.read(path), data["info"])
 
 
 def pool(path: Path) -> Lines:

@@ -171,13 +171,12 @@ DROPPABLE = [
     ("coco", put("annotations", 0, "bbox", "2 2 9 9"), JSON, "annotation 1", "not four numbers", 1),
     ("coco", put("annotations", 0, "category_id", 8), JSON, "annotation 1", "unknown class 8", 1),
     ("coco", put("annotations", 0, "category_id", "cat"), JSON, "annotation 1", "unknown class", 1),
-    ("coco", put("annotations", 1, "id", 1), JSON, "annotation 1", "id stands twice", 1),
     ("coco", put("annotations", 0, "image_id", 77), JSON, "annotation 1", "annotation for an unknown image", 1),
     ("coco", put("annotations", 0, "image_id", [1]), JSON, "annotation 1", "annotation for an unknown image", 1),
-    ("coco", put("images", 1, "id", 1), JSON, "image 1", "id stands twice, the second time for 'b.jpg'", 2),
+    ("coco", put("images", 1, "id", 1), JSON, "image 1", "id is duplicated, the second time for 'b.jpg'", 2),
     ("coco", put("images", 0, "id", "one"), JSON, "image 'one'", "id is not a whole number", 2),
     ("coco", put("images", 0, "id", -1), JSON, "image -1", "id is not a whole number", 2),
-    ("coco", put("images", ..., {**IMAGE, "split": "train"}), JSON, "image 4", "file name 'a.jpg' stands twice", 1),
+    ("coco", put("images", ..., {**IMAGE, "split": "train"}), JSON, "image 4", "file name 'a.jpg' is duplicated", 1),
     ("coco", put("images", ..., {**IMAGE, "split": "val"}), JSON, "image 1", "is in two splits (train and val)", 1),
     ("coco", put("images", 0, "file_name", "./b.jpg"), JSON, "image 1", "is in two splits (train and val)", 1),
     ("coco", put("images", 0, "file_name", 5), JSON, "image 1", "unfit file name 5", 1),
@@ -194,10 +193,10 @@ DROPPABLE = [
     ("voc", swap(A_XML, "<width>40", "<width>30"), A_XML, "image a", "size 30 x 30 disagrees", 1),
     ("voc", write(TRAIN, "a\nnone\n"), TRAIN, "image none", "'none.jpg': image file is missing", 1),
     ("voc", write(TRAIN, "a\nb\n"), TRAIN, "image b", "is in two splits (train and val)", 1),
-    ("voc", write(TRAIN, "a\na\n"), TRAIN, "image a", "stands twice", 1),
+    ("voc", write(TRAIN, "a\na\n"), TRAIN, "image a", "is duplicated", 1),
     ("voc", remove(A_XML), TRAIN, "image a", "has no annotation file", 1),
     ("yolo", write(A_TXT, "0 0.5 0.5 0.2\n"), A_TXT, "line 1", "4 values in place of 5", 1),
-    ("yolo", write(A_TXT, "\n0 .1 .1 .2 .1 .2 .2\n"), A_TXT, "line 2", "7 values in place of 5", 1),
+    ("yolo", write(A_TXT, "\n0 .1 .1 .2 .1 .2 .2 .3\n"), A_TXT, "line 2", "8 values in place of 5", 1),
     ("yolo", write(A_TXT, "cat 0.5 0.5 0.2 0.2\n"), A_TXT, "line 1", "class 'cat' is not a whole", 1),
     ("yolo", write(A_TXT, "-1 0.5 0.5 0.2 0.2\n"), A_TXT, "line 1", "class '-1' is not a whole", 1),
     ("yolo", write(A_TXT, "2 0.5 0.5 0.2 0.2\n"), A_TXT, "line 1", "unknown class 2", 1),
@@ -226,8 +225,8 @@ REFUSED = [
     ("coco", put("categories", []), "", "no classes"),
     ("coco", put("categories", 0, "name", " "), "class ''", "not a class name"),
     ("coco", put("categories", 0, "id", "1"), f"{JSON}: categories[0]", "needs a whole number as id"),
-    ("coco", put("categories", ..., {"id": 1, "name": "dog"}), f"{JSON}: category 1", "id stands twice"),
-    ("coco", put("categories", ..., {"id": 2, "name": "cat"}), "class 'cat'", "stands twice"),
+    ("coco", put("categories", ..., {"id": 1, "name": "dog"}), f"{JSON}: category 1", "id is duplicated"),
+    ("coco", put("categories", ..., {"id": 2, "name": "cat"}), "class 'cat'", "is duplicated"),
     ("coco", put("images", 0, "file_name", "../a.jpg"), f"{JSON}: image 1", "leaves the image root"),
     ("coco", put("images", 0, "file_name", "x/../../a.jpg"), f"{JSON}: image 1", "leaves the image root"),
     ("coco", put("images", 0, "file_name", "/etc/hostname"), f"{JSON}: image 1", "leaves the image root"),
@@ -306,7 +305,7 @@ def test_nothing_left(tmp_path: Path) -> None:
     sound(tmp_path, "coco")
     for file in "abc":
         remove(f"images/{file}.jpg")(tmp_path)
-    with pytest.raises(MgralError, match="no image is left; mend the 3 faults found"):
+    with pytest.raises(MgralError, match="no image is left; fix the 3 faults found"):
         fetch(tmp_path, "coco", "drop", {})
 
 

@@ -60,7 +60,7 @@ def test_a_cache_of_another_data_set_is_refused(dataset, tmp_path):
         image_cache.Cache(dataset, tmp_path / "images.npy")
     for other in (np.zeros(()), np.zeros((2, 8, 8, 3))):
         np.save(tmp_path / "images.npy", other)
-        with pytest.raises(MgralError, match=r"not a cache of images; make it anew with `mgral cache`"):
+        with pytest.raises(MgralError, match=r"not a cache of images; run `mgral cache` again"):
             image_cache.Cache(dataset, tmp_path / "images.npy")
     np.savez(tmp_path / "images.npz", np.zeros((2, 8, 8, 3), np.uint8))
     with pytest.raises(MgralError, match=r"not a cache of images"):

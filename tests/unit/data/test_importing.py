@@ -108,6 +108,7 @@ def test_yolo_lines_become_corners(tmp_path: Path) -> None:
         "images/train/b.jpg": (200, 100),
         "images/val/c.jpg": (200, 100),
         "labels/train/a.txt": "1 0.5 0.4 0.2 0.6\n\n",
+        "labels/val/c.txt": "",
     }
     dataset, info = load(lay(tmp_path, files), "yolo", share=0.25)
     assert dataset.classes == ("ant", "cat")
@@ -125,7 +126,11 @@ def test_yolo_without_a_data_file(tmp_path: Path) -> None:
         "images/test/b.jpg": (10, 10),
         "labels/test/b.txt": "0 0.5 0.5 1 1",
     }
-    dataset, _ = load(lay(tmp_path, files), "yolo")
+    with pytest.raises(MgralError, match="images/train: none of its 1 images has a label file"):
+        load(lay(tmp_path, files), "yolo")
+    unlabelled, _ = load(tmp_path, "yolo", missing="unlabelled")
+    assert list(unlabelled.boxes) == [1]
+    dataset, _ = load(tmp_path, "yolo", missing="empty")
     assert {image.file_name: image.split for image in dataset.images.values()} == {
         "images/test/b.jpg": "test",
         "images/train/a.jpg": "train",

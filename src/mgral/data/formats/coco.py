@@ -1,22 +1,27 @@
 """COCO: JSON with ``images``, ``annotations`` and ``categories``; boxes are left, top, width, height in pixels.
 
-Splits are one annotation file each, or a key ``split`` of each image in a single file. Classes are the
-categories in order of id, used or not. ``iscrowd``, ``ignore`` and ``difficult`` make an object ignored.
+Splits are one annotation file each, or a key ``split`` of each image in a single file. Classes are the categories in
+order of id, used or not; a category 0 that is only the parent of the others and owns no box (Roboflow) is none.
+``iscrowd``, ``ignore`` and ``difficult`` make an object ignored. An annotation with polygons and no box is taken as
+their hull. An image without annotations shows no object, unless ``missing`` says that nobody has annotated it; the key
+``annotated: false`` says so of a single image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from mgral.config.base import Settings
 from mgral.core.types import Split
-from mgral.data import text_files
+from mgral.data import locating, text_files
+from mgral.data.box_validation import number
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawImage, RawObject, Sheet, Source
+from mgral.data.raw import RawImage, RawObject, Sheet, Source, flag, hull, ignored
 
 
 class Options(Settings):
@@ -27,6 +32,11 @@ class Options(Settings):
     )
     images: str | dict[Split, str] = Field(
         default="images", description="folder that file names start from, or one per split, as for annotations"
+    )
+    missing: Literal["empty", "unlabelled"] = Field(
+        default="empty",
+        description="what an image without annotations is: empty (it shows no object), or unlabelled (nobody has "
+        "annotated it; it waits in the pool)",
     )
 
 
@@ -44,6 +54,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         without_sheet="unlabelled",
     )
     names: dict[int, str] | None = None
+    parents: set[int] | None = None
     for split, file in files.items():
         content = _content(file, report)
         found = _categories(file, content["categories"], report)
@@ -53,10 +64,18 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         folder = "" if isinstance(options.images, str) else options.images.get(split)
         if folder is None:
             report.refuse(file, "", f"no image folder for {split or 'a single file'}", "name it in options.images")
-        _add_images(source, file, split, folder, content["images"])
-        _add_objects(source, file, names, content["annotations"])
-    classes = [name for _, name in sorted((names or {}).items())]
-    return replace(source, classes=classes)
+        unused = _parents(content["categories"], content["annotations"])
+        parents = unused if parents is None else parents & unused
+        _add_images(source, file, split, folder, content["images"], report)
+        _add_objects(source, file, names, content["annotations"], report)
+    if options.missing == "unlabelled":
+        for key in [key for key, sheet in source.sheets.items() if not sheet.objects]:
+            del source.sheets[key]
+    names = names or {}
+    for id in parents or ():
+        report.note(f"category {id} ({names[id]}) is only the parent of the others and owns no box: it is no class")
+    classes = [name for id, name in sorted(names.items()) if id not in (parents or ())]
+    return replace(source, classes=classes, unlisted=_unlisted(source, report))
 
 
 def _content(file: str, report: Findings) -> dict[str, list[dict[str, Any]]]:
@@ -68,7 +87,7 @@ def _content(file: str, report: Findings) -> dict[str, list[dict[str, Any]]]:
             report.refuse(file, "", f"has no list '{key}'", "give a COCO annotation file")
         for i, entry in enumerate(entries):
             if not isinstance(entry, dict):
-                report.refuse(file, f"{key}[{i}]", f"{shown(entry)} is no object", "mend or remove it")
+                report.refuse(file, f"{key}[{i}]", f"{shown(entry)} is no object", "correct or remove it")
     return content
 
 
@@ -79,35 +98,123 @@ def _categories(file: str, entries: list[dict[str, Any]], report: Findings) -> d
         if type(id) is not int or not isinstance(name, str):
             report.refuse(file, f"categories[{i}]", "needs a whole number as id and a name", "add what lacks")
         if id in names:
-            report.refuse(file, f"category {id}", "id stands twice", "give each category an id of its own")
+            report.refuse(file, f"category {id}", "id is duplicated", "give each category an id of its own")
         names[id] = name.strip()
     return names
 
 
-def _add_images(source: Source, file: str, split: Any, folder: str, entries: list[dict[str, Any]]) -> None:
+def _parents(categories: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> set[int]:
+    """Ids of categories that are no class: number 0, the supercategory of all others, and of no annotation."""
+    first = next((entry for entry in categories if entry["id"] == 0), None)
+    others = [entry for entry in categories if entry["id"] != 0]
+    if first is None or not others or any(entry.get("supercategory") != first["name"] for entry in others):
+        return set()
+    return set() if any(_key(entry.get("category_id")) == 0 for entry in annotations) else {0}
+
+
+def _add_images(
+    source: Source, file: str, split: Any, folder: str, entries: list[dict[str, Any]], report: Findings
+) -> None:
     for entry in entries:
-        key, name = (file, _key(entry.get("id"))), entry.get("file_name")
-        if folder and isinstance(name, str) and not Path(name).is_absolute():
-            name = f"{folder}/{name}"
-        source.images.append(RawImage(key, file, name, split or entry.get("split")))
-        if entry.get("annotated", True):
+        key = (file, _key(entry.get("id")))
+        source.images.append(RawImage(key, file, entry.get("file_name"), split or entry.get("split"), folder))
+        annotated = flag(entry.get("annotated", True))
+        if annotated is None:
+            what = f"annotated {shown(entry['annotated'])} is neither yes nor no"
+            report.fault(file, f"image {key[1]}", what, "write true or false")
+        if annotated:
             sides = (entry.get("width"), entry.get("height"))
             source.sheets.setdefault(key, Sheet(file, [], None if None in sides else sides))
 
 
-def _add_objects(source: Source, file: str, names: dict[int, str], entries: list[dict[str, Any]]) -> None:
+def _add_objects(source: Source, file: str, names: dict[int, str], entries: list[Any], report: Findings) -> None:
+    """One object an annotation; entries are let go as they are read, since there may be a million."""
+    seen: set[Any] = set()
+    flags = {"iscrowd", "ignore", "difficult"}
+    swapped = told = 0
     for i, entry in enumerate(entries):
+        entries[i] = None
+        id = _key(entry["id"]) if "id" in entry else None
+        if id in seen:
+            report.count(
+                "annotation ids are duplicated; annotations are numbered again, nothing uses their ids", str(id)
+            )
+        elif id is not None:
+            seen.add(id)
         category = _key(entry.get("category_id"))
+        numbers = entry.get("bbox")
+        if numbers is None or numbers == []:
+            numbers = _polygons(entry.get("segmentation")) or numbers
+            if numbers:
+                report.count("annotations with polygons and no box are taken as their hulls", f"annotation {id}")
+        elif "area" in entry and not entry.get("segmentation"):  # else the area may be that of a mask
+            told += 1
+            swapped += _as_corners(numbers, entry.get("area"))
         item = RawObject(
-            id=f"annotation {_key(entry['id'])}" if "id" in entry else f"annotations[{i}]",
+            id=id if type(id) is int else f"annotations[{i}]" if id is None else f"annotation {id}",
             label=names.get(category, category) if isinstance(category, int) else category,
-            numbers=entry.get("bbox"),
-            ignore=any(entry.get(flag) for flag in ("iscrowd", "ignore", "difficult")),
+            numbers=numbers,
+            ignore=ignored({name: entry[name] for name in flags & entry.keys()}),
         )
         key = (file, _key(entry.get("image_id")))
-        source.sheets.setdefault(key, Sheet(file, [])).objects.append(item)
+        sheet = source.sheets.get(key)
+        if sheet is None:
+            sheet = source.sheets[key] = Sheet(file, [])
+        sheet.objects.append(item)
+    if swapped and 2 * swapped > told:
+        what = f"{swapped} boxes agree with their area only as corners x1, y1, x2, y2"
+        report.refuse(file, "", what, "COCO's bbox is left, top, width, height: convert it")
+
+
+def _as_corners(numbers: Any, area: Any) -> bool:
+    """Whether a box agrees with its area as corners, and not as left, top, width, height."""
+    given = [number(value) for value in numbers] if isinstance(numbers, list) else []
+    size = number(area)
+    if len(given) != 4 or None in given or size is None or size <= 0:
+        return False
+    a, b, c, d = (value for value in given if value is not None)
+    near = 0.02 * size + 0.5
+    return c > a and d > b and abs(c * d - size) > near and abs((c - a) * (d - b) - size) <= near
+
+
+def _polygons(given: Any) -> list[float] | None:
+    """Hull of polygons x, y, x, y, …; None if they are none (a mask, say)."""
+    if not isinstance(given, list) or not given:
+        return None
+    points: list[float] = []
+    for polygon in given if isinstance(given[0], list) else [given]:
+        values = [number(value) for value in polygon] if isinstance(polygon, list) else []
+        if len(values) < 6 or len(values) % 2 or None in values:
+            return None
+        points += [value for value in values if value is not None]
+    return hull(points)
+
+
+def _unlisted(source: Source, report: Findings) -> list[str]:
+    """Images that lie in the folders of the images and that no file names."""
+    finder = locating.finder(report)
+    quiet = Findings(report.root, links="follow")
+    named = set()
+    for raw in source.images:
+        try:
+            named.add(finder.file(source.image_root, raw.file_name, quiet, raw.folder)[0])
+        except (locating.OutsideError, LookupError, TypeError, AttributeError, ValueError):
+            continue
+    folders: Iterable[str] = {raw.folder for raw in source.images}
+    found: set[str] = set()
+    for folder in folders:
+        top = source.image_root / folder
+        if top.is_dir():
+            found.update(f"{folder}/{name}" if folder else name for name in finder.images(top, report, strict=False))
+    return sorted(found - named)
 
 
 def _key(id: Any) -> int | str:
-    """Whole numbers as they are, all else as text that equals no number: in Python ``True == 1 == 1.0``."""
-    return id if type(id) is int else shown(id)
+    """A whole number, also as text or with a point; all else as text that equals no number: ``True == 1`` in Python."""
+    if type(id) is int:
+        return id
+    if isinstance(id, float) and id.is_integer() and abs(id) < 2**53:
+        return int(id)
+    if isinstance(id, str) and id.isascii() and id.isdecimal() and len(id) <= 18:
+        return int(id)
+    return shown(id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.data import image_files
+from mgral.data import image_files, locating
 from mgral.data.faults import Findings
 from mgral.data.formats import coco
 from mgral.data.raw import RawImage, Source
@@ -40,7 +40,17 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         labelled = coco.read(root, coco.Options(annotations=options.annotations, images=options.images), report)
     else:
         labelled = Source(folder, [], {}, "xywh", options.classes, without_sheet="unlabelled")
-    listed = {str(image.file_name).removeprefix("./") for image in labelled.images}
-    names = [path.relative_to(folder).as_posix() for path in image_files.in_folder(folder)]
-    others = [RawImage(name, name, name) for name in names if name not in listed]
-    return replace(labelled, images=labelled.images + others, keys_are_ids=False)
+    finder = locating.finder(report)
+    listed = {_name(finder, folder, image, report) for image in labelled.images}
+    others = [RawImage(name, name, name) for name in finder.images(folder, report) if name not in listed]
+    return replace(labelled, images=labelled.images + others, keys_are_ids=False, unlisted=[])
+
+
+def _name(finder: locating.Finder, folder: Path, image: RawImage, report: Findings) -> str:
+    """The path of an annotated image below the folder; as given where no such file is."""
+    if not image_files.is_name(image.file_name):
+        return ""
+    try:
+        return finder.file(folder, image.file_name, Findings(report.root))[0]
+    except (image_files.OutsideError, LookupError):
+        return str(image.file_name)

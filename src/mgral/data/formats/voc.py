@@ -1,9 +1,10 @@
 """PASCAL VOC: one XML file per image; corners count pixels from 1 and include the last one.
 
 A box from pixel ``xmin`` to pixel ``xmax`` spans ``xmin - 1`` to ``xmax`` in continuous coordinates, likewise
-in y. An XML file belongs to the image of the same stem, whatever its ``<filename>`` says. Splits are the lists
-of ``ImageSets/Main``, as far as they exist (``trainval`` is not read); without any, the images are those that
-have an XML file. Objects marked ``difficult`` are ignored.
+in y. An XML file belongs to the image at the same place with the same stem (``cam1/a.xml`` to ``cam1/a.jpg``;
+``a.jpg.xml`` is taken too). Its ``<filename>`` is not used, but must not name another image that exists. Splits are
+the lists of ``ImageSets/Main``, as far as they exist; ``trainval`` is read where there is neither ``train`` nor
+``val``. Without any list, the images are those that have an XML file. Objects marked ``difficult`` are ignored.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ from defusedxml.ElementTree import fromstring
 from pydantic import Field
 
 from mgral.config.base import Settings
+from mgral.core.files import require_regular
 from mgral.core.types import Split
-from mgral.data import image_files, text_files
+from mgral.data import image_files, locating, text_files
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawImage, RawObject, Sheet, Source
+from mgral.data.raw import RawImage, RawObject, Sheet, Source, ignored
+
+_USUAL = {"train": "train", "val": "val", "test": "test"}
+_PARTS = frozenset({"object", "objects", "size", "filename", "folder", "source", "segmented"})
+_BOXES = frozenset({"bndbox", "robndbox", "box", "bbox", "polygon", "segment", "rectangle", "obb"})
 
 
 class Options(Settings):
     """Where the files lie below dataset.root, and how they are meant."""
 
-    annotations: str = Field(default="Annotations", description="folder of the XML files")
+    annotations: str = Field(default="Annotations", description="folder of the XML files; subfolders count as well")
     images: str = Field(default="JPEGImages", description="folder of the images")
     lists: str = Field(default="ImageSets/Main", description="folder of the split lists")
     splits: dict[Split, str] = Field(
@@ -43,21 +49,22 @@ class Options(Settings):
 
 def read(root: Path, options: Options, report: Findings) -> Source:
     """Read lists and XML files. Raises MgralError for a fault, or for XML that attacks its reader."""
-    sheets = {path.stem: path for path in sorted((root / options.annotations).glob("*.xml"))}
+    finder = locating.finder(report)
+    image_root = root / options.images
+    files: dict[str, list[str]] = {}
+    for name in finder.images(image_root, report) if image_root.is_dir() else []:
+        files.setdefault(image_files.parted(name)[0], []).append(name)
+    sheets = _sheets(root, options, files, report)
     if not sheets:
         report.refuse(options.annotations, "", "no XML files", "check dataset.root and options.annotations")
-    files: dict[str, list[str]] = {}
-    for path in image_files.in_folder(root / options.images):
-        name = path.relative_to(root / options.images)
-        files.setdefault(name.with_suffix("").as_posix(), []).append(name.as_posix())
 
-    listed = _listed(root, options, report)
+    listed = _listed(root, options, files, sheets, report)
     if not listed:
-        listed = [(stem, None, f"{options.annotations}/{stem}.xml") for stem in sheets]
+        listed = [(stem, None, sheets[stem]) for stem in sheets]
     read_sheets: dict[Any, Sheet | None] = {}
     for stem, _, _ in listed:
         if stem in sheets and stem not in read_sheets:
-            read_sheets[stem] = _sheet(f"{options.annotations}/{stem}.xml", root / options.images, report)
+            read_sheets[stem] = _sheet(sheets[stem], stem, files, report)
     images = [
         RawImage(stem, file, name, split)
         for stem, split, file in listed
@@ -66,7 +73,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     ]
     named = {stem for stem, _, _ in listed}
     return Source(
-        image_root=root / options.images,
+        image_root=image_root,
         images=images,
         sheets={stem: sheet for stem, sheet in read_sheets.items() if sheet},
         layout="inclusive" if options.one_based else "xyxy",
@@ -76,41 +83,136 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     )
 
 
-def _listed(root: Path, options: Options, report: Findings) -> list[tuple[str, Split | None, str]]:
+def _sheets(root: Path, options: Options, files: dict[str, list[str]], report: Findings) -> dict[str, str]:
+    """XML files below the root by the stem of their image: at the same place, or, where none is, of a unique stem."""
+    folder = root / options.annotations
+    if not folder.is_dir():
+        return {}
+    found: dict[str, str] = {}
+    walked = locating.finder(report).walk(folder, report)
+    names = sorted((name for name, bare in walked if bare.lower().endswith(".xml")), key=lambda name: name.split("/"))
+    by_bare: dict[str, list[str]] = {}
+    for stem in files:
+        by_bare.setdefault(stem.rpartition("/")[2], []).append(stem)
+    for name in names:
+        stem = name[: -len(".xml")]
+        if stem not in files and image_files.is_image(Path(stem)) and image_files.parted(stem)[0] in files:
+            stem = image_files.parted(stem)[0]  # a.jpg.xml
+        elif stem not in files and len(elsewhere := by_bare.get(stem.rpartition("/")[2], [])) == 1:
+            report.count("XML files are taken for the image of the same name in another folder", name)
+            stem = elsewhere[0]
+        file = name if options.annotations == "." else f"{options.annotations}/{name}"
+        if stem in found:
+            report.refuse(file, "", f"{found[stem]} is for the same image", "leave one of them")
+        found[stem] = file
+    return found
+
+
+def _listed(
+    root: Path, options: Options, files: dict[str, list[str]], sheets: dict[str, str], report: Findings
+) -> list[tuple[str, Split | None, str]]:
     """Stem, split and list of every line in the split lists."""
+    lists = {split: f"{options.lists}/{name}.txt" for split, name in options.splits.items()}
+    there = {split: file for split, file in lists.items() if (root / file).exists()}
+    both = f"{options.lists}/trainval.txt"
+    if options.splits == _USUAL and not {"train", "val"} & there.keys() and (root / both).exists():
+        report.note(f"{both} is the pool (train): there is neither train.txt nor val.txt; options.splits maps others")
+        there = {"train": both, **there}
     listed: list[tuple[str, Split | None, str]] = []
-    for split, name in options.splits.items():
-        file = f"{options.lists}/{name}.txt"
-        if (root / file).exists():
-            listed += [(stem, split, file) for stem in text_files.lines(file, report)]
+    for split, file in there.items():
+        for line in text_files.lines(file, report):
+            listed.append((_stem(line, file, files, sheets, report), split, file))
     return listed
 
 
-def _sheet(file: str, image_root: Path, report: Findings) -> Sheet | None:
+def _stem(line: str, file: str, files: dict[str, list[str]], sheets: dict[str, str], report: Findings) -> str:
+    """The stem that a line of a list names: as it is, with the image's suffix, or before a flag 1, 0, -1."""
+    for stem, why in (
+        (line, ""),
+        (image_files.parted(line)[0] if image_files.is_image(Path(line)) else line, "lines name files, not stems"),
+        (
+            line.rsplit(maxsplit=1)[0] if line.split()[-1] in {"1", "-1", "0"} else line,
+            "lines have a flag after the stem",
+        ),
+        (line.replace("\\", "/"), "lines have \\ for /"),
+    ):
+        if stem in files or stem in sheets:
+            if why:
+                report.count(f"{why} in {file}", line)
+            return stem
+    return line
+
+
+def _sheet(file: str, stem: str, files: dict[str, list[str]], report: Findings) -> Sheet | None:
     """One XML file; None if it is malformed and was left out."""
     try:
-        top = fromstring((report.root / file).read_bytes())
+        path = report.root / file
+        locating.finder(report).admit(path, report)
+        require_regular(path)
+        top = fromstring(path.read_bytes())
     except DefusedXmlException as error:
         what = f"XML that declares entities or calls other files ({type(error).__name__})"
         report.refuse(file, "", what, "remove the declarations")
-    except (ParseError, LookupError, ValueError, OSError) as error:
-        report.fault(file, "", f"not valid XML ({error})", "mend or replace it")
+    except (ParseError, LookupError, ValueError, OSError, RecursionError) as error:
+        report.fault(file, "", f"not valid XML ({error})", "fix or replace it")
         return None
+    for element in top.iter():
+        if isinstance(element.tag, str):
+            element.tag = element.tag.rpartition("}")[2].lower()  # with a namespace, or capitals, it means the same
     name = (top.findtext("filename") or "").strip()
-    try:
-        image_files.below(image_root, name.replace("\x00", ""))
-    except image_files.OutsideError:
+    what = _unlike_voc(top) or _names_another(name, stem, files)
+    if what:
+        report.fault(file, "", what, "correct or replace it")
+        return None
+    if ".." in name.replace("\\", "/").split("/"):
         report.refuse(file, "", f"<filename> {shown(name)} leaves the image root", "give the bare name")
-    objects = [_object(number, element) for number, element in enumerate(top.findall("object"), start=1)]
+    found = [*top.findall("object"), *top.findall("objects/object")]
+    objects = [_object(number, element) for number, element in enumerate(found, start=1)]
     sides = (top.findtext("size/width"), top.findtext("size/height"))
     return Sheet(file, objects, None if None in sides else sides)
 
 
+def _unlike_voc(top: Element) -> str:
+    """Why a file is no VOC annotation, so that its objects are not overlooked; empty if it is one."""
+    if top.tag != "annotation":
+        return f"root element <{str(top.tag)[:40]}> is not <annotation>"
+    if not {element.tag for element in top} & {
+        "object",
+        "objects",
+        "size",
+        "filename",
+        "folder",
+        "source",
+        "segmented",
+    }:
+        return "<annotation> holds none of the elements of VOC"
+    objects = [*top.findall("object"), *top.findall("objects/object")]
+    inside = sum(element.tag in _BOXES for item in objects for element in item.iter())
+    if sum(1 for _ in top.iter("object")) != len(objects):
+        return "<object> elements are nested where they are not looked for"
+    if sum(element.tag in _BOXES for element in top.iter()) != inside:
+        return "boxes lie outside <object> elements"
+    return ""
+
+
+def _names_another(name: str, stem: str, files: dict[str, list[str]]) -> str:
+    """Why ``<filename>`` contradicts the name of the XML file; empty if it does not."""
+    bare = image_files.bare(name)
+    other = image_files.parted(bare)[0] if image_files.is_image(Path(bare)) else bare
+    own = stem.rpartition("/")[2]
+    folder = stem[: len(stem) - len(own)]
+    if other in {"", own} or f"{folder}{other}" not in files:
+        return ""
+    return f"<filename> {shown(bare)} is another image, '{files[folder + other][0]}'"
+
+
 def _object(number: int, element: Element) -> RawObject:
     name = element.findtext("name")
+    boxes = element.findall("bndbox")
     return RawObject(
         id=f"object {number}",
         label=name.strip() if name else name,
         numbers=[element.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")],
-        ignore=(element.findtext("difficult") or "0").strip() != "0",
+        ignore=ignored({"difficult": element.findtext("difficult")}),
+        fault=f"has {len(boxes)} bndbox elements, and it is not clear which is meant" if len(boxes) > 1 else None,
     )

@@ -1,23 +1,28 @@
 """YOLO: one text file per image, a line ``class cx cy width height`` per object, as shares of the image's sides.
 
-Images lie below a folder ``images``, their labels at the same place below ``labels``; an image without a label
-file shows no object. Splits and class names come from a ``data.yaml`` (entries ``train``, ``val``, ``test``:
-folders, or lists of image paths, all from dataset.root on; its ``path`` is disregarded), or else from the
-folders ``images/train``, ``images/val``, ``images/test`` and a ``classes.txt``.
+Images lie below a folder ``images``, their labels at the same place below ``labels``, or beside the images. Polygons
+and oriented boxes are taken as their upright hulls. Splits and class names come from a ``data.yaml`` (entries
+``train``, ``val``, ``test``: folders, or lists of image paths, from its ``path`` on, or from dataset.root), from
+darknet's ``obj.data`` and ``obj.names`` (CVAT's YOLO 1.1), or else from the folders ``images/train`` or
+``train/images`` and a ``classes.txt``.
+
+An image without a label file shows no object, and such images are counted. But where no image of a whole folder has
+one, the import stops: the labels lie elsewhere, or nobody has annotated these images. ``missing`` says what is right.
 """
 
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.core.types import SPLITS
-from mgral.data import image_files, text_files
+from mgral.data import image_files, locating, text_files
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawImage, RawObject, Sheet, Source
+from mgral.data.formats import _yolo_labels as labels
+from mgral.data.formats import _yolo_places as places
+from mgral.data.raw import RawImage, Sheet, Source
 
 
 class Options(Settings):
@@ -27,37 +32,79 @@ class Options(Settings):
     classes: list[str] | None = Field(
         default=None, description="class names in order; null: as in the data file, or the lines of classes.txt"
     )
+    missing: Literal["empty", "unlabelled"] | None = Field(
+        default=None,
+        description="what an image without label file is: empty (it shows no object), or unlabelled (nobody has "
+        "annotated it; it waits in the pool); null: empty, but a folder without any label file is refused",
+    )
 
 
 def read(root: Path, options: Options, report: Findings) -> Source:
     """Read split lists and labels. Raises MgralError for a fault."""
-    data = _data(options.data, report) if (root / options.data).is_file() else {}
-    classes = options.classes or _names(options.data, data, report)
-    if not classes and (root / "classes.txt").is_file():
-        classes = text_files.lines("classes.txt", report)
-
+    data = _data(root, options.data, report)
+    found = labels.Labels(report)
+    classes = options.classes or _names(options.data, data, report) or _listed_classes(root, report)
     images = [
         RawImage(_stem(name), file, name, split)
-        for split, place in _places(root, options.data, data, report)
-        for name, file in _images(root, options.data, place, report)
+        for split, place in places.places(root, options.data, data, report)
+        for name, file in places.images(root, options.data, place, split, report)
     ]
-    label_files = {_label_file(image.file_name): image.key for image in images}
-    files = [file for file in sorted({*label_files, *_orphans(root, label_files)}) if _is_file_below(root, file)]
-    sheets = {label_files.get(file, file): _sheet(file, classes, report) for file in files}
+    label_files = {image.key: found.of(str(image.file_name), report) for image in images}
+    if options.missing is None:
+        _refuse_without_any(images, label_files, found, report)
+    for image in images:
+        if label_files[image.key] is None:
+            report.count(_MISSING[options.missing or "empty"], str(image.file_name))
+    sheets: dict[Any, Sheet | None] = {
+        key: labels.sheet(file, classes, report) for key, file in label_files.items() if file is not None
+    }
+    sheets |= {file: labels.sheet(file, classes, report) for file in found.orphans()}
     named = {PurePosixPath(image.file_name).as_posix() for image in images}
-    folders = sorted({(root / name).parent for name in named if _is_file_below(root, name)})
-    beside = [p.relative_to(root).as_posix() for folder in folders for p in image_files.in_folder(folder)]
+    everything = locating.finder(report).images(root, report)
     return Source(
         image_root=root,
         images=[image for image in images if sheets.get(image.key, True)],
         sheets={key: sheet for key, sheet in sheets.items() if sheet},
         layout="centre",
         classes=classes,
-        unlisted=sorted(set(beside) - named),
+        without_sheet=options.missing or "empty",
+        unlisted=[name for name in everything if name not in named],
+        classes_hint=_hint(root, options.data),
     )
 
 
-def _data(file: str, report: Findings) -> dict[str, Any]:
+_MISSING = {
+    "empty": "images have no label file and count as images without objects; set options.missing: unlabelled if nobody "
+    "has annotated them",
+    "unlabelled": "images have no label file and wait in the pool, unannotated",
+}
+
+
+def _refuse_without_any(
+    images: list[RawImage], label_files: dict[Any, str | None], found: labels.Labels, report: Findings
+) -> None:
+    """Refuse a folder, or a split, in which no image has a label file."""
+    groups: dict[tuple[str, str], list[RawImage]] = {}
+    for image in images:
+        groups.setdefault(("folder", str(PurePosixPath(image.file_name).parent)), []).append(image)
+        if image.split is not None:
+            groups.setdefault(("split", str(image.split)), []).append(image)
+    for (_, name), members in groups.items():
+        if any(label_files[image.key] is not None for image in members):
+            continue
+        names = [str(image.file_name) for image in members]
+        if any(name.startswith("/") or ".." in name for name in names):
+            continue  # such names are refused for what they are
+        expected = image_files.parted(labels.swapped(names[0]))[0]
+        what = f"none of its {len(names)} images has a label file, such as {expected}.txt{found.strays(names)}"
+        remedy = "move the labels there, or set options.missing: unlabelled (not annotated) or empty (no objects)"
+        report.refuse(name, "", what, remedy)
+
+
+def _data(root: Path, file: str, report: Findings) -> dict[str, Any]:
+    """The data file's keys; those of darknet's obj.data where there is no other."""
+    if not (root / file).is_file():
+        return places.darknet(root, report)
     data = text_files.yaml(file, report)
     if not isinstance(data, dict):
         report.refuse(file, "", "holds no keys", "give names, and train, val, test")
@@ -66,103 +113,45 @@ def _data(file: str, report: Findings) -> dict[str, Any]:
 
 def _names(file: str, data: dict[str, Any], report: Findings) -> list[str]:
     """Class names: a list, or numbers 0 … C-1 with names."""
-    names = data.get("names", [])
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[i] for i in range(len(names))]
+    names = data.get("names") or []
+    if isinstance(names, str) and (report.root / names).is_file():
+        return text_files.numbered(names, report)
+    if isinstance(names, dict):
+        keys = {int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 9 else key: key for key in names}
+        if len(keys) == len(names) and set(keys) == set(range(len(names))):
+            names = [names[keys[i]] for i in range(len(names))]
     if not isinstance(names, list):
         report.refuse(file, "names", "is no list and not numbered from 0", "list the class names")
-    if data.get("nc", len(names)) != len(names):
+    count = data.get("nc", len(names))
+    if isinstance(count, str) and count.strip().isdecimal() and len(count) < 9:
+        count = int(count)
+    if names and count != len(names):
         report.refuse(file, "nc", f"says {shown(data['nc'])}, names has {len(names)}", "correct one of them")
-    return [str(name) if type(name) is int else name for name in names]
+    return [str(name) if type(name) is int else name.strip() if isinstance(name, str) else name for name in names]
 
 
-def _places(root: Path, file: str, data: dict[str, Any], report: Findings) -> list[tuple[str | None, str]]:
-    """Splits and the folders or lists that hold their images."""
-    places: list[tuple[str | None, str]] = []
-    for split in SPLITS:
-        given = data.get(split) or []
-        for place in given if isinstance(given, list) else [given]:
-            if not image_files.is_name(place):
-                report.refuse(file, split, f"{shown(place)} is no path", "give a folder or a list file")
-            places.append((split, place))
-    if not places:
-        places = [(split, f"images/{split}") for split in SPLITS if (root / "images" / split).is_dir()]
-    return places or [(None, "images")]
+def _listed_classes(root: Path, report: Findings) -> list[str]:
+    """The lines of classes.txt or obj.names: at the root, or beside the labels, as labelImg writes it."""
+    walked = locating.finder(report).walk(root, report)
+    files = sorted(
+        (name for name, bare in walked if bare.lower() in {"classes.txt", "obj.names"}), key=lambda n: n.count("/")
+    )
+    found = {file: text_files.numbered(file, report) for file in files}
+    for file in files[1:]:
+        if found[file] != found[files[0]]:
+            report.refuse(file, "", f"class names differ from those of {files[0]}", "make them the same")
+    return found[files[0]] if files else []
 
 
-def _images(root: Path, file: str, place: str, report: Findings) -> list[tuple[str, str]]:
-    """Images of a folder or list, below the root, each with the file that names it."""
-    if not (root / place).exists():
-        place = place.removeprefix("../")  # exported sets write ../train/images for train/images
-    try:
-        place, path = image_files.below(root, place)
-    except image_files.OutsideError:
-        report.refuse(file, shown(place), "leaves dataset.root", "name a folder below it")
-    if path.is_file():
-        return [(name, place) for name in text_files.lines(place, report)]
-    names = [found.relative_to(path).as_posix() for found in image_files.in_folder(path)]
-    if not names:
-        report.refuse(place, "", "no images", "check the folder, or take the split out of the data file")
-    return [(f"{place}/{name}", f"{place}/{name}") for name in names]
-
-
-def _label_file(image: str) -> str:
-    """The last folder ``images`` of the path becomes ``labels``, the suffix ``.txt``."""
-    parts = list(PurePosixPath(image).parts)
-    for i in reversed(range(len(parts) - 1)):
-        if parts[i] == "images":
-            parts[i] = "labels"
-            break
-    return f"{_stem(PurePosixPath(*parts))}.txt"
+def _hint(root: Path, file: str) -> str:
+    """The remedy where no class names were found: other files that look like a data file."""
+    if (root / file).exists():
+        return ""
+    others = sorted(path.name for path in root.iterdir() if path.suffix in {".yaml", ".yml"} and path.is_file())
+    return f"set options.data: {others[0]}, if that is the data file" if others else ""
 
 
 def _stem(name: str | PurePosixPath) -> str:
     """The path without the suffix."""
     path = PurePosixPath(name)
     return (path.parent / path.stem).as_posix()
-
-
-def _orphans(root: Path, label_files: dict[str, Any]) -> set[str]:
-    """Label files beside those of the images, which belong to no image."""
-    folders = {PurePosixPath(file).parent for file in label_files if _is_file_below(root, file)}
-    found = {
-        path.relative_to(root).as_posix()
-        for folder in folders
-        if "labels" in folder.parts
-        for path in (root / folder).glob("*.txt")
-        if path.name != "classes.txt"
-    }
-    return found - label_files.keys()
-
-
-def _is_file_below(root: Path, file: str) -> bool:
-    """Whether a file exists and lies below the root; one outside is never opened."""
-    try:
-        return image_files.below(root, file)[1].is_file()
-    except image_files.OutsideError:
-        return False
-
-
-def _sheet(file: str, classes: list[str], report: Findings) -> Sheet | None:
-    """One label file; None if it is no text and was left out with its image."""
-    objects = []
-    try:
-        text = (report.root / file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        report.fault(file, "", "not UTF-8 text", "save it as UTF-8")
-        return None
-    for number, line in enumerate(text.splitlines(), start=1):
-        values = line.split()
-        if not values:
-            continue
-        if len(values) != 5:
-            what = f"{len(values)} values in place of 5 (class cx cy width height)"
-            report.fault(file, f"line {number}", what, "correct or remove the line")
-        elif not (values[0].isascii() and values[0].isdigit()):
-            what = f"class {shown(values[0])} is not a whole number"
-            report.fault(file, f"line {number}", what, "correct or remove the line")
-        else:
-            index = int(values[0][:9])
-            label = classes[index] if index < len(classes) else index
-            objects.append(RawObject(f"line {number}", label, values[1:]))
-    return Sheet(file, objects)

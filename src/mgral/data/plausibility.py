@@ -1,0 +1,144 @@
+"""Whether a data set as a whole can be right: what no single image or box gives away."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mgral.core.types import SPLITS, Dataset
+from mgral.data.box_validation import number
+from mgral.data.faults import Findings, shown
+
+if TYPE_CHECKING:
+    from mgral.data.locating import Finder
+    from mgral.data.raw import Source
+
+TINY = 2.0
+"""Pixels. Sides that are all shorter come from a wrong unit, or from clicks by mistake."""
+
+_VARIANT = re.compile(r"^(.*)\.rf\.[0-9A-Za-z]+")  # Roboflow: name_jpg.rf.<hash>.jpg
+
+
+def check_source(source: Source, classes: list[str], report: Findings) -> None:
+    """Faults of the whole that the numbers alone show. Raises MgralError for a wrong unit or order of numbers."""
+    folded: dict[str, str] = {}
+    for name in classes:
+        key = " ".join(name.casefold().split())
+        first = folded.setdefault(key, name)
+        if first != name:
+            report.note(
+                f"class names {shown(first)} and {shown(name)} differ in case or blanks only; are they one class?"
+            )
+    _shares_for_pixels(source, report)
+    _from_one(source, classes, report)
+    _zero_based(source, report)
+
+
+def _shares_for_pixels(source: Source, report: Findings) -> None:
+    if source.layout == "centre":
+        return
+    largest = count = 0.0
+    for sheet in source.sheets.values():
+        for item in sheet.objects:
+            if isinstance(item.numbers, list | tuple):
+                for value in item.numbers:
+                    largest = max(largest, abs(number(value) or 0.0))
+                    if largest > 1:
+                        return
+                count += 1
+    if count and largest > 0:
+        what = f"no number of the {count:.0f} boxes is larger than 1: these are shares of the image's sides, not pixels"
+        report.refuse(next(iter(source.sheets.values())).file, "", what, "multiply them by width and height")
+
+
+def _from_one(source: Source, classes: list[str], report: Findings) -> None:
+    """YOLO's class numbers counted from 1: the last one is unknown, and 0 never occurs."""
+    if source.layout != "centre" or not classes:
+        return
+    first, count = "", 0
+    for sheet in source.sheets.values():
+        for item in sheet.objects:
+            if item.label == classes[0]:
+                return
+            if item.label == len(classes) and not isinstance(item.label, str):
+                first, count = first or f"{sheet.file}: {item.name}", count + 1
+    if count > 1:
+        file, _, id = first.rpartition(": ")
+        what = (
+            f"class {len(classes)} of {len(classes)} names, and class 0 never occurs: the classes seem to count from 1"
+        )
+        report.refuse(file, id, what, "count them from 0, or put a name for 0 first")
+
+
+def _zero_based(source: Source, report: Findings) -> None:
+    """VOC corners of 0 where they count from 1."""
+    if source.layout != "inclusive":
+        return
+    for sheet in source.sheets.values():
+        for item in sheet.objects:
+            if isinstance(item.numbers, list) and any(number(value) == 0 for value in item.numbers[:2]):
+                where = f"{sheet.file}: {item.name}"
+                report.count("boxes begin at 0, so this set seems to count from 0: set options.one_based: false", where)
+
+
+def packed(finder: Finder, report: Findings) -> str:
+    """A hint at archives that are still to be unpacked."""
+    names = [
+        name for name, _ in finder.walk(finder.root, report) if name.lower().endswith((".zip", ".tar", ".tgz", ".gz"))
+    ]
+    return f"; {names[0]} may have to be unpacked (zip or tar)" if names else ""
+
+
+def check_whole(dataset: Dataset, grouped: bool, report: Findings) -> None:
+    """What is doubtful in the data set that was made: said, not refused."""
+    per_class: Counter[int] = Counter()
+    tiny = total = ignored = 0
+    without: dict[str, int] = dict.fromkeys(SPLITS, 0)
+    annotated: dict[str, int] = dict.fromkeys(SPLITS, 0)
+    for i, boxes in dataset.boxes.items():
+        split = dataset.images[i].split
+        annotated[split] += 1
+        if not len(boxes):
+            continue
+        sides = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).max(axis=1)
+        tiny += int((sides < TINY).sum())
+        total += len(boxes)
+        ignored += int(boxes.ignore.sum())
+        counted = boxes.labels[~boxes.ignore].tolist()
+        per_class.update(counted)
+        without[split] += len(counted)
+    if tiny:
+        report.note(
+            f"{tiny} of {total} boxes are smaller than {TINY:g} pixels on both sides; a detector cannot learn them"
+        )
+    if total and ignored == total:
+        report.note(
+            f"all {total} boxes are ignored (iscrowd, ignore or difficult is set): nothing can be learnt or measured"
+        )
+    elif 2 * ignored > total:
+        report.note(f"most boxes, {ignored} of {total}, are ignored (iscrowd, ignore or difficult is set)")
+    for split, use in (("val", "rewards"), ("test", "results")):
+        if annotated[split] and not without[split]:
+            report.note(f"there is no object in {split}: {use} cannot be measured on its {annotated[split]} images")
+    unused = [name for label, name in enumerate(dataset.classes) if not per_class[label]]
+    if unused and total > ignored:
+        names = ", ".join(unused[:5]) + (" …" if len(unused) > 5 else "")
+        report.note(f"{len(unused)} of {len(dataset.classes)} classes have no object: {names}")
+    if not grouped:
+        _variants(dataset, report)
+
+
+def _variants(dataset: Dataset, report: Findings) -> None:
+    """Variants of one picture in several splits."""
+    splits: dict[str, set[str]] = {}
+    for image in dataset.images.values():
+        match = _VARIANT.match(image.file_name)
+        if match:
+            splits.setdefault(match.group(1).rsplit("/", 1)[-1], set()).add(image.split)
+    torn = [source for source, found in splits.items() if len(found) > 1]
+    if torn:
+        report.note(
+            f"variants of one picture are in several splits, so scores are too good: {len(torn)} pictures, such as "
+            f"{torn[0]}; set dataset.splits.group: '^(.*)\\.rf\\.' to keep each group in one"
+        )
