@@ -84,7 +84,7 @@ def draw_missing(
     split: Mapping[int, Split],
     labels: Mapping[int, Collection[int]],
     params: Splits,
-    names: Mapping[int, str],
+    names: Mapping[int, str] | None = None,
 ) -> tuple[dict[int, Split], list[str]]:
     """Draw the splits that a data set lacks, from the annotated images of train.
 
@@ -92,7 +92,7 @@ def draw_missing(
         split: of every image.
         labels: the classes in each annotated image.
         params: shares of all annotated images, the seed, and the pattern of groups that are drawn together.
-        names: file name of every image.
+        names: file name of every image; needed for groups.
 
     Returns:
         The split of every image, and the names of the splits that were drawn.
@@ -104,7 +104,7 @@ def draw_missing(
         return dict(split), []
     wanted = {name: min(1.0, shares[name] * len(labels) / len(pool)) for name in missing}
     if params.group is not None:
-        everyone, _ = grouping.groups(names, params.group)
+        everyone, _ = grouping.groups(names or {}, params.group)
         return {**split, **grouping.draw(pool, everyone, wanted, "train", params.seed)}, list(missing)
     return {**split, **stratified_split.draw(pool, wanted, "train", params.seed)}, list(missing)
 
