@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from mgral.annotation.exchange import Answer, Origin
 from mgral.core.errors import MgralError, nearest
 
@@ -86,7 +88,7 @@ def fit(
             min(max(x2, 0.0), float(image.width)),
             min(max(y2, 0.0), float(image.height)),
         )
-        if inside[2] <= inside[0] or inside[3] <= inside[1]:
+        if np.float32(inside[2]) <= np.float32(inside[0]) or np.float32(inside[3]) <= np.float32(inside[1]):
             counts["boxes without area, dropped"] += 1
             continue
         counts["boxes clipped to their image"] += inside != snapped

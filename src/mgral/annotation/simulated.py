@@ -7,30 +7,14 @@ with people. What a person says of an image depends on the seed, the image and t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import numpy as np
-from pydantic import Field
 
 from mgral.annotation.exchange import Answer, AnswerBox, Batch, BatchImage
-from mgral.config.base import Settings
+from mgral.config.annotation import AnnotatorNoise as Noise
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Noise(Settings):
-    """What simulated people do wrong, and how long they take."""
-
-    miss: Share = Field(default=0.0, description="probability that a box is overlooked")
-    wrong: Share = Field(default=0.0, description="probability that a box gets another class, any of them alike")
-    jitter: float = Field(
-        default=0.0, ge=0, description="standard deviation of each edge, as a share of the box's side along it"
-    )
-    extra: float = Field(default=0.0, ge=0, description="mean number of boxes an image where there is no object")
-    seconds: float = Field(default=7.0, ge=0, description="mean seconds a box; 7: extreme clicking, 35: by hand")
 
 
 def answer(image: BatchImage, truth: Boxes, batch: Batch, person: int, noise: Noise, seed: int) -> Answer:

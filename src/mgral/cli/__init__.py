@@ -20,6 +20,11 @@ VERBS = {
     "register": "give images ids and splits that never change, for people to annotate",
     "cache": "decode and resize every image once",
     "pool": "draw the initial labelled pool",
+    "export": "write a selected batch for an annotation tool",
+    "return": "take what an annotation tool returned for a batch",
+    "status": "say how far people are with a batch",
+    "close": "let the run go on with what people returned",
+    "labels": "make the labels of a cycle from what people returned",
     "annotate": "label a selected batch: the pool of the next cycle",
     "train": "train and evaluate the detector of a cycle",
     "embed": "embed the pool and detect objects in it",
@@ -41,7 +46,12 @@ VERBS = {
     "show": "print what a step made",
 }
 
-LOOKING = {"list", "check", "show"}  # they print and make nothing; the log of the others ends with host and hour
+LOOKING = {
+    "list",
+    "check",
+    "show",
+    "status",
+}  # they make nothing; the log of the others ends with host and hour
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
 def module(verb: str) -> str:
     """The module of a verb."""
     name = verb.replace("-", "_")
-    return f"mgral.cli.{name}_" if verb in {"import", "list"} else f"mgral.cli.{name}"
+    return f"mgral.cli.{name}_" if verb in {"import", "list", "return"} else f"mgral.cli.{name}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,13 @@
-"""Label a selected batch. The oracle is the data set, which knows the answers: only the pool changes."""
+"""Label a selected batch: the pool of the next cycle.
+
+The oracle is the data set, which knows the answers, or what people said: with --labels, images that they finished are
+labelled, skipped ones rest for a cycle, and those that cannot be labelled leave the pool.
+"""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.core.errors import MgralError
@@ -13,12 +18,22 @@ from mgral.data.selection import read_selection
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "dataset", "pool", "selected")
+    parser.add_argument("--labels", type=Path, help="labels.json: what people said of the batch")
     _arguments.add_out(parser, "pool.json of the next cycle")
 
 
 def run(arguments: argparse.Namespace) -> None:
     dataset, selection = dataset_json.read(arguments.dataset), read_selection(arguments.selected)
-    pool = annotate(read_pool(arguments.pool, dataset), selection.ids)
+    before = read_pool(arguments.pool, dataset)
+    if arguments.labels is not None:
+        from mgral.annotation.labels import read_states
+
+        states = read_states(arguments.labels)
+        said = {state: [i for i, one in states.items() if one == state] for state in set(states.values())}
+        new = [i for i in said.get("finished", []) if i not in before.labelled]
+        write_pool(annotate(before, new, said.get("skipped", ()), said.get("cannot", ())), arguments.out)
+        return
+    pool = annotate(before, selection.ids)
     waiting = [i for i in selection.ids if i not in dataset.boxes]
     if waiting:
         raise MgralError(

@@ -37,4 +37,5 @@ def run(arguments: argparse.Namespace) -> None:
             )
     ids = dataset.ids("train")
     annotated = [i for i in ids if i in dataset.boxes]
-    write_pool(initial_pool(annotated, params.budget.initial, arguments.seed, ids), arguments.out)
+    size = len(annotated) if params.budget.initial == "all" else params.budget.initial
+    write_pool(initial_pool(annotated, size, arguments.seed, ids), arguments.out)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from mgral.config.annotation import Annotation, Oracle
 from mgral.config.base import Settings
 from mgral.core import plugins
 
@@ -65,7 +66,7 @@ def reference(strategies: Iterable[Strategy]) -> str | None:
 class Initial(Settings):
     """Images of the initial pool."""
 
-    initial: Positive
+    initial: Positive | Literal["all"]
 
 
 class Batch(Settings):
@@ -361,6 +362,14 @@ class Params(Settings):
     search: Search
     report: Report
     machine: Machine
+    oracle: Oracle = Field(default_factory=Oracle, description="who answers for the labels of a batch")
+    annotation: Annotation = Field(default_factory=Annotation, description="the tool, and how answers become labels")
+
+    @model_validator(mode="after")
+    def _people_answer_one_run(self) -> Self:
+        if self.oracle.kind == "people" and (len(self.strategies) > 1 or len(self.seeds) > 1):
+            raise ValueError("oracle: people annotate the batches of one strategy and one seed; leave one of each")
+        return self
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
@@ -386,7 +395,7 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _replay_is_possible(self) -> Self:
-        if "replay" not in self.proxy.kinds:
+        if "replay" not in self.proxy.kinds or self.budget.initial == "all":
             return self
         initial, held_out = self.budget.initial, int(self.proxy.holdout * self.budget.initial + 0.5)
         if not FEWEST_HELD_OUT <= held_out < initial:

@@ -22,11 +22,13 @@ class Pool:
         cycle: the cycle that trains on ``labelled``.
         labelled: image id → cycle for which it was labelled (0: initial pool).
         unlabelled: ids, ascending; disjoint from ``labelled``.
+        resting: ids that people skipped in the cycle before, ascending; they are unlabelled again in the next.
     """
 
     cycle: int
     labelled: dict[int, int]
     unlabelled: tuple[int, ...]
+    resting: tuple[int, ...] = ()
 
     @property
     def labelled_ids(self) -> list[int]:
@@ -58,8 +60,14 @@ def initial_pool(annotated: Iterable[int], size: int, seed: int, others: Iterabl
     return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(unlabelled))
 
 
-def annotate(pool: Pool, ids: Iterable[int]) -> Pool:
+def annotate(pool: Pool, ids: Iterable[int], skipped: Collection[int] = (), cannot: Collection[int] = ()) -> Pool:
     """The pool of the next cycle: ``ids`` move from unlabelled to labelled.
+
+    Args:
+        pool: of this cycle.
+        ids: that were labelled.
+        skipped: unlabelled ids that people put off; they rest for a cycle.
+        cannot: unlabelled ids that cannot be labelled; they leave the pool for good.
 
     Raises:
         MgralError: an id is unknown, labelled already, or stands twice.
@@ -73,7 +81,9 @@ def annotate(pool: Pool, ids: Iterable[int]) -> Pool:
         unlabelled.remove(i)
     cycle = pool.cycle + 1
     labelled = {**pool.labelled, **dict.fromkeys(ids, cycle)}
-    return Pool(cycle, dict(sorted(labelled.items())), tuple(sorted(unlabelled)))
+    resting = unlabelled.intersection(skipped)
+    left = (unlabelled | set(pool.resting)) - resting - set(cannot)
+    return Pool(cycle, dict(sorted(labelled.items())), tuple(sorted(left)), tuple(sorted(resting)))
 
 
 def hold_out(pool: Pool, classes: Mapping[int, Collection[int]], share: float, seed: int) -> Pool:
@@ -112,7 +122,8 @@ def replay_batch(batch: int, held_out: int) -> int:
 def write_pool(pool: Pool, path: str | Path) -> None:
     """Write ``pool.json``."""
     labelled = [{"id": i, "cycle": cycle} for i, cycle in sorted(pool.labelled.items())]
-    write_json(path, {"cycle": pool.cycle, "labelled": labelled, "unlabelled": list(pool.unlabelled)})
+    rest = {"resting": list(pool.resting)} if pool.resting else {}
+    write_json(path, {"cycle": pool.cycle, "labelled": labelled, "unlabelled": list(pool.unlabelled), **rest})
 
 
 def read_pool(path: str | Path, dataset: Dataset | None = None) -> Pool:
@@ -129,10 +140,11 @@ def read_pool(path: str | Path, dataset: Dataset | None = None) -> Pool:
     try:
         labelled = [(int(entry["id"]), int(entry["cycle"])) for entry in data["labelled"]]
         unlabelled = sorted(int(i) for i in data["unlabelled"])
-        pool = Pool(int(data["cycle"]), dict(labelled), tuple(unlabelled))
+        resting = sorted(int(i) for i in data.get("resting", []))
+        pool = Pool(int(data["cycle"]), dict(labelled), tuple(unlabelled), tuple(resting))
     except (KeyError, TypeError, ValueError):
         raise MgralError(f"{path}: not a pool (cycle, labelled, unlabelled); make it with `mgral pool`") from None
-    for i, times in Counter([*(i for i, _ in labelled), *unlabelled]).items():
+    for i, times in Counter([*(i for i, _ in labelled), *unlabelled, *resting]).items():
         if times > 1:
             raise MgralError(f"{path}: image {i} stands {times} times; leave it in one place")
         if dataset is not None and i not in dataset.images:

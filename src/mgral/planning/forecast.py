@@ -217,7 +217,8 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
         by_rule["proxy" if PROXY.fullmatch(rule) else rule] += durations[rule]
     counts = graph.counts
     lines = [f"{params.experiment}: {sum(counts.values())} jobs, from nothing"]
-    wanted = params.budget.initial + (params.cycles - 1) * params.budget.batch
+    initial = 0 if params.budget.initial == "all" else params.budget.initial  # how many are annotated is not known here
+    wanted = initial + (params.cycles - 1) * params.budget.batch
     if wanted > sizes.train:
         lines.append(
             f"The pool is exhausted before the last cycle: {sizes.train} images, and the budget takes {wanted}."

@@ -1,0 +1,175 @@
+"""What people returned, on disk: ``data/annotations/<experiment>/cycle-<c>/``, in git or DVC, never changed.
+
+``001-label_studio.json``  a returned file as it came; a folder as a zip archive of its texts
+``returned.json``          the files, in the order they came: name, sha256, tool
+``closed.json``            the files that count, with the classes and the other images as they were then. A run goes on
+                           when this is there, and reads no other file: what comes later changes nothing
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from mgral.annotation import exchange
+from mgral.annotation.exchange import Batch, BatchImage, Returned, Source
+from mgral.config.base import Settings
+from mgral.core import plugins
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, write_bytes, write_json
+
+
+class ReturnedFile(Settings):
+    """One entry of ``returned.json``."""
+
+    name: str
+    sha256: str
+    tool: str
+
+
+class _Returns(Settings):
+    batch: str
+    files: list[ReturnedFile]
+
+
+class ExtraImage(Settings):
+    """An image that nobody asked for, as it was registered when the batch was closed."""
+
+    id: int
+    sha256: str
+    file_name: str
+    width: int
+    height: int
+
+
+class Closed(Settings):
+    """``closed.json``.
+
+    Attributes:
+        batch, experiment, cycle: what is closed.
+        partial: whether images were open.
+        classes: of the data set from the next cycle on.
+        map: names of classes in the tool, as in ``annotation.map``.
+        extras: other images that were labelled.
+        files: that count, in the order they came.
+    """
+
+    batch: str
+    experiment: str
+    cycle: int
+    partial: bool
+    classes: list[str]
+    map: dict[str, str] = Field(default_factory=dict)
+    extras: list[ExtraImage] = Field(default_factory=list)
+    files: list[ReturnedFile]
+
+    def extra_images(self) -> list[BatchImage]:
+        """The other images, for :func:`mgral.annotation.labels.settle`."""
+        return [BatchImage(one.id, one.file_name, one.width, one.height, one.sha256, 0) for one in self.extras]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of one batch.
+
+    Attributes:
+        path: ``data/annotations/<experiment>/cycle-<c>``.
+    """
+
+    path: Path
+
+    @property
+    def closed(self) -> Path:
+        """The file that lets the run go on."""
+        return self.path / "closed.json"
+
+    def returned(self, batch: Batch) -> list[ReturnedFile]:
+        """The files returned so far. Raises MgralError if they answer another batch."""
+        note = self.path / "returned.json"
+        if not note.exists():
+            return []
+        returns = _Returns.parse(read_json(note), f"{note}:")
+        if returns.batch != batch.id:
+            raise MgralError(
+                f"{note}: answers batch {returns.batch}, and the run now asks {batch.id}: parameters or data have "
+                "changed since; restore them, or move the folder away and annotate the new batch"
+            )
+        return returns.files
+
+    def read_closed(self, batch: Batch) -> Closed:
+        """Read ``closed.json``. Raises MgralError if it is of another batch."""
+        closed = Closed.parse(read_json(self.closed), f"{self.closed}:")
+        if closed.batch != batch.id:
+            raise MgralError(
+                f"{self.closed}: closes batch {closed.batch}, and the run now asks {batch.id}: parameters or data have "
+                "changed since; restore them, or move the folder away and annotate the new batch"
+            )
+        return closed
+
+    def take(self, batch: Batch, given: Sequence[tuple[Path, Sequence[Source]]], tool: str) -> list[ReturnedFile]:
+        """Keep returned files that have been judged: all of them, or none.
+
+        Raises:
+            MgralError: the batch is closed, or one of the files has been returned before.
+        """
+        if self.closed.exists():
+            raise MgralError(f"{self.closed}: cycle {batch.cycle} is closed; what comes later counts for a later cycle")
+        files = self.returned(batch)
+        contents: dict[str, bytes] = {}
+        for file, found in given:
+            single = len(found) == 1 and found[0].place == str(file)
+            content = (found[0].content or b"") if single else exchange.pack(found)
+            sha = hashlib.sha256(content).hexdigest()
+            same = [one.name for one in files if one.sha256 == sha]
+            if same:
+                before = "is given twice" if same[0] in contents else f"was returned before, as {same[0]}"
+                raise MgralError(f"{file}: {before}; leave it out")
+            name = f"{len(files) + 1:03d}-{tool}{file.suffix.lower() if single else '.zip'}"
+            files = [*files, ReturnedFile(name=name, sha256=sha, tool=tool)]
+            contents[name] = content
+        for name, content in contents.items():
+            write_bytes(self.path / name, content)
+        returns = _Returns(batch=batch.id, files=files)
+        write_json(self.path / "returned.json", returns.model_dump(mode="json"))
+        return files[len(files) - len(contents) :]
+
+    def close(self, closed: Closed) -> None:
+        """Write ``closed.json``."""
+        write_json(self.closed, closed.model_dump(mode="json"))
+
+    def read_all(
+        self, files: Sequence[ReturnedFile], batch: Batch, tool: str, options: Mapping[str, Any]
+    ) -> list[tuple[str, Returned]]:
+        """Read returned files by their tools.
+
+        Args:
+            files: of ``returned.json`` or ``closed.json``.
+            batch: that they answer.
+            tool: that ``options`` are of; others have their defaults.
+            options: ``annotation.options``.
+
+        Raises:
+            MgralError: a file is missing, was changed, or cannot be read.
+        """
+        found = []
+        for file in files:
+            path = self.path / file.name
+            if not path.exists():
+                raise MgralError(f"{path}: missing; restore it (git, or `dvc pull`)")
+            if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+                raise MgralError(f"{path}: was changed after it was returned; restore it")
+            given = options if file.tool == tool else {}
+            found.append((file.name, read(file.tool, exchange.sources(path), batch, given)))
+        return found
+
+
+def read(tool: str, found: Sequence[Source], batch: Batch, options: Mapping[str, Any]) -> Returned:
+    """What a tool returned. Raises MgralError: an unknown tool, unfit options, or a file that it did not write."""
+    plugin = plugins.load("annotators", tool)
+    returned: Returned = plugin.read(found, batch, plugin.Options.parse(dict(options), "annotation.options"))
+    return returned

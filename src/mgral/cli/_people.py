@@ -1,0 +1,144 @@
+"""What the verbs for people share: where a batch and its answers lie, and what all answers say together."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral.annotation import exchange, labels, returns
+from mgral.annotation.exchange import Batch, BatchImage
+from mgral.annotation.labels import Outcome
+from mgral.annotation.returns import Folder, ReturnedFile
+from mgral.cli import _arguments
+from mgral.config.annotation import Annotation
+from mgral.config.base import Settings
+from mgral.config.schema import Count, Name, Strategy
+from mgral.core.errors import MgralError
+from mgral.data import identity
+
+
+class Params(Settings):
+    """What these verbs read."""
+
+    experiment: Name
+    seeds: list[Count]
+    strategies: list[Strategy]
+    annotation: Annotation
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A batch that people are asked, and the folder of their answers."""
+
+    params: Params
+    batch: Batch
+    folder: Folder
+
+    @property
+    def classes(self) -> list[str]:
+        """Of the data set from the next cycle on: the batch's, and new ones."""
+        new = [name for name in self.params.annotation.classes if name not in self.batch.classes]
+        return [*self.batch.classes, *new]
+
+    def extras(self) -> list[BatchImage]:
+        """Registered images of the pool that the batch does not ask for."""
+        path = self.folder.path.parent / "images.json"
+        if self.params.annotation.extra == "refuse" or not path.exists():
+            return []
+        asked = {image.id for image in self.batch.images}
+        register = identity.read_register(path, self.params.experiment)
+        return [
+            BatchImage(one.id, one.file_name, one.width, one.height, one.sha256, 0)
+            for one in register.images
+            if one.id not in asked and one.split == "train"
+        ]
+
+    def outcome(self, files: list[tuple[str, exchange.Returned]]) -> Outcome:
+        """What these files say together. Raises MgralError."""
+        annotation = self.params.annotation
+        return labels.settle(self.batch, self.extras(), files, self.classes, annotation.map, annotation)
+
+    def read(self, files: list[ReturnedFile]) -> list[tuple[str, exchange.Returned]]:
+        """Read returned files. Raises MgralError."""
+        annotation = self.params.annotation
+        return self.folder.read_all(files, self.batch, annotation.tool, annotation.options)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which batch is meant."""
+    _arguments.add(parser, "params")
+    parser.add_argument("--cycle", type=int, help="of the batch; default: the first that is exported and not closed")
+    parser.add_argument("--manifest", type=Path, help="manifest.json of the batch; default: where the run has it")
+    parser.add_argument("--annotations", type=Path, help="folder of answers; default data/annotations/<experiment>")
+
+
+def find(arguments: argparse.Namespace, closed: bool = False) -> Asked:
+    """The batch that is meant.
+
+    Args:
+        arguments: of :func:`add_arguments`.
+        closed: whether a closed batch will do, if no other is there.
+
+    Raises:
+        MgralError: there is none.
+    """
+    params = _arguments.read_params(Params, arguments.params)
+    answers = arguments.annotations or Path("data/annotations") / params.experiment
+    run = Path("data/runs") / params.experiment / params.strategies[0].name / f"seed-{params.seeds[0]}"
+    if arguments.manifest is not None:
+        manifest = arguments.manifest
+    else:
+        there = {int(path.parts[-3][6:]): path for path in run.glob("cycle-*/batch/manifest.json")}
+        waiting = [cycle for cycle in sorted(there) if not (answers / f"cycle-{cycle}" / "closed.json").exists()]
+        wanted = [arguments.cycle] if arguments.cycle is not None else waiting or (sorted(there)[-1:] if closed else [])
+        if not wanted or wanted[0] not in there:
+            which = "is waiting for people" if arguments.cycle is None else f"of cycle {arguments.cycle} is exported"
+            raise MgralError(f"{run}: no batch {which}; run `snakemake` until one is")
+        manifest = there[wanted[0]]
+    batch = exchange.read_batch(manifest)
+    if batch.experiment != params.experiment:
+        raise MgralError(f"{manifest}: of experiment {batch.experiment}, not {params.experiment}; give its parameters")
+    return Asked(params, batch, Folder(answers / f"cycle-{batch.cycle}"))
+
+
+def summary(asked: Asked, outcome: Outcome) -> list[str]:
+    """What is known of a batch, for people to read."""
+    batch, images = asked.batch, [image for image in outcome.images.values() if image.asked]
+    states = {state: sum(image.state == state for image in images) for state in ("finished", "skipped", "cannot")}
+    waiting = labels.open_images(outcome, asked.params.annotation.annotators)
+    unsaid = len([i for i in outcome.ids("unsaid") if outcome.images[i].asked])
+    done = [image for image in outcome.images.values() if image.state == "finished"]
+    boxes = [box for image in done for box in image.boxes]
+    origins = {origin: sum(box.origin == origin for box in boxes) for origin in sorted({box.origin for box in boxes})}
+    seconds = [one["seconds"] for image in done for one in image.people if one["seconds"] is not None]
+    lines = [
+        f"batch {batch.id} of cycle {batch.cycle}: {len(batch.images)} images asked, {states['finished']} finished, "
+        f"{states['skipped']} skipped, {states['cannot']} cannot be labelled, {len(waiting)} open",
+        f"boxes: {len(boxes)}" + (f" ({', '.join(f'{n} {o}' for o, n in origins.items())})" if boxes else ""),
+    ]
+    if unsaid:
+        lines.append(f"{unsaid} images are unsaid: the tool cannot tell whether anybody opened them")
+    if extra := len(done) - states["finished"]:
+        lines.append(f"{extra} images more that were not asked for")
+    shared = [image.agreement for image in done if len(image.people) > 1]
+    if shared:
+        total = sum(one.boxes for one in shared)
+        f1 = 2 * sum(one.matched for one in shared) / total if total else 1.0
+        conflicts = sum(one.conflicts for one in shared)
+        lines.append(f"{len(shared)} images of several people: F1 {f1:.3f} between them, {conflicts} boxes in conflict")
+    if seconds:
+        lines.append(f"minutes: {sum(seconds) / 60:.1f} in {len(seconds)} answers with a time")
+    without = [image for image in done if image.asked and not image.shown]
+    with_them = [image for image in done if image.asked and image.shown]
+    if without and with_them:
+        means = [sum(len(image.boxes) for image in some) / len(some) for some in (without, with_them)]
+        lines.append(f"boxes an image: {means[0]:.1f} where no predictions were shown, {means[1]:.1f} elsewhere")
+    return [*lines, *(f"{what}: {times}" for what, times in outcome.counts.items())]
+
+
+def read_one(path: Path, tool: str, asked: Asked) -> tuple[list[exchange.Source], exchange.Returned]:
+    """Read one returned file or folder. Raises MgralError."""
+    annotation = asked.params.annotation
+    found = exchange.sources(path)
+    return found, returns.read(tool, found, asked.batch, annotation.options if tool == annotation.tool else {})

@@ -1,0 +1,59 @@
+"""Let the run go on with what people returned. What comes later changes nothing of this cycle.
+
+example: mgral close --partial --params params/base.yaml params/mine.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mgral.annotation import labels
+from mgral.annotation.returns import Closed, ExtraImage
+from mgral.cli import _people
+from mgral.core.errors import MgralError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--partial", action="store_true", help="although images are open; these go back to the pool")
+    _people.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    asked = _people.find(arguments)
+    batch, folder = asked.batch, asked.folder
+    if folder.closed.exists():
+        raise MgralError(f"{folder.closed}: cycle {batch.cycle} is closed already; nothing to do")
+    files = folder.returned(batch)
+    outcome = asked.outcome(asked.read(files))
+    if not outcome.ids("finished"):
+        raise MgralError(f"{folder.path}: no image of batch {batch.id} is finished; return labels with `mgral return`")
+    unsaid = outcome.ids("unsaid")
+    if unsaid:
+        raise MgralError(
+            f"{folder.path}: image {unsaid[0]} and {len(unsaid) - 1} more came back without boxes or with the "
+            "predicted ones, and the tool cannot tell whether anybody opened them; say it there (a tag in CVAT, "
+            "states.csv elsewhere), or set annotation.unsaid to empty or unlabelled"
+        )
+    waiting = labels.open_images(outcome, asked.params.annotation.annotators)
+    if waiting and not arguments.partial:
+        raise MgralError(
+            f"{folder.path}: {len(waiting)} of {len(batch.images)} images are open, image {waiting[0]} first; return "
+            "them, or go on without them with --partial"
+        )
+    extras = [image for image in asked.extras() if image.id in outcome.images]
+    closed = Closed(
+        batch=batch.id,
+        experiment=batch.experiment,
+        cycle=batch.cycle,
+        partial=bool(waiting),
+        classes=asked.classes,
+        map=asked.params.annotation.map,
+        extras=[
+            ExtraImage(id=im.id, sha256=im.sha256, file_name=im.file_name, width=im.width, height=im.height)
+            for im in extras
+        ],
+        files=files,
+    )
+    folder.close(closed)
+    print("\n".join(_people.summary(asked, outcome)))
+    print(f"{folder.closed}: closed; run `snakemake` again")

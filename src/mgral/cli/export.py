@@ -1,0 +1,56 @@
+"""Write a selected batch for an annotation tool: manifest.json, and the tool's own files beside it.
+
+example: mgral export --params params/base.yaml params/mine.yaml --dataset dataset.json --selected selected.json \
+--out batch/manifest.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from mgral.cli import _arguments
+from mgral.config.annotation import Annotation
+from mgral.config.base import Settings
+from mgral.config.schema import Name
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    experiment: Name
+    annotation: Annotation
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset", "selected")
+    parser.add_argument("--detections", type=Path, help="detections.npz of the cycle: predicted boxes to show")
+    _arguments.add_out(parser, "manifest.json to write; the tool's files come into the same folder")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from mgral.annotation import asking, exchange
+    from mgral.core import plugins
+    from mgral.data import dataset_json
+    from mgral.data.selection import read_selection
+    from mgral.detection import npz_files
+
+    params = _arguments.read_params(Params, arguments.params)
+    tool = plugins.load("annotators", params.annotation.tool)
+    options = tool.Options.parse(params.annotation.options, "annotation.options")
+    dataset, selection = dataset_json.read(arguments.dataset), read_selection(arguments.selected)
+    detections = npz_files.read_detections(arguments.detections)[0] if arguments.detections else None
+    batch = asking.make_batch(dataset, selection, detections, params.experiment, params.annotation)
+    files = tool.export(batch, arguments.out.parent, options)
+    exchange.write_batch(batch, arguments.out)
+    shown = sum(len(image.predictions) for image in batch.images)
+    logging.info(
+        "batch %s: %d images with %d predicted boxes, %d files for %s in %s",
+        batch.id,
+        len(batch.images),
+        shown,
+        len(files),
+        params.annotation.tool,
+        arguments.out.parent,
+    )

@@ -1,0 +1,85 @@
+"""Make the labels of a cycle from what people returned: labels.json, and the data set of the next cycle.
+
+With --simulated, people are simulated: they answer from the data set, through the files of the annotation tool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from pathlib import Path
+
+from mgral.annotation import exchange, labels, returns, simulated
+from mgral.annotation.exchange import Batch
+from mgral.annotation.returns import Folder
+from mgral.cli import _arguments
+from mgral.config.annotation import Annotation, Oracle
+from mgral.config.base import Settings
+from mgral.core import plugins
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json
+from mgral.core.types import Dataset
+from mgral.data import dataset_json
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    oracle: Oracle
+    annotation: Annotation
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset")
+    parser.add_argument("--manifest", required=True, type=Path, help="manifest.json of the batch")
+    answers = parser.add_mutually_exclusive_group(required=True)
+    answers.add_argument("--closed", type=Path, help="closed.json: the files that people returned and that count")
+    answers.add_argument("--simulated", action="store_true", help="people are simulated, with the faults of oracle")
+    parser.add_argument("--truth", type=Path, help="dataset.json that simulated people answer from; default --dataset")
+    parser.add_argument("--seed", type=int, default=0, help="of simulated people")
+    parser.add_argument("--out-dataset", required=True, type=Path, help="dataset.json of the next cycle")
+    _arguments.add_out(parser, "labels.json to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    params = _arguments.read_params(Params, arguments.params)
+    annotation = params.annotation
+    batch = exchange.read_batch(arguments.manifest)
+    dataset = dataset_json.read(arguments.dataset)
+    if arguments.simulated:
+        truth = dataset_json.read(arguments.truth) if arguments.truth else dataset
+        files = _simulated(batch, truth, params, arguments.seed)
+        outcome = labels.settle(batch, [], files, dataset.classes, annotation.map, annotation)
+        classes = list(dataset.classes)
+    else:
+        folder = Folder(arguments.closed.parent)
+        closed = folder.read_closed(batch)
+        files = folder.read_all(closed.files, batch, annotation.tool, annotation.options)
+        classes = closed.classes
+        outcome = labels.settle(batch, closed.extra_images(), files, classes, closed.map, annotation)
+    after = labels.apply(dataset, outcome, classes)
+    new = classes[len(dataset.classes) :]
+    if new:
+        logging.warning("new classes %s: images labelled before show them without boxes", ", ".join(new))
+    dataset_json.write(after, read_json(arguments.dataset)["info"], arguments.out_dataset)
+    labels.write(batch, outcome, arguments.out)
+    boxes = sum(len(image.boxes) for image in outcome.images.values())
+    logging.info("batch %s: %d images labelled, %d boxes", batch.id, len(outcome.ids("finished")), boxes)
+
+
+def _simulated(batch: Batch, truth: Dataset, params: Params, seed: int) -> list[tuple[str, exchange.Returned]]:
+    """What simulated people return, one file of the tool each."""
+    annotation, people = params.annotation, params.annotation.annotators
+    plugin = plugins.load("annotators", annotation.tool)
+    if people > 1 and annotation.tool == "cvat":
+        raise MgralError("annotation.annotators: the files of CVAT name nobody; set 1, or another annotation.tool")
+    said = simulated.answers(batch, truth.boxes, people, params.oracle, seed)
+    files = []
+    for person in range(people):
+        with tempfile.TemporaryDirectory() as folder:
+            plugin.respond(batch, {i: [answers[person]] for i, answers in said.items()}, Path(folder))
+            found = exchange.sources(folder)
+            returned = returns.read(annotation.tool, found, batch, annotation.options)
+        files.append((f"person {person + 1}", returned))
+    return files

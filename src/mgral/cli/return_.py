@@ -1,0 +1,31 @@
+"""Take what an annotation tool returned for a batch: files, folders or zip archives, as it exported them.
+
+Everything is checked first, together with what was returned before; a file with a fault is not taken.
+
+example: mgral return export.json --params params/base.yaml params/mine.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mgral.cli import _people
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, help="what the annotation tool exported")
+    parser.add_argument("--tool", help="that exported them, if it is not annotation.tool (mgral list annotators)")
+    _people.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    asked = _people.find(arguments)
+    tool = arguments.tool or asked.params.annotation.tool
+    before = asked.read(asked.folder.returned(asked.batch))
+    new = [(path, *_people.read_one(path, tool, asked)) for path in arguments.files]
+    outcome = asked.outcome([*before, *((str(path), returned) for path, _, returned in new)])
+    taken = asked.folder.take(asked.batch, [(path, found) for path, found, _ in new], tool)
+    for (path, _, _), entry in zip(new, taken, strict=True):
+        print(f"{path}: taken as {asked.folder.path / entry.name}")
+    print("\n".join(_people.summary(asked, outcome)))

@@ -1,0 +1,23 @@
+"""Say how far people are with a batch: asked, finished, skipped, open, boxes, conflicts, minutes.
+
+example: mgral status --params params/base.yaml params/mine.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mgral.cli import _people
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _people.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    asked = _people.find(arguments, closed=True)
+    outcome = asked.outcome(asked.read(asked.folder.returned(asked.batch)))
+    print("\n".join(_people.summary(asked, outcome)))
+    print(
+        "closed: the run goes on with these labels" if asked.folder.closed.exists() else "not closed yet: `mgral close`"
+    )
