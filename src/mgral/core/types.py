@@ -177,6 +177,8 @@ class Record:
         cycle: whose labelled pool and detector that proxy had, 0 or more.
         partway: mAP on val after ``proxy.stop_at`` of the steps, 0..1; None where proxies are not stopped.
         stopped: whether the proxy was stopped there, as hopeless.
+        per_class: AP on val of each class, 0..1, None for one without ground truth there; None as a whole for a record
+            of an earlier version, and for a proxy that was stopped.
     """
 
     ids: tuple[int, ...]
@@ -187,6 +189,7 @@ class Record:
     cycle: int = 0
     partway: float | None = None
     stopped: bool = False
+    per_class: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True)

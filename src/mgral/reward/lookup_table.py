@@ -212,6 +212,7 @@ class LookupTable:
                 ("partway", pa.float64()),
                 ("stopped", pa.bool_()),
                 ("reference", pa.float64()),
+                ("per_class", pa.list_(pa.float64())),
             ]
         )
         with whole(Path(folder) / "records.parquet") as temporary:

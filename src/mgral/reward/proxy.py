@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mgral.config.loading import check_semi
 from mgral.config.schema import DetectorParams, Evaluation, ProxyRun
 from mgral.core import plugins, random_streams
 from mgral.core.errors import MgralError
-from mgral.core.types import Dataset, Kind, Record
+from mgral.core.types import Dataset, Detections, Kind, Record
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
 from mgral.detection import average_precision, feature_cache
@@ -26,6 +26,8 @@ from mgral.detection.training import TrainingConfig, fit
 
 WEIGHT_DECAY = 0.0005
 WARMUP = 10  # steps
+
+ByClass = tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,19 @@ class ProxyTrainer:
         began = time.perf_counter()
         chosen, proxy, evaluate = self.params
         if is_external(chosen.name):
-            value = self._external(ids, kind, repeat)
-            return Record(tuple(sorted(ids)), generator, value, time.perf_counter() - began, kind, self.pool.cycle)
+            external, by_class = self._external(ids, kind, repeat)
+            seconds = time.perf_counter() - began
+            return Record(tuple(sorted(ids)), generator, external, seconds, kind, self.pool.cycle, per_class=by_class)
         cache, device, labelled = self.cache, self.device, self.pool.labelled_ids
         common = random_streams.stream(self.seed, "proxy", self.pool.cycle, *(("repeat", repeat) if repeat else ()))
         detector = self._detector(kind, common)
         val = self.dataset.ids("val")
         known = self._activations(detector, kind, val) if proxy.backbone == "frozen" else None
 
-        def score() -> float:
-            views = run_inference(detector, cache, val, evaluate, device, known)
-            return average_precision.evaluate(self.dataset, views.detections, val, evaluate.max_detections)["mAP"]
+        def score() -> tuple[float, ByClass]:
+            return self._score(run_inference(detector, cache, val, evaluate, device, known).detections)
 
-        race = Race(proxy.judged_after, score, rivals)
+        race = Race(proxy.judged_after, lambda: score()[0], rivals)
         plan = TrainingConfig(proxy.steps, proxy.batch_size, proxy.learning_rate, WEIGHT_DECAY, WARMUP, augment=True)
         if kind == "replay":
             fit(detector, cache, labelled, plan, device, common, backbone_features=known, halt=race, added=ids)
@@ -104,12 +106,22 @@ class ProxyTrainer:
             options = semi.Options.parse(given, "proxy.options")
             term = semi.build(options, cache, ids, labelled, plan, device, common)
             fit(detector, cache, labelled, plan, device, common, term, backbone_features=known, halt=race)
-        value = race.expected if race.lost else score()
+        mAP: float
+        per_class: ByClass | None
+        mAP, per_class = (race.expected, None) if race.lost else score()
         seconds = time.perf_counter() - began
-        return Record(tuple(sorted(ids)), generator, value, seconds, kind, self.pool.cycle, race.partway, race.lost)
+        return Record(
+            tuple(sorted(ids)), generator, mAP, seconds, kind, self.pool.cycle, race.partway, race.lost, per_class
+        )
 
-    def _external(self, ids: Sequence[int], kind: Kind, repeat: int) -> float:
-        """mAP on val of a replay proxy that a user's command trains, from the start or from the detector."""
+    def _score(self, found: Mapping[int, Detections]) -> tuple[float, ByClass]:
+        """mAP and AP by class on val."""
+        val, most = self.dataset.ids("val"), self.params[2].max_detections
+        result = average_precision.evaluate(self.dataset, found, val, most)
+        return result["mAP"], tuple(result["per_class"][name] for name in self.dataset.classes)
+
+    def _external(self, ids: Sequence[int], kind: Kind, repeat: int) -> tuple[float, ByClass]:
+        """mAP and AP by class on val of a replay proxy that a user's command trains, from scratch or the detector."""
         chosen, proxy, evaluate = self.params
         if kind != "replay":
             raise MgralError("proxy.kind: the detector command has replay proxies alone; set proxy.kind: replay")
@@ -126,7 +138,7 @@ class ProxyTrainer:
             trainer.train([*self.pool.labelled_ids, *sorted(ids)], seed, Path(name, "proxy.ckpt"), start)
             val = self.dataset.ids("val")
             found = trainer.infer(val, embed=False).detections
-        return average_precision.evaluate(self.dataset, found, val, evaluate.max_detections)["mAP"]
+        return self._score(found)
 
     def _detector(self, kind: Kind, common: int) -> Detector:
         """The detector that a proxy starts as."""

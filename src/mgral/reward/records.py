@@ -15,7 +15,8 @@ from mgral.core.types import RECORD_KINDS, Record
 
 def as_json(record: Record) -> dict[str, Any]:
     """A record as a JSON object."""
-    return {**asdict(record), "ids": list(record.ids)}
+    per_class = None if record.per_class is None else list(record.per_class)
+    return {**asdict(record), "ids": list(record.ids), "per_class": per_class}
 
 
 def from_json(value: Any, where: str) -> Record:
@@ -40,12 +41,18 @@ def from_json(value: Any, where: str) -> Record:
             raise ValueError
         mAP, seconds = float(value["mAP"]), float(value["seconds"])
         partway = None if value["partway"] is None else float(value["partway"])
-        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, bool(value["stopped"]))
+        stopped, per_class = bool(value["stopped"]), _per_class(value.get("per_class"))
+        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, stopped, per_class)
     except (KeyError, TypeError, ValueError):
         raise MgralError(
             f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle, partway, stopped); "
             "make it anew with `mgral proxy`"
         ) from None
+
+
+def _per_class(value: Any) -> tuple[float | None, ...] | None:
+    """AP by class; records of earlier versions have none. Raises TypeError or ValueError."""
+    return None if value is None else tuple(None if one is None else float(one) for one in value)
 
 
 def write(record: Record, path: str | Path) -> None:

@@ -122,3 +122,22 @@ def test_many_repeats_of_few_scenes_still_add_up(tmp_path: Path) -> None:
 def test_shares_beyond_one_are_refused() -> None:
     with pytest.raises(MgralError, match="empty \\+ crowded must not exceed 1"):
         synthetic.Options.parse({"empty": 0.6, "crowded": 0.5}, "params.yaml: dataset.options")
+
+
+def test_junk_spoils_a_share_of_train_and_leaves_the_rest_alone(tmp_path: Path) -> None:
+    for name, junk in (("none", 0.0), ("half", 0.5)):
+        synthetic.generate(tmp_path / name, synthetic.Options(**SMALL, junk=junk))
+    none, half = (files(tmp_path / name) for name in ("none", "half"))
+    content = json.loads(half.pop("annotations.json"))
+    changed = sorted(int(Path(name).stem) for name in half if half[name] != none[name])
+    assert len(changed) == 6
+    assert set(changed) <= {image["id"] for image in content["images"] if image["split"] == "train"}
+    assert not {one["image_id"] for one in content["annotations"]} & set(changed)
+    # two of each kind: bright, dark, and without detail
+    pixels = {i: np.asarray(Image.open(tmp_path / f"half/images/{i:06d}.jpg"), np.float64) for i in changed}
+    assert sum(one.mean() > 200 for one in pixels.values()) == 2
+    assert sum(one.mean() < 30 for one in pixels.values()) == 2
+    detail = [np.abs(np.diff(one, axis=0)).mean() for one in pixels.values() if 30 <= one.mean() <= 200]
+    clear = np.asarray(Image.open(tmp_path / f"none/images/{changed[0]:06d}.jpg"), np.float64)
+    assert len(detail) == 2
+    assert max(detail) < 0.3 * np.abs(np.diff(clear, axis=0)).mean()

@@ -199,3 +199,12 @@ def test_unfit_files_are_named(options: list[str], says: str, cycles: Path, caps
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
     assert not Path("out").exists()
+
+
+def test_ap_by_class_is_kept_and_records_without_it_are_read(tmp_path: Path) -> None:
+    one = Record((3, 8), "random", 0.25, 1.0, "replay", 0, per_class=(0.25, None))
+    old = {key: value for key, value in records.as_json(one).items() if key != "per_class"}
+    assert records.from_json(records.as_json(one), "x") == one
+    assert records.from_json(old, "x").per_class is None
+    with pytest.raises(MgralError, match="not a record"):
+        records.from_json({**old, "per_class": ["much"]}, "x")

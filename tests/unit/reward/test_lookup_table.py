@@ -142,6 +142,7 @@ def test_records_parquet_has_the_documented_columns(saved: tuple[LookupTable, Em
         "partway": "double",
         "stopped": "bool",
         "reference": "double",
+        "per_class": "list<element: double>",
     }
 
 

@@ -6,6 +6,9 @@ a star is nearly always on water, the rarest ground. A third of the train images
 moved by a few pixels, some images are empty and some crowded. A good selection skips the repeats and the empty
 ones and finds the rare grounds. Classes differ in form and texture; colour helps but does not decide.
 
+With ``junk`` a share of the train images cannot be annotated: they are blurred, overexposed, or show a covered lens.
+Selection by uncertainty tends to choose them.
+
 Everything is drawn from ``seed``. val and test show scenes of their own.
 """
 
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFilter
@@ -38,6 +42,8 @@ T = TypeVar("T")
 Point = tuple[float, float]
 Polygon = list[Point]
 Filling = Literal["empty", "crowded", "usual"]
+Junk = Literal["blurred", "overexposed", "covered"]
+_JUNK: tuple[Junk, ...] = ("blurred", "overexposed", "covered")
 _FILLINGS: tuple[Filling, ...] = ("empty", "crowded", "usual")
 
 
@@ -56,6 +62,12 @@ class Options(Settings):
     )
     empty: float = Field(default=0.08, ge=0, le=1, description="share of scenes without an object")
     crowded: float = Field(default=0.1, ge=0, le=1, description="share of scenes with 8 to 14 small objects")
+    junk: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of train images that are blurred, overexposed or covered, a third each; they have no boxes",
+    )
     seed: int = Field(default=0, ge=0, description="of everything")
 
     @model_validator(mode="after")
@@ -131,6 +143,7 @@ _LARGE = np.array([7.0, 22.0])  # likewise of other scenes
 _HUE_SPREAD = 0.2  # a class's hue strays so far from its usual one, of a full circle
 _VISIBLE = 0.4  # least share of an object that other objects leave in view
 _OVERSAMPLING = 3
+_BLUR = 14  # side of an image ÷ radius of the blur of a junk image
 _QUALITY = 92  # of the JPEG files
 
 
@@ -171,11 +184,12 @@ class _Scene:
 
 @dataclass(frozen=True)
 class _Frame:
-    """An image to be drawn: a scene, seen for the ``number``-th time (0: as it was laid out)."""
+    """An image to be drawn: a scene, seen for the ``number``-th time (0: as it was laid out), spoilt or not."""
 
     id: int
     scene: _Scene
     number: int
+    junk: Junk | None = None
 
 
 def image_names(options: Options) -> list[str]:
@@ -252,7 +266,14 @@ def _frames(options: Options) -> list[_Frame]:
         length[number] += more
         repeats -= more
     shown = [(scene, number) for scene in scenes for number in range(length[scene.number])]
-    return [_Frame(id, scene, number) for id, (scene, number) in enumerate(shown, start=1)]
+    spoilt = _spoilt([id for id, (scene, _) in enumerate(shown, start=1) if scene.split == "train"], options)
+    return [_Frame(id, scene, number, spoilt.get(id)) for id, (scene, number) in enumerate(shown, start=1)]
+
+
+def _spoilt(ids: Sequence[int], options: Options) -> dict[int, Junk]:
+    """Which images are junk, and of what kind; the kinds take turns."""
+    order = random_streams.generator(options.seed, "junk").permutation(ids).tolist()
+    return dict(zip(order[: round(len(ids) * options.junk)], itertools.cycle(_JUNK), strict=False))
 
 
 def _dealt(values: Sequence[T], shares: Sequence[float], count: int, rng: np.random.Generator) -> list[T]:
@@ -275,8 +296,18 @@ def _draw(frame: _Frame, options: Options) -> tuple[PIL.Image.Image, list[tuple[
     left, top = (margin, margin) if frame.number == 0 else rng.integers(0, 2 * margin + 1, 2).tolist()
     pixels = pixels[top : top + options.size, left : left + options.size]
     grain = rng.random(pixels.shape) + rng.random(pixels.shape) - 1
-    pixels = np.clip(pixels * rng.uniform(0.94, 1.06) + 4 * grain + 0.5, 0, 255)
-    return PIL.Image.fromarray(pixels.astype(np.uint8)), [(piece.label, _corners(piece, left, top)) for piece in pieces]
+    seen = np.clip(pixels * rng.uniform(0.94, 1.06) + 4 * grain + 0.5, 0, 255).astype(np.uint8)
+    if frame.junk is not None:
+        return _spoil(seen, frame.junk), []
+    return PIL.Image.fromarray(seen), [(piece.label, _corners(piece, left, top)) for piece in pieces]
+
+
+def _spoil(pixels: npt.NDArray[np.uint8], junk: Junk) -> PIL.Image.Image:
+    """An image of [side, side, 3] RGB in which nobody could annotate an object."""
+    if junk == "blurred":
+        return PIL.Image.fromarray(pixels).filter(PIL.ImageFilter.GaussianBlur(len(pixels) / _BLUR))
+    spoilt = pixels * 2.0 + 140 if junk == "overexposed" else pixels * 0.08
+    return PIL.Image.fromarray(np.clip(spoilt, 0, 255).astype(np.uint8))
 
 
 def _texture(ground: _Ground, side: int, rng: np.random.Generator) -> Floats:
