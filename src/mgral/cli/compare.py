@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     present = set(frame["strategy"])
     for name in names:
         if name not in present:
-            raise MgralError(f"{arguments.curve}: has no strategy '{name}'; make it anew with `mgral curve`")
+            raise MgralError(f"{arguments.curve}: has no strategy '{name}'; run `mgral curve` again")
     for label in arguments.baselines:
         if label not in labels:
             raise MgralError(f"--baselines: unknown label '{label}'; {nearest(label, labels)}")

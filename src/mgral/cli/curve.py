@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.config.base import Settings
-from mgral.config.schema import Strategy, curve_names
+from mgral.config.schema import Strategy, curve_names, reference
 
 
 class Params(Settings):
@@ -31,4 +31,4 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     frame = learning_curves.collect(arguments.run, curve_names(params.strategies), params.seeds, params.cycles)
     learning_curves.write(frame, arguments.out)
-    write_json(arguments.summary, learning_curves.means(frame))
+    write_json(arguments.summary, learning_curves.means(frame, reference(params.strategies)))

@@ -1,16 +1,17 @@
-"""Strategies compared over seeds: intervals of the curves, paired differences, verdicts.
+"""Strategies compared over seeds: intervals of the curves, differences, verdicts.
 
 Two kinds of interval, each for what it can do:
 
-- A difference between two strategies is paired by seed (same initial pool, same initial weights) and has the
-  t-interval of its mean (scipy.stats.ttest_rel). It is honest from two seeds on: there its quantile is 12.7 standard
-  errors, so that nearly nothing can be shown; at three 4.30, at five 2.78.
+- A difference between two strategies is paired by seed (same initial pool, same initial weights). All strategies of a
+  run enter one mixed model (:mod:`mgral.report.mixed_model`), whose pooled residual variance is never taken to be below
+  the retraining variance (noise.json).
 - A point of a curve has the bootstrap percentile interval of its mean over seeds (scipy.stats.bootstrap). It shows
   how far the seeds lie apart and no more: at two and three seeds it spans from the lowest to the highest, which holds
   the true mean of a symmetric quantity in 50 % and 75 % of experiments (1 - 2 · 2^-n), not in 95 %.
 
-Whoever compares nine strategies finds one that is better by luck. Verdicts therefore rest on p-values corrected after
-Holm (1979; statsmodels), over all strategies that are held against one reference in one measure.
+One criterion decides (:func:`_verdict`): a strategy is better or worse if its p-value, corrected after Holm (1979;
+statsmodels) for all strategies compared with one reference in one measure, lies below :data:`ALPHA`, and the difference
+exceeds the noise floor, two standard errors of retraining alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from pydantic import Field
 from mgral.config.base import Settings
 from mgral.core import random_streams
 from mgral.core.files import read_json, write_json
-from mgral.report import learning_curves
+from mgral.report import learning_curves, mixed_model
+from mgral.report.mixed_model import Residual
 
 ALPHA = 0.05  # a verdict is wrong so often where there is no difference
 CONFIDENCE = 1 - ALPHA
@@ -38,7 +40,7 @@ VERDICTS: Mapping[Verdict, str] = {  # as a reader is told
     "better": "better",
     "worse": "worse",
     "undetected": "no detectable difference",
-    "unknown": "cannot be said",
+    "unknown": "not known",
 }
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -84,9 +86,10 @@ class Difference(Settings):
         by_seed: the difference of each of these seeds.
         mean: over them; None without a seed.
         low, high: ends of the t-interval of the mean; None with fewer than two seeds.
-        p: of the paired t-test; ``p_holm`` the same, corrected for all strategies held against this reference.
-        verdict: ``better`` and ``worse`` where ``p_holm`` lies below :data:`ALPHA`, ``undetected`` elsewhere;
-            ``unknown`` with fewer than two seeds.
+        p: of the mixed model; ``p_holm`` the same, corrected for all strategies compared with this reference.
+        floor: two standard errors of retraining alone; None where the retraining variance was not measured.
+        verdict: ``better`` and ``worse`` where ``p_holm`` lies below :data:`ALPHA` and the mean beyond ``floor``,
+            ``undetected`` elsewhere; ``unknown`` with fewer than two seeds.
     """
 
     strategy: str
@@ -99,7 +102,30 @@ class Difference(Settings):
     high: float | None
     p: Probability | None
     p_holm: Probability | None
+    floor: float | None
     verdict: Verdict
+
+
+class Gain(Settings):
+    """What labels were worth: the random strategy's mAP at its last cycle less that at its first.
+
+    Attributes:
+        images: labelled at the first and at the last cycle.
+        mean: over the seeds that have both.
+        limit: a mean above it is more than chance; None where chance cannot be estimated (fewer than three seeds, and
+            no retraining variance).
+    """
+
+    images: tuple[int, int]
+    mean: float
+    limit: float | None
+
+    @property
+    def helped(self) -> bool | None:
+        """Whether labels helped; None where it is not known."""
+        if self.mean <= 0:
+            return False
+        return None if self.limit is None else self.mean > self.limit
 
 
 class Comparison(Settings):
@@ -113,8 +139,9 @@ class Comparison(Settings):
         own: curves of detectors that strategies trained for themselves (``<label>:own``). Another trainer than the
             plain one, so that a difference would not be the pool's alone: they are in no difference.
         differences: to ``reference`` first, then to ``baseline`` if that is another strategy.
-        floor: final mAPs, averaged over the seeds, that differ by less are not told apart: :func:`floor` of
+        floor: final mAPs, averaged over the seeds, that differ by less do not differ detectably: :func:`floor` of
             noise.json; None where nothing was retrained.
+        gain: what labels were worth at all; None without a random strategy or with a single cycle.
     """
 
     confidence: Probability
@@ -122,6 +149,7 @@ class Comparison(Settings):
     reference: str | None
     baseline: str | None
     floor: float | None
+    gain: Gain | None
     curves: list[Curve]
     own: list[Curve]
     differences: list[Difference]
@@ -151,10 +179,8 @@ def compare(
     frame = frame[~apart]
     found = [_curve(frame, str(name)) for name in frame["strategy"].unique()]
     complete = {(curve.strategy, seed) for curve in found for seed in curve.seeds}
-    scores = learning_curves.scores(
-        frame[[pair in complete for pair in zip(frame["strategy"], frame["seed"], strict=True)]]
-    )
-    baseline = _best(scores, baselines)
+    whole = frame[[pair in complete for pair in zip(frame["strategy"], frame["seed"], strict=True)]]
+    baseline = _best(learning_curves.scores(whole, reference), baselines)
     references = [name for name in dict.fromkeys([reference, baseline]) if name is not None]
     all_seeds = [int(seed) for seed in frame["seed"].unique()]
     return Comparison(
@@ -163,13 +189,14 @@ def compare(
         reference=reference,
         baseline=baseline,
         floor=None if noise is None else floor(noise, len(all_seeds)),
+        gain=None if reference is None else _gain(whole[whole["strategy"] == reference], _retraining(noise, "mAP")),
         curves=found,
         own=own,
         differences=[
             difference
             for name in references
             for measure in learning_curves.MEASURES
-            for difference in _against(scores, name, measure, [c.strategy for c in found])
+            for difference in _against(whole, name, measure, [c.strategy for c in found], noise)
         ],
     )
 
@@ -191,7 +218,7 @@ def write(comparison: Comparison, path: str | Path) -> None:
 
 def read(path: str | Path) -> Comparison:
     """Read ``comparison.json``. Raises MgralError if it is none."""
-    return Comparison.parse(read_json(path), f"{path}: not a comparison, make it anew with `mgral compare`:")
+    return Comparison.parse(read_json(path), f"{path}: not a comparison, run `mgral compare` again:")
 
 
 def _curve(frame: pd.DataFrame, strategy: str) -> Curve:
@@ -239,58 +266,80 @@ def _best(scores: pd.DataFrame, among: Sequence[str]) -> str | None:
     return str(known.idxmax()) if len(known) else None
 
 
-def _against(scores: pd.DataFrame, reference: str, measure: str, strategies: Sequence[str]) -> list[Difference]:
-    """Each strategy's difference to a reference, corrected for their number."""
-    levels = scores.pivot_table(index="seed", columns="strategy", values=measure).reindex(columns=list(strategies))
-    found = [_difference(levels, name, reference, measure) for name in strategies if name != reference]
+def _against(
+    frame: pd.DataFrame, reference: str, measure: str, strategies: Sequence[str], noise: Mapping[str, Any] | None
+) -> list[Difference]:
+    """Each strategy's difference to a reference, of one mixed model, corrected for their number."""
+    table = learning_curves.differences(frame, reference)
+    levels = table.pivot_table(index="seed", columns="strategy", values=measure).reindex(columns=list(strategies))
+    levels[reference] = 0.0  # differences of the reference to itself: the column that completes the model
+    retraining = _retraining(noise, measure)
+    if retraining is not None and measure.startswith("auc"):
+        retraining *= learning_curves.area_noise(frame, measure.removeprefix("auc_"))
+    model = mixed_model.residual(levels.to_numpy(np.float64), retraining)
+    found = [_difference(levels, name, reference, measure, model) for name in strategies if name != reference]
     judged = [k for k, difference in enumerate(found) if difference.p is not None]
     for k, corrected in zip(judged, holm([found[k].p or 0.0 for k in judged]), strict=True):
-        found[k] = found[k].model_copy(update={"p_holm": corrected, "verdict": _verdict(found[k].mean, corrected)})
+        verdict = _verdict(found[k].mean, corrected, found[k].floor)
+        found[k] = found[k].model_copy(update={"p_holm": corrected, "verdict": verdict})
     return found
 
 
-def _difference(levels: pd.DataFrame, strategy: str, reference: str, measure: str) -> Difference:
-    pairs = levels[[strategy, reference]].dropna()
-    ours, theirs = pairs[strategy].to_numpy(), pairs[reference].to_numpy()
-    mean = float(np.mean(ours - theirs)) if len(pairs) else None
-    low, high, p = paired(ours, theirs)
+def _difference(
+    levels: pd.DataFrame, strategy: str, reference: str, measure: str, model: Residual | None
+) -> Difference:
+    by_seed = levels[strategy].dropna()
+    known = None
+    if model is not None and len(by_seed) > 1:
+        known = mixed_model.interval(by_seed.to_numpy(), model, ALPHA)
+    low, high, p = known or (None, None, None)
+    retraining = None if model is None else model.retraining
     return Difference(
         strategy=strategy,
         reference=reference,
         measure=measure,
-        seeds=[int(seed) for seed in pairs.index],
-        by_seed=(ours - theirs).tolist(),
-        mean=mean,
+        seeds=[int(seed) for seed in by_seed.index],
+        by_seed=by_seed.to_list(),
+        mean=float(by_seed.mean()) if len(by_seed) else None,
         low=low,
         high=high,
         p=p,
         p_holm=None,
+        floor=None if retraining is None or not len(by_seed) else 2 * retraining * math.sqrt(2 / len(by_seed)),
         verdict="unknown",
     )
 
 
-def paired(ours: np.ndarray, theirs: np.ndarray) -> tuple[float | None, float | None, float | None]:
-    """The t-interval of the mean of ``ours - theirs`` and the p-value of its being zero.
+def _retraining(noise: Mapping[str, Any] | None, measure: str) -> float | None:
+    """Standard deviation between trainings of one pool, of mAP for the areas; None where it was not measured."""
+    found = (noise or {}).get("AP50" if measure == "AP50" else "mAP")
+    return None if found is None else float(found["deviation"])
 
-    None for fewer than two pairs, and where all differ by the same: without any spread there is nothing to judge a
-    difference by, and t would be infinite.
+
+def _gain(random: pd.DataFrame, retraining: float | None) -> Gain | None:
+    """What labels were worth to the random strategy: last minus first cycle, and what chance alone may do.
+
+    The limit is two standard errors of retraining alone, 2 σ₀ √(2/n). Where that was not measured and there are three
+    seeds, it is the one-sided 95 % quantile (t, n - 1 degrees of freedom) times the standard error of the mean gain.
 
     Args:
-        ours: [n], one value a seed.
-        theirs: [n], paired with ``ours`` by position.
+        random: its complete curves.
+        retraining: σ₀ of mAP.
     """
     from scipy import stats
 
-    if len(ours) < 2:
-        return None, None, None
-    if np.array_equal(ours, theirs):  # 0/0 in the statistic
-        return 0.0, 0.0, 1.0
-    differences = ours - theirs
-    if np.ptp(differences) <= 1e-9 * np.abs(differences).max():
-        return None, None, None
-    test: Any = stats.ttest_rel(ours, theirs)
-    interval = test.confidence_interval(CONFIDENCE)
-    return float(interval.low), float(interval.high), float(test.pvalue)
+    ordered = random.sort_values("cycle").groupby("seed")
+    if not len(random) or random["cycle"].nunique() < 2:
+        return None
+    gains = (ordered["mAP"].last() - ordered["mAP"].first()).to_numpy()
+    count = len(gains)
+    limit = None
+    if retraining is not None:
+        limit = 2 * retraining * math.sqrt(2 / count)
+    elif count > 2:
+        limit = float(stats.t.ppf(1 - ALPHA, count - 1)) * float(gains.std(ddof=1)) / math.sqrt(count)
+    images = (int(ordered["images"].first().max()), int(ordered["images"].last().max()))
+    return Gain(images=images, mean=float(gains.mean()), limit=limit)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -302,7 +351,8 @@ def holm(values: Sequence[float]) -> list[float]:
     return [float(value) for value in multipletests(values, method="holm")[1]]
 
 
-def _verdict(mean: float | None, p: float) -> Verdict:
-    if mean is None or p >= ALPHA:
+def _verdict(mean: float | None, p: float, floor: float | None = None) -> Verdict:
+    """The one criterion: p after Holm below :data:`ALPHA`, and the mean beyond the noise floor where that is known."""
+    if mean is None or p >= ALPHA or abs(mean) <= (floor or 0.0):
         return "undetected"
     return "better" if mean > 0 else "worse"

@@ -6,7 +6,7 @@ Mean, standard deviation and number of seeds only; the intervals are :mod:`mgral
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
         MgralError: missing, damaged, or without a finite mAP and AP50 in 0..1 on the test split.
     """
     metrics = read_json(path)
-    remedy = f"make it anew with `mgral {'score' if path.name == 'own.json' else 'train'}`"
+    remedy = f"run `mgral {'score' if path.name == 'own.json' else 'train'}` again"
     try:
         counts = [metrics["images"], metrics["boxes"]]
         test = [metrics["test"]["mAP"], metrics["test"]["AP50"]]
@@ -114,19 +114,19 @@ def read(path: str | Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral curve`") from None
     except (ValueError, UnicodeDecodeError, IsADirectoryError):
-        raise MgralError(f"{path}: not a table of curves; make it anew with `mgral curve`") from None
+        raise MgralError(f"{path}: not a table of curves; run `mgral curve` again") from None
     if list(frame.columns) != COLUMNS:
-        raise MgralError(f"{path}: its columns must be {', '.join(COLUMNS)}; make it anew with `mgral curve`")
+        raise MgralError(f"{path}: its columns must be {', '.join(COLUMNS)}; run `mgral curve` again")
     for row in frame[frame.duplicated(["strategy", "seed", "cycle"])].itertuples():
         cell = f"{row.strategy}, seed {row.seed}, cycle {row.cycle}"
-        raise MgralError(f"{path}: {cell} stands twice; make it anew with `mgral curve`")
+        raise MgralError(f"{path}: {cell} is there more than once; run `mgral curve` again")
     if not frame[["mAP", "AP50"]].apply(lambda column: column.between(0, 1)).all(axis=None):
-        raise MgralError(f"{path}: mAP and AP50 must lie in 0..1; make it anew with `mgral curve`")
+        raise MgralError(f"{path}: mAP and AP50 must lie in 0..1; run `mgral curve` again")
     return frame
 
 
 def noise(paths: Iterable[Path]) -> dict[str, Any]:
-    """What chance alone does: the spread of test results between trainings that differ in their seed only.
+    """The retraining variance: the spread of test results between trainings that differ in their seed only.
 
     Args:
         paths: ``metrics.json`` of at least two trainings of one pool.
@@ -164,7 +164,7 @@ def read_noise(path: str | Path) -> dict[str, Any]:
     except (KeyError, TypeError):
         numbers = []
     if not numbers or not all(isinstance(number, int | float) and number >= 0 for number in numbers):
-        raise MgralError(f"{path}: lacks images, repeats or the deviation of mAP; make it anew with `mgral noise`")
+        raise MgralError(f"{path}: lacks images, repeats or the deviation of mAP; run `mgral noise` again")
     return dict(found)
 
 
@@ -188,44 +188,91 @@ def area(x: npt.ArrayLike, y: npt.ArrayLike, until: float) -> float:
     return float(np.sum(widths * (heights[1:] + heights[:-1]) / 2) / length)
 
 
-def scores(frame: pd.DataFrame) -> pd.DataFrame:
+def area_weights(x: npt.ArrayLike, until: float) -> np.ndarray:
+    """How much each point of a curve weighs in its :func:`area`, which is linear in y. [n]; NaN for a single point."""
+    xs = np.asarray(x, np.float64)
+    return np.array([area(xs, point, until) for point in np.eye(len(xs))])
+
+
+def area_noise(frame: pd.DataFrame, x: str) -> float:
+    """By what factor retraining spreads an area less than it spreads a single mAP.
+
+    Each cycle's detector is trained independently, so that the variance of an area is σ₀² Σ w², over the weights w of
+    the cycles after the first: the first detector is the same for all strategies of a seed and cancels in a difference.
+    The mean of the variances over the curves is taken.
+
+    Args:
+        frame: as :func:`collect` gives it.
+        x: ``images`` or ``boxes``.
+    """
+    variances = []
+    for _, curve in frame.groupby(["strategy", "seed"]):
+        at = curve.sort_values("cycle")[x].to_numpy(np.float64)
+        variances.append(float(np.sum(area_weights(at, at[-1])[1:] ** 2)))
+    return math.sqrt(spread(variances)[0]) if variances else math.nan
+
+
+def scores(frame: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
     """What each curve is worth.
 
     Args:
         frame: as :func:`collect` gives it.
+        reference: label of the random strategy, if there is one.
 
     Returns:
         One row per strategy and seed, in order of appearance, with ``strategy``, ``seed`` and
         :data:`MEASURES`: mAP and AP50 at the last cycle, and the area under the mAP curve over images and
-        over boxes. Areas of one seed cover the range that all strategies of that seed reach: a strategy
-        that picks crowded images goes further in boxes, and is not paid for it.
+        over boxes. An area covers the range that the curve shares with that of the reference at the same seed: a
+        strategy that picks crowded images goes further in boxes, and gains nothing from that. It does not depend on
+        any third strategy.
     """
-    reached = frame.groupby(["seed", "strategy"])[["images", "boxes"]].max().groupby("seed").min()
-    until = {x: reached[x].to_dict() for x in ("images", "boxes")}
+    return _scores(frame, _ends(frame, reference))
+
+
+def _scores(frame: pd.DataFrame, until: Mapping[Any, tuple[float, float]]) -> pd.DataFrame:
+    """As :func:`scores`; ``until`` gives the images and boxes at which the areas of a seed end, at most."""
     rows = []
     for (strategy, seed), curve in frame.groupby(["strategy", "seed"], sort=False):
         curve = curve.sort_values("cycle")
         last = curve.iloc[-1]
-        areas = [area(curve[x], curve["mAP"], until[x][seed]) for x in ("images", "boxes")]
+        limits = until.get(seed, (math.inf, math.inf))
+        areas = [
+            area(curve[x], curve["mAP"], min(limit, last[x]))
+            for x, limit in zip(("images", "boxes"), limits, strict=True)
+        ]
         rows.append((strategy, seed, last["mAP"], last["AP50"], *areas))
     return pd.DataFrame(rows, columns=["strategy", "seed", *MEASURES])
 
 
-def differences(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+def _ends(frame: pd.DataFrame, strategy: str | None) -> dict[Any, tuple[float, float]]:
+    """Images and boxes at the end of each of a strategy's curves, by seed."""
+    own = frame[frame["strategy"] == strategy]
+    return {seed: (rows["images"].max(), rows["boxes"].max()) for seed, rows in own.groupby("seed")}
+
+
+def differences(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Paired differences: each measure minus the reference strategy's at the same seed.
 
     Seeds share the initial pool and the initial weights, so a difference within a seed is free of the shift
-    that a lucky seed gives to all strategies.
+    that a lucky seed gives to all strategies. Both areas of a difference cover the range that these two curves share.
 
     Args:
-        table: as :func:`scores` gives it.
+        frame: as :func:`collect` gives it.
         reference: label of a strategy in it; it has no row in the answer.
+
+    Returns:
+        Columns as of :func:`scores`; seeds that the reference lacks have no rows.
     """
-    base = table[table["strategy"] == reference].set_index("seed")
-    others = table[table["strategy"] != reference].reset_index(drop=True)
-    result = others.copy()
-    result[MEASURES] = others[MEASURES].to_numpy() - base.loc[others["seed"], MEASURES].to_numpy()
-    return result
+    base = frame[frame["strategy"] == reference]
+    found = [pd.DataFrame(columns=["strategy", "seed", *MEASURES])]
+    for name, own in frame[frame["strategy"] != reference].groupby("strategy", sort=False):
+        ours = _scores(own, _ends(frame, reference)).set_index("seed")
+        theirs = _scores(base, _ends(frame, str(name))).set_index("seed")
+        both = ours.index.intersection(theirs.index)
+        gained = ours.loc[both, MEASURES] - theirs.loc[both, MEASURES]
+        found.append(gained.reset_index().assign(strategy=name))
+    parts = [part for part in found if len(part)] or found[:1]
+    return pd.concat(parts, ignore_index=True)[["strategy", "seed", *MEASURES]]
 
 
 def summary(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float, int]]]:
@@ -244,18 +291,19 @@ def summary(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float, int]
     return result
 
 
-def means(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+def means(frame: pd.DataFrame, reference: str | None = None) -> dict[str, dict[str, float | None]]:
     """What each strategy is worth, as a mean over seeds: summary.json.
 
     Args:
         frame: as :func:`collect` gives it.
+        reference: as for :func:`scores`.
 
     Returns:
         strategy → measure (:data:`MEASURES`) → mean; None where it is undefined, as an area of one cycle is.
     """
     return {
         strategy: {name: None if math.isnan(mean) else mean for name, (mean, _, _) in measures.items()}
-        for strategy, measures in summary(scores(frame)).items()
+        for strategy, measures in summary(scores(frame, reference)).items()
     }
 
 

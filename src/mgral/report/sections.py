@@ -18,7 +18,7 @@ from mgral.core.errors import MgralError
 from mgral.core.files import read_json, whole
 from mgral.core.types import Dataset
 from mgral.data import dataset_json, importing
-from mgral.report import comparison, gallery, learning_curves, published, sources, tables, text
+from mgral.report import comparison, gallery, headline, learning_curves, published, sources, table_verdict, tables, text
 from mgral.report import figures as draw
 from mgral.report.comparison import Comparison
 from mgral.report.learning_curves import strategy_of
@@ -146,7 +146,7 @@ def read(run: Path, params: Params) -> Run:
     compared = comparison.read(run / "comparison.json")
     found = [curve.strategy for curve in [*compared.curves, *compared.own]]
     if found != sorted(names, key=learning_curves.is_own) or compared.seeds != params.seeds:
-        raise MgralError(f"{run}/comparison.json: of other strategies or seeds; make it anew with `mgral compare`")
+        raise MgralError(f"{run}/comparison.json: of other strategies or seeds; run `mgral compare` again")
     looks = draw.looks([strategy.name for strategy in params.strategies], random)
     rules = {strategy.name: sources.rule(strategy.plugin) for strategy in params.strategies}
     return Run(run, params, rules, random, frame, compared, dataset, order, pool, looks)
@@ -154,10 +154,12 @@ def read(run: Path, params: Params) -> Run:
 
 def outcome(run: Run, plates: Plates) -> dict[str, Any]:
     """Headline, curves, results and per-class AP."""
-    totals = learning_curves.summary(learning_curves.scores(run.frame))
+    totals = learning_curves.summary(learning_curves.scores(run.frame, run.reference))
     plain = {name: totals[name] for name in run.strategies}
     images = int(run.frame["images"].max())
-    headline, remark = text.headline(plain, run.compared, images, run.rules) if run.chose else text.one_cycle(plain)
+    first, remark = (
+        headline.headline(plain, run.compared, images, run.rules) if run.chose else headline.one_cycle(plain)
+    )
     behind = published.read(run.params.report.protocol)
     shown = [("images", "mAP", "curve"), ("boxes", "mAP", "curve_boxes")]
     shown += [("images", "AP50", "curve_ap50"), ("boxes", "AP50", "curve_ap50_boxes")]
@@ -180,7 +182,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
             for x, y, name in shown[:2]
         ]
     return {
-        "headline": headline,
+        "headline": first,
         "remark": remark,
         "curves": plots,
         "apart": apart,
@@ -219,7 +221,7 @@ def contest(run: Run, plates: Plates) -> dict[str, Any]:
             {
                 "name": name,
                 "verdicts": [
-                    (images.strategy, text.verdict(images, count), text.verdict(boxes, count))
+                    (images.strategy, headline.verdict(images, count), headline.verdict(boxes, count))
                     for images, boxes in zip(found[0][-1], found[1][-1], strict=True)
                 ],
                 "plots": plots,
@@ -230,7 +232,7 @@ def contest(run: Run, plates: Plates) -> dict[str, Any]:
         "reference": compared.reference,
         "baseline": compared.baseline,
         "rivals": rivals,
-        "intervals": text.intervals(len(seeds)) if run.chose else text.NOTHING_CHOSEN,
+        "intervals": text.criterion(len(seeds), noise.exists()) if run.chose else headline.NOTHING_CHOSEN,
         "gaps": text.gaps(compared),
         "chance": text.chance(learning_curves.read_noise(noise), len(seeds)) if noise.exists() else None,
     }
@@ -303,8 +305,8 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
         if own_audits:
             caption = "Held-out records, ρ: rank correlation. Solid: exact. Dashed: predicting the mean."
             plate = plates.add(f"table_{name}", draw.table_error(own_audits, look), caption)
-            verdict, detail = text.signal([cell.value for cell in own_audits])
-            noise = text.noise_of_records([cell.value for cell in own_audits])
+            verdict, detail = table_verdict.signal([cell.value for cell in own_audits])
+            noise = table_verdict.noise_of_records([cell.value for cell in own_audits])
             compared = tables.comparison(own_audits)
             part["table"] = (verdict, [detail, *noise], plate, tables.audits(own_audits), compared)
         if own_searches:
@@ -316,7 +318,7 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
                 caption += " Dashed: the best gain that a record of the table was trained to, one a seed."
             plate = plates.add(f"search_{name}", draw.search(own_searches, own_audits, look), caption)
             sums = [cell.value[["far", "estimated"]].sum() for cell in own_searches]
-            far = text.extrapolated([(one["far"], one["estimated"]) for one in sums])
+            far = table_verdict.extrapolated([(one["far"], one["estimated"]) for one in sums])
             part["search"] = (plate, far, tables.searches(own_searches))
         if own_audits or own_searches:
             found.append(part)

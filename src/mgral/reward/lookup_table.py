@@ -137,9 +137,10 @@ class LookupTable:
             ``carried`` (how many of earlier cycles), ``neighbours`` (count), ``representation``, ``surrogate``,
             ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of the other records of
             its cycle is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated gain; None
-            where either is constant), ``chance`` (``mean`` and ``deviation`` of ``spearman`` over ``SHUFFLES``
-            shuffles; None where that is None), ``spread`` (standard deviation of the gain over the records), ``far``
-            (share of records that the others call far), ``points``, and ``comparison``: ``mae``, ``spearman``,
+            where either is constant), ``chance`` (``spearman`` over ``SHUFFLES`` shuffles: its ``values``, their
+            ``mean`` and ``deviation``; None where that is None), ``spread`` (standard deviation of the gain over the
+            records), ``far`` (share of records that the others call far), ``points``, and ``comparison``: ``mae``,
+            ``spearman``,
             ``kendall`` and ``far`` of every representation with every surrogate on the same records.
         """
         priced = np.array([record.cycle == self.cycle for record in self.records])
@@ -169,7 +170,7 @@ class LookupTable:
             ],
         }
 
-    def _chance(self, priced: Bools) -> dict[str, float] | None:
+    def _chance(self, priced: Bools) -> dict[str, Any] | None:
         """Spearman's correlation of held-out records with the gains shuffled, see :meth:`audit`."""
         from scipy.stats import spearmanr
 
@@ -186,7 +187,9 @@ class LookupTable:
             estimated = SURROGATES[self.params.surrogate](near, self.params).leave_one_out().value[priced]
             if _vary(estimated):
                 found.append(spearmanr(near.values[priced], estimated).statistic)
-        return {"mean": float(np.mean(found)), "deviation": float(np.std(found))} if found else None
+        if not found:
+            return None
+        return {"mean": float(np.mean(found)), "deviation": float(np.std(found)), "values": [*map(float, found)]}
 
     def _surrogates(self, kind: str) -> Iterator[tuple[str, Surrogate]]:
         """Every surrogate, fitted to this table's records in another representation."""

@@ -1,4 +1,4 @@
-"""Strategies held against each other: areas, paired t-intervals, Holm's correction and verdicts, worked out by hand."""
+"""Strategies compared: areas, intervals of the mixed model, Holm's correction and verdicts, worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from mgral import cli
 from mgral.core.errors import MgralError
@@ -76,17 +77,60 @@ def test_holm_on_three_values() -> None:
 
 
 def test_a_strategy_pays_for_the_number_of_its_rivals() -> None:
-    # differences 0.02, 0.024, 0.028: mean 0.024, error 0.004/√3 = 0.0023094, t = 10.392,
-    # p = 1 - t/√(2 + t²) = 1 - √(108/110) = 0.0091324; alone better, beside five that are level 6 p = 0.0548
-    level = {f"level_{k}": [0.30, 0.30 + 0.001 * k, 0.30 - 0.001 * k] for k in range(1, 6)}
+    # good differs by 0.02, 0.024, 0.028, the copies of random by nothing: of seven columns, six level ones. Residuals
+    # of good are ∓0.004 · 6/7, of the others ±0.004/7 in two seeds: s² = 2 · 0.004² · (36 + 6)/49 / (2 · 6)
+    level = {f"level_{k}": [0.30, 0.30, 0.30] for k in range(1, 6)}
     good = {"random": [0.30, 0.30, 0.30], "good": [0.32, 0.324, 0.328]}
     alone = only(comparison.compare(final(good), "random"), "random", "mAP")
     assert alone.p == pytest.approx(1 - math.sqrt(108 / 110)) and alone.verdict == "better"
-    among = comparison.compare(final({**good, **level}), "random").against("random", "mAP")[0]
-    assert among.strategy == "good" and among.p == pytest.approx(alone.p)
-    assert among.p_holm == pytest.approx(6 * (1 - math.sqrt(108 / 110)))
-    assert among.verdict == "undetected"
-    assert among.low is not None and among.low > 0
+    compared = comparison.compare(final({**good, **level}), "random").against("random", "mAP")
+    among = compared[0]
+    error = math.sqrt(2 * 0.004**2 * 42 / 49 / 12 * 2 / 3)
+    assert among.strategy == "good" and among.high == pytest.approx(0.024 + stats.t.ppf(0.975, 12) * error)
+    assert among.p is not None and among.p_holm == pytest.approx(6 * among.p)
+    assert [one.verdict for one in compared] == ["better", *["undetected"] * 5]
+
+
+def test_a_difference_below_the_noise_floor_is_not_better() -> None:
+    """Three seeds that happen to agree: +0.006, with a floor of 0.012."""
+    ends = {"random": [0.3, 0.3, 0.3], "mgral": [0.3059, 0.306, 0.3061]}
+    assert only(comparison.compare(final(ends), "random"), "random", "mAP").verdict == "better"
+    noise = {"mAP": {"deviation": 0.006 / math.sqrt(2 / 3)}}
+    one = only(comparison.compare(final(ends), "random", noise=noise), "random", "mAP")
+    assert (one.floor, one.verdict) == (pytest.approx(0.012), "undetected")
+    # the standard error is that of retraining: 0.006, so that t = 1; P(|T| > 1) = 1 - 1/√3 with 2 degrees of freedom
+    assert one.p == pytest.approx(1 - 1 / math.sqrt(3), abs=1e-6)
+
+
+def test_a_difference_of_2_7_floors_is_detected() -> None:
+    """-0.032 with a floor of 0.012 among eight strategies; the paired test alone (2 degrees of freedom) gave 0.009."""
+    level = {f"level_{k}": [0.3 + 0.005 * ((k + s) % 3 - 1) for s in range(3)] for k in range(6)}
+    ends = {"random": [0.3, 0.3, 0.3], "entropy": [0.2627, 0.268, 0.2733], **level}
+    noise = {"mAP": {"deviation": 0.006 / math.sqrt(2 / 3)}}
+    paired = only(comparison.compare(final({k: ends[k] for k in ("random", "entropy")}), "random"), "random", "mAP")
+    assert paired.p == pytest.approx(0.009, abs=0.0005)  # t = 0.032/(0.0053/√3); after Holm over seven: 0.06
+    one = comparison.compare(final(ends), "random", noise=noise).against("random", "mAP")[0]
+    assert one.mean == pytest.approx(-0.032)
+    assert one.verdict == "worse" and one.p_holm is not None and one.p_holm < 0.01
+
+
+def test_a_difference_within_the_floor_stays_undetected_however_small_p_is() -> None:
+    assert comparison._verdict(0.01, 1e-6, 0.012) == "undetected"
+    assert comparison._verdict(-0.013, 1e-6, 0.012) == "worse"
+
+
+def test_what_labels_were_worth() -> None:
+    # gains 0.10, 0.12, 0.14: mean 0.12; error 0.02/√3, times 2.91999: 0.0337
+    gain = comparison.compare(final(THREE), "random").gain
+    assert gain is not None and gain.images == (10, 20) and gain.helped
+    assert (gain.mean, gain.limit) == (pytest.approx(0.12), pytest.approx(2.91999 * 0.02 / math.sqrt(3), abs=1e-5))
+    # gains 0.01, 0.012, 0.014 would pass that test; they do not exceed twice 0.01 · √(2/3) = 0.0163
+    small = final({"random": [0.21, 0.212, 0.214], "mgral": [0.3, 0.3, 0.3]})
+    found = comparison.compare(small, "random", noise={"mAP": {"deviation": 0.01}}).gain
+    assert found is not None and found.limit == pytest.approx(0.02 * math.sqrt(2 / 3)) and found.helped is False
+    assert comparison.Gain(images=(1, 2), mean=-0.01, limit=None).helped is False
+    assert comparison.Gain(images=(1, 2), mean=0.01, limit=None).helped is None
+    assert comparison.compare(final(THREE), None).gain is None
 
 
 def test_a_strategy_s_own_detector_is_compared_with_nothing() -> None:
@@ -97,7 +141,7 @@ def test_a_strategy_s_own_detector_is_compared_with_nothing() -> None:
     compared = comparison.compare(beside, "random", ["random", "mi_aod"])
     assert compared.model_copy(update={"own": []}) == plain
     better = compared.against("random", "mAP")[0]
-    assert better.p_holm == pytest.approx(2 * (1 - math.sqrt(108 / 110)))  # one of two comparisons, not of three
+    assert better.p is not None and better.p_holm == pytest.approx(2 * better.p)  # of two comparisons, not of three
     (own,) = compared.own
     assert (own.strategy, own.seeds) == ("mi_aod:own", [0, 1, 2])
     assert own.points[-1].mAP.mean == pytest.approx(0.6)
@@ -218,25 +262,8 @@ def test_it_is_written_and_read_back(tmp_path: Path) -> None:
 
 def test_another_file_is_named(tmp_path: Path) -> None:
     write_json(tmp_path / "c.json", {"confidence": 2})
-    with pytest.raises(MgralError, match=r"c\.json: not a comparison, make it anew with `mgral compare`"):
+    with pytest.raises(MgralError, match=r"c\.json: not a comparison, run `mgral compare` again"):
         comparison.read(tmp_path / "c.json")
-
-
-def test_the_t_interval_holds_the_mean_as_often_as_it_says() -> None:
-    # 1,000 experiments of three seeds: 95 % ± 2 · √(0.95 · 0.05/1000) = ± 1.4 %
-    draws = np.random.default_rng(0).normal(0.02, 0.01, (1000, 3))
-    inside = [low <= 0.02 <= high for low, high, _ in (comparison.paired(row, np.zeros(3)) for row in draws)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.014)
-
-
-def test_differences_without_any_spread_prove_nothing() -> None:
-    halves, quarters = np.array([0.5, 0.75]), np.array([0.25, 0.5])
-    assert comparison.paired(halves, quarters) == (None, None, None)
-    assert comparison.paired(np.array([0.3, 0.5]), np.array([0.2, 0.4])) == (None, None, None)  # up to rounding
-    assert comparison.paired(halves, halves) == (0.0, 0.0, 1.0)
-    rows = {"random": {0: [0.2, 0.25], 1: [0.2, 0.5]}, "mgral": {0: [0.2, 0.5], 1: [0.2, 0.75]}}
-    (one,) = comparison.compare(frame(rows), "random", []).against("random", "mAP")
-    assert (one.mean, one.p, one.verdict) == (pytest.approx(0.25), None, "unknown")
 
 
 PARAMS = "strategies: [random, entropy, mgral]\n"
@@ -266,7 +293,7 @@ def test_the_verb(here: Path) -> None:
         (
             {"p.yaml": "strategies: [random, {name: mgral, plugin: mi_aod, options: {report: own}}]\n"},
             [],
-            "curve.csv: has no strategy 'mgral:own'; make it anew with `mgral curve`",
+            "curve.csv: has no strategy 'mgral:own'; run `mgral curve` again",
         ),
         ({}, ["--baselines", "entropi"], "--baselines: unknown label 'entropi'; did you mean 'entropy'?"),
         (
@@ -278,7 +305,7 @@ def test_the_verb(here: Path) -> None:
         (
             {"curve.csv": ",".join(learning_curves.COLUMNS) + "\n" + 2 * "random,0,0,1,1,0.1,0.1\n"},
             [],
-            "curve.csv: random, seed 0, cycle 0 stands twice",
+            "curve.csv: random, seed 0, cycle 0 is there more than once",
         ),
         ({"curve.csv": ",".join(learning_curves.COLUMNS) + "\nrandom,0,0,1,1,41.2,0.1\n"}, [], "must lie in 0..1"),
     ],
@@ -295,29 +322,37 @@ def test_bad_input_is_one_line(
 
 
 def test_a_run_shows_its_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # THREE's numbers as in the first test, and those of `coreset`: differences 0.02, 0.02, 0.02 + 0.003: mean 0.021,
-    # deviation √((0.001² + 0.001² + 0.002²)/2) = √3 · 0.001, error 0.001, interval 0.021 ∓ 4.3027 · 0.001; t = 21:
-    # p = 1 - 21/√(2 + 21²) = 0.0022599, by Holm twice that; mgral's 0.0741799 stays, as the larger of two
+    # differences 0.01, 0.02, 0.03 and, of coreset, 0.02, 0.02, 0.023: means of seeds (with random's 0) 0.01, 0.04/3,
+    # 0.053/3, of strategies 0, 0.02, 0.021; s² = Σ residuals² / (2 · 2) is worked out below
     values = {**THREE, "coreset": [0.32, 0.34, 0.363]}
     comparison.write(comparison.compare(final(values), "random", ["coreset"]), tmp_path / "comparison.json")
     assert cli.main(["show", str(tmp_path)]) == 0
+    levels = np.array([[0, 0.01, 0.02], [0, 0.02, 0.02], [0, 0.03, 0.023]])
+    rest = levels - levels.mean(axis=0) - levels.mean(axis=1, keepdims=True) + levels.mean()
+    error = math.sqrt(float((rest**2).sum()) / 4 * 2 / 3)
+
+    def expected(mean: float) -> tuple[float, float, float]:
+        reach = 2.7764451 * error  # 97.5 % quantile of t with 4 degrees of freedom
+        p = {m: 2 * float(stats.t.sf(m / error, 4)) for m in (0.020, 0.021)}
+        return mean - reach, mean + reach, max(p[0.020], 2 * p[0.021]) if mean == 0.020 else 2 * p[0.021]
+
     against = "  test mAP at the last cycle against {}: difference, 95% interval, p after Holm"
     shown = capsys.readouterr().out.splitlines()
     assert shown[:4] == [
         "comparison.json:",
         against.format("random"),
-        "    mgral: +0.0200, -0.0048 to +0.0448, p 0.0742: no detectable difference (3 seeds)",
-        "    coreset: +0.0210, +0.0167 to +0.0253, p 0.0045: better (3 seeds)",
+        "    mgral: +0.0200, {:+.4f} to {:+.4f}, p {:.4f}: better (3 seeds)".format(*expected(0.020)),
+        "    coreset: +0.0210, {:+.4f} to {:+.4f}, p {:.4f}: better (3 seeds)".format(*expected(0.021)),
     ]
     assert shown[4] == against.format("coreset")
-    assert shown[5].startswith("    random: -0.0210, -0.0253 to -0.0167") and "worse" in shown[5]
+    assert shown[5].startswith("    random: -0.0210, -") and "worse" in shown[5]
 
 
 def test_without_seeds_or_rivals_no_verdict_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "comparison.json"
     comparison.write(comparison.compare(final({"random": [0.3], "mgral": [0.31]}), "random"), path)
     assert cli.main(["show", str(path)]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["  mgral: +0.0100: cannot be said (1 seed)"]
+    assert capsys.readouterr().out.splitlines()[1:] == ["  mgral: +0.0100: not known (1 seed)"]
     comparison.write(comparison.compare(final({"mgral": [0.31]}), None), path)
     assert cli.main(["show", str(path)]) == 0
     assert capsys.readouterr().out == "no random strategy and no baseline to compare with\n"

@@ -57,7 +57,7 @@ def test_the_own_detector_of_a_strategy_is_a_curve_of_its_own(run: Path) -> None
 
     path = learning_curves.cycle_folder(run, "entropy", 0, 1) / "own.json"
     write_json(path, {})
-    with pytest.raises(MgralError, match=rf"{path}: lacks images.*make it anew with `mgral score`"):
+    with pytest.raises(MgralError, match=rf"{path}: lacks images.*run `mgral score` again"):
         learning_curves.collect(run, ["entropy:own"], [0], 2)
     path.unlink()
     with pytest.raises(MgralError, match=rf"{path}: no such file"):
@@ -132,24 +132,51 @@ def test_area_of_a_single_point_is_undefined() -> None:
     assert math.isnan(learning_curves.area([10], [0.2], 10))
 
 
-def test_scores_compare_areas_over_the_common_range(run: Path) -> None:
-    table = learning_curves.scores(collected(run)).set_index(["strategy", "seed"])
+def test_areas_cover_the_range_shared_with_the_reference(run: Path) -> None:
+    table = learning_curves.scores(collected(run), "random").set_index(["strategy", "seed"])
     assert table.loc[("entropy", 0), "mAP"] == 0.4
     assert table.loc[("entropy", 0), "AP50"] == 0.8
     assert table.loc[("random", 0), "auc_images"] == pytest.approx(0.25)
     assert table.loc[("entropy", 0), "auc_images"] == pytest.approx(0.3)
-    # seed 0 is compared over 30 … 50 boxes: entropy stands at 0.3 there, (0.2 + 0.3)/2 = 0.25 as random does
+    # seed 0 has its area over 30 … 50 boxes: entropy stands at 0.3 there, (0.2 + 0.3)/2 = 0.25 as random does
     assert table.loc[("entropy", 0), "auc_boxes"] == pytest.approx(0.25)
     assert table.loc[("random", 0), "auc_boxes"] == pytest.approx(0.25)
 
 
 def test_differences_pair_the_seeds(run: Path) -> None:
-    gains = learning_curves.differences(learning_curves.scores(collected(run)), "random")
+    gains = learning_curves.differences(collected(run), "random")
     assert gains["strategy"].tolist() == ["entropy", "entropy"]
     # seed 0: 0.4 − 0.3, seed 1: 0.4 − 0.2
     assert gains["mAP"].tolist() == pytest.approx([0.1, 0.2])
     # mean 0.15; deviations ∓0.05, √((0.05² + 0.05²)/1) = 0.070711
     assert learning_curves.summary(gains)["entropy"]["mAP"] == pytest.approx((0.15, 0.0707107, 2), abs=1e-6)
+
+
+def test_an_area_by_boxes_does_not_depend_on_a_third_strategy(run: Path) -> None:
+    frame = collected(run)
+    third = frame[frame["strategy"] == "random"].assign(strategy="sparse")
+    third["boxes"] = 30 + (third["boxes"] - 30) // 10  # a curve that hardly moves in boxes
+    beside = pd.concat([frame, third], ignore_index=True)
+
+    def of(table: pd.DataFrame) -> list[float]:
+        return table.loc[table["strategy"] == "entropy", "auc_boxes"].to_list()
+
+    assert of(learning_curves.scores(beside, "random")) == of(learning_curves.scores(frame, "random"))
+    assert of(learning_curves.differences(beside, "random")) == of(learning_curves.differences(frame, "random"))
+
+
+def test_weights_of_an_area() -> None:
+    # three points at equal steps: half, whole and half a step of two steps
+    assert learning_curves.area_weights([10, 20, 30], 30) == pytest.approx([0.25, 0.5, 0.25])
+    # up to 25: 10 × ½ at 10; 10 × ½ + 5 × ¾ at 20; 5 × ¼ at 30; of a length of 15
+    assert learning_curves.area_weights([10, 20, 30], 25) == pytest.approx([5 / 15, 8.75 / 15, 1.25 / 15])
+
+
+def test_retraining_spreads_an_area_less() -> None:
+    # without the shared first point: √(0.5² + 0.25²)
+    rows = [("random", 0, cycle, 10 * cycle + 10, 5, 0.2, 0.2) for cycle in range(3)]
+    frame = pd.DataFrame(rows, columns=learning_curves.COLUMNS)
+    assert learning_curves.area_noise(frame, "images") == pytest.approx(math.sqrt(0.3125))
 
 
 def test_spread_of_one_and_of_none() -> None:

@@ -149,7 +149,7 @@ def test_the_page_stands_alone(run: Path, params: Params) -> None:
 def test_every_part_is_there(run: Path, params: Params) -> None:
     page, _ = build(run, params)
     # random ends at 0.30 and 0.32, mgral at 0.34 and 0.36001: hardly more than +0.04 in both seeds
-    assert "mgral ends highest: 0.350 test mAP with 4 labelled images, +0.040 against random." in page.text
+    assert "mgral is best: 0.350 test mAP with 4 labelled images, +0.040 compared with random." in page.text
     assert "(control" not in page.text and "controls" not in page.text
     assert "mgral better than random by 0.020 (95 % interval +0.020 to +0.020, 2 seeds)" in page.text
     assert "mgral +0.040 +0.040 +0.040 +0.040 to +0.040 0.000 better" in page.text
@@ -175,8 +175,8 @@ def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, param
     strategies = ["random", {"name": "mgral", "plugin": "oracle_rare"}]
     page, _ = build(run, Params.parse({**params.model_dump(mode="json"), "strategies": strategies}, "test:"))
     assert "random reaches 0.310 test mAP with 4 labelled images" in page.text
-    assert "mgral reads the ground truth and takes no part in this: 0.350 (+0.040)." in page.text
-    assert "No contenders but controls: mgral (reads the ground truth)." in page.text
+    assert "mgral reads the ground truth and does not compete: 0.350 (+0.040)." in page.text
+    assert "Controls, not contenders: mgral (reads the ground truth)." in page.text
     # in the table of results: 0.34 and 0.36
     assert "mgral (control: reads the ground truth) 0.350 ± 0.014" in page.text
 
@@ -188,7 +188,8 @@ def test_far_batches_are_called_extrapolated(run: Path, params: Params) -> None:
     path.write_text(path.read_text().replace(",4,0,1,0.5", ",4,0,3,0.5"))
     page, _ = build(run, params)
     assert (
-        "75 % of the batches in 1 of 2 searches lay far from every record: these prices are extrapolated." in page.text
+        "75 % of the batches in 1 of 2 searches are far from every record: their predicted gains are extrapolated."
+        in page.text
     )
 
 
@@ -231,7 +232,7 @@ def test_a_single_cycle_has_no_picks(run: Path, params: Params) -> None:
     page, _ = build(run, single)
     assert "What was picked" not in page.text
     assert "random 0.200 ± 0.000 0.400 ± 0.000 – – 2" in page.text
-    assert "Nothing has been chosen yet: the first detector reaches 0.200 test mAP (± 0.000 over 2 seeds)." in page.text
+    assert "The run has a single cycle: the first detector reaches 0.200 test mAP (± 0.000 over 2 seeds)." in page.text
     assert "which all strategies share: nothing to compare." in page.text
     assert "detectable difference" not in page.text and "Against random" not in page.text
 
@@ -266,9 +267,9 @@ def test_a_strategy_s_own_detector_is_shown_and_compared_with_nothing(run: Path,
     page, html = build(run, given)
     # 0.6 and √(2 · 0.1²) = 0.141; areas (0.4 + 0.5)/2 = 0.45 and (0.4 + 0.7)/2 = 0.55
     assert "mgral:own 0.600 ± 0.141 0.800 ± 0.000 0.500 ± 0.071 0.500 ± 0.071 2" in page.text
-    assert "mgral:own (dashed in the figures): mAP of the detector that the strategy trains for itself" in page.text
+    assert "mgral:own (dashed in the figures): test mAP of the strategy's detector, as its paper" in page.text
     assert html.count("mgral:own") == 2  # in the table, and in the sentence below it
-    assert "mgral ends highest: 0.350 test mAP" in page.text
+    assert "mgral is best: 0.350 test mAP" in page.text
     changed = {path.name for path in (run / "figures").iterdir() if path.read_bytes() != before.get(path.name)}
     assert changed == {"curve.png", "curve_boxes.png", "curve_ap50.png", "curve_ap50_boxes.png"}
 

@@ -229,7 +229,7 @@ def test_names_at_the_ends_of_curves_do_not_touch() -> None:
 def test_a_wide_interval_is_cut_and_all_else_is_shown() -> None:
     one = Difference(
         strategy="mgral", reference="random", measure="mAP", seeds=[0, 1], by_seed=[0.01, 0.03], mean=0.02, low=-0.107,
-        high=0.147, p=0.3, p_holm=0.3, verdict="undetected",
+        high=0.147, p=0.3, p_holm=0.3, floor=None, verdict="undetected",
     )  # fmt: skip
     # what is seen spans 0 … 0.03; 1.5 · 0.03 = 0.045 beyond it is -0.045 … 0.075; 4 % of 0.12 is 0.0048
     assert figures._window([one], None) == pytest.approx((-0.0498, 0.0798))
