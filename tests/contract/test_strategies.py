@@ -330,3 +330,19 @@ def test_an_image_without_evidence_is_named(name: str, options: Choice, evidence
     for need in plugins.load("strategies", name).NEEDS & MISSING.keys():
         with pytest.raises(MgralError, match=MISSING[need].format(image)):
             select(name, options, without(given, need, image), 9)
+
+
+PAGES = Path(__file__).parents[2] / "docs" / "strategies"
+SECTIONS = ("Paper", "Formula", "What differs", "Options", "Cost", "Measured result")
+
+
+@pytest.mark.parametrize("name", plugins.names("strategies"))
+def test_every_strategy_has_a_page(name: str) -> None:
+    path = PAGES / f"{name}.md"
+    assert path.is_file(), f"write docs/strategies/{name}.md, as those beside it"
+    headings = [line.removeprefix("## ") for line in path.read_text().splitlines() if line.startswith("## ")]
+    assert len(headings) == len(SECTIONS)
+    assert all(found.startswith(wanted) for found, wanted in zip(headings, SECTIONS, strict=True))
+    assert f"[{name}]({name}.md)" in (PAGES / "README.md").read_text()
+    variants = plugins.load("strategies", name).Options.model_fields
+    assert all(f"`{key}`" in path.read_text() for key in variants), "name every option"
