@@ -44,7 +44,7 @@ def read(what: str, threads: int, **counts: int) -> argparse.Namespace:
     """The command line with further whole numbers, given with their defaults; fixes the threads."""
     parser = argparse.ArgumentParser(description=what)
     for name, default in counts.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"default {default}")
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"default {default}")
     parser.add_argument("--threads", type=int, default=threads, help=f"default {threads}; 1 on a busy machine")
     parser.add_argument("--small", action="store_true", help="a quick check that it runs; its figures mean nothing")
     arguments = parser.parse_args()

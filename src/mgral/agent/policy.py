@@ -6,8 +6,9 @@ arXiv 2310.08387 (Agent, Action). The state that matters is a file: weights, see
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mgral.agent import scan
+from mgral.config.schema import Agent
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import write_bytes
@@ -24,7 +27,13 @@ from mgral.core.types import Embeddings
 COLUMNS = 32
 """Dimensions standardised at a time, so that the float64 of a large pool does not outgrow its float32."""
 
-State = tuple[Tensor, Tensor]
+Precision = Literal["float32", "bfloat16"]
+
+LEAD = 64
+"""Images before its first at which a part of the scan begins, unless a scan shows that they are too few."""
+
+PART = 8
+"""Least length of a part of the scan, in leads."""
 
 
 class Policy(nn.Module):
@@ -34,32 +43,54 @@ class Policy(nn.Module):
     s_i = w·h_i + β.
 
     Memory of a scan with its way back, beside features and scores: about 18 KiB an image at the paper's widths
-    (float32 on a CPU, measured). With ``chunk`` set, for the images of one chunk only, whatever the length of the
-    pool; of the others only the LSTM's state at their border is kept.
+    (float32 on a CPU, measured). With ``chunk`` set, for so many images only, whatever the length of the pool; of the
+    others only some states of the LSTM are kept.
+
+    Attributes:
+        lead: images before its first at which a part of the scan begins, if there are parts. It is doubled where a scan
+            shows that it was too short, and is saved with the weights.
     """
 
-    def __init__(self, dims: int, hidden: int, seed: int, chunk: int = 0) -> None:
+    def __init__(
+        self,
+        dims: int,
+        hidden: int,
+        seed: int,
+        chunk: int = 0,
+        parallel: int = 1,
+        precision: Precision = "float32",
+        lead: int = LEAD,
+    ) -> None:
         """Make an untrained policy.
 
         Args:
             dims: width of the embeddings (paper: 256).
             hidden: width of the LSTM's state (paper: 257).
             seed: decides the initial weights and the order of the scan; the global generator is untouched.
-            chunk: images scanned at a time; 0 for all at once.
+            chunk: images whose activations are kept at a time; 0 for all.
+            parallel: parts of the scan that may run side by side; 1 for one chain of steps.
+            precision: of the LSTM's arithmetic in parts of a scan; the sums over scores are float64 either way.
+            lead: to begin with.
         """
         super().__init__()
         self.dims, self.hidden, self.seed, self.chunk = dims, hidden, seed, chunk
+        self.parallel, self.precision, self.lead = parallel, precision, lead
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(random_streams.stream(seed, "policy weights"))
             self.lstm = nn.LSTM(dims + 1, hidden)
             self.decoder = nn.Linear(hidden, 1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Scores of a sequence of images, chunk by chunk.
+    @classmethod
+    def of(cls, agent: Agent, dims: int, seed: int) -> Policy:
+        """An untrained policy as the section ``agent`` of the parameters describes it."""
+        return cls(dims, agent.hidden, seed, agent.chunk, agent.parallel, agent.precision)
 
-        The state is carried from chunk to chunk, and so is its gradient on the way back: nothing is truncated.
-        A chunk's backbone_features are dropped after its scores and made anew when the gradient comes to it
-        (checkpointing; Chen et al. 2016), which is what truncation would need as well, so exactness costs nothing.
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores of a sequence of images.
+
+        A long sequence is scanned in up to ``parallel`` parts side by side (:mod:`mgral.agent.scan`), each at least
+        :data:`PART` times as long as its ``lead``; a short one in one chain of steps. Both are the whole scan, up to
+        rounding. For the way back use :meth:`backward`, which scans again where ``lead`` was too short for it.
 
         Args:
             features: [N, dims], see :func:`sequence`.
@@ -67,7 +98,48 @@ class Policy(nn.Module):
         Returns:
             [N], s_1 … s_N.
         """
-        state: State | None = None
+        while (parts := min(self.parallel, len(features) // (PART * self.lead))) > 1:
+            steps = max(self.chunk // parts, 1) if self.chunk else 0
+            dtype = torch.bfloat16 if self.precision == "bfloat16" else features.dtype
+            layout = scan.Layout(parts, self.lead, steps, dtype)
+            try:
+                return scan.side_by_side(features, self._weights(), layout, self.training)
+            except scan.TooShortError:
+                self.lead *= 2
+        return self._chain(features)
+
+    def backward(self, features: Tensor, scores: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Add the gradient of a loss to the weights' ``grad``.
+
+        Args:
+            features: [N, dims].
+            scores: [N], what :meth:`forward` made of them.
+            loss: of such scores; called again, after another scan, each time that ``lead`` turns out too short.
+
+        Returns:
+            The loss.
+        """
+        while True:
+            value = loss(scores)
+            try:
+                value.backward()
+            except scan.TooShortError:
+                self.lead *= 2
+                scores = self(features)
+            else:
+                return value.detach()
+
+    def _weights(self) -> list[Tensor]:
+        return [*self.lstm.all_weights[0], self.decoder.weight, self.decoder.bias]
+
+    def _chain(self, features: Tensor) -> Tensor:
+        """One chain of steps, ``chunk`` after ``chunk``.
+
+        The state is carried from chunk to chunk, and so is its gradient on the way back: nothing is truncated.
+        A chunk's activations are dropped after its scores and computed again when the gradient comes to it
+        (checkpointing; Chen et al. 2016), which is what truncation would need as well, so exactness costs nothing.
+        """
+        state: scan.State | None = None
         if not 0 < self.chunk < len(features):
             return self._scan(features, state)[0]
         scores = []
@@ -76,35 +148,27 @@ class Policy(nn.Module):
             scores.append(part)
         return torch.cat(scores)
 
-    def _scan(self, features: Tensor, state: State | None) -> tuple[Tensor, State]:
+    def _scan(self, features: Tensor, state: scan.State | None) -> tuple[Tensor, scan.State]:
         """Scores of the images that follow on ``state``, (h, c) [1, 1, hidden] each, and the state after them.
 
-        The loop over steps is folded into one call of the LSTM kernel, with exact gradients. With w_s the
-        column of W_ih that meets the score, the score's part of step i > 1 is
-
-            w_s · s_{i-1} = w_s · (w·h_{i-1} + β) = (w_s wᵀ) h_{i-1} + w_s β.
-
-        So W_hh + w_s wᵀ takes the place of W_hh, and the constant β that of the score in the input. At the
-        first step of the pool (no state) both vanish: h_0 = 0, and the input is 0.
+        The loop over steps is folded into one call of the LSTM kernel, with exact gradients
+        (:func:`mgral.agent.scan.step_weights`).
         """
-        w, beta = self.decoder.weight, self.decoder.bias  # [1, hidden], [1]
-        w_ih, w_hh, b_ih, b_hh = self.lstm.all_weights[0]
-        w_s = w_ih[:, -1:]  # [4 hidden, 1]
-        recurrent = w_hh + w_s @ w  # [4 hidden, hidden]
+        weights, beta = scan.step_weights(self._weights())
         later = features.new_ones(len(features), 1)
         if state is None:
             later[0] = 0
             state = features.new_zeros(1, 1, self.hidden), features.new_zeros(1, 1, self.hidden)
         inputs = torch.cat([features, later * beta], dim=1).unsqueeze(1)  # [N, 1 sequence, dims + 1]
-        weights = [w_ih, recurrent, b_ih, b_hh]
-        outputs, h, c = torch.lstm(inputs, state, weights, True, 1, 0.0, self.training, False, False)
+        outputs, state = scan.lstm(inputs, state, weights, self.training)
         scores: Tensor = self.decoder(outputs).view(-1)
-        return scores, (h, c)
+        return scores, state
 
     def save(self, path: str | Path) -> None:
         """Write ``agent.safetensors``."""
         # One entry only: safetensors does not keep the order of several, and the bytes should repeat.
-        shape = {"dims": self.dims, "hidden": self.hidden, "seed": self.seed, "chunk": self.chunk}
+        names = ("dims", "hidden", "seed", "chunk", "parallel", "precision", "lead")
+        shape = {name: getattr(self, name) for name in names}
         about = {"policy": json.dumps(shape)}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         write_bytes(path, save(tensors, about))
@@ -123,7 +187,7 @@ class Policy(nn.Module):
                 policy = cls(**json.loads((file.metadata() or {})["policy"]))
                 policy.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError):
-            raise MgralError(f"{path}: not the weights of an agent; make it anew with `mgral search`") from None
+            raise MgralError(f"{path}: not the weights of an agent; make it again with `mgral search`") from None
         return policy
 
 

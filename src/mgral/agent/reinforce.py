@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -96,6 +97,7 @@ def run(
     seed: int,
     train_proxy: TrainProxy | None = None,
     checkpoint: Path | None = None,
+    train_on: int = 0,
 ) -> Result:
     """Train a policy to pick the batch that the table values highest.
 
@@ -115,12 +117,13 @@ def run(
             keep their estimate.
         checkpoint: file for the state between iterations, of this very search; if killed, it goes on from there to
             the same result. Whoever gives it removes it, once the result is safe. None: keep no state.
+        train_on: scan so many of ``unlabelled`` in place of all, drawn at random, but no fewer than a batch; 0: all.
 
     Raises:
         MgralError: the pool and the embeddings do not fit, or the checkpoint is damaged.
     """
     policy = copy.deepcopy(policy)
-    ids, features = sequence(unlabelled, embeddings, policy)
+    ids, features = sequence(_some(unlabelled, max(train_on, batch) if train_on else 0, seed), embeddings, policy)
     features = features.to(policy.decoder.weight.device)
     optimiser = torch.optim.Adam(policy.parameters(), lr=params.learning_rate)
     reference: float | None = None  # mAP_ref
@@ -131,6 +134,7 @@ def run(
     if state is not None:
         log.info("search: going on from iteration %d (%s)", len(state["rows"]), checkpoint)
         policy.load_state_dict(state["policy"])
+        policy.lead = state["lead"]
         optimiser.load_state_dict(state["optimiser"])
         reference = state["reference"]
         rows = [Row(**row) for row in state["rows"]]
@@ -144,7 +148,8 @@ def run(
         if params.patience and _since_best(rows) >= params.patience:
             log.info("search: stopped at %d of %d, no better for %d", t, params.iterations, params.patience)
             break
-        logits = policy(features) / params.temperature  # [N]
+        scores = policy(features)
+        logits = scores.detach() / params.temperature  # [N]
         noise = torch.Generator().manual_seed(random_streams.stream(seed, "search", t))
         subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
         batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
@@ -156,10 +161,9 @@ def run(
         if reference is None:  # the paper does not say how mAP_ref starts; from 0 the first steps had all one sign
             reference = mean
         baseline = others_mean(rewards) if params.baseline == "leave_one_out" else np.full_like(rewards, reference)
-        uncertainty = entropy(logits)
-        loss = reinforce_loss(logits, subsets, rewards - baseline) - params.entropy_bonus * uncertainty
         optimiser.zero_grad()
-        loss.backward()
+        objective = functools.partial(_objective, subsets=subsets, advantages=rewards - baseline, params=params)
+        loss = policy.backward(features, scores, objective)
         optimiser.step()
         reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
         rows.append(
@@ -173,7 +177,7 @@ def run(
                 far=int(price.far.sum()) - trained,
                 distance=float(price.distance.mean()),
                 average=reference,
-                entropy=uncertainty.item(),
+                entropy=entropy(logits).item(),
             )
         )
 
@@ -181,6 +185,7 @@ def run(
         if checkpoint is not None and due:
             state = {
                 "policy": policy.state_dict(),
+                "lead": policy.lead,
                 "optimiser": optimiser.state_dict(),
                 "reference": reference,
                 "rows": [asdict(row) for row in rows],
@@ -190,6 +195,12 @@ def run(
         _report(rows, params.iterations)
 
     return Result(policy, tuple(rows), tuple(added))
+
+
+def _objective(scores: Tensor, subsets: Tensor, advantages: Doubles, params: Search) -> Tensor:
+    """What an iteration lowers: :func:`reinforce_loss`, less the weighted entropy."""
+    logits = scores / params.temperature
+    return reinforce_loss(logits, subsets, advantages) - params.entropy_bonus * entropy(logits)
 
 
 def reinforce_loss(logits: Tensor, subsets: Tensor, advantages: Doubles) -> Tensor:
@@ -214,6 +225,14 @@ def entropy(logits: Tensor) -> Tensor:
     """Entropy of softmax(logits [N]) in nats, float64: how open the choice of the first image still is."""
     log_p = logits.double().log_softmax(0)
     return -(log_p.exp() * log_p).sum()
+
+
+def _some(ids: Sequence[int], count: int, seed: int) -> Sequence[int]:
+    """``count`` of the ids at random, which depend on their set and the seed alone; all of them for 0 or too few."""
+    if not 0 < count < len(ids):
+        return ids
+    chosen = random_streams.generator(seed, "search pool").choice(np.sort(ids), count, replace=False)
+    return [int(i) for i in chosen]
 
 
 def _since_best(rows: Sequence[Row]) -> int:

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     proxies = proxy.ProxyTrainer(dataset, cache, pool, arguments.detector, sections, machine, arguments.seed)
     with kept_checkpoint(agent, params, arguments.seed, inputs, [__name__, *plugins], [arguments.images]) as checkpoint:
         result = reinforce.run(
-            Policy(embeddings.vectors.shape[1], params.agent.hidden, seed, params.agent.chunk),
+            Policy.of(params.agent, embeddings.vectors.shape[1], seed),
             embeddings,
             pool.unlabelled,
             LookupTable.load(arguments.table, embeddings, params.table, gpu=machine.torch_device.type == "cuda"),
@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
             seed,
             functools.partial(proxies.train, generator="search"),
             checkpoint,
+            params.agent.train_on,
         )
         result.policy.save(agent)
         reinforce.write_rows(result.rows, arguments.out / "search.csv")

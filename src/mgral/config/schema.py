@@ -305,6 +305,9 @@ class Agent(Settings):
 
     hidden: Positive
     chunk: Count
+    parallel: Positive
+    precision: Literal["float32", "bfloat16"]
+    train_on: Count
 
 
 class Search(Settings):

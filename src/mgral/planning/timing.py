@@ -135,12 +135,12 @@ def _search(
         for _ in range(params.proxy.records)
     ]
     table = LookupTable(records, embeddings, params.table, gpu=machine.torch_device.type == "cuda")
-    policy = Policy(EMBEDDING_DIM, params.agent.hidden, 0, params.agent.chunk)
+    policy = Policy.of(params.agent, EMBEDDING_DIM, 0)
     policy.save(folder / "agent.safetensors")
 
     def iterate(steps: int) -> object:
         own = params.search.model_copy(update={"iterations": steps, "patience": 0})
-        return reinforce.run(policy, embeddings, ids, table, size, own, seed=0)
+        return reinforce.run(policy, embeddings, ids, table, size, own, seed=0, train_on=params.agent.train_on)
 
     return _line(clock, iterate)[1], (folder / "agent.safetensors").stat().st_size
 

@@ -164,12 +164,14 @@ def test_sequences_that_cannot_be_scanned() -> None:
 
 
 def test_a_saved_policy_is_the_same_policy(tmp_path: Path) -> None:
-    policy, features = Policy(6, 9, seed=2**62 + 1, chunk=5), torch.randn(8, 6)
+    policy = Policy(6, 9, 2**62 + 1, chunk=5, parallel=3, precision="bfloat16", lead=4)
+    features = torch.randn(200, 6)
     policy.save(tmp_path / "agent.safetensors")
     loaded = Policy.load(tmp_path / "agent.safetensors")
     assert (loaded.dims, loaded.hidden, loaded.seed, loaded.chunk) == (6, 9, 2**62 + 1, 5)
-    assert torch.equal(loaded(features), policy(features))
+    assert (loaded.parallel, loaded.precision, loaded.lead) == (3, "bfloat16", policy.lead)
     loaded.save(tmp_path / "again.safetensors")
+    assert torch.equal(loaded(features), policy(features))
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "agent.safetensors").read_bytes()
 
 

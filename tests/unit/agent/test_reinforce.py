@@ -326,3 +326,14 @@ def test_progress_is_logged_at_every_tenth(caplog: pytest.LogCaptureFixture) -> 
         reinforce.run(Policy(3, 4, 0), pool(9, 3), [1, 2, 3], Known(lambda b: 0.5), 1, settings(25, 1), 0)
     lines = [line.split(",")[0] for line in caplog.messages]
     assert lines == [f"search: {t} of 25" for t in (3, 5, 8, 10, 13, 15, 18, 20, 23, 25)]
+
+
+def test_a_search_on_some_of_the_images_scans_those_only() -> None:
+    ids = list(range(1, 41))
+    chosen = reinforce._some(ids, 12, seed=3)
+    assert len(set(chosen)) == 12
+    assert set(chosen) < set(ids)
+    assert list(chosen) == list(reinforce._some(ids[::-1], 12, seed=3))
+    assert set(chosen) != set(reinforce._some(ids, 12, seed=4))
+    assert reinforce._some(ids, 40, seed=3) is ids
+    assert reinforce._some(ids, 0, seed=3) is ids
