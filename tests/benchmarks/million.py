@@ -1,8 +1,8 @@
 """A selection of 1,000 from a million images: twenty iterations of the search, then the scan that picks.
 
 python tests/benchmarks/million.py. To reach: 600 seconds on two cores, and 4,096 MiB. No plain implementation: its
-graph alone would not fit. With --iterations 2 it takes a tenth of the time, and as much memory. --train-on 50000 searches
-on so many images and scans all of them once.
+graph alone would not fit. With --iterations 2 it takes a tenth of the time, and as much memory. --train-on 50000
+searches on so many images and scans all of them once.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 import _measure
+import torch
 from torch import Tensor
 
 from mgral.agent import reinforce
