@@ -57,8 +57,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class Batch:
-    """Chunks that ran as one batch. ``zero`` and ``border`` are the states at the first image of the lead and of the
-    chunk, ``end`` after its last; ``scores`` [length, chunks]."""
+    """Chunks that ran as one batch.
+
+    Attributes:
+        leaves: the weights that its gradients are for.
+        zero: states at the first image of the leads.
+        border: states at the first image of the chunks.
+        end: states after the last image of the chunks, without gradient.
+        scores: [length, chunks].
+    """
 
     leaves: list[Tensor]
     zero: State
