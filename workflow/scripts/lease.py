@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -64,12 +66,15 @@ def take(folder: Path, names: list[str], scope: str) -> str:
 
     The first slots of all GPUs come before the second ones, so that commands spread before they share.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare(folder)
     files = [(name, folder / f"{scope}{name}.{slot}") for slot in range(slots()) for name in names]
     told = False
     while True:
         for name, path in files:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+            found = os.fstat(lock)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid not in {os.getuid(), folder.stat().st_uid}:
+                fail(f"{path}: is not a lock of this user; remove it, or name another folder in MGRAL_GPU_LOCKS")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -83,6 +88,26 @@ def take(folder: Path, names: list[str], scope: str) -> str:
         time.sleep(PAUSE)
 
 
+def prepare(folder: Path) -> None:
+    """Make the folder of the locks, or refuse one that somebody else prepared.
+
+    In a folder that all may write to, such as /tmp, another user could have put a link there, or a folder of his own.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if "MGRAL_GPU_LOCKS" in os.environ:
+        return  # named by hand, maybe shared by several users on purpose
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        fail(f"{folder}: is not a folder of this user alone; remove it, or name another one in MGRAL_GPU_LOCKS")
+
+
+def check(names: list[str]) -> None:
+    """Refuse names that are no GPU's: they become parts of file names."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,99}", name) or ".." in name:
+            fail(f"CUDA_VISIBLE_DEVICES: {name[:60]!r} is no GPU; list numbers or UUIDs")
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
     """End with one line on standard error."""
     print(f"lease: {message}", file=sys.stderr)
@@ -94,8 +119,11 @@ def main(command: list[str]) -> NoReturn:
     if not command:
         fail("no command; give the command to run on a GPU")
     names = gpus()
+    check(names)
     job = os.environ.get("SLURM_JOB_ID")
     if names and not (job and len(names) == 1):
+        if job and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", job):
+            fail(f"SLURM_JOB_ID: {job[:60]!r} is no job")
         folder = Path(os.environ.get("MGRAL_GPU_LOCKS", f"/tmp/mgral-gpus-{os.getuid()}"))
         try:
             os.environ["CUDA_VISIBLE_DEVICES"] = take(folder, names, f"job-{job}-" if job else "")

@@ -9,9 +9,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
-from mgral.core.errors import MgralError, nearest
+from mgral.core.errors import MgralError, nearest, shown
+from mgral.core.files import require_regular
 
 # verb: what it does. Its module is mgral.cli.<verb>, with _ for - and at the end where Python owns the word.
 VERBS = {
@@ -105,12 +107,44 @@ def _run(arguments: list[str]) -> int:
     implementation = importlib.import_module(module(verb))
     parser = _Parser(prog=f"mgral {verb}", description=implementation.__doc__, allow_abbrev=False)
     implementation.add_arguments(parser)
-    implementation.run(parser.parse_args(rest))
+    given = parser.parse_args(rest)
+    _check_paths(given)
+    implementation.run(given)
     if verb not in LOOKING:
         from mgral.report import jobs
 
         _log.info(jobs.signature())
     return 0
+
+
+def _check_paths(given: argparse.Namespace) -> None:
+    """Refuse inputs that reading may never end on, and an output that would replace an input.
+
+    Raises:
+        MgralError: a path is a pipe, a device or a socket, cannot be a path, or ``--out`` is an input too.
+    """
+    paths: dict[str, list[Path]] = {}
+    for name, value in vars(given).items():
+        values = value if isinstance(value, list) else [value]
+        paths[name] = [Path(v) for v in values if isinstance(v, Path) or (name == "params" and v != "-")]
+    outputs = paths.pop("out", [])
+    inputs = [path for found in paths.values() for path in found]
+    for path in inputs + outputs:
+        try:
+            found = path.exists()
+            if found and not path.is_dir():
+                require_regular(path)
+        except PermissionError as error:
+            if error.strerror == "not a regular file":
+                raise MgralError(f"{path}: not a regular file; give one, not a pipe or a device") from None
+        except (OSError, ValueError) as error:  # too long, or with a NUL in it
+            if isinstance(error, NotADirectoryError):
+                continue
+            raise MgralError(f"{shown(str(path))}: cannot be a file ({error}); give another path") from None
+    for out in outputs:
+        for path in inputs:
+            if out.is_file() and path.is_file() and out.samefile(path):
+                raise MgralError(f"{out}: is an input too, which --out would replace; write elsewhere")
 
 
 def _version() -> str:

@@ -7,13 +7,14 @@ labelled, skipped ones rest for a cycle, and those that cannot be labelled leave
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.core.errors import MgralError
 from mgral.data import dataset_json
-from mgral.data.pool import annotate, read_pool, write_pool
-from mgral.data.selection import read_selection
+from mgral.data.pool import Pool, annotate, check_complete, read_pool, write_pool
+from mgral.data.selection import Selection, read_selection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    dataset, selection = dataset_json.read(arguments.dataset), read_selection(arguments.selected)
+    dataset = dataset_json.read(arguments.dataset)
+    selection = read_selection(arguments.selected, dataset)
     before = read_pool(arguments.pool, dataset)
+    _check_origin(arguments.selected, selection, arguments.pool, before)
     if arguments.labels is not None:
         from mgral.annotation.labels import read_states
 
@@ -33,6 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
         new = [i for i in said.get("finished", []) if i not in before.labelled]
         write_pool(annotate(before, new, said.get("skipped", ()), said.get("cannot", ())), arguments.out)
         return
+    check_complete(before, dataset, arguments.pool)
     pool = annotate(before, selection.ids)
     waiting = [i for i in selection.ids if i not in dataset.boxes]
     if waiting:
@@ -41,3 +45,12 @@ def run(arguments: argparse.Namespace) -> None:
             f"{dataset.images[waiting[0]].file_name} first; annotate them and import it again"
         )
     write_pool(pool, arguments.out)
+
+
+def _check_origin(selected: Path, selection: Selection, pool_path: Path, pool: Pool) -> None:
+    """Raises MgralError for a selection of another cycle, or of another seed than the folder of the pool says."""
+    if selection.cycle != pool.cycle:
+        raise MgralError(f"{selected}: of cycle {selection.cycle}, the pool is of cycle {pool.cycle}; give its own")
+    folder = re.search(r"seed-(\d{1,18})$", pool_path.absolute().parent.parent.name)
+    if folder and int(folder.group(1)) != selection.seed:
+        raise MgralError(f"{selected}: of seed {selection.seed}, the pool is of seed {folder.group(1)}; give its own")

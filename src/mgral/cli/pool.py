@@ -29,13 +29,20 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     dataset = dataset_json.read(arguments.dataset)
     uses: dict[Split, str] = {"val": "rewards", "test": "results"}
+    objects = any(len(found) for found in dataset.boxes.values())
     for split, use in uses.items():
-        if not any(i in dataset.boxes for i in dataset.ids(split)):
+        annotated = [dataset.boxes[i] for i in dataset.ids(split) if i in dataset.boxes]
+        if objects and annotated and not any((~found.ignore).any() for found in annotated):
+            raise MgralError(
+                f"{arguments.dataset}: no object in the {len(annotated)} annotated images of {split}, where {use} come "
+                f"from; annotate some, or draw other splits"
+            )
+        if not annotated:
             raise MgralError(
                 f"{arguments.dataset}: no annotated image in split {split}, where {use} come from; annotate some, "
                 f"or set dataset.splits.{split} above 0"
             )
     ids = dataset.ids("train")
-    annotated = [i for i in ids if i in dataset.boxes]
-    size = len(annotated) if params.budget.initial == "all" else params.budget.initial
-    write_pool(initial_pool(annotated, size, arguments.seed, ids), arguments.out)
+    candidates = [i for i in ids if i in dataset.boxes]
+    size = len(candidates) if params.budget.initial == "all" else params.budget.initial
+    write_pool(initial_pool(candidates, size, arguments.seed, ids), arguments.out)

@@ -138,17 +138,48 @@ def read_pool(path: str | Path, dataset: Dataset | None = None) -> Pool:
     """
     data = read_json(path)
     try:
-        labelled = [(int(entry["id"]), int(entry["cycle"])) for entry in data["labelled"]]
-        unlabelled = sorted(int(i) for i in data["unlabelled"])
-        resting = sorted(int(i) for i in data.get("resting", []))
-        pool = Pool(int(data["cycle"]), dict(labelled), tuple(unlabelled), tuple(resting))
+        labelled = [(_whole(entry["id"]), _whole(entry["cycle"])) for entry in data["labelled"]]
+        unlabelled = sorted(_whole(i) for i in data["unlabelled"])
+        resting = sorted(_whole(i) for i in data.get("resting", []))
+        pool = Pool(_whole(data["cycle"]), dict(labelled), tuple(unlabelled), tuple(resting))
     except (KeyError, TypeError, ValueError):
         raise MgralError(f"{path}: not a pool (cycle, labelled, unlabelled); make it with `mgral pool`") from None
+    for i, cycle in labelled:
+        if cycle > pool.cycle:
+            raise MgralError(f"{path}: image {i} is labelled in cycle {cycle}, after cycle {pool.cycle} of the pool")
     for i, times in Counter([*(i for i, _ in labelled), *unlabelled, *resting]).items():
         if times > 1:
             raise MgralError(f"{path}: image {i} stands {times} times; leave it in one place")
         if dataset is not None and i not in dataset.images:
             raise MgralError(f"{path}: image {i} is not in the data set; draw the pool anew with `mgral pool`")
+        if dataset is not None and dataset.images[i].split != "train":
+            split = dataset.images[i].split
+            raise MgralError(
+                f"{path}: image {i} is of split {split}, not of the pool (train); draw it with `mgral pool`"
+            )
         if dataset is not None and i in pool.labelled and i not in dataset.boxes:
             raise MgralError(f"{path}: image {i} is labelled, but not annotated in the data set; import it with labels")
     return pool
+
+
+def check_complete(pool: Pool, dataset: Dataset, path: str | Path) -> None:
+    """Refuse the pool of a cycle that has lost images of the data set. Not for pools of replay, which hold a part.
+
+    Raises:
+        MgralError: an image of train is neither labelled nor unlabelled.
+    """
+    there = {*pool.labelled, *pool.unlabelled, *pool.resting}
+    lost = [i for i in dataset.ids("train") if i not in there]
+    if lost:
+        name = dataset.images[lost[0]].file_name
+        raise MgralError(
+            f"{path}: {len(lost)} images of the data set are missing, image {lost[0]} ({name}) first; it is of another "
+            "data set or was cut: run `mgral pool` again"
+        )
+
+
+def _whole(value: object) -> int:
+    """A number of a JSON file that counts something. Raises ValueError for text, fractions, truth values, negatives."""
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value

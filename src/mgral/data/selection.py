@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,20 +46,42 @@ def write_selection(selection: Selection, dataset: Dataset, path: str | Path) ->
     write_json(path, {**head, "picks": picks})
 
 
-def read_selection(path: str | Path) -> Selection:
-    """Read ``selected.json``. Raises MgralError if it is none."""
+def read_selection(path: str | Path, dataset: Dataset | None = None) -> Selection:
+    """Read ``selected.json``.
+
+    Args:
+        path: of the file.
+        dataset: that it must be of; None: not checked.
+
+    Raises:
+        MgralError: it is no selection, picks an image twice, or names another file for an image than the data set.
+    """
     data = read_json(path)
     try:
-        picks = [Pick(int(p["id"]), float(p["score"]), p["reason"]) for p in data["picks"]]
-        return Selection(
-            data["strategy"],
-            data["plugin"],
-            int(data["seed"]),
-            int(data["cycle"]),
-            int(data["budget"]),
-            picks,
-        )
-    except (KeyError, TypeError, ValueError):
+        picks = [Pick(_whole(p["id"]), float(p["score"]), dict(p["reason"])) for p in data["picks"]]
+        whole = {key: _whole(data[key]) for key in ("seed", "cycle", "budget")}
+        if not (isinstance(data["strategy"], str) and isinstance(data["plugin"], str)):
+            raise ValueError
+        selection = Selection(data["strategy"], data["plugin"], whole["seed"], whole["cycle"], whole["budget"], picks)
+        names = {p["id"]: p.get("file_name") for p in data["picks"]}
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise MgralError(
             f"{path}: not a selection (strategy, seed, cycle, picks); make it with `mgral select`"
         ) from None
+    twice = next((i for i, times in Counter(selection.ids).items() if times > 1), None)
+    if twice is not None:
+        raise MgralError(f"{path}: image {twice} is picked twice; run `mgral select` again")
+    for i, name in names.items():
+        image = dataset.images.get(i) if dataset is not None else None
+        if image is not None and name is not None and image.file_name != name:
+            raise MgralError(
+                f"{path}: image {i} is {name!r} there and {image.file_name!r} in the data set, so it is of another one"
+            )
+    return selection
+
+
+def _whole(value: object) -> int:
+    """Raises ValueError for what is no whole number from 0."""
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value

@@ -90,6 +90,8 @@ def read(detector: Detector, ids: Sequence[int], path: str | Path) -> BackboneFe
     except (ValueError, OSError, EOFError):
         raise MgralError(f"{path}: not a NumPy array; {remedy}") from None
     shape = (len(set(ids)), 2, _length(detector))
+    if not isinstance(array, np.ndarray):
+        raise MgralError(f"{path}: not a NumPy array; {remedy}")
     if array.shape != shape or array.dtype != np.float16:
         raise MgralError(f"{path}: {array.dtype} {list(array.shape)}, not float16 {list(shape)}; {remedy}")
     return BackboneFeatures(detector, sorted(set(ids)), array)

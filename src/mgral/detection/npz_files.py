@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     data = _read(path, "ids", "vectors")
     remedy = "make it anew with `mgral embed`"
     _check_ids(data["ids"], str(path), remedy)
-    if data["vectors"].ndim != 2 or len(data["vectors"]) != len(data["ids"]):
+    if data["vectors"].ndim != 2 or data["vectors"].dtype != np.float32 or len(data["vectors"]) != len(data["ids"]):
         raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
     try:
         return Embeddings(data["ids"], data["vectors"])
@@ -67,6 +68,16 @@ def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation
     data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs", "features")
     remedy = "make it anew with `mgral embed`"
     _check_ids(data["ids"], str(path), remedy)
+    numbers = {"offsets": "i", "xyxy": "f", "scores": "f", "labels": "i", "probs": "f", "features": "f"}
+    shapes = {"offsets": 1, "xyxy": 2, "scores": 1, "labels": 1, "probs": 2, "features": 2}
+    for name, kind in numbers.items():
+        if data[name].dtype.kind != kind or data[name].ndim != shapes[name]:
+            raise MgralError(f"{path}: array '{name}' is {data[name].dtype} {list(data[name].shape)}; {remedy}")
+    says = data["activation"]
+    if says.shape != () or str(says) not in {"softmax", "sigmoid"} or data["xyxy"].shape[1:] != (4,):
+        raise MgralError(f"{path}: its activation or boxes are not those of a detector; {remedy}")
+    if len(data["offsets"]) == 0 or data["offsets"][0] != 0 or (np.diff(data["offsets"]) < 0).any():
+        raise MgralError(f"{path}: its arrays do not belong together; {remedy}")
     lengths = {len(data[name]) for name in ("xyxy", "scores", "labels", "probs", "features")}
     if len(data["offsets"]) != len(data["ids"]) + 1 or lengths != {int(data["offsets"][-1])}:
         raise MgralError(f"{path}: its arrays do not belong together; {remedy}")
@@ -118,12 +129,15 @@ def _write(path: str | Path, arrays: dict[str, Any]) -> None:
 def _read(path: str | Path, *names: str, verb: str = "embed", others: bool = False) -> dict[str, Any]:
     """The arrays of some names, or with ``others`` all there are; ``verb`` makes the file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError
+        with loaded as archive:
             missing = [name for name in names if name not in archive]
             if missing:
                 raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral {verb}`")
             return {name: archive[name] for name in (archive if others else names)}
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral {verb}`") from None
-    except (zipfile.BadZipFile, TypeError, ValueError, EOFError, OSError):
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError, ValueError, EOFError, OSError, MemoryError):
         raise MgralError(f"{path}: not a NumPy archive; make it anew with `mgral {verb}`") from None

@@ -381,7 +381,7 @@ def _rows(
             [s[0] for s in stats], at, xerr=np.nan_to_num([s[1] for s in stats]), color=look.colour,
             marker=look.marker, markersize=5, linewidth=0, elinewidth=1.2, label=name,
         )  # fmt: skip
-    axes.set_yticks(range(len(classes)), list(classes))
+    axes.set_yticks(range(len(classes)), [name.replace("$", r"\$") for name in classes])  # no formula
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     for edge in range(1, len(classes)):

@@ -297,7 +297,7 @@ def read_records(path: Path) -> list[Record]:
         rows = pq.ParquetFile(path).read().to_pylist()
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral table`") from None
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError):  # ValueError: text that is not UTF-8
         raise MgralError(f"{path}: not a Parquet file; make it anew with `mgral table`") from None
     return [recorded.from_json(row, f"{path}, row {k}") for k, row in enumerate(rows)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
-from mgral.data.pool import Pool, annotate, hold_out, initial_pool, read_pool, replay_batch, write_pool
+from mgral.data.pool import Pool, annotate, check_complete, hold_out, initial_pool, read_pool, replay_batch, write_pool
 
 
 def test_a_batch_moves_and_keeps_its_cycle(tmp_path):
@@ -92,3 +92,31 @@ def test_holding_out_too_few_or_all_is_refused(share):
 
 def test_a_replay_batch_is_at_most_half_of_what_is_held_out():
     assert [replay_batch(*sizes) for sizes in ((20, 15), (20, 40), (20, 100))] == [7, 20, 20]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"cycle": -1, "labelled": [], "unlabelled": [1]},
+        {"cycle": 0, "labelled": [{"id": "1", "cycle": 0}], "unlabelled": []},
+        {"cycle": 0, "labelled": [{"id": 1, "cycle": -2}], "unlabelled": []},
+        {"cycle": 0, "labelled": [], "unlabelled": ["2"]},
+        {"cycle": 0, "labelled": [], "unlabelled": [2.5]},
+        {"cycle": True, "labelled": [], "unlabelled": [2]},
+    ],
+)
+def test_numbers_of_a_pool_are_whole_and_not_negative(tmp_path, content):
+    (tmp_path / "pool.json").write_text(json.dumps(content))
+    with pytest.raises(MgralError, match="not a pool"):
+        read_pool(tmp_path / "pool.json")
+
+
+def test_a_pool_holds_no_image_of_val_or_test_and_has_lost_none(tmp_path):
+    images = {i: Image(i, f"{i}.jpg", 9, 9, split) for i, split in ((1, "train"), (2, "train"), (3, "test"))}
+    dataset = Dataset(("cat",), images, {i: Boxes.empty() for i in images}, tmp_path)
+    write_pool(Pool(0, {1: 0}, (2, 3)), tmp_path / "pool.json")
+    with pytest.raises(MgralError, match=r"image 3 is of split test, not of the pool \(train\)"):
+        read_pool(tmp_path / "pool.json", dataset)
+    with pytest.raises(MgralError, match=r"1 images of the data set are missing, image 2 \(2.jpg\) first"):
+        check_complete(Pool(0, {1: 0}, ()), dataset, "pool.json")
+    check_complete(Pool(0, {1: 0}, (2,)), dataset, "pool.json")

@@ -217,3 +217,22 @@ def test_no_command_and_an_unknown_one(machine):
     assert machine("0").run()[0] == 2
     code, _, err = machine("0").run("no-such-command")
     assert (code, err) == (127, "lease: no-such-command: No such file or directory\n")
+
+
+def test_a_lock_that_is_a_link_or_a_pipe_is_refused(machine: Callable[..., Machine], tmp_path: Path) -> None:
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    victim = tmp_path / "victim"
+    (locks / "0.0").symlink_to(victim)
+    status, _, says = machine("0").run("true")
+    assert status == 2 and "0.0" in says and not victim.exists()
+    (locks / "0.0").unlink()
+    os.mkfifo(locks / "0.0")
+    status, _, says = machine("0").run("true")
+    assert status == 2 and "is not a lock of this user" in says
+
+
+def test_names_that_are_no_gpus_are_refused(machine: Callable[..., Machine]) -> None:
+    for names in ("../../x", "a/b", "0,$(x)"):
+        status, _, says = machine(names).run("true")
+        assert status == 2 and "is no GPU" in says
