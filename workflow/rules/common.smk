@@ -15,7 +15,7 @@ from mgral.config import loading, schema as parameters
 from mgral.core import code_hash as code_hashes, plugins
 from mgral.reward import proxy_plan
 from mgral.core.errors import MgralError
-from mgral.strategies._contract import IN_FILES
+from mgral.strategies._contract import IN_FILES, modules_of
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 if workflow.config_settings.config:  # it would be in no file, so neither DVC nor a clone would know of it
@@ -219,7 +219,7 @@ def code(verb, *plugins):
 
 
 def code_of_strategy(wildcards):
-    return code("select", f"mgral.strategies.{STRATEGIES[wildcards.label].plugin}")
+    return code("select", *modules_of(STRATEGIES[wildcards.label]))
 
 
 def code_of_scores(wildcards):

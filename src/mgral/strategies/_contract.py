@@ -35,6 +35,10 @@ has
 - ``score_and_detect(context, seed, options)``: the same image scores, and a function that runs this detector on any
   images (:data:`mgral.core.types.Detect`). Unlike ``score`` it trains even if no image is left unlabelled.
 
+A strategy that runs others, which its options name, also has
+
+- ``uses(options)``: the names of these, so that an edit of one of them runs the selection again.
+
 The workflow loads every strategy to read this contract, so heavy modules (torch) are imported inside functions.
 """
 
@@ -108,3 +112,16 @@ def find(strategies: Iterable[Strategy], label: str) -> tuple[Strategy, ModuleTy
     strategy = labelled[label]
     plugin = plugins.load("strategies", strategy.plugin)
     return strategy, plugin, plugin.Options.parse(strategy.options, f"strategies ({label}): options")
+
+
+def modules_of(strategy: Strategy) -> list[str]:
+    """Dotted names of a strategy's module and of those that it runs, for the hash of the code behind its selection.
+
+    Raises:
+        MgralError: unknown plug-in or option.
+    """
+    plugin = plugins.load("strategies", strategy.plugin)
+    names = [strategy.plugin]
+    if hasattr(plugin, "uses"):
+        names += plugin.uses(plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options"))
+    return [f"mgral.strategies.{name}" for name in names]

@@ -49,6 +49,18 @@ class Options(Settings):
         return self
 
 
+def uses(options: Options) -> list[str]:
+    """Names of the strategies that one with these options runs, those that they run in turn among them."""
+    names = []
+    for key in ("first", "second"):
+        name = getattr(options, key)
+        plugin = plugins.load("strategies", name)
+        names.append(name)
+        if hasattr(plugin, "uses"):
+            names += plugin.uses(_options(name, getattr(options, f"{key}_options"), key))
+    return names
+
+
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """Pick the second strategy's batch among the first's candidates; its score is the score.
 

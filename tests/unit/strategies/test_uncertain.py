@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mgral.config.schema import Strategy
 from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.strategies import hybrid, least_confidence, margin
+from mgral.strategies._contract import modules_of
 
 
 def detected(*probs: list[float]) -> Detections:
@@ -72,3 +74,10 @@ def test_a_hybrid_of_what_trains_is_refused_before_anything_runs() -> None:
         hybrid.Options(first_options={"agregate": "sum"})
     with pytest.raises(MgralError, match="entropie"):
         hybrid.Options(first="entropie")
+
+
+def test_the_code_of_a_hybrid_is_that_of_both() -> None:
+    entry = Strategy(name="mine", plugin="hybrid", options={"first": "hybrid", "second": "cdal"})
+    names = ("hybrid", "hybrid", "entropy", "coreset", "cdal")
+    assert modules_of(entry) == [f"mgral.strategies.{name}" for name in names]
+    assert modules_of(Strategy(name="entropy", plugin="entropy")) == ["mgral.strategies.entropy"]
