@@ -155,13 +155,15 @@ def in_cycle(names):
 
 FROZEN = EXPERIMENT.proxy.backbone == "frozen"
 STARTED = EXPERIMENT.proxy.start == "detector"  # and not from scratch: then replay needs no detector of its own
+DESIGNED = EXPERIMENT.proxy.generators.get("designed", 0) > 0
+SEEN_BY_REPLAY = f"{CYCLE}/replay" if DESIGNED and STARTED else CYCLE  # whose detector draws the batches of replay
 SCOUT = any(some.second for some in PROXIES)
 
 # Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place
 # of a strategy, and copied: these files, by the rule that copies them.
 OF_DETECTOR = ["pool.json", "detector.safetensors", "metrics.json", "train.csv"]
 OF_EVIDENCE = ["embeddings.npz", "detections.npz"]
-OF_HELD_OUT = ["replay/embeddings.npz", "replay/detections.npz"]
+OF_HELD_OUT = ["replay/embeddings.npz", "replay/detections.npz", "replay/hint.json"]
 OF_TABLE = [f"table/{name}" for name in ("records.parquet", "index.faiss", "audit.json")]
 OF_SEARCH = ["agent.safetensors", "search.csv", "added.json"]
 OF_CARRYING = ["table/records.parquet", "added.json"]

@@ -51,12 +51,13 @@ use rule embed as embed_replay with:
     output:
         embeddings=f"{CYCLE}/replay/embeddings.npz",
         detections=f"{CYCLE}/replay/detections.npz",
+        hint=f"{CYCLE}/replay/hint.json",
     log:
         f"{RUN}/logs/embed_replay/{JOB}.log",
     benchmark:
         f"{RUN}/benchmarks/embed_replay/{JOB}.tsv"
     params:
-        how="--held-out",
+        how=f"--hint {CYCLE}/replay/hint.json",
         settings=settings("embed"),
         code=code("embed", DETECTOR),
     message:
@@ -87,8 +88,8 @@ use rule draw as draw_replay with:
     input:
         dataset=f"{RUN}/dataset/dataset.json",
         pool=f"{CYCLE}/replay/pool.json",
-        embeddings=f"{CYCLE}/embeddings.npz",
-        detections=f"{CYCLE}/detections.npz",
+        embeddings=f"{SEEN_BY_REPLAY}/embeddings.npz",
+        detections=f"{SEEN_BY_REPLAY}/detections.npz",
     output:
         f"{CYCLE}/replay/batches.json",
     log:

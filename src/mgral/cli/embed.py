@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 from pathlib import Path
 
@@ -24,9 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embeddings", required=True, type=Path, help="embeddings.npz to write")
     parser.add_argument("--detections", required=True, type=Path, help="detections.npz to write")
     parser.add_argument(
-        "--held-out",
-        action="store_true",
-        help="the pool is that of replay: write the detections of the held-out images alone",
+        "--hint",
+        type=Path,
+        help="hint.json to write, for the pool of replay: only held-out images get detections, and this file says "
+        "how well the detector does on those that it is uncertain of",
     )
 
 
@@ -41,5 +43,11 @@ def run(arguments: argparse.Namespace) -> None:
         trainer.load(arguments.detector, Path(folder))
         found = trainer.infer([*pool.labelled, *pool.unlabelled])
     npz_files.write_embeddings(found.embeddings, arguments.embeddings)
-    kept = {i: found.detections[i] for i in pool.unlabelled} if arguments.held_out else found.detections
+    kept = {i: found.detections[i] for i in pool.unlabelled} if arguments.hint else found.detections
     npz_files.write_detections(kept, trainer.activation, arguments.detections)
+    if arguments.hint:
+        from mgral.reward import learnability
+
+        found_hint = learnability.hint(dataset, kept, trainer.activation, params.evaluation.max_detections)
+        learnability.write(found_hint, arguments.hint)
+        logging.info("%s", found_hint.text)

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     dataset = dataset_json.read(arguments.dataset)
     files = (arguments.pool, arguments.embeddings, arguments.detections, arguments.agent)
-    evidence = _evidence_files.read(dataset, *files)
+    evidence = _evidence_files.read(dataset, *files, needs=frozenset({"labels"}))
     first, second = params.proxy.rounds(arguments.kind)
     batch, seed = params.budget.batch, arguments.seed
     if arguments.kind == "replay":

@@ -227,7 +227,9 @@ class Generators(ProxyKind):
 
     records: Annotated[int, Field(ge=2)]
     replay_share: Fraction
-    generators: dict[Literal["random", "uncertain", "cluster", "class", "agent"], Annotated[float, Field(ge=0)]]
+    generators: dict[
+        Literal["random", "uncertain", "cluster", "class", "designed", "agent"], Annotated[float, Field(ge=0)]
+    ]
 
     @property
     def kinds(self) -> tuple[Literal["unlabelled", "replay"], ...]:

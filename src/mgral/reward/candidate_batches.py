@@ -1,12 +1,13 @@
 """Batches whose proxies fill the lookup table, drawn in ways that make them differ from each other.
 
 The table prices a batch by the records nearest to its mean embedding. Uniform draws all have nearly the mean
-of the pool, so their records tell little apart; three biased kinds pull batches away from it:
+of the pool, so their records tell little apart; biased kinds pull batches away from it:
 
 - ``random``: uniform;
 - ``uncertain``: towards images of high entropy and, every other batch, of low entropy;
 - ``cluster``: most of the batch from few clusters of the embeddings;
-- ``class``: towards images in which one class is predicted, each class in turn.
+- ``class``: towards images in which one class is predicted, each class in turn;
+- ``designed``: the ends of each signal, and the batches of rules (:mod:`mgral.reward.designed_batches`).
 
 A second round is drawn by the agent that was trained on the records of these: batches where it will look for the best
 (``agent``).
@@ -30,6 +31,7 @@ from mgral.core.files import read_json
 from mgral.core.types import Doubles, Floats, Ints
 from mgral.data.evidence import Evidence
 from mgral.detection.uncertainty import pool_entropies
+from mgral.reward import designed_batches
 from mgral.reward.proxy_plan import allot
 
 # Of the bias by entropy, drawn between these: log-weights rise by it per standard deviation of the entropy's rank
@@ -75,7 +77,7 @@ def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence
         batch: images in each (budget.batch); all that are left, if they are fewer.
         shares: of the kinds, scaled to sum to 1 (proxy.generators).
         evidence: the pool; ``detections`` and ``activation`` for uncertain and class, ``embeddings`` for
-            cluster.
+            cluster; all of these and ``labels`` for designed.
         seed: of the experiment.
 
     Returns:
@@ -98,7 +100,8 @@ def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence
         for k in range(number):
             chosen = draw_unseen(draw_one, k, ids, size, seen, names)
             seen.add(chosen)
-            batches.append({"generator": kind, "ids": list(chosen)})
+            name = designed_batches.name_of(k) if kind == "designed" else kind
+            batches.append({"generator": name, "ids": list(chosen)})
     return batches
 
 
@@ -188,6 +191,7 @@ SAMPLERS: dict[str, Callable[[Evidence, list[int], int, int], Draw]] = {
     "uncertain": _uncertain,
     "cluster": _cluster,
     "class": _class,
+    "designed": lambda evidence, ids, size, seed: designed_batches.sampler(evidence, size),
 }
 
 

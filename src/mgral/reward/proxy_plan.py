@@ -10,7 +10,13 @@ from pathlib import Path
 from mgral.config.schema import Proxy
 from mgral.core.errors import MgralError, nearest
 
-GENERATORS = ("random", "uncertain", "cluster", "class")  # of the first round, in the order in which they draw
+GENERATORS = (
+    "random",
+    "uncertain",
+    "cluster",
+    "class",
+    "designed",
+)  # of the first round, in the order in which they draw
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,25 @@ def greedy(
     return choices
 
 
+class Growing:
+    """The log growth of labelled boxes by a batch, while the batch grows: Σ_c a_c log((N_c + 1 + n_c) / (N_c + 1)) / C.
+
+    n_c are the expected boxes of the batch, those of each image times its coverage discount when it was chosen.
+    """
+
+    def __init__(self, signals: Signals, weights: Doubles) -> None:
+        self._expected, self._weights = signals.expected, weights / len(weights)
+        self._boxes = signals.boxes + 1
+
+    def gain(self, row: int, discount: float) -> float:
+        """Weighted mean over classes of the log growth that a candidate adds."""
+        return float((self._weights * np.log1p(discount * self._expected[row] / self._boxes)).sum())
+
+    def add(self, row: int, discount: float) -> None:
+        """Add a candidate to the batch."""
+        self._boxes = self._boxes + discount * self._expected[row]
+
+
 def _scale(vectors: Floats) -> float:
     """Median over candidates of the distance to the nearest other one; over a sample where there are many."""
     count = len(vectors)

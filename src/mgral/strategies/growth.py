@@ -18,7 +18,7 @@ from pydantic import Field
 from mgral.config.base import Settings
 from mgral.core.types import Doubles, Pick
 from mgral.data.evidence import Evidence
-from mgral.reward.signals import Choice, Signals, greedy, measure
+from mgral.reward.signals import Choice, Growing, Signals, greedy, measure
 from mgral.strategies import _greedy_picks
 from mgral.strategies._contract import Reasons
 
@@ -64,22 +64,6 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
 def class_weights(competence: Doubles, kind: str) -> Doubles:
     """[C] a_c >= 0: AP on val, or 1 each; 1 each also where no class has any AP."""
     return competence if kind == "competence" and competence.sum() > 0 else np.ones(len(competence))
-
-
-class Growing:
-    """The expected boxes of a batch while it grows."""
-
-    def __init__(self, signals: Signals, weights: Doubles) -> None:
-        self._expected, self._weights = signals.expected, weights / len(weights)
-        self._boxes = signals.boxes + 1
-
-    def gain(self, row: int, discount: float) -> float:
-        """Weighted mean over classes of the log growth that a candidate adds."""
-        return float((self._weights * np.log1p(discount * self._expected[row] / self._boxes)).sum())
-
-    def add(self, row: int, discount: float) -> None:
-        """Add a candidate to the batch."""
-        self._boxes = self._boxes + discount * self._expected[row]
 
 
 def _reason(signals: Signals, choice: Choice, weights: Doubles, classes: tuple[str, ...]) -> _greedy_picks.Reason:

@@ -17,9 +17,10 @@ from mgral.core.files import write_json
 from mgral.core.types import Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
-from mgral.reward import candidate_batches
+from mgral.reward import candidate_batches, designed_batches
 from mgral.reward.candidate_batches import draw
 from mgral.reward.proxy_plan import GENERATORS, allot
+from mgral.strategies import balanced, growth
 
 CLASSES = ("ant", "bee")
 EVERY = {"random": 0.4, "uncertain": 0.2, "cluster": 0.2, "class": 0.2}
@@ -44,7 +45,7 @@ def synthetic(size: int = 80) -> Evidence:
     vectors = (np.eye(4)[group] + noise).astype(np.float32)
     detections = {int(i): predicts(int(g) // 2, 2, (0.99, 0.6)[g % 2]) for i, g in zip(ids, group, strict=True)}
     pool = Pool(0, {}, tuple(ids.tolist()))
-    return Evidence(pool, CLASSES, detections, "softmax", Embeddings(ids, vectors))
+    return Evidence(pool, CLASSES, detections, "softmax", Embeddings(ids, vectors), labels={})
 
 
 def spread(batches: list[candidate_batches.CandidateBatch], evidence: Evidence) -> float:
@@ -251,3 +252,29 @@ def test_what_is_no_list_of_batches_is_refused(tmp_path: Path, content: object, 
     write_json(tmp_path / "batches.json", content)
     with pytest.raises(MgralError, match=rf"batches\.json: {says}.*; make it anew with `mgral sample-batches`"):
         candidate_batches.read(tmp_path / "batches.json")
+
+
+def test_designed_batches_are_the_ends_of_each_signal_and_those_of_the_rules() -> None:
+    evidence = synthetic()
+    batches = draw(30, 10, {"designed": 1}, evidence, seed=0)
+    assert [batch["generator"] for batch in batches[:10]] == list(designed_batches.NAMES)
+    assert [batch["generator"] for batch in batches[10:20]] == list(designed_batches.NAMES)  # with chance in them
+    assert len({tuple(batch["ids"]) for batch in batches}) == 30
+    by_name = {batch["generator"]: batch["ids"] for batch in batches[:10]}
+    # groups 1 and 3 are unsure; of equal ones the smallest ids
+    assert by_name["most entropy"] == [i for i in range(1, 81) if i % 2][:10]
+    assert by_name["least entropy"] == [i for i in range(1, 81) if i % 2 == 0][:10]
+    # entropy and balanced entropy order the images alike here, and no batch is made twice
+    assert by_name["most balanced entropy"] != by_name["most entropy"]
+    picks = balanced.select(evidence, 10, 0, balanced.Options())
+    assert by_name["rule balanced"] == sorted(pick.id for pick in picks)
+    grown = growth.select(replace(evidence, competence=np.zeros(2)), 10, 0, growth.Options(weights="equal"))
+    assert by_name["rule growth"] == sorted(pick.id for pick in grown)
+
+
+def test_designed_batches_do_not_depend_on_the_order_of_the_pool() -> None:
+    evidence = synthetic()
+    backwards = replace(evidence, pool=replace(evidence.pool, unlabelled=evidence.pool.unlabelled[::-1]))
+    assert draw(14, 10, {"designed": 1}, backwards, seed=0) == draw(14, 10, {"designed": 1}, evidence, seed=0)
+    with pytest.raises(MgralError, match=r"^proxy.generators.designed: needs the labels"):
+        draw(1, 5, {"designed": 1}, replace(evidence, labels=None), seed=0)

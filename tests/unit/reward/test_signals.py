@@ -16,8 +16,7 @@ from mgral.core.types import Boxes, Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.reward import signals as module
-from mgral.reward.signals import Coverage, Signals, greedy, measure
-from mgral.strategies.growth import Growing
+from mgral.reward.signals import Coverage, Growing, Signals, greedy, measure
 
 LOG2 = math.log(2)
 

@@ -1,0 +1,141 @@
+"""One selection from cycle 0 by several strategies: mAP on test and boxes, by seed.
+
+    python tests/benchmarks/free_rules.py params/generated_rules.yaml OUT [SEED ...]
+
+The steps are those of the workflow, in one process, which saves the start of an interpreter for each. OUT/results.csv
+gets a line for each seed and strategy as soon as it is known; what is there is not computed again. The last lines give
+the mean gain over random and entropy with its 95 % t-interval over the seeds that are complete.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from mgral import cli
+from mgral.cli._arguments import read_experiment
+from mgral.core import plugins
+from mgral.strategies._contract import IN_FILES
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ["seed", "strategy", "mAP", "AP50", "boxes"]
+FILES = {
+    "embeddings": "embeddings.npz",
+    "detections": "detections.npz",
+    "competence": "metrics.json",
+    "held_out": "replay/detections.npz",
+}
+
+
+def verb(name: str, params: list[str], **options: object) -> None:
+    """Run one verb, as its command line would; end at the first that fails."""
+    words = [name, *(["--params", *params] if params else [])]
+    for key, value in options.items():
+        words += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
+    if cli.main(words):
+        sys.exit(f"{' '.join(words)} failed")
+
+
+def prepare(params: list[str], out: Path) -> dict[str, object]:
+    """Generate the data set, once; the options that name it."""
+    data = {"dataset": out / "dataset.json", "images": out / "images.npy"}
+    if not data["images"].exists():
+        verb("generate", params, out=out / "raw")
+        verb("import", params, out=data["dataset"])
+        verb("cache", params, dataset=data["dataset"], out=data["images"])
+    return dict(data)
+
+
+def first_cycle(params: list[str], data: dict[str, object], folder: Path, seed: int, replay: bool) -> None:
+    """The detector of cycle 0 and what it finds in the pool; likewise of replay."""
+    pool = folder / "pool.json"
+    verb("pool", params, dataset=data["dataset"], seed=seed, out=pool)
+    for home in (folder, folder / "replay")[: 1 + replay]:
+        if home != folder:
+            verb("replay-split", params, dataset=data["dataset"], pool=pool, seed=seed, out=home / "pool.json")
+        verb("train", params, **data, pool=home / "pool.json", seed=seed, out=home)
+        found = {name: home / f"{name}.npz" for name in ("embeddings", "detections")}
+        held_out = {"hint": home / "hint.json"} if home != folder else {}
+        verb(
+            "embed",
+            params,
+            **data,
+            pool=home / "pool.json",
+            detector=home / "detector.safetensors",
+            **found,
+            **held_out,
+        )
+
+
+def one_seed(params: list[str], data: dict[str, object], out: Path, seed: int, done: set[tuple[int, str]]) -> None:
+    """Every strategy's batch, annotated and trained on."""
+    experiment = read_experiment(params[:2])
+    needs = {one.name: plugins.load("strategies", one.plugin).NEEDS & IN_FILES for one in experiment.strategies}
+    folder = out / f"seed-{seed}"
+    if all((seed, name) in done for name in needs):
+        return
+    first_cycle(params, data, folder, seed, any("held_out" in some for some in needs.values()))
+    for name, some in needs.items():
+        if (seed, name) in done:
+            continue
+        home = folder / name
+        given = {need: folder / FILES[need] for need in sorted(some)}
+        chosen, pool = home / "selected.json", home / "pool.json"
+        files = {"dataset": data["dataset"], "pool": folder / "pool.json"}
+        verb("select", params, strategy=name, **files, **given, seed=seed, out=chosen)
+        verb("annotate", [], **files, selected=chosen, out=pool)
+        verb("train", params, **data, pool=pool, seed=seed, out=home)
+        found = json.loads((home / "metrics.json").read_text())
+        row = [seed, name, found["test"]["mAP"], found["test"]["AP50"], found["boxes"]]
+        with (out / "results.csv").open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerow(row)
+        print(*row, flush=True)
+
+
+def report(rows: list[dict[str, str]], names: list[str]) -> None:
+    """Mean gains with their intervals, over the seeds in which every strategy is there."""
+    value = {(int(row["seed"]), row["strategy"]): float(row["mAP"]) for row in rows}
+    seeds = sorted({seed for seed, _ in value})
+    seeds = [seed for seed in seeds if all((seed, name) in value for name in names)]
+    print(f"{len(seeds)} complete seeds: {seeds}")
+    for reference in ("random", "entropy"):
+        for name in names:
+            gains = np.array([value[seed, name] - value[seed, reference] for seed in seeds])
+            if name == reference or len(gains) < 2:
+                continue
+            mean = gains.mean()
+            half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / len(gains) ** 0.5
+            interval = f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})"
+            print(f"{name} - {reference}: {interval}, above in {(gains > 0).sum()} of {len(gains)}")
+
+
+def main() -> None:
+    """Read the arguments and run."""
+    began = time.perf_counter()
+    override, out = sys.argv[1], Path(sys.argv[2])
+    out.mkdir(parents=True, exist_ok=True)
+    where = out / "root.json"
+    where.write_text(json.dumps({"dataset": {"root": str(out / "raw")}}))
+    params = [str(ROOT / "params/base.yaml"), override, str(where)]
+    experiment = read_experiment(params[:2])
+    results = out / "results.csv"
+    if not results.exists():
+        results.write_text(",".join(COLUMNS) + "\n")
+    data = prepare(params, out)
+    for seed in [int(text) for text in sys.argv[3:]] or experiment.seeds:
+        with results.open(encoding="utf-8") as file:
+            done = {(int(row["seed"]), row["strategy"]) for row in csv.DictReader(file)}
+        one_seed(params, data, out, seed, done)
+    with results.open(encoding="utf-8") as file:
+        report(list(csv.DictReader(file)), [one.name for one in experiment.strategies])
+    print(f"seconds={time.perf_counter() - began:.0f}")
+
+
+if __name__ == "__main__":
+    main()
