@@ -23,6 +23,8 @@ VERBS = {
     "cache": "decode and resize every image once",
     "pool": "draw the initial labelled pool",
     "export": "write a selected batch for an annotation tool",
+    "push": "send a batch to the server of the annotation tool",
+    "pull": "fetch the answers from the server of the annotation tool",
     "return": "take what an annotation tool returned for a batch",
     "status": "say how far people are with a batch",
     "close": "let the run go on with what people returned",

@@ -33,6 +33,7 @@ def check(given: dict[str, Any], where: str) -> Params:
         ("formats", params.dataset.format, params.dataset.options, "dataset", "format"),
         ("detectors", params.detector.name, params.detector.options, "detector", "name"),
         ("semi", params.proxy.semi, params.proxy.options, "proxy", "semi"),
+        ("annotators", params.annotation.tool, params.annotation.options, "annotation", "tool"),
     ]
     for i, strategy in enumerate(params.strategies):
         chosen.append(("strategies", strategy.plugin, strategy.options, f"strategies[{i}]", "plugin"))

@@ -21,6 +21,7 @@ from xml.sax.saxutils import quoteattr
 from pydantic import Field
 
 from mgral.annotation.exchange import Answer, AnswerBox, Batch, BatchImage, Origin, Returned, Source, State
+from mgral.annotation.tools import _label_studio_api
 from mgral.annotation.tools._json import parsed
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
@@ -245,6 +246,18 @@ def _corners(kind: str, value: Mapping[str, Any], width: int, height: int) -> tu
     points = [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in ((0, 0), (w, 0), (w, h), (0, h))]
     xs, ys = [px for px, _ in points], [py for _, py in points]
     return (min(xs), min(ys), max(xs), max(ys)), True
+
+
+def push(batch: Batch, options: Options, annotators: int) -> str:
+    """Make the batch's project on the server, or complete it; the same again does nothing. Returns what was done."""
+    server = _label_studio_api.Server()
+    project, new = _label_studio_api.push(server, batch, config(batch), tasks(batch, options), annotators)
+    return f"{server.url}/projects/{project}: {len(batch.images)} tasks, {new} of them new"
+
+
+def pull(batch: Batch) -> bytes:
+    """The JSON export of the batch's project on the server. Raises MgralError if it has none."""
+    return _label_studio_api.pull(_label_studio_api.Server(), batch)
 
 
 def respond(batch: Batch, answers: Mapping[int, Sequence[Answer]], folder: Path) -> list[Path]:

@@ -1,0 +1,32 @@
+"""Fetch the answers of a batch from the server of the annotation tool, and take them as `mgral return` does.
+
+example: mgral pull --params params/base.yaml params/mine.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mgral.annotation import returns
+from mgral.annotation.exchange import Source
+from mgral.cli import _people
+from mgral.cli.push import server_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _people.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    asked = _people.find(arguments)
+    annotation = asked.params.annotation
+    content = server_of(annotation.tool).pull(asked.batch)
+    path = Path("server.json")
+    found = [Source(str(path), path.name, content)]
+    returned = returns.read(annotation.tool, found, asked.batch, annotation.options)
+    before = asked.read(asked.folder.returned(asked.batch))
+    outcome = asked.outcome([*before, ("the server", returned)])
+    (taken,) = asked.folder.take(asked.batch, [(path, found)], annotation.tool)
+    print(f"taken as {asked.folder.path / taken.name}")
+    print("\n".join(_people.summary(asked, outcome)))
