@@ -66,12 +66,12 @@ class Findings:
         Raises:
             MgralError: always.
         """
-        place = ": ".join(part for part in (str(self.root / file), id) if part)
-        raise MgralError(line(f"{place}: {what}; {remedy}"))
+        place = ": ".join(_cut(part) for part in (str(self.root / file), id) if part)
+        raise MgralError(line(f"{place}: {_cut(what)}; {_cut(remedy)}"))
 
     def note(self, text: str) -> None:
         """Something a user should know; it does not stop the import."""
-        text = line(text)
+        text = _cut(line(text))
         if text not in self.notes:
             self.notes.append(text)
 
@@ -85,6 +85,11 @@ class Findings:
         for what, (number, first) in self._counted.items():
             self.note(f"{number} {what} (the first: {first})")
         self._counted.clear()
+
+
+def _cut(text: str, most: int = 500) -> str:
+    """Text whose middle is left out where it is long."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
 
 
 def line(text: Any) -> str:

@@ -239,7 +239,8 @@ def examine(path: Path, max_pixels: int = MAX_PIXELS) -> Facts:
     except UNREADABLE as error:
         if str(error).startswith("has ") and "dataset.max_pixels" in str(error):
             raise ValueError(str(error)) from None
-        raise ValueError(f"image cannot be read ({error})") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ValueError(f"image cannot be read ({reason})") from None
     if mode.startswith(("I", "F")):  # decoding would clip its values to 0..255
         raise ValueError("image has more than 8 bits a channel; convert it to 8")
     if turned:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -21,6 +22,30 @@ _MASKS = ("mask", "seg", "label", "annot", "thumb", "depth", "preview")
 _LOOKS_LIKE_DATA = image_files.NOT_READ | {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".mp4", ".avi", ".mov", ".mkv"}
 
 LinkPolicy = Literal["refuse", "follow"]
+
+
+def exists(path: str | Path) -> bool:
+    """Whether there is a file or folder, links followed; no for a name that no file can have."""
+    return _mode(path) is not None
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a regular file, links followed."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is a folder, links followed."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def _mode(path: str | Path) -> int | None:
+    try:
+        return Path(path).stat().st_mode
+    except (OSError, ValueError):  # none, a ring of links, a name that is too long or holds a NUL
+        return None
 
 
 class Links:
@@ -105,7 +130,7 @@ class Finder:
                 if entry.name.startswith(".") or entry.name.lower() in SKIPPED:
                     continue
                 name = f"{prefix}{entry.name}"
-                if entry.is_dir():
+                if is_folder(entry.path):
                     target = entry.path
                     if entry.is_symlink():
                         if not strict and not self._may_follow(entry.path):
@@ -233,7 +258,7 @@ class Finder:
                 if os.path.lexists("/".join([str(image_root), *parts[:cut]])):
                     break  # that folder exists: the file in it is missing
                 other = "/".join([*parts[:start], *parts[cut:]])
-                if _inside(other) and Path(f"{image_root}/{other}").is_file():
+                if _inside(other) and is_file(Path(f"{image_root}/{other}")):
                     report.count(f"file names read without their leading {'/'.join(parts[start:cut])}/", name)
                     return other
         return None
@@ -243,7 +268,7 @@ class Finder:
         index = self._bare.get(folder)
         if index is None:
             index = self._bare[folder] = {}
-            for path, bare in self.walk(folder, report, strict=False) if folder.is_dir() else ():
+            for path, bare in self.walk(folder, report, strict=False) if is_folder(folder) else ():
                 if image_files.parted(bare)[1].lower() in image_files.SUFFIXES:
                     for key in (bare, f"?{bare.lower()}", f"*{image_files.parted(bare)[0].lower()}"):
                         index.setdefault(key, []).append(path)

@@ -17,17 +17,18 @@ Place = tuple[str | None, str]
 
 def darknet(root: Path, report: Findings) -> dict[str, Any]:
     """The keys of ``obj.data``, lines ``key = value``; none without the file."""
-    if not (root / "obj.data").is_file():
+    if not locating.is_file(root / "obj.data"):
         return {}
     data = {}
     for line in text_files.lines("obj.data", report):
         key, _, value = line.partition("=")
         data[key.strip()] = value.strip()
     found: dict[str, Any] = {split: data[name] for split in SPLITS for name in _SPELLINGS[split] if data.get(name)}
-    names = [
-        name for name in (data.get("names", ""), image_files.bare(data.get("names", ""))) if (root / name).is_file()
-    ]
-    return {**found, **({"names": names[0]} if names and names[0] else {})}
+    given = data.get("names", "")
+    for name in (given, image_files.bare(given)):
+        if name and locating.is_file(root / name):
+            return {**found, "names": name}
+    return found
 
 
 def places(root: Path, file: str, data: dict[str, Any], report: Findings) -> list[Place]:
@@ -53,12 +54,12 @@ def _usual(root: Path, report: Findings) -> list[Place]:
             (split, pattern.format(name))
             for split in SPLITS
             for name in _SPELLINGS[split]
-            if (root / pattern.format(name)).is_dir()
+            if locating.is_folder(root / pattern.format(name))
         ]
         if found:
             return found
     for name in ("images", "Images", "obj_train_data"):
-        if (root / name).is_dir():
+        if locating.is_folder(root / name):
             return [(None, name)]
     what = "neither a data file, nor a folder images, images/train or train/images"
     return report.refuse(".", "", what, "name the data file in options.data, or check dataset.root")
@@ -74,13 +75,13 @@ def _base(root: Path, file: str, data: dict[str, Any], report: Findings) -> str:
     top = os.path.realpath(root)
     for start in (root, (root / file).parent, root.parent):
         path: str = os.path.realpath(start / given)
-        if not Path(path).is_dir():
+        if not locating.is_folder(Path(path)):
             continue
         if path == top:
             return ""
         if path.startswith(f"{top}/"):
             return path[len(top) + 1 :]
-    if Path(given).is_absolute() and Path(given).is_dir():
+    if Path(given).is_absolute() and locating.is_folder(given):
         what = f"{shown(given)} is another folder than dataset.root"
         report.refuse(file, "path", what, "set dataset.root to that folder, or remove path")
     report.note(f"{file}: path {shown(given)} does not exist here; its splits are taken from dataset.root")
@@ -96,13 +97,13 @@ def _located(root: Path, file: str, base: str, given: str, split: str, report: F
     starts = [base, PurePosixPath(file).parent.as_posix() if "/" in file else ""]
     for start in dict.fromkeys(starts):
         for name in dict.fromkeys((place, slashed, slashed.removeprefix("../"))):
-            if ".." not in name.split("/") and (root / start / name).exists():
+            if ".." not in name.split("/") and locating.exists(root / start / name):
                 return PurePosixPath(start, name).as_posix()
     parts = [part for part in slashed.split("/") if part not in {"..", ".", ""}]
     for cut in range(1, len(parts)):
-        if (root / base / parts[cut - 1]).exists():
+        if locating.exists(root / base / parts[cut - 1]):
             break
-        if (root / base / "/".join(parts[cut:])).exists():
+        if locating.exists(root / base / "/".join(parts[cut:])):
             other = PurePosixPath(base, *parts[cut:]).as_posix()
             report.note(f"{file}: {split} {given} is read as {other}: {'/'.join(parts[:cut])} does not exist")
             return other
@@ -134,7 +135,7 @@ def images(root: Path, file: str, place: str, split: str | None, report: Finding
     finder = locating.finder(report)
     path = root / place
     finder.admit(path, report)
-    if path.is_file():
+    if locating.is_file(path):
         return [
             (_entry(root, place, line, report), place)
             for line in text_files.lines(place, report)
@@ -148,7 +149,7 @@ def images(root: Path, file: str, place: str, split: str | None, report: Finding
 
 
 def _comment(root: Path, line: str) -> bool:
-    return line.startswith("#") and not (root / line).exists()
+    return line.startswith("#") and not locating.exists(root / line)
 
 
 def _entry(root: Path, file: str, line: str, report: Findings) -> str:

@@ -204,7 +204,7 @@ def _unlisted(source: Source, report: Findings) -> list[str]:
     found: set[str] = set()
     for folder in folders:
         top = source.image_root / folder
-        if top.is_dir():
+        if locating.is_folder(top):
             found.update(f"{folder}/{name}" if folder else name for name in finder.images(top, report, strict=False))
     return sorted(found - named)
 

@@ -52,7 +52,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     finder = locating.finder(report)
     image_root = root / options.images
     files: dict[str, list[str]] = {}
-    for name in finder.images(image_root, report) if image_root.is_dir() else []:
+    for name in finder.images(image_root, report) if locating.is_folder(image_root) else []:
         files.setdefault(image_files.parted(name)[0], []).append(name)
     sheets = _sheets(root, options, files, report)
     if not sheets:
@@ -86,7 +86,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
 def _sheets(root: Path, options: Options, files: dict[str, list[str]], report: Findings) -> dict[str, str]:
     """XML files below the root by the stem of their image: at the same place, or, where none is, of a unique stem."""
     folder = root / options.annotations
-    if not folder.is_dir():
+    if not locating.is_folder(folder):
         return {}
     found: dict[str, str] = {}
     walked = locating.finder(report).walk(folder, report)
@@ -113,9 +113,9 @@ def _listed(
 ) -> list[tuple[str, Split | None, str]]:
     """Stem, split and list of every line in the split lists."""
     lists = {split: f"{options.lists}/{name}.txt" for split, name in options.splits.items()}
-    there = {split: file for split, file in lists.items() if (root / file).exists()}
+    there = {split: file for split, file in lists.items() if locating.exists(root / file)}
     both = f"{options.lists}/trainval.txt"
-    if options.splits == _USUAL and not {"train", "val"} & there.keys() and (root / both).exists():
+    if options.splits == _USUAL and not {"train", "val"} & there.keys() and locating.exists(root / both):
         report.note(f"{both} is the pool (train): there is neither train.txt nor val.txt; options.splits maps others")
         there = {"train": both, **there}
     listed: list[tuple[str, Split | None, str]] = []

@@ -103,7 +103,7 @@ def _refuse_without_any(
 
 def _data(root: Path, file: str, report: Findings) -> dict[str, Any]:
     """The data file's keys; those of darknet's obj.data where there is no other."""
-    if not (root / file).is_file():
+    if not locating.is_file(root / file):
         return places.darknet(root, report)
     data = text_files.yaml(file, report)
     if not isinstance(data, dict):
@@ -114,7 +114,7 @@ def _data(root: Path, file: str, report: Findings) -> dict[str, Any]:
 def _names(file: str, data: dict[str, Any], report: Findings) -> list[str]:
     """Class names: a list, or numbers 0 … C-1 with names."""
     names = data.get("names") or []
-    if isinstance(names, str) and (report.root / names).is_file():
+    if isinstance(names, str) and locating.is_file(report.root / names):
         return text_files.numbered(names, report)
     if isinstance(names, dict):
         keys = {int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 9 else key: key for key in names}
@@ -145,9 +145,9 @@ def _listed_classes(root: Path, report: Findings) -> list[str]:
 
 def _hint(root: Path, file: str) -> str:
     """The remedy where no class names were found: other files that look like a data file."""
-    if (root / file).exists():
+    if locating.exists(root / file):
         return ""
-    others = sorted(path.name for path in root.iterdir() if path.suffix in {".yaml", ".yml"} and path.is_file())
+    others = sorted(path.name for path in root.iterdir() if path.suffix in {".yaml", ".yml"} and locating.is_file(path))
     return f"set options.data: {others[0]}, if that is the data file" if others else ""
 
 
