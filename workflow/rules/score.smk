@@ -12,6 +12,7 @@ rule score:
         image_scores=f"{OWN_CYCLE}/image_scores.npz",
     log:
         f"{RUN}/logs/score/{{label}}-{{seed}}-{{cycle}}.log",
+        losses=f"{RUN}/logs/score/{{label}}-{{seed}}-{{cycle}}.csv",
     benchmark:
         f"{RUN}/benchmarks/score/{{label}}-{{seed}}-{{cycle}}.tsv"
     wildcard_constraints:
@@ -31,7 +32,7 @@ rule score:
         f"{MGRAL} score --params - --strategy {{wildcards.label}}"
         " --dataset {input.dataset} --images {input.images} --pool {input.pool}"
         " --detector {input.detector} --seed {wildcards.seed} --out {output.image_scores} {params.own}"
-        " <<< {params.settings:q} 2> {log}"
+        " --log {log.losses} <<< {params.settings:q} 2> {log[0]}"
 
 
 # The same training also gives the detector that is evaluated beside the plain one, in every cycle.
@@ -41,6 +42,7 @@ use rule score as score_own with:
         own=f"{OWN_CYCLE}/own.json",
     log:
         f"{RUN}/logs/score_own/{{label}}-{{seed}}-{{cycle}}.log",
+        losses=f"{RUN}/logs/score_own/{{label}}-{{seed}}-{{cycle}}.csv",
     benchmark:
         f"{RUN}/benchmarks/score_own/{{label}}-{{seed}}-{{cycle}}.tsv"
     wildcard_constraints:

@@ -24,7 +24,7 @@ pseudo labels            images without any are left out     one image without a
 At the paper's weight of 0.5 the disagreement hardly moves the weights in the variant ``paper``: each of its terms is a
 weighted mean over thousands of anchors. The code's sums make its losses some 40 times as large. On the small detector
 of the demo the picks are nearly those of a weight of 0 in both (docs/strategies/mi_aod.md). The losses and the norm of
-the gradient by step and phase are in the log that ``mgral score --log`` writes.
+the gradient by step and phase are in a run's ``logs/score/<label>-<seed>-<cycle>.csv``.
 """
 
 from __future__ import annotations
