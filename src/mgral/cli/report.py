@@ -12,9 +12,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "run")
     _arguments.add_out(parser, "report.html to write")
     parser.add_argument("--figures", required=True, type=Path, help="folder for the figures")
+    parser.add_argument("--commit", help="of the project, for the top of the page")
+    parser.add_argument("--date", help="for the top of the page, as you want it shown")
+    parser.add_argument("--command", help="that made the run, for the top of the page")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral.report import sections
+    from importlib import metadata
 
-    sections.build(arguments.run, _arguments.read_experiment(arguments.params), arguments.out, arguments.figures)
+    from mgral.report import sections
+    from mgral.report.context import Stamp
+
+    try:
+        version = metadata.version("mgral")
+    except metadata.PackageNotFoundError:  # on the path, but not installed
+        version = None
+    params = _arguments.read_experiment(arguments.params)
+    stamp = Stamp(version, arguments.commit, arguments.date, arguments.command)
+    sections.build(arguments.run, params, arguments.out, arguments.figures, stamp)

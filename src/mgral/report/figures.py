@@ -18,14 +18,13 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
 from mgral.report.comparison import Curve, Difference
 from mgral.report.learning_curves import spread, strategy_of
 from mgral.report.published import Protocol
-from mgral.report.sources import Cell
-from mgral.report.text import signed
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 PALETTE = (*OKABE_ITO, "#882255", "#999933", "#332288", "#44AA99", "#117733", "#AA4499", "#DDCC77")
@@ -34,8 +33,10 @@ MARKERS = "sD^vPX*"
 WIDTH, DPI = 4.6, 160
 # of the mean curve of a detector that a strategy trained for itself
 DASHED: Any = {"linewidth": 1.4, "linestyle": (0, (4, 1.5)), "markersize": 4, "markerfacecolor": "white", "zorder": 3}
-FEW = 4  # strategies whose bands and seeds can lie over each other and be told apart
+FEW = 4  # strategies whose bands and seeds can lie over each other and stay legible
 LINE = 0.055  # a line of 9-point letters, as a part of the height of a plot of curves
+SPAN = 0.1  # of mAP, at least, in a plot of curves
+NARROWEST = 0.03  # to either side of zero, at least, in a plot of differences
 WIDEST = 1.5  # an interval is cut off so many ranges of the seeds' differences beyond them
 FONTS: Any = {"font.size": 10, "font.family": "DejaVu Sans", "text.color": INK}
 
@@ -61,7 +62,9 @@ def looks(strategies: Sequence[str], reference: str | None) -> dict[str, Look]:
 def png(figure: Figure) -> bytes:
     """The figure as PNG; equal figures are equal bytes."""
     buffer = io.BytesIO()
-    with rc_context(FONTS):
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # names are names: a class called $x$ is no formula
+    with rc_context({**FONTS, "text.parse_math": False}):
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -88,7 +91,7 @@ def curve(
         behind: published curves, drawn where they are of the same ``x`` and ``y``.
         own: of detectors that strategies trained for themselves, dashed in the strategy's colour.
     """
-    figure, (axes,) = _canvas(3.5)
+    figure, (axes,) = canvas(3.5)
     ends: list[tuple[float, float, str, str]] = []
     if behind is not None and (x, y) == ("images", behind.measure):
         for line in behind.curves:
@@ -107,8 +110,11 @@ def curve(
         at, means_at = _mean(mean, x, y)
         axes.plot(at, means_at, color=look.colour, marker=look.marker, **DASHED)
         ends.append((at[-1], means_at[-1], mean.strategy, look.colour))
+    _widen(axes)
     _name_ends(axes, ends)
     _name_axes(axes, x, y)
+    if x == "images":
+        axes.set_xticks(_cycle_ticks(frame))
     return figure
 
 
@@ -133,7 +139,7 @@ def curves_apart(
         own: as for :func:`curve`; in the panel of its strategy.
     """
     shown = [mean for mean in means if looks[mean.strategy].colour != GREY] or list(means)
-    figure, panels = _small(len(shown), share=True)
+    figure, panels = small_panels(len(shown), share=True)
     for mean, axes in zip(shown, panels, strict=True):
         for other in means:
             if looks[other.strategy].colour == GREY:
@@ -164,7 +170,7 @@ def differences(shown: Sequence[Difference], looks: Mapping[str, Look], what: st
         floor: differences up to here, up or down, are chance alone; None if that was not measured.
     """
     rows = [one for one in shown if one.mean is not None]
-    figure, (axes,) = _canvas(0.95 + 0.36 * len(rows))
+    figure, (axes,) = canvas(0.95 + 0.36 * len(rows))
     if floor is not None:
         axes.axvspan(-floor, floor, color=GRID, alpha=0.6, linewidth=0, zorder=0)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
@@ -197,7 +203,8 @@ def _window(rows: Sequence[Difference], floor: float | None) -> tuple[float, flo
     ends = [end for one in rows for end in (one.low, one.high) if end is not None]
     low = max(min([*seen, *ends]), min(seen) - reach)
     high = min(max([*seen, *ends]), max(seen) + reach)
-    margin = 0.04 * (high - low) or 0.01
+    low, high = min(low, -NARROWEST), max(high, NARROWEST)
+    margin = 0.04 * (high - low)
     return low - margin, high + margin
 
 
@@ -220,6 +227,23 @@ def _name_axes(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(f"labelled {x}")
     axes.set_ylabel(f"test {y}")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _widen(axes: Axes) -> None:
+    """Show at least :data:`SPAN` of mAP, within 0..1, so that a difference of 0.01 does not fill the plot."""
+    low, high = axes.get_ylim()
+    lack = max(0.0, SPAN - (high - low)) / 2
+    low, high = low - lack, high + lack
+    if low < 0 <= low + lack:
+        low, high = 0.0, high - low
+    axes.set_ylim(low, high)
+
+
+def _cycle_ticks(frame: pd.DataFrame) -> list[float]:
+    """The labelled images of the cycles, at most seven of them, the first and the last among these."""
+    at = sorted(frame.groupby("cycle")["images"].mean())
+    step = -(-(len(at) - 1) // 6) or 1
+    return list(dict.fromkeys([*at[:-1:step], at[-1]]))
 
 
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
@@ -296,7 +320,7 @@ def timings(seconds: Mapping[str, Sequence[float]]) -> Figure:
     """Wall time of each step, summed over its jobs."""
     totals = {step: sum(values) for step, values in seconds.items()}
     unit, name = (60, "minutes") if max(totals.values()) >= 300 else (1, "seconds")
-    figure, (axes,) = _canvas(0.9 + 0.32 * len(totals))
+    figure, (axes,) = canvas(0.9 + 0.32 * len(totals))
     axes.barh(range(len(totals)), [total / unit for total in totals.values()], color=PALETTE[0], height=0.62)
     axes.set_yticks(range(len(totals)), list(totals))
     axes.invert_yaxis()
@@ -305,75 +329,11 @@ def timings(seconds: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def table_error(audits: Sequence[Cell], look: Look) -> Figure:
-    """Estimated against trained gain of held-out records, one panel a cycle.
-
-    Both are given relative to the mean of their own table's records: levels differ between seeds and cycles,
-    and pooled levels would correlate even where the table knows nothing.
-    """
-    cycles = sorted({cell.cycle for cell in audits})
-    figure, panels = _small(len(cycles), share=True)
-    limit = 0.0
-    for cycle, axes in zip(cycles, panels, strict=True):
-        own = [cell.value for cell in audits if cell.cycle == cycle]
-        points = np.concatenate([_centred(audit["points"]) for audit in own])
-        limit = max(limit, float(np.abs(points).max(initial=0)))
-        axes.axline((0, 0), slope=1, color=INK, linewidth=1)
-        axes.axhline(0, color=GREY, linewidth=1, linestyle=(0, (3, 3)))
-        axes.scatter(points[:, 0], points[:, 1], s=16, color=look.colour, alpha=0.65, linewidth=0)
-        rank = spread(audit["spearman"] for audit in own if audit["spearman"] is not None)[0]
-        axes.set_title(f"cycle {cycle}, ρ {signed(rank, 2)}", loc="left", fontsize=10)
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.yaxis.set_major_locator(MaxNLocator(3))
-    reach = 1.08 * limit or 0.01
-    panels[0].set(xlim=(-reach, reach), ylim=(-reach, reach))
-    figure.supxlabel("trained gain − mean of the table (mAP)", fontsize=10)
-    figure.supylabel("estimated gain − mean", fontsize=10)
-    return figure
-
-
-def search(searches: Sequence[Cell], audits: Sequence[Cell], look: Look) -> Figure:
-    """Reward (dots) and its moving average, the baseline (lines), over the search; one panel a cycle.
-
-    What lies above the dashed lines, the largest gain among the trained records of each table, nobody has seen: the
-    table extrapolates there.
-    """
-    cycles = sorted({cell.cycle for cell in searches})
-    figure, panels = _small(len(cycles))
-    for cycle, axes in zip(cycles, panels, strict=True):
-        for frame in (cell.value for cell in searches if cell.cycle == cycle):
-            axes.plot(frame["iteration"], frame["reward"], ".", markersize=1.6, color=GREY, alpha=0.5)
-            axes.plot(frame["iteration"], frame["baseline"], color=look.colour, linewidth=1.1, alpha=0.85)
-        tables = [cell.value["points"] for cell in audits if cell.cycle == cycle]
-        best = [max(point["trained"] for point in points) for points in tables if points]
-        for gain in best:
-            axes.axhline(gain, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2.5)
-        if best:
-            axes.margins(y=0.15)  # room for the name above the line
-            axes.annotate(
-                "best trained record", (1, max(best)), (0, 2), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="right", va="bottom", fontsize=8,
-            )  # fmt: skip
-        axes.set_title(f"cycle {cycle}", loc="left", fontsize=10)
-        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-    figure.supxlabel("iteration", fontsize=10)
-    figure.supylabel("gain as the table\nestimates it (mAP)", fontsize=10)
-    return figure
-
-
-def _centred(points: Sequence[Mapping[str, float]]) -> np.ndarray:
-    """[n, 2] trained and estimated gain in mAP, less the mean trained one; points without estimate are left out."""
-    known = [(p["trained"], p["estimated"]) for p in points if p["estimated"] is not None]
-    pairs = np.asarray(known, np.float64).reshape(-1, 2)
-    return pairs - pairs[:, 0].mean() if len(pairs) else pairs
-
-
 def _rows(
     values: Mapping[str, Sequence[Sequence[float | None]]], classes: Sequence[str], looks: Mapping[str, Look]
 ) -> Figure:
     """One row a class, one point a strategy: mean over seeds with a bar of one standard deviation."""
-    figure, (axes,) = _canvas(1.1 + (0.16 + 0.1 * len(looks)) * len(classes))
+    figure, (axes,) = canvas(1.1 + (0.16 + 0.1 * len(looks)) * len(classes))
     for k, (name, look) in enumerate(looks.items()):
         stats = [spread(v for v in seeds if v is not None) for seeds in values[name]]
         at = np.arange(len(classes)) + (k - (len(looks) - 1) / 2) * 0.62 / len(looks)
@@ -390,7 +350,7 @@ def _rows(
     return figure
 
 
-def _canvas(height: float, rows: int = 1, columns: int = 1, share: bool = False) -> tuple[Figure, list[Axes]]:
+def canvas(height: float, rows: int = 1, columns: int = 1, share: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure of ``height`` inches and its axes, row by row."""
     with rc_context(FONTS):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -405,12 +365,12 @@ def _canvas(height: float, rows: int = 1, columns: int = 1, share: bool = False)
     return figure, panels
 
 
-def _small(count: int, share: bool = False) -> tuple[Figure, list[Axes]]:
+def small_panels(count: int, share: bool = False) -> tuple[Figure, list[Axes]]:
     """Small panels, two a row; one alone is large."""
     if count == 1:
-        return _canvas(3.4)
+        return canvas(3.4)
     rows = (count + 1) // 2
-    figure, panels = _canvas(0.4 + 1.9 * rows, rows, 2, share)
+    figure, panels = canvas(0.4 + 1.9 * rows, rows, 2, share)
     for beyond in panels[count:]:
         beyond.remove()
         panels[count - 2].tick_params(labelbottom=True)

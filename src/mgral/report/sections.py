@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
-from mgral.config.schema import Params, curve_names, reference
+from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, whole
-from mgral.core.types import Dataset
 from mgral.data import dataset_json, importing
-from mgral.report import comparison, gallery, headline, learning_curves, published, sources, table_verdict, tables, text
 from mgral.report import figures as draw
-from mgral.report.comparison import Comparison
+from mgral.report import figures_method as draw_method
+from mgral.report import gallery, headline, insight, learning_curves, published, sources, table_verdict, tables, text
+from mgral.report.context import Plate, Plates, Run, Stamp, read
 from mgral.report.learning_curves import strategy_of
-from mgral.report.sources import Cell, Rule
+from mgral.report.sources import Cell
 
 
-def build(run: Path, params: Params, out: Path, figures: Path) -> None:
+def build(run: Path, params: Params, out: Path, figures: Path, stamp: Stamp | None = None) -> None:
     """Write the report of a finished run: one HTML file that needs nothing else, and its figures as PNG.
 
     Args:
@@ -33,6 +29,7 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
         params: the experiment.
         out: the HTML file.
         figures: folder of the PNG files.
+        stamp: version, commit, date and command for the top of the page.
 
     Raises:
         MgralError: the comparison, the data set, a metrics file or a selection is missing or damaged.
@@ -48,12 +45,17 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
     )
     html = environment.get_template("page.html").render(
         params=params,
+        stamp=(stamp or Stamp()).facts,
         controls=data.controls,
         looks=data.looks | {own.strategy: data.looks[strategy_of(own.strategy)] for own in data.compared.own},
         **outcome(data, plates),
         **contest(data, plates),
         **picks(data, plates),
         searchers=searchers(data, plates),
+        **insight.next_batches(data),
+        training=insight.training(data, plates),
+        box_sizes=insight.box_sizes(data, plates),
+        embeddings=insight.embedding_maps(data, plates),
         **costs(data, plates),
         dataset_table=tables.contents(data.dataset),
         **left_out(run),
@@ -61,95 +63,6 @@ def build(run: Path, params: Params, out: Path, figures: Path) -> None:
     )
     with whole(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all parts of the page share.
-
-    Attributes:
-        rules: what stands behind each label.
-        reference: label of the random strategy, None if the run has none.
-        frame: the curves, see :func:`mgral.report.learning_curves.collect`.
-        compared: the strategies, held against each other.
-        order: indices of the classes, most boxes in the pool first.
-        pool: boxes of each class in the train split.
-    """
-
-    folder: Path
-    params: Params
-    rules: Mapping[str, Rule]
-    reference: str | None
-    frame: pd.DataFrame
-    compared: Comparison
-    dataset: Dataset
-    order: list[int]
-    pool: list[int]
-    looks: dict[str, draw.Look]
-
-    @property
-    def chose(self) -> bool:
-        """Whether a strategy has chosen anything yet: a selection stands between two cycles."""
-        return self.params.cycles > 1
-
-    @property
-    def strategies(self) -> list[str]:
-        """Their names, in the order shown."""
-        return list(self.looks)
-
-    @property
-    def controls(self) -> dict[str, str]:
-        """What each strategy that is no contender is a control for."""
-        return {name: rule.control for name, rule in self.rules.items() if rule.control}
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names in :attr:`order`."""
-        return [self.dataset.classes[k] for k in self.order]
-
-    @property
-    def cells(self) -> tuple[Path, list[str], list[int], int]:
-        """Where files of single cycles are looked for."""
-        return self.folder, self.strategies, self.params.seeds, self.params.cycles
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A figure on the page: PNG as data URI, and a caption that says what it shows."""
-
-    data: str
-    caption: str
-
-
-class Plates:
-    """Writes each figure into a folder and hands it back for the page."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def add(self, name: str, figure: Figure, caption: str) -> Plate:
-        """Write ``<name>.png``."""
-        data = draw.png(figure)
-        with whole(self.folder / f"{name}.png") as temporary:
-            temporary.write_bytes(data)
-        return Plate("data:image/png;base64," + base64.b64encode(data).decode(), caption)
-
-
-def read(run: Path, params: Params) -> Run:
-    """Read what all parts share."""
-    random = reference(params.strategies)
-    names = curve_names(params.strategies)
-    frame = learning_curves.collect(run, names, params.seeds, params.cycles)
-    dataset = dataset_json.read(run / "dataset" / "dataset.json")
-    pool = sources.box_counts(dataset, dataset.ids("train"))
-    order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
-    compared = comparison.read(run / "comparison.json")
-    found = [curve.strategy for curve in [*compared.curves, *compared.own]]
-    if found != sorted(names, key=learning_curves.is_own) or compared.seeds != params.seeds:
-        raise MgralError(f"{run}/comparison.json: of other strategies or seeds; run `mgral compare` again")
-    looks = draw.looks([strategy.name for strategy in params.strategies], random)
-    rules = {strategy.name: sources.rule(strategy.plugin) for strategy in params.strategies}
-    return Run(run, params, rules, random, frame, compared, dataset, order, pool, looks)
 
 
 def outcome(run: Run, plates: Plates) -> dict[str, Any]:
@@ -247,7 +160,9 @@ def _per_class(run: Run, plates: Plates) -> Plate:
             path = learning_curves.cycle_folder(run.folder, name, seed, last) / "metrics.json"
             found = learning_curves.read_metrics(path)["test"].get("per_class")
             if not isinstance(found, dict) or set(found) != set(run.classes):
-                raise MgralError(f"{path}: test.per_class must name the classes of the data set; train anew")
+                raise MgralError(
+                    f"{path}: test.per_class must name the classes of the data set; run `mgral train` again"
+                )
             seeds.append([found[label] for label in run.classes])
         values[name] = [list(column) for column in zip(*seeds, strict=True)]
     figure = draw.per_class(values, run.classes, run.looks)
@@ -259,9 +174,11 @@ def picks(run: Run, plates: Plates) -> dict[str, Any]:
     selections = sources.selections(*run.cells)
     first = [cell for cell in selections if cell.seed == run.params.seeds[0]]
     colours = gallery.class_colours(len(run.dataset.classes))
-    shown = gallery.rows(first, run.dataset)
+    shown = gallery.rows(first, run.dataset, sources.detections(run.folder, first))
     found: dict[str, Any] = {
         "gallery": shown,
+        "ordered_gallery": sorted(shown.items(), key=lambda item: item[0] in run.controls),  # controls last, and closed
+        "opened": next((name for name in reversed(shown) if name not in run.controls), None),
         "terms": {name: gallery.terms(rows, run.rules[name].reasons) for name, rows in shown.items()},
         "class_colours": [(run.dataset.classes[k], colours[k]) for k in run.order],
         "balance": None,
@@ -275,7 +192,7 @@ def picks(run: Run, plates: Plates) -> dict[str, Any]:
         name: [list(column) for column in zip(*(ratios(seed, pool) for seed in seeds), strict=True)]
         for name, seeds in counts.items()
     }
-    caption = "How much more often than in the pool each class stands in the picked images (1: as often)."
+    caption = "How much more often each class occurs in the picked images than in the pool (1: as often)."
     figure = draw.class_balance(by_class, run.classes, run.looks)
     found["balance"] = plates.add("class_balance", figure, caption)
     found["balance_table"] = tables.balance(counts, pool, run.classes)
@@ -301,25 +218,26 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
     for name, look in run.looks.items():
         own_audits = [cell for cell in audits if cell.strategy == name]
         own_searches = [cell for cell in searches if cell.strategy == name]
-        part: dict[str, Any] = {"strategy": name, "table": None, "search": None}
+        part: dict[str, Any] = {"strategy": name, "table": None, "search": None, "predicted": None}
         if own_audits:
             caption = "Held-out records, ρ: rank correlation. Solid: exact. Dashed: predicting the mean."
-            plate = plates.add(f"table_{name}", draw.table_error(own_audits, look), caption)
+            plate = plates.add(f"table_{name}", draw_method.table_error(own_audits, look), caption)
             verdict, detail = table_verdict.signal([cell.value for cell in own_audits])
             noise = table_verdict.noise_of_records([cell.value for cell in own_audits])
             compared = tables.comparison(own_audits)
             part["table"] = (verdict, [detail, *noise], plate, tables.audits(own_audits), compared)
         if own_searches:
             caption = (
-                "Dots: mean gain over random batches of an iteration's batches, as the table prices them (as trained, "
-                "where a proxy was). Lines: its baseline, one a seed."
+                "Dots: mean predicted gain of an iteration's batches over random ones (or a proxy's own). "
+                "Lines: moving average, one a seed."
             )
             if own_audits:
-                caption += " Dashed: the best gain that a record of the table was trained to, one a seed."
-            plate = plates.add(f"search_{name}", draw.search(own_searches, own_audits, look), caption)
+                caption += " Dashed: the largest gain of a trained record, one a seed."
+            plate = plates.add(f"search_{name}", draw_method.search(own_searches, own_audits, look), caption)
             sums = [cell.value[["far", "estimated"]].sum() for cell in own_searches]
             far = table_verdict.extrapolated([(one["far"], one["estimated"]) for one in sums])
             part["search"] = (plate, far, tables.searches(own_searches))
+            part["predicted"] = insight.predicted(run, plates, name, own_searches)
         if own_audits or own_searches:
             found.append(part)
     return found

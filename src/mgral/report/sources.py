@@ -14,8 +14,10 @@ import pandas as pd
 from mgral.core import plugins
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
-from mgral.core.types import Dataset
+from mgral.core.types import Dataset, Detections, Embeddings
+from mgral.data.pool import read_pool
 from mgral.data.selection import read_selection as read_selection
+from mgral.detection import npz_files
 from mgral.report.learning_curves import cycle_folder
 
 AUDIT = ["records", "carried", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread"]
@@ -85,7 +87,7 @@ def audits(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: i
         audit = read_json(path)
         missing = [key for key in [*AUDIT, "points"] if not isinstance(audit, dict) or key not in audit]
         if missing:
-            raise MgralError(f"{path}: has no key '{missing[0]}'; make it anew with `mgral table`")
+            raise MgralError(f"{path}: has no key '{missing[0]}'; run `mgral table` again")
         found.append(Cell(strategy, seed, cycle, audit))
     return found
 
@@ -104,10 +106,70 @@ def searches(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles:
         try:
             frame = pd.read_csv(path)[SEARCH].astype(float)
         except (KeyError, ValueError):
-            raise MgralError(
-                f"{path}: not a search (columns {', '.join(SEARCH)}); make it anew with `mgral search`"
-            ) from None
+            raise MgralError(f"{path}: not a search (columns {', '.join(SEARCH)}); run `mgral search` again") from None
         found.append(Cell(strategy, seed, cycle, frame))
+    return found
+
+
+def next_selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
+    """The picks that the target ``next`` chose after the last cycle, where it has."""
+    found = []
+    for strategy in strategies:
+        for seed in seeds:
+            path = cycle_folder(run, strategy, seed, cycles - 1) / "selected.json"
+            if path.exists():
+                found.append(Cell(strategy, seed, cycles - 1, read_selection(path).picks))
+    return found
+
+
+def losses(run: Path, strategies: Sequence[str], seed: int, cycles: int) -> dict[str, dict[int, pd.DataFrame]]:
+    """Columns ``step`` and ``loss`` of each train.csv of a seed, by strategy and cycle, where there is one.
+
+    Raises:
+        MgralError: one is damaged.
+    """
+    found: dict[str, dict[int, pd.DataFrame]] = {}
+    for strategy in strategies:
+        for cycle in range(cycles):
+            path = cycle_folder(run, strategy, seed, cycle) / "train.csv"
+            if not path.exists():
+                continue
+            try:
+                frame = pd.read_csv(path)[["step", "loss"]].astype(float)
+            except (KeyError, ValueError):
+                raise MgralError(f"{path}: not a training (columns step, loss); run `mgral train` again") from None
+            found.setdefault(strategy, {})[cycle] = frame
+    return found
+
+
+def embeddings(run: Path, strategies: Sequence[str], seed: int) -> Embeddings | None:
+    """Embeddings by the first detector of a seed, which all strategies share; None where no strategy needed any."""
+    for label in [*strategies, "shared"]:
+        path = cycle_folder(run, label, seed, 0) / "embeddings.npz"
+        if path.exists():
+            return npz_files.read_embeddings(path)
+    return None
+
+
+def labelled(folder: Path) -> list[int]:
+    """The labelled ids of a cycle; none where its pool.json is not there."""
+    path = folder / "pool.json"
+    return sorted(read_pool(path).labelled) if path.exists() else []
+
+
+def detections(run: Path, cells: Sequence[Cell]) -> dict[tuple[str, int], Mapping[int, Detections]]:
+    """What the detector found in the picked images of each cell, by strategy and cycle, where detections.npz exists."""
+    found: dict[tuple[str, int], Mapping[int, Detections]] = {}
+    read: dict[Path, Mapping[int, Detections]] = {}
+    for cell in cells:
+        labels = [cell.strategy, "shared"] if cell.cycle == 0 else [cell.strategy]
+        for label in labels:
+            path = cycle_folder(run, label, cell.seed, cell.cycle) / "detections.npz"
+            if path.exists():
+                if path not in read:
+                    read[path] = npz_files.read_detections(path)[0]
+                found[cell.strategy, cell.cycle] = {p.id: read[path][p.id] for p in cell.value if p.id in read[path]}
+                break
     return found
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mgral.core.types import SPLITS, Dataset
+from mgral.core.types import SPLITS, Dataset, Pick
 from mgral.report.comparison import VERDICTS, Difference
 from mgral.report.learning_curves import spread
 from mgral.report.sources import Cell, box_counts
-from mgral.report.text import Summary, duration, number, plus_minus, signed
+from mgral.report.text import Summary, duration, number, plus_minus, reason, signed, term
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def balance(counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], 
 def audits(cells: Sequence[Cell]) -> Table:
     """The audit of each lookup table; its records, and after a plus sign those of earlier cycles in it."""
     header = ["cycle", "seed", "records", "MAE", "MAE of the mean"]
-    header += ["Spearman", "if shuffled", "Kendall", "spread", "far"]
+    header += ["Spearman", "if shuffled", "Kendall", "spread", "extrapolated"]
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
         audit = cell.value
@@ -96,8 +96,8 @@ def comparison(cells: Sequence[Cell]) -> Table:
 
 
 def searches(cells: Sequence[Cell]) -> Table:
-    """What each search gained: mean reward of its first and of its last tenth, and who priced the subsets."""
-    header = ["cycle", "seed", "first tenth", "last tenth", "change", "by the table", "by a proxy run", "far"]
+    """What each search gained: mean reward of its first and last tenth, and where gains come from."""
+    header = ["cycle", "seed", "first tenth", "last tenth", "change", "by the table", "by a proxy run", "extrapolated"]
     rows = []
     for cell in sorted(cells, key=lambda cell: (cell.cycle, cell.seed)):
         reward = cell.value["reward"]
@@ -107,6 +107,18 @@ def searches(cells: Sequence[Cell]) -> Table:
         means = [signed(first, 4), signed(last, 4), signed(last - first, 4)]
         rows.append([str(cell.cycle), str(cell.seed), *means, *priced])
     return Table(header, rows)
+
+
+def batch(picks: Sequence[Pick], dataset: Dataset) -> Table:
+    """A chosen batch, best first: file name, score and the reason of each image."""
+    terms = list(dict.fromkeys(key for pick in picks for key in pick.reason))
+    rows = []
+    for rank, pick in enumerate(picks, start=1):
+        reasons = dict(reason(pick.reason))
+        image = dataset.images.get(pick.id)
+        name = str(pick.id) if image is None else image.file_name
+        rows.append([str(rank), name, f"{pick.score:.4g}", *(reasons.get(term(key), "–") for key in terms)])
+    return Table(["rank", "image", "score", *map(term, terms)], rows)
 
 
 def timings(seconds: Mapping[str, Sequence[float]]) -> Table:

@@ -20,7 +20,7 @@ from mgral.config.schema import Report
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image, Pick
 from mgral.data.selection import Selection, write_selection
-from mgral.report import comparison, figures, gallery, learning_curves, published, sections, sources, tables
+from mgral.report import comparison, figures, figures_method, gallery, learning_curves, published, sections, sources, tables
 from mgral.report.comparison import Difference
 from mgral.report.sources import Cell
 
@@ -178,11 +178,11 @@ def test_the_best_trained_record_is_a_line_in_the_search() -> None:
     points = [[{"trained": 0.01}, {"trained": 0.02}], [{"trained": -0.01}], []]
     audits = [Cell("mgral", seed, 0, {"points": own}) for seed, own in enumerate(points)]
     look = figures.Look("#0072B2", "s")
-    (axes,) = figures.search([Cell("mgral", 0, 0, frame)], audits, look).axes
+    (axes,) = figures_method.search([Cell("mgral", 0, 0, frame)], audits, look).axes
     dashed = [line.get_ydata()[0] for line in axes.lines if line.is_dashed()]
     assert dashed == [0.02, -0.01]  # one a table that has records
     assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("best trained record", 0.02)]
-    (plain,) = figures.search([Cell("mgral", 0, 0, frame)], [], look).axes
+    (plain,) = figures_method.search([Cell("mgral", 0, 0, frame)], [], look).axes
     assert not any(line.is_dashed() for line in plain.lines) and not plain.texts
 
 
