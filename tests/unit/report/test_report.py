@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image as Picture
@@ -15,15 +19,17 @@ from PIL import Image as Picture
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_json
-from mgral.core.types import Pick
+from mgral.core.types import Embeddings, Pick
 from mgral.data import dataset_json
 from mgral.data.selection import Selection, write_selection
-from mgral.report import comparison, learning_curves, sections
+from mgral.detection import npz_files
+from mgral.report import comparison, figures, learning_curves, sections
 from mgral.report.learning_curves import cycle_folder
 
 BASE = Path(__file__).resolve().parents[3] / "params" / "base.yaml"
 CLASSES = ["cat", "<dog> & co"]
 FINAL = {"random": 0.3, "mgral": 0.34}
+SHUFFLED = [k / 20 - 1 for k in range(40)]  # rank correlations of a table without signal
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
@@ -89,7 +95,7 @@ def write_search(folder: Path) -> None:
     audit = {
         "records": 5, "carried": 0, "neighbours": 2, "representation": "embedding", "threshold": 1.0, "mae": 0.008,
         "mae_mean": 0.015, "spearman": 1.0, "kendall": 1.0,
-        "chance": {"mean": -0.3, "deviation": 0.4}, "spread": 0.016, "far": 0.2, "points": points,
+        "chance": {"mean": -0.3, "deviation": 0.4, "values": SHUFFLED}, "spread": 0.016, "far": 0.2, "points": points,
         "kinds": {
             "unlabelled": {
                 "records": 5, "stopped": 0,
@@ -160,7 +166,7 @@ def test_every_part_is_there(run: Path, params: Params) -> None:
         "odds : how many times likelier than by chance the policy would draw this image first cycle 0",
         "odds: 1.23",
         "top class: cat",
-        "cycle 0: 2 of 2 picks",
+        "cycle 0: 2 of 2 picks are shown large",
         "train 1 12.5 s 12.5 s",
         "a.json, annotation 7: no width",
         "1 item dropped at import",
@@ -183,7 +189,7 @@ def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, param
 
 def test_far_batches_are_called_extrapolated(run: Path, params: Params) -> None:
     # 1 of 4 batches an iteration is far
-    assert "extrapolated" not in build(run, params)[0].text
+    assert "are extrapolated" not in build(run, params)[0].text
     path = cycle_folder(run, "mgral", 1, 0) / "search.csv"
     path.write_text(path.read_text().replace(",4,0,1,0.5", ",4,0,3,0.5"))
     page, _ = build(run, params)
@@ -195,23 +201,24 @@ def test_far_batches_are_called_extrapolated(run: Path, params: Params) -> None:
 
 def test_every_figure_is_written(run: Path, params: Params) -> None:
     build(run, params)
-    figures = {path.name for path in (run / "figures").iterdir()}
-    assert figures == {
+    names = {path.name for path in (run / "figures").iterdir()}
+    assert names == {
         "curve.png", "curve_boxes.png", "curve_ap50.png", "curve_ap50_boxes.png", "per_class.png",
         "difference_random_mAP.png", "difference_random_auc_images.png", "difference_random_auc_boxes.png",
-        "class_balance.png", "table_mgral.png", "search_mgral.png", "timings.png",
+        "class_balance.png", "table_mgral.png", "search_mgral.png", "predicted_mgral.png", "timings.png",
+        "box_sizes.png",
     }  # fmt: skip
-    for name in figures:
+    for name in names:
         with Picture.open(run / "figures" / name) as picture:
             assert picture.format == "PNG" and picture.width == 736  # 4.6 inches of 160 pixels
 
 
 def test_equal_runs_are_equal_bytes(run: Path, params: Params) -> None:
     _, first = build(run, params)
-    figures = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    drawn = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
     _, second = build(run, params, "again.html")
     assert first == second
-    assert figures == {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+    assert drawn == {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
 
 
 def test_optional_files_may_be_absent(run: Path, params: Params) -> None:
@@ -234,7 +241,7 @@ def test_a_single_cycle_has_no_picks(run: Path, params: Params) -> None:
     assert "random 0.200 ± 0.000 0.400 ± 0.000 – – 2" in page.text
     assert "The run has a single cycle: the first detector reaches 0.200 test mAP (± 0.000 over 2 seeds)." in page.text
     assert "which all strategies share: nothing to compare." in page.text
-    assert "detectable difference" not in page.text and "Against random" not in page.text
+    assert "detectable difference" not in page.text and "Compared with random" not in page.text
 
 
 def test_many_strategies_have_panels_of_their_own(run: Path, params: Params) -> None:
@@ -246,7 +253,7 @@ def test_many_strategies_have_panels_of_their_own(run: Path, params: Params) -> 
     page, _ = build(run, many)
     assert "Each strategy by itself" in page.text
     assert {"curve_apart.png", "curve_boxes_apart.png"} <= {path.name for path in (run / "figures").iterdir()}
-    assert "Against random, which is also the best baseline" in page.text
+    assert "Compared with random, which is also the best baseline" in page.text
     assert "corrected for the 5 comparisons of a table" in page.text
 
 
@@ -323,3 +330,110 @@ def test_damaged_optional_files_are_named(run: Path, params: Params, name: str, 
     (cycle_folder(run, "mgral", 0, 0) / name).write_text(text)
     with pytest.raises(MgralError, match=complaint):
         build(run, params)
+
+
+def test_a_class_named_like_a_formula_is_drawn(run: Path, params: Params) -> None:
+    odd = r"$\foo$"
+    for path in [run / "dataset/dataset.json", *run.glob("*/seed-*/cycle-*/metrics.json")]:
+        path.write_text(path.read_text().replace("<dog> & co", odd.replace("\\", "\\\\")))
+    page, _ = build(run, params)
+    assert odd in page.text
+
+
+def test_the_stamp_is_at_the_top(run: Path, params: Params) -> None:
+    stamp = sections.Stamp("0.1.0", "abc123", "2026-11-26", "snakemake --cores all")
+    sections.build(run, params, run / "report.html", run / "figures", stamp)
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert "mgral 0.1.0 commit abc123 made 2026-11-26 command: snakemake --cores all " in page.text
+
+
+def test_the_next_batch_is_listed(run: Path, params: Params) -> None:
+    assert "The next batch" not in build(run, params)[0].text
+    dataset = dataset_json.read(run / "dataset" / "dataset.json")
+    selection = Selection("mgral", "mgral", 0, 1, 2, [Pick(5, 0.25, {"odds": 7.0}), Pick(6, 0.125, {})])
+    write_selection(selection, dataset, cycle_folder(run, "mgral", 0, 1) / "selected.json")
+    page, _ = build(run, params)
+    assert "mgral , seed 0: 2 images" in page.text or "mgral, seed 0: 2 images" in page.text
+    assert "1 5.jpg 0.25 7 2 6.jpg 0.125 –" in page.text
+
+
+def test_training_and_embeddings_are_shown_where_they_were_kept(run: Path, params: Params) -> None:
+    for strategy in FINAL:
+        here = cycle_folder(run, strategy, 0, 0)
+        (here / "train.csv").write_text("step,loss\n0,2.5\n1,1.5\n")
+    vectors = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    npz_files.write_embeddings(
+        Embeddings(np.arange(1, 11), vectors), cycle_folder(run, "mgral", 0, 0) / "embeddings.npz"
+    )
+    page, _ = build(run, params)
+    assert "Where the picks lie" in page.text and "Training loss of the detector, seed 0" in page.text
+    assert {"losses.png", "embeddings.png"} <= {path.name for path in (run / "figures").iterdir()}
+
+
+def test_predicted_and_realised_gain(run: Path, params: Params) -> None:
+    # rewards 0.218 and 0.219 in the last tenth of 20; mgral gains 0.14 and 0.16001, random 0.10 and 0.12
+    page, _ = build(run, params)
+    assert "2 chosen batches: predicted gain +0.218 mAP on average, realised +0.040." in page.text.replace(
+        "+0.219", "+0.218"
+    )
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PROBE = """<!doctype html><iframe id=page style="width:{width}px;height:2000px;border:0" srcdoc="{page}"></iframe>
+<script>
+const frame = document.getElementById('page'), errors = [];
+window.onerror = message => errors.push(message);
+frame.onload = () => {{
+  const inside = frame.contentDocument, view = frame.contentWindow, root = inside.documentElement;
+  view.onerror = message => errors.push(message);
+  inside.querySelectorAll('details').forEach(one => one.open = true);
+  const dots = [...inside.querySelectorAll('.dot')].map(
+    dot => [dot.nextSibling.textContent.trim(), view.getComputedStyle(dot).backgroundColor]);
+  const filters = [...inside.querySelectorAll('.plot img')].map(image => view.getComputedStyle(image).filter);
+  const found = {{scroll: root.scrollWidth, width: root.clientWidth, errors, dots, filters,
+    ground: view.getComputedStyle(inside.body).backgroundColor}};
+  document.body.innerHTML = '<pre id=found></pre>';
+  document.body.firstChild.textContent = JSON.stringify(found);
+}};
+</script>"""
+
+
+def browse(html: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
+    """Open a page in a headless browser, as wide as given; what was measured there."""
+    probe = folder / "probe.html"
+    probe.write_text(PROBE.format(width=width, page=escape(html, quote=True)), encoding="utf-8")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+    options += [
+        "--disable-component-update",
+        "--hide-scrollbars",
+        f"--user-data-dir={folder / 'profile'}",
+        "--virtual-time-budget=5000",
+    ]
+    options += ["--blink-settings=preferredColorScheme=0"] if dark else []
+    done = subprocess.run(
+        [str(CHROMIUM), *options, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert match, done.stderr[-500:]
+    found: dict[str, Any] = json.loads(unescape(match[1]))
+    return found
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+def test_the_page_in_a_browser(run: Path, params: Params, tmp_path: Path) -> None:
+    """Nothing scrolls sideways on a telephone, nothing fails, and a strategy has one colour, light and dark."""
+    _, html = build(run, params)
+    light, dark = browse(html, tmp_path, 375, False), browse(html, tmp_path, 375, True)
+    assert light["width"] == 375 and light["scroll"] <= 375
+    assert light["errors"] == dark["errors"] == []
+    assert light["ground"] != dark["ground"]  # the page did become dark
+    assert light["dots"] == dark["dots"]
+    assert set(light["filters"]) == set(dark["filters"]) == {"none"}  # figures are shown as drawn
+    looks = figures.looks(list(FINAL), "random")
+    for name, look in looks.items():
+        rgb = tuple(int(look.colour[k : k + 2], 16) for k in (1, 3, 5))
+        shown = {colour for label, colour in light["dots"] if label.startswith(name)}
+        assert shown == {f"rgb({rgb[0]}, {rgb[1]}, {rgb[2]})"}
+        for figure in ("curve.png", "per_class.png"):
+            with Picture.open(run / "figures" / figure) as picture:
+                assert rgb in {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}

@@ -20,7 +20,17 @@ from mgral.config.schema import Report
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image, Pick
 from mgral.data.selection import Selection, write_selection
-from mgral.report import comparison, figures, figures_method, gallery, learning_curves, published, sections, sources, tables
+from mgral.report import (
+    comparison,
+    figures,
+    figures_method,
+    gallery,
+    learning_curves,
+    published,
+    sections,
+    sources,
+    tables,
+)
 from mgral.report.comparison import Difference
 from mgral.report.sources import Cell
 
@@ -233,9 +243,9 @@ def test_a_wide_interval_is_cut_and_all_else_is_shown() -> None:
     )  # fmt: skip
     # what is seen spans 0 … 0.03; 1.5 · 0.03 = 0.045 beyond it is -0.045 … 0.075; 4 % of 0.12 is 0.0048
     assert figures._window([one], None) == pytest.approx((-0.0498, 0.0798))
-    # an interval of 0.01 … 0.02 is shown whole: 0 … 0.03 and 4 % of 0.03
+    # 0 … 0.03 alone would make 0.01 look large: at least ± 0.03, and 4 % of 0.06
     narrow = one.model_copy(update={"low": 0.01, "high": 0.02})
-    assert figures._window([narrow], None) == pytest.approx((-0.0012, 0.0312))
+    assert figures._window([narrow], None) == pytest.approx((-0.0324, 0.0324))
 
 
 def test_every_protocol_has_its_published_curves() -> None:
