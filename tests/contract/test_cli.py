@@ -105,7 +105,7 @@ RACE = [*PROXY, "proxies/1.json", "--kind", "replay", "--params", "race.yaml", "
         ([*RACE, "none.json"], "none.json: no such file"),
         ([*RACE, "unlabelled.json"], "unlabelled.json is no replay record of a random batch; leave it out"),
         ([*RACE, "sound.json"], "sound.json: not a record (ids, generator, mAP"),
-        ([*RACE, "whole.json"], "whole.json was not looked at partway; make it anew with proxy.stop_at"),
+        ([*RACE, "whole.json"], "whole.json has no mAP from partway; run it again with proxy.stop_at"),
         (["show", "none"], "none: no such file or folder"),
         (["show", "p.yaml"], "no file that a step made"),
         (["show", "damaged/summary.json"], "summary.json: not what a step writes under that name"),
@@ -313,7 +313,7 @@ def test_show_goes_on_after_a_file_that_it_cannot_read(tmp_path, capsys):
     first, second, third = printed.err.splitlines()
     assert first == (
         f"mgral: {cycle}/metrics.json: not what a step writes under that name, damaged or of another revision; "
-        f"make it anew with `snakemake --forcerun {cycle}/metrics.json`"
+        f"run `snakemake --forcerun {cycle}/metrics.json`"
     )
     assert second.startswith(f"mgral: {cycle}/table/audit.json: not valid JSON at line 1")
     assert third.startswith(f"mgral: {tmp_path}/run/benchmarks/select/random-0-1.tsv: not a benchmark")

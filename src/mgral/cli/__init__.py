@@ -26,7 +26,7 @@ VERBS = {
     "push": "send a batch to the server of the annotation tool",
     "pull": "fetch the answers from the server of the annotation tool",
     "return": "take what an annotation tool returned for a batch",
-    "status": "say how far people are with a batch",
+    "status": "show the progress of people with a batch",
     "close": "let the run go on with what people returned",
     "labels": "make the labels of a cycle from what people returned",
     "annotate": "label a selected batch: the pool of the next cycle",

@@ -85,7 +85,7 @@ def read_experiment(sources: Sequence[str]) -> Params:
 
 
 def open_files(arguments: argparse.Namespace, machine: Machine) -> tuple[Device, Dataset, Pool, Cache]:
-    """The device, and what ``--dataset``, ``--pool`` and ``--images`` name. For verbs that look at images.
+    """The device, and what ``--dataset``, ``--pool`` and ``--images`` name. For verbs that read images.
 
     Raises:
         MgralError: a GPU is asked for and there is none; a file is missing, damaged or of another data set.

@@ -1,4 +1,4 @@
-"""Compute once what a frozen backbone says of the images that the proxies of a cycle learn from and are judged by."""
+"""Precompute features of the frozen backbone for all proxies of a cycle: training and evaluation images."""
 
 from __future__ import annotations
 

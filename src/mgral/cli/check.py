@@ -1,4 +1,4 @@
-"""Check the parameters of an experiment."""
+"""Check the parameters of an experiment; with --data also whether its data set is fit for it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,40 @@ from mgral.core.errors import MgralError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params")
     parser.add_argument("--dataset", type=Path, help="dataset.json: check that its pool suffices for all cycles too")
+    parser.add_argument(
+        "--data",
+        action="store_true",
+        help="warn of boxes too small for the detector, classes without boxes, too few steps, too large a budget; "
+        "reads --dataset, or the data set itself without one",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     checked = _arguments.read_experiment(arguments.params)
     if arguments.dataset:
         _check_pool(checked, arguments.dataset)
+    if arguments.data:
+        _warn(checked, arguments.dataset)
     strategies = ", ".join(strategy.name for strategy in checked.strategies)
     print(
         f"{checked.experiment}: {checked.cycles} cycles of {strategies} with {len(checked.seeds)} seeds, "
         f"{checked.budget.initial} images, then {checked.budget.batch} a cycle"
     )
+
+
+def _warn(params: Params, path: Path | None) -> None:
+    """Print what :mod:`mgral.planning.data_check` finds, a line each."""
+    from mgral.data import dataset_json, importing
+    from mgral.detection.base import build_detector
+    from mgral.planning import data_check
+
+    dataset = dataset_json.read(path) if path else importing.import_dataset(params.dataset)[0]
+    options = params.detector.options
+    detector = build_detector(params.detector.name, dataset.classes, params.image_size, options, params.seeds[0])
+    priors = getattr(detector, "priors", None)
+    found = data_check.findings(params, dataset, None if priors is None else priors.double().numpy())
+    for line in found or ["the data set is fit for the experiment: no problem found"]:
+        print(f"warning: {line}" if found else line)
 
 
 def _check_pool(params: Params, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Measure what chance alone does to mAP: the spread between trainings of one pool with different seeds."""
+"""Measure the retraining variance of mAP: the spread between trainings of one pool with different seeds."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _rival(path: Path, kind: Kind, params: ProxyRun) -> Record:
     if (found.kind, found.generator, found.stopped) != (kind, "random", False):
         raise MgralError(f"--rivals: {path} is no {kind} record of a random batch; leave it out")
     if params.stop_at and found.partway is None:
-        raise MgralError(f"--rivals: {path} was not looked at partway; make it anew with proxy.stop_at")
+        raise MgralError(f"--rivals: {path} has no mAP from partway; run it again with proxy.stop_at")
     return found
 
 

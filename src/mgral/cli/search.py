@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector", "embeddings", "table")
     _arguments.add_detections(parser)
     parser.add_argument(
-        "--no-fallback", action="store_true", help="train no proxy: a batch that is far keeps its estimate"
+        "--no-fallback",
+        action="store_true",
+        help="train no proxy: a far batch keeps its extrapolated gain",
     )
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "folder for agent.safetensors, search.csv and added.json")

@@ -59,7 +59,7 @@ def _file(path: Path) -> Iterator[str]:
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise MgralError(
                     f"{path}: not what a step writes under that name, damaged or of another revision; "
-                    f"make it anew with `snakemake --forcerun {path}`"
+                    f"run `snakemake --forcerun {path}`"
                 ) from None
             return
     raise MgralError(f"{path}: no file that a step made for reading; it can show {', '.join(summaries.SUMMARIES)}")

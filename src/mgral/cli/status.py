@@ -1,4 +1,4 @@
-"""Say how far people are with a batch: asked, finished, skipped, open, boxes, conflicts, minutes.
+"""Show the progress of people with a batch: asked, finished, skipped, open, boxes, conflicts, minutes.
 
 example: mgral status --params params/base.yaml params/mine.yaml
 """

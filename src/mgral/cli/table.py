@@ -1,4 +1,4 @@
-"""Index the records of a cycle's proxies and audit them: how well does the table price a batch it has not seen?"""
+"""Index the records of a cycle's proxies and audit them: how well does the table predict the gain of unseen batches?"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mgral.core.types import SPLITS, Dataset, Doubles
+from mgral.data.box_sizes import sides
 from mgral.report import figures_data, figures_method, headline, sources, tables
 from mgral.report.context import Plate, Plates, Run
 from mgral.report.learning_curves import cycle_folder
@@ -27,27 +27,6 @@ def training(run: Run, plates: Plates) -> Plate | None:
         f"Training loss of the detector, seed {run.params.seeds[0]}; a curve that still falls asks for more steps."
     )
     return plates.add("losses", figures_data.losses(curves, run.looks), caption)
-
-
-def sides(dataset: Dataset, image_size: int) -> dict[str, Doubles]:
-    """Size √(width · height) of each box by split, in pixels of the detector's input; ``ignore`` boxes left out.
-
-    Args:
-        dataset: boxes in pixels of their image.
-        image_size: side of the square to which each image is resized.
-    """
-    found: dict[str, Doubles] = {}
-    for split in SPLITS:
-        parts = []
-        for i in dataset.ids(split):
-            if i in dataset.boxes:
-                boxes, image = dataset.boxes[i], dataset.images[i]
-                xyxy = boxes.xyxy[~boxes.ignore].astype(np.float64)
-                areas = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
-                parts.append(np.sqrt(areas / (image.width * image.height)) * image_size)
-        values = np.concatenate(parts) if parts else np.zeros(0)
-        found[split] = values[values > 0]
-    return found
 
 
 def box_sizes(run: Run, plates: Plates) -> Plate | None:

@@ -1,4 +1,4 @@
-"""Published learning curves, from ``published.yaml``: to be looked at beside one's own, never a pass or fail."""
+"""Published learning curves, from ``published.yaml``: for comparison by eye, never a pass or fail."""
 
 from __future__ import annotations
 

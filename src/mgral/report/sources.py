@@ -51,7 +51,7 @@ class Rule:
 
 
 def rule(plugin: str) -> Rule:
-    """What a strategy's plug-in says of itself; see ``strategies/_contract``. Raises MgralError if there is none."""
+    """What a strategy's plug-in declares; see ``strategies/_contract``. Raises MgralError if there is none."""
     found = plugins.load("strategies", plugin)
     if "truth" in found.NEEDS:
         return Rule("reads the ground truth", True, found.REASONS)

@@ -99,7 +99,7 @@ def audit(path: Path) -> Lines:
 
 
 def search(path: Path) -> Lines:
-    """search.csv: what the search gained, and who priced the batches."""
+    """search.csv: what the search gained, and where its gains come from."""
     rewards = _column(path, "reward")
     tenth = max(1, len(rewards) // 10)
     first, last = _mean(rewards[:tenth]), _mean(rewards[-tenth:])
@@ -156,7 +156,7 @@ def comparison(path: Path) -> Lines:
 
 
 def noise(path: Path) -> Lines:
-    """noise.json: what chance alone does."""
+    """noise.json: the retraining variance."""
     data = read_json(path)
     yield f"{data['repeats']} trainings on the same {data['images']} images"
     for name in ("mAP", "AP50"):
