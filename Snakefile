@@ -54,7 +54,7 @@ rule all:
         f"{RUN}/summary.json",
         f"{RUN}/report.html",
     message:
-        f"{RUN} is complete"
+        f"{RUN} is complete; open {RUN}/report.html"
 
 
 rule compare:
@@ -69,4 +69,4 @@ rule next:
     input:
         each("selected.json", cycles=[LAST]),
     message:
-        f"the batches that follow cycle {LAST} are chosen"
+        f"the batches after cycle {LAST} are in {RUN}/<strategy>/seed-<seed>/cycle-{LAST}/selected.json"
