@@ -218,6 +218,8 @@ def _value(path: Path, chance: random.Random) -> None:
         content = json.loads(path.read_text())
     except ValueError:
         return _text(path, chance)
+    if not isinstance(content, dict | list):
+        return _text(path, chance)
     for _ in range(chance.choice((1, 1, 2, 4))):
         group, keys = content, list(content) if isinstance(content, dict) else list(range(len(content)))
         while keys:
@@ -238,14 +240,19 @@ def _arrays(path: Path, chance: random.Random) -> None:
     try:
         with np.load(path) as archive:
             arrays = dict(archive)
-    except (zipfile.BadZipFile, ValueError, OSError):  # spoilt before
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError):  # spoilt before
         return
     name = chance.choice(list(arrays))
     array = arrays[name]
     others: list[Any] = [np.array(3), np.array(["softmax"]), np.array("x" * 300), np.array("softmin")]
     if array.ndim:
         others += [array[:0], array[..., None], array[::-1], np.concatenate([[array]] * 2)]
-        others += [array.astype("U8"), array.astype("f8"), array.astype("c16"), np.full(array.shape, np.nan)]
+        others += [
+            array.astype("U8"),
+            array.astype("O").astype("U2"),
+            np.zeros(array.shape, "c16"),
+            np.full(array.shape, np.nan),
+        ]
     arrays[name] = chance.choice(others)
     if chance.random() < 0.1:
         del arrays[name]

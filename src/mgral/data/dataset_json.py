@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -19,7 +20,7 @@ from pydantic import ConfigDict, Field
 from mgral.config.base import Settings
 from mgral.core import boxes
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json, write_json
+from mgral.core.files import read_json, whole
 from mgral.core.types import Boxes, Dataset, Image, Split
 from mgral.data.faults import line
 from mgral.data.image_files import OutsideError, plain
@@ -77,8 +78,36 @@ def write(dataset: Dataset, info: Mapping[str, Any], path: str | Path) -> None:
             image_root is filled in.
         path: of the JSON file.
     """
-    images = [
-        {
+    categories = [{"id": number, "name": name} for number, name in enumerate(dataset.classes, start=1)]
+    head = {**info, "image_root": dataset.root.as_posix()}
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(f'{{\n "info": {_indented(head, 1)},\n "images": ')
+        _write_list(file, _image_texts(dataset))
+        file.write(',\n "annotations": ')
+        _write_list(file, _annotation_texts(dataset))
+        file.write(f',\n "categories": {_indented(categories, 1)}\n}}\n')
+
+
+def _indented(value: Any, depth: int) -> str:
+    """A value as :func:`mgral.core.files.write_json` writes it at a depth; NaN is refused."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).replace("\n", "\n" + " " * depth)
+
+
+def _write_list(file: TextIO, texts: Iterator[str]) -> None:
+    """Write one text after the other: a data set may hold a million, and is never one text in memory."""
+    first = next(texts, None)
+    if first is None:
+        file.write("[]")
+        return
+    file.write(f"[\n  {first}")
+    for text in texts:
+        file.write(f",\n  {text}")
+    file.write("\n ]")
+
+
+def _image_texts(dataset: Dataset) -> Iterator[str]:
+    for image in dataset.images.values():
+        entry = {
             "id": image.id,
             "file_name": image.file_name,
             "width": image.width,
@@ -86,33 +115,26 @@ def write(dataset: Dataset, info: Mapping[str, Any], path: str | Path) -> None:
             "split": image.split,
             **({} if image.id in dataset.boxes else {"annotated": False}),
         }
-        for image in dataset.images.values()
-    ]
-    annotations: list[dict[str, Any]] = []
+        yield _indented(entry, 2)
+
+
+def _annotation_texts(dataset: Dataset) -> Iterator[str]:
+    number = 0
     for image_id in sorted(dataset.boxes):
         found = dataset.boxes[image_id]
+        if not np.isfinite(found.xyxy).all():
+            raise ValueError(f"image {image_id} has a box that is not finite")
         corners = found.xyxy.astype(np.float64)  # exact, so that reading gives the same float32
-        rows = zip(boxes.xyxy_to_xywh(corners), boxes.area(corners), found.labels, found.ignore, strict=True)
+        bboxes, areas = boxes.xyxy_to_xywh(corners).tolist(), boxes.area(corners).tolist()
+        rows = zip(bboxes, areas, found.labels.tolist(), found.ignore.tolist(), strict=True)
         for bbox, area, label, ignore in rows:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": int(label) + 1,
-                    "bbox": bbox.tolist(),
-                    "area": float(area),
-                    "iscrowd": int(ignore),
-                    "ignore": int(ignore),
-                }
+            number += 1
+            sides = ",\n    ".join(map(repr, bbox))
+            yield (
+                f'{{\n   "id": {number},\n   "image_id": {image_id},\n   "category_id": {label + 1},\n'
+                f'   "bbox": [\n    {sides}\n   ],\n   "area": {area!r},\n'
+                f'   "iscrowd": {int(ignore)},\n   "ignore": {int(ignore)}\n  }}'
             )
-    categories = [{"id": number, "name": name} for number, name in enumerate(dataset.classes, start=1)]
-    content = {
-        "info": {**info, "image_root": dataset.root.as_posix()},
-        "images": images,
-        "annotations": annotations,
-        "categories": categories,
-    }
-    write_json(path, content)
 
 
 def read(path: str | Path) -> Dataset:
