@@ -44,6 +44,11 @@ def check(given: dict[str, Any], where: str) -> Params:
         except MgralError as error:
             raise MgralError(f"{where}: {group}.{key}: {error}") from None
         parsed[group] = plugin, plugin.Options.parse(options, f"{where}: {group}.options")
+    if params.oracle.kind != "dataset":
+        raise MgralError(
+            f"{where}: oracle: {params.oracle.kind}: the workflow does not wait for people yet; leave it out, and "
+            "use the verbs of docs/annotation.md"
+        )
     detector, options = parsed["detector"]
     if getattr(detector, "EXTERNAL", False):
         try:

@@ -237,3 +237,10 @@ def test_the_first_that_picks_at_random_is_the_reference() -> None:
 def test_no_label_is_the_name_of_such_a_curve(tmp_path: Path) -> None:
     text = 'strategies: [{name: "mi_aod:own", plugin: random}]'
     assert "strategies[0].name: String should match pattern" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("oracle", ["people", "{kind: simulated, miss: 0.1}"])
+def test_an_oracle_that_the_workflow_does_not_wait_for_is_refused(oracle: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"oracle: {oracle}\nseeds: [0]\nstrategies: [random]\n")
+    with pytest.raises(MgralError, match="does not wait for people yet; leave it out, and use the verbs of"):
+        loading.read([BASE, tmp_path / "mine.yaml"])
