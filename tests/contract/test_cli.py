@@ -63,9 +63,9 @@ SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "bu
 INPUTS = ["--dataset", "d", "--images", "i", "--pool", "pool.json", "--detector", "w", "--batches", "b"]
 ANNOTATE = ["annotate", "--dataset", "d.json", "--out", "o"]
 SOUND = [*ANNOTATE, "--pool", "pool.json", "--selected", "sound.json"]
-PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out"]
+PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out", "o"]
 
-RACE = [*PROXY, "proxies/1.json", "--kind", "replay", "--params", "race.yaml", "--rivals"]
+RACE = [*PROXY, "--batch", "1", "--kind", "replay", "--params", "race.yaml", "--rivals"]
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,26 @@ RACE = [*PROXY, "proxies/1.json", "--kind", "replay", "--params", "race.yaml", "
         ),
         (["cache", "--params", "date.yaml", "--dataset", "d", "--out", "o"], "date.yaml: not valid YAML"),
         (
-            ["holdout", "--params", "p.yaml", "--dataset", "d", "--pool", "pool.json", "--seed", "0", "--out", "o"],
+            [
+                "replay-split",
+                "--params",
+                "p.yaml",
+                "--dataset",
+                "d",
+                "--pool",
+                "pool.json",
+                "--seed",
+                "0",
+                "--out",
+                "o",
+            ],
             "proxy",
         ),
-        ([*PROXY, "proxies/0.json", "repeats/0.json"], "repeats/0.json names no record of kind unlabelled"),
-        ([*PROXY, "control/0.json", "--kind", "replay"], "control/0.json names no record of kind replay"),
-        ([*PROXY, "proxies/first.json"], "proxies/first.json names no record"),
-        ([*PROXY, "proxies/0.json", "--kind", "replayed"], "invalid choice: 'replayed'"),
+        (PROXY, "nothing to train; give --batch, --control or --repeat with numbers"),
+        ([*PROXY, "--batch", "0", "--repeat", "0"], "'0' is no number of a repetition; give a whole number, 1 or"),
+        ([*PROXY, "--control", "0", "--kind", "replay"], "--control: a replay proxy has no unsupervised weight"),
+        ([*PROXY, "--batch", "first"], "'first' is no number of a batch; give a whole number, 0 or more"),
+        ([*PROXY, "--batch", "0", "--kind", "replayed"], "invalid choice: 'replayed'"),
         ([*RACE, "none.json"], "none.json: no such file"),
         ([*RACE, "unlabelled.json"], "unlabelled.json is no replay record of a random batch; leave it out"),
         ([*RACE, "sound.json"], "sound.json: not a record (ids, generator, mAP"),
@@ -259,10 +272,10 @@ def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
 
 def test_of_what_is_shared_a_cycle_shows_what_its_strategy_took(tmp_path, capsys):
     folders = {label: tmp_path / label / "seed-0/cycle-0" for label in ("shared", "random", "coreset", "mgral")}
-    everything = ["pool", "train", "embed", "draw", "proxy", "train_replay", "search"]
+    everything = ["pool", "train", "embed", "sample_batches", "proxy/replay", "train/replay", "search"]
     for step in everything:
-        path = tmp_path / "benchmarks" / step / ("shared-0-0-8.tsv" if step == "proxy" else "shared-0-0.tsv")
-        path.parent.mkdir(parents=True)
+        path = tmp_path / "benchmarks" / step / ("shared-0-0-8.tsv" if step == "proxy/replay" else "shared-0-0.tsv")
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("s\th:m:s\tmax_rss\n1.5\t0:00:01\tNA\n")
     for label, files in [
         ("shared", []),

@@ -18,12 +18,13 @@ from mgral.core.files import read_json
 def test_demo(project: Checkout):
     # base.yaml: strategies random, entropy, mgral; seeds 0, 1; cycles 0, 1, 2; 24 + 2 replay proxies, 13 a job
     jobs = project.plan(params="params/base.yaml")
-    assert jobs["train"] == 2 + 3 * 2 * 2  # cycle 0 once a seed, later ones once a strategy
+    tables = 2 + 1 * 2 * 1  # for mgral only
+    assert jobs["train"] == 2 + 3 * 2 * 2 + tables  # cycle 0 once a seed, later ones once a strategy; and for replay
     assert jobs["embed"] == 2 + 2 * 2 * 1  # cycle 0 shared; cycle 1 for entropy and mgral; the last selects nothing
-    for rule in ("holdout", "train_replay", "draw_replay", "table", "search"):
-        assert jobs[rule] == 2 + 1 * 2 * 1  # for mgral only
+    for rule in ("replay_split", "sample_batches", "table", "search"):
+        assert jobs[rule] == tables
     assert jobs["proxy_replay"] == 4 * 2  # two chunks each
-    assert not {"draw", "proxy", "search_scout"} & set(jobs)
+    assert not {"proxy", "backbone_features"} & set(jobs)
     assert jobs["select"] == 3 * 2 * 2
     assert jobs["annotate"] == 3 * 2 * 2
     assert jobs["share_detector"] == 3 * 2
@@ -64,16 +65,6 @@ def test_the_forecast_counts_the_jobs_of_a_dry_run(project: Checkout):
     assert {"detectors 4", "detectors, for the noise 2", "proxies 7", "agents 1"} <= set(lines)
 
 
-FIRST_ROUND = {
-    "unlabelled": {"draw", "proxy"},
-    "replay": {"holdout", "train_replay", "draw_replay", "proxy_replay"},
-}
-SECOND_ROUND = {
-    "unlabelled": {"draw_scout", "proxy_scout"},
-    "replay": {"draw_scout_replay", "proxy_scout_replay"},
-}
-
-
 @pytest.mark.parametrize("kind", ["unlabelled", "replay", "both"])
 @pytest.mark.parametrize("agent", [0.0, 0.25])
 def test_kinds_and_rounds_of_records(project: Checkout, kind, agent):
@@ -81,20 +72,25 @@ def test_kinds_and_rounds_of_records(project: Checkout, kind, agent):
     (project.root / "params/kinds.yaml").write_text(
         f"experiment: kinds\nproxy: {{kind: {kind}, records: 12, per_job: 8, generators: {{agent: {agent}}}}}\n"
     )
-    jobs = project.plan(params="params/kinds.yaml")
-    expected = {"table", "search"}
-    for part in ("unlabelled", "replay"):
-        if kind in (part, "both"):
-            expected |= FIRST_ROUND[part] | (SECOND_ROUND[part] if agent else set())
-    if agent:
-        expected |= {"table_scout", "search_scout"}
-    parts = ("draw", "proxy", "table", "search", "holdout", "train_replay")
-    found = {rule: count for rule, count in jobs.items() if rule.startswith(parts)}
-    assert set(found) == expected
+    answer = project.snakemake("--dry-run", "--printshellcmds", params="params/kinds.yaml")
+    jobs = job_stats(answer)
+    kinds = ["unlabelled", "replay"] if kind == "both" else [kind]
+    rounds = 2 if agent else 1
+    replay = 4 if "replay" in kinds else 0
+    assert (jobs["replay_split"], jobs["train"]) == (replay, 2 + 3 * 2 * 2 + replay)
+    assert jobs["sample_batches"] == 4 * len(kinds) * rounds
+    assert jobs["table"] == jobs["search"] == 4 * rounds
+    folders = ["second_round/", ""] if agent else [""]
+    for part in (f"{folder}{below}" for folder in folders for below in ("", "replay/")):
+        made = [line for line in answer.splitlines() if re.search(rf"--out \S+/cycle-\d/{part}batches.json", line)]
+        assert len(made) == (4 if ("replay" if part.endswith("replay/") else "unlabelled") in kinds else 0)
+        assert all(("--agent" in line) == ("--temperature 1.0" in line) == part.startswith("second") for line in made)
     # Of 12 records of one kind, 9 or 12 in the first round: with 4 or 2 for the audit two jobs. Of 6 likewise, 5 or 6:
     # with 4 two jobs or, with an agent's share, 9 in all; with 2 one job.
     two = {"proxy"} if kind == "both" else {"proxy", "proxy_replay"}
-    assert found == {rule: 8 if rule in two else 4 for rule in expected}
+    proxies = {"unlabelled": ["proxy", "proxy_second_round"], "replay": ["proxy_replay", "proxy_second_round_replay"]}
+    expected = {name: 8 if name in two else 4 for one in kinds for name in proxies[one][:rounds]}
+    assert {name: count for name, count in jobs.items() if name.startswith("proxy")} == expected
 
 
 def test_hopeless_proxies_race_against_random_ones(project: Checkout):
@@ -105,10 +101,9 @@ def test_hopeless_proxies_race_against_random_ones(project: Checkout):
     commands = [line for line in answer.splitlines() if "mgral proxy" in line]
     assert len(commands) == 2
     folder = "data/runs/race/shared/seed-0/cycle-0/replay"
-    random, others = ([f"{folder}/proxies/{k}.json" for k in some] for some in (range(4), range(4, 10)))
-    repeats = [f"{folder}/repeats/{k}.json" for k in (1, 2)]
-    assert f"--out {' '.join(random + repeats)} <<<" in commands[0] and "--rivals" not in commands[0]
-    assert f"--rivals {' '.join(random)} --out {' '.join(others)} <<<" in commands[1]
+    assert "--batch 0 1 2 3 --repeat 1 2 " in commands[0] and "--rivals" not in commands[0]
+    assert f"--rivals {' '.join(f'{folder}/proxies/{k}.json' for k in range(4))} --seed" in commands[1]
+    assert "--batch 4 5 6 7 8 9 " in commands[1] and "--repeat" not in commands[1]
 
 
 def test_a_table_carries_the_records_of_earlier_cycles(project: Checkout):
@@ -144,7 +139,7 @@ def test_what_no_strategy_needs_is_not_made(project: Checkout):
     (project.root / "params/random.yaml").write_text("experiment: only_random\nstrategies: [random]\n")
     jobs = project.plan(params="params/random.yaml")
     assert jobs["train"] == 2 + 2 * 2
-    assert not {"embed", "draw", "proxy", "table", "search", "share_evidence", "share_agent"} & set(jobs)
+    assert not {"embed", "sample_batches", "proxy", "table", "search", "share_evidence", "share_agent"} & set(jobs)
 
 
 def test_ground_truth_comes_with_the_data_set(project: Checkout):
@@ -168,11 +163,15 @@ def test_an_assessment_is_made_for_whom_it_serves(project: Checkout):
     assert "embed" not in jobs
     text = project.snakemake("--dry-run", "--printshellcmds", params="params/score.yaml")
     for label, others in (("ll4al", ("cald", "random")), ("cald", ("ll4al", "random"))):
-        commands = [line for line in text.splitlines() if f"mgral score --params - --strategy {label} " in line]
+        commands = [
+            line for line in text.splitlines() if re.search(rf"mgral score --params \S+ --strategy {label} ", line)
+        ]
         assert len(commands) == 2 * 2
         for line in commands:
             assert f"{label}/seed-" in line and line.count("image_scores.npz") == 1
-            assert not any(other in line for other in others)  # the parameters are those of the one strategy
+            assert not any(other in line for other in others)
+            (given,) = re.findall(r"--params (\S+)", line)
+            assert [one["name"] for one in read_json(project.root / given)["strategies"]] == [label]
     selections = [line for line in text.splitlines() if "mgral select" in line]
     assert [("--image-scores" in line) for line in selections] == [
         "--strategy random" not in line for line in selections
@@ -221,7 +220,11 @@ def test_two_settings_of_one_plug_in_have_folders_of_their_own(project: Checkout
         assert f"data/runs/means/{label}/seed-0/cycle-0/selected.json" in text
     commands = [line for line in text.splitlines() if "mgral select" in line]
     assert len(commands) == 2
-    assert all(('"aggregate": "mean"' in line) != ('"aggregate": "max"' in line) for line in commands)
+    given = [read_json(project.root / re.findall(r"--params (\S+)", line)[0]) for line in commands]
+    assert {(one["name"], one["options"]["aggregate"]) for file in given for one in file["strategies"]} == {
+        ("entropy_mean", "mean"),
+        ("entropy_max", "max"),
+    }
 
 
 def test_next_chooses_after_the_last_cycle(project: Checkout):
@@ -236,10 +239,9 @@ def test_next_chooses_after_the_last_cycle(project: Checkout):
 def test_all_strategies_on_blood_cells(project: Checkout):
     # 12 strategies, four of which assess; 3 seeds; 4 cycles; 10 replay records, 5 a job
     jobs = project.plan(params="params/bccd.yaml")
-    assert jobs["train"] == 3 + 12 * 3 * 3
+    assert jobs["train"] == 3 + 12 * 3 * 3  # and none for replay: these proxies start from scratch
     assert jobs["score"] == 4 * 3 * 3
-    assert jobs["search"] == jobs["holdout"] == 3 + 3 * 2
-    assert not jobs["train_replay"]  # these proxies start from scratch
+    assert jobs["search"] == jobs["replay_split"] == 3 + 3 * 2
     assert jobs["proxy_replay"] == 2 * (3 + 3 * 2)
     assert jobs["generate"] == 0
 
@@ -247,8 +249,8 @@ def test_all_strategies_on_blood_cells(project: Checkout):
 def test_voc_small(project: Checkout):
     # 4 strategies; 2 seeds; 3 cycles; 16 replay records, 8 a job
     jobs = project.plan(params="params/voc_small.yaml")
-    assert jobs["train"] == 2 + 4 * 2 * 2
-    assert jobs["search"] == jobs["train_replay"] == 2 + 2
+    assert jobs["train"] == 2 + 4 * 2 * 2 + 2 + 2
+    assert jobs["search"] == jobs["replay_split"] == 2 + 2
     assert jobs["proxy_replay"] == 2 * (2 + 2)
     assert jobs["generate"] == 0
 

@@ -58,11 +58,11 @@ def test_the_folder_of_a_cycle_shows_what_was_made_when_and_where(finished: Chec
     jobs = [line.split() for line in text.split("jobs:")[1].splitlines()[1:]]
     # what all strategies share, then its own; of proxies 4 for the table and 3 for its audit, two a job
     assert [job[:2] for job in jobs] == [
-        *(["pool", "shared-0-0"], ["train", "shared-0-0"], ["embed", "shared-0-0"], ["draw", "shared-0-0"]),
+        *(["pool", "shared-0-0"], ["train", "shared-0-0"], ["embed", "shared-0-0"], ["sample_batches", "shared-0-0"]),
         *(["proxy", f"shared-0-0-{position}"] for position in (0, 2, 4, 6)),
         *(["table", "shared-0-0"], ["search", "shared-0-0"]),
-        *(["select", "mgral-0-0"], ["share_agent", "mgral-0-0"]),
-        *(["share_detector", "mgral-0-0"], ["share_evidence", "mgral-0-0"]),
+        *(["select", "mgral-0-0"], ["share_detector", "mgral-0-0"]),
+        *(["share_evidence", "mgral-0-0"], ["share_agent", "mgral-0-0"]),
     ]
     assert all(platform.node() + "," in job for job in jobs if not job[0].startswith("share_"))
 
@@ -99,10 +99,15 @@ def test_what_was_deleted_is_made_again(checkout: Checkout):
 @pytest.mark.parametrize(
     ("old", "new", "runs", "rests"),
     [
-        ("batch: 4\n", "batch: 5\n", {"draw", "proxy", "search", "select", "annotate"}, {"pool", "embed", "cache"}),
+        (
+            "batch: 4\n",
+            "batch: 5\n",
+            {"sample_batches", "proxy", "search", "select", "annotate"},
+            {"pool", "embed", "cache"},
+        ),
         ("per_job: 2", "per_job: 4", set(), {"proxy", "search", "train"}),
-        ("neighbours: 2", "neighbours: 3", {"table", "search", "select"}, {"proxy", "draw", "embed"}),
-        ("records: 4\n  steps: 3", "records: 4\n  steps: 4", {"proxy", "table", "search"}, {"draw", "embed"}),
+        ("neighbours: 2", "neighbours: 3", {"table", "search", "select"}, {"proxy", "sample_batches", "embed"}),
+        ("records: 4\n  steps: 3", "records: 4\n  steps: 4", {"proxy", "table", "search"}, {"sample_batches", "embed"}),
         ("seeds: [0]", "seeds: [0, 1]", {"pool", "train", "search", "select"}, {"generate", "import_data", "cache"}),
     ],
 )
@@ -114,7 +119,7 @@ def test_a_parameter_concerns_what_reads_it(checkout: Checkout, old, new, runs, 
 
 
 def test_code_concerns_the_steps_that_use_it(checkout: Checkout):
-    search = "src/mgral/agent/search.py"
+    search = "src/mgral/agent/reinforce.py"
     with (checkout.root / search).open("a") as file:
         file.write("\n# A remark.\n")
     assert checkout.plan() == {}

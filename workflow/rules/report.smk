@@ -1,102 +1,167 @@
-# What a run shows: the curve as a table, the strategies held against each other, and the report. Those marked report()
-# are also in `snakemake --report`.
+# What a run shows: the retraining variance, the curves as a table, the strategies compared, and the report; and before
+# a run its forecast. Outputs marked report() are also in `snakemake --report`.
 
 
 localrules:
     curve,
     comparison,
+    forecast,
+
+
+# One pool, trained again with seeds that are none of the experiment's; the check of the parameters sees to that.
+use rule train as retrain with:
+    input:
+        dataset=RUN.dataset,
+        images=RUN.images,
+        pool=f"{run_layout.cycle_folder(PLAN.run, next(iter(PLAN.strategies)), EXPERIMENT.seeds[0], PLAN.cycles[-1])}/"
+        + run_layout.CYCLE.pool,
+    output:
+        f"{REPEAT}/{run_layout.CYCLE.detector}",
+        f"{REPEAT}/{run_layout.CYCLE.training}",
+        metrics=f"{REPEAT}/{run_layout.CYCLE.metrics}",
+    log:
+        log_of("retrain", "{repeat}"),
+    benchmark:
+        benchmark_of("retrain", "{repeat}")
+    params:
+        **step("train", DETECTOR),
+        seed=lambda wildcards: schema.FIRST_NOISE_SEED + int(wildcards.repeat),
+    message:
+        "train the last pool again, with other random numbers ({wildcards.repeat})"
+
+
+rule noise:
+    input:
+        expand(f"{REPEAT}/{run_layout.CYCLE.metrics}", repeat=range(EXPERIMENT.noise.repeats)),
+    output:
+        RUN.noise,
+    log:
+        log_of("noise"),
+    benchmark:
+        benchmark_of("noise")
+    conda:
+        "../envs/mgral.yaml"
+    params:
+        code=INPUTS.code(cli.module("noise")),
+    message:
+        "measure the spread between trainings of one pool"
+    shell:
+        "mgral noise --metrics {input} --out {output} 2> {log}"
 
 
 rule curve:
     input:
-        each("metrics.json"),
-        each("own.json", labels=REPORT_OWN),
+        each(CYCLE.metrics),
+        each(CYCLE.own, labels=PLAN.reporting_own),
     output:
         curve=report(
-            f"{RUN}/curve.csv",
+            RUN.curve,
             caption="../report/curve.rst",
             category="Run",
             labels={"result": "learning curves, as a table"},
         ),
-        summary=f"{RUN}/summary.json",
+        summary=RUN.summary,
     log:
-        f"{RUN}/logs/curve/all.log",
+        log_of("curve"),
     benchmark:
-        f"{RUN}/benchmarks/curve/all.tsv"
+        benchmark_of("curve")
     conda:
         "../envs/mgral.yaml"
     params:
-        settings=settings("curve"),
-        code=code("curve"),
+        **step("curve"),
     message:
-        "the curves, as a table"
+        "write the learning curves as a table"
     shell:
-        'mgral curve --params - --run "$(dirname {output.curve})" --out {output.curve} --summary {output.summary}'
-        " <<< {params.settings:q} 2> {log}"
+        'mgral curve --params {params.file} --run "$(dirname {output.curve})" --out {output.curve}'
+        " --summary {output.summary} 2> {log}"
 
 
 rule comparison:
     input:
-        curve=f"{RUN}/curve.csv",
-        noise=[f"{RUN}/noise.json"] if EXPERIMENT.noise.repeats else [],
+        curve=RUN.curve,
+        noise=[RUN.noise] if EXPERIMENT.noise.repeats else [],
     output:
-        f"{RUN}/comparison.json",
+        RUN.comparison,
     log:
-        f"{RUN}/logs/comparison/all.log",
+        log_of("comparison"),
     benchmark:
-        f"{RUN}/benchmarks/comparison/all.tsv"
+        benchmark_of("comparison")
     conda:
         "../envs/mgral.yaml"
     params:
-        baselines=BASELINES,
-        noise=lambda wildcards, input: ["--noise", input.noise] if input.noise else [],
-        settings=settings("compare"),
-        code=code("compare"),
+        **step("compare"),
+        baselines=PLAN.baselines,
+        noise=lambda wildcards, input: options(input, "noise"),
     message:
-        "hold the strategies against each other"
+        "compare the strategies"
     shell:
-        "mgral compare --params - --curve {input.curve} {params.noise} --baselines {params.baselines} --out {output}"
-        " <<< {params.settings:q} 2> {log}"
+        "mgral compare --params {params.file} --curve {input.curve} {params.noise} --baselines {params.baselines}"
+        " --out {output} 2> {log}"
 
 
 # It also reads the benchmarks of the jobs before it, for the time that each step took. They are no inputs: a
 # measurement that someone deletes must not train a detector again.
 rule report:
     input:
-        source_images(),
-        each("metrics.json"),
-        each("own.json", labels=REPORT_OWN),
-        each("selected.json", cycles=SELECTING),
-        each("table/audit.json", labels=SEARCHERS, cycles=SELECTING),
-        each("search.csv", labels=SEARCHERS, cycles=SELECTING),
-        f"{RUN}/dataset/dataset.json",
-        f"{RUN}/comparison.json",
-        [f"{RUN}/noise.json"] if EXPERIMENT.noise.repeats else [],
+        PLAN.generated_images(),
+        each(CYCLE.metrics),
+        each(CYCLE.own, labels=PLAN.reporting_own),
+        each(CYCLE.selected, cycles=PLAN.selecting),
+        each(CYCLE.audit, labels=PLAN.searchers, cycles=PLAN.selecting),
+        each(CYCLE.search, labels=PLAN.searchers, cycles=PLAN.selecting),
+        RUN.dataset,
+        RUN.comparison,
+        [RUN.noise] if EXPERIMENT.noise.repeats else [],
     output:
         page=report(
-            f"{RUN}/report.html",
+            RUN.report,
             caption="../report/page.rst",
             category="Run",
             labels={"result": "report"},
         ),
         figures=report(
-            directory(f"{RUN}/figures"),
+            directory(RUN.figures),
             patterns=["{figure}.png"],
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
     log:
-        f"{RUN}/logs/report/all.log",
+        log_of("report"),
     benchmark:
-        f"{RUN}/benchmarks/report/all.tsv"
+        benchmark_of("report")
     conda:
         "../envs/mgral.yaml"
     params:
-        settings=settings("report"),
-        code=code("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
+        **step("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
     message:
         "draw the figures and write the report"
     shell:
-        'mgral report --params - --run "$(dirname {output.page})" --out {output.page} --figures {output.figures}'
-        " <<< {params.settings:q} 2> {log}"
+        'mgral report --params {params.file} --run "$(dirname {output.page})" --out {output.page}'
+        " --figures {output.figures} 2> {log}"
+
+
+# Before a run: it asks for the data set's list of images and times a few steps. The jobs are those of a graph that
+# Snakemake resolves for these very parameters, as if nothing had been made yet.
+rule forecast:
+    input:
+        PLAN.generated_images(),
+        dataset=RUN.dataset,
+    log:
+        log_of("forecast"),
+    conda:
+        ENV_OF_DETECTOR
+    threads: THREADS
+    resources:
+        gpu=GPU,
+    params:
+        **step("forecast"),
+        snakemake=f"{sys.executable} -m snakemake",
+        cores=lambda wildcards: workflow.cores or 1,
+    message:
+        "time the steps, and predict what the experiment takes"
+    shell:
+        "graph=$(mktemp) && trap 'rm $graph' EXIT && "
+        "{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile {params.file} -- all > $graph 2> {log} && "
+        f"{MGRAL} forecast --params {{params.file}} --dataset {{input.dataset}} --graph $graph"
+        " --cores {params.cores} 2>> {log}"

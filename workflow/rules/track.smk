@@ -1,5 +1,5 @@
 # dvc.yaml: the same graph in DVC's words. Not a part of `all`: `make record` asks for it, and always has it written
-# anew, since the file is kept in git and so may be of another experiment.
+# again, since the file is kept in git and so may be of another experiment.
 
 
 localrules:
@@ -12,18 +12,21 @@ rule track:
     output:
         "dvc.yaml",
     log:
-        f"{RUN}/logs/track/all.log",
+        log_of("track"),
     params:
         overrides=OVERRIDES,
-        run=RUN,
-        sources=source_roots,
-        dataset=[f"{RUN}/dataset", *([RAW] if GENERATED else [])],
-        seeds=SEEDS,
-        shared=shared_targets(),
-        cycles=list(tracked_cycles()),
-        results=RESULTS,
-        metrics=METRICS,
-        searched=searched_folders(),
+        run=PLAN.run,
+        files=vars(run_layout.CYCLE) | vars(run_layout.RUN),
+        sources=SOURCE.roots if SOURCE else [],
+        dataset=[RUN.dataset_folder, *([PLAN.raw] if PLAN.generated else [])],
+        images=RUN.images,
+        seeds=EXPERIMENT.seeds,
+        shared=lambda wildcards: PLAN.shared_folder("${item}"),  # where a stage of DVC has its seed
+        shared_targets=PLAN.shared_targets(),
+        cycles=list(PLAN.tracked_cycles()),
+        results=PLAN.results(),
+        metrics=PLAN.metrics(),
+        searched=PLAN.searched_folders(),
         figures=["per_class", "timings"],
     message:
         "dvc.yaml for this experiment"

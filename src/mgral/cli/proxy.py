@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import DetectorParams, Evaluation, Machine, ProxyRun
+from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.types import Kind, Record
+
+if TYPE_CHECKING:
+    from mgral.data.pool import Pool
 
 
 class Params(Settings):
@@ -41,20 +48,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "below all of them is stopped; without them none is",
     )
     parser.add_argument(
-        "--out",
-        required=True,
-        type=Path,
+        "--batch",
+        type=_number,
         nargs="+",
-        help="records to make; their paths tell which: FOLDER/proxies/K.json is the K-th batch's, from 0; "
-        "FOLDER/control/K.json the same with unsupervised weight zero; "
-        "FOLDER/repeats/K.json the first batch's with other random numbers, K from 1",
+        default=[],
+        metavar="K",
+        help="batches to train a proxy for, counted from 0; each makes proxies/K.json",
     )
+    parser.add_argument(
+        "--control",
+        type=_number,
+        nargs="+",
+        default=[],
+        metavar="K",
+        help="batches to train a proxy for with unsupervised weight zero (kind unlabelled); each makes control/K.json",
+    )
+    parser.add_argument(
+        "--repeat",
+        type=_positive,
+        nargs="+",
+        default=[],
+        metavar="K",
+        help="repetitions of the first batch's proxy with other random numbers, from 1; each makes repeats/K.json",
+    )
+    _arguments.add_out(parser, "folder for the records")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A proxy to train: position of its batch, kind, number of the repetition, and the path of its record."""
+
+    batch: int
+    kind: Kind
+    repeat: int
+    path: Path
 
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral.reward import candidate_batches, proxy, records
 
-    wanted = [_wanted(path, arguments.kind) for path in arguments.out]
+    wanted = _wanted(arguments)
     params = _arguments.read_params(Params, arguments.params)
     if params.proxy.start == "detector" and arguments.detector is None:
         raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
@@ -63,27 +96,50 @@ def run(arguments: argparse.Namespace) -> None:
     for path, rival in zip(arguments.rivals, rivals, strict=True):
         if rival.cycle != pool.cycle:
             raise MgralError(f"--rivals: {path} is of cycle {rival.cycle}, not {pool.cycle}; leave it out")
-    batches, unlabelled = candidate_batches.read(arguments.batches), set(pool.unlabelled)
-    for path, (index, _, _) in zip(arguments.out, wanted, strict=True):
+    batches = candidate_batches.read(arguments.batches)
+    _check_batches({one.batch for one in wanted}, batches, pool, arguments)
+    sections = (params.detector, params.proxy, params.evaluation)
+    proxies = proxy.ProxyTrainer(
+        dataset, cache, pool, arguments.detector, sections, machine, arguments.seed, arguments.backbone_features
+    )
+    for one in wanted:
+        ids, generator = batches[one.batch]["ids"], batches[one.batch]["generator"]
+        races = (one.kind, one.repeat) == (arguments.kind, 0) and generator != "random"
+        record = proxies.train(ids, generator, one.kind, one.repeat, rivals if races else ())
+        records.write(record, one.path)
+        how = "stopped; expected mAP" if record.stopped else "mAP"
+        logging.info("%s (%s): %s %.4f in %.1f s", one.path, record.generator, how, record.mAP, record.seconds)
+
+
+def _wanted(arguments: argparse.Namespace) -> list[_Wanted]:
+    """All proxies that the options ask for. Raises MgralError if there are none, or controls of another kind."""
+    kind, out = arguments.kind, arguments.out
+    if arguments.control and kind != "unlabelled":
+        raise MgralError(f"--control: a {kind} proxy has no unsupervised weight; leave it out")
+    found = [_Wanted(k, kind, 0, out / run_layout.record(run_layout.PROXIES, k)) for k in arguments.batch]
+    found += [_Wanted(k, "control", 0, out / run_layout.record(run_layout.CONTROL, k)) for k in arguments.control]
+    found += [_Wanted(0, kind, k, out / run_layout.record(run_layout.REPEATS, k)) for k in arguments.repeat]
+    if not found:
+        raise MgralError("nothing to train; give --batch, --control or --repeat with numbers")
+    return found
+
+
+def _check_batches(
+    indices: set[int], batches: Sequence[Mapping[str, Any]], pool: Pool, arguments: argparse.Namespace
+) -> None:
+    """Refuse a batch that is not there, or not of this pool. Raises MgralError."""
+    unlabelled = set(pool.unlabelled)
+    for index in sorted(indices):
         if index >= len(batches):
-            raise MgralError(f"--out: {path}: {arguments.batches} holds {len(batches)} batches, counted from 0")
+            raise MgralError(
+                f"batch {index}: {arguments.batches} holds {len(batches)} batches, counted from 0; give a lower number"
+            )
         for i in batches[index]["ids"]:
             if i not in unlabelled:
                 raise MgralError(
                     f"{arguments.batches}: image {i} of batch {index} is not unlabelled in {arguments.pool}; "
                     "give the pool that it was drawn from"
                 )
-    sections = (params.detector, params.proxy, params.evaluation)
-    proxies = proxy.ProxyTrainer(
-        dataset, cache, pool, arguments.detector, sections, machine, arguments.seed, arguments.backbone_features
-    )
-    for path, (index, kind, repeat) in zip(arguments.out, wanted, strict=True):
-        ids, generator = batches[index]["ids"], batches[index]["generator"]
-        races = path.parent.name == "proxies" and generator != "random"
-        record = proxies.train(ids, generator, kind, repeat, rivals if races else ())
-        records.write(record, path)
-        how = "stopped; expected mAP" if record.stopped else "mAP"
-        logging.info("%s (%s): %s %.4f in %.1f s", path, record.generator, how, record.mAP, record.seconds)
 
 
 def _rival(path: Path, kind: Kind, params: ProxyRun) -> Record:
@@ -98,17 +154,13 @@ def _rival(path: Path, kind: Kind, params: ProxyRun) -> Record:
     return found
 
 
-def _wanted(path: Path, kind: Kind) -> tuple[int, Kind, int]:
-    """Position of the batch, kind of the proxy and number of the repetition, from the path of its record."""
-    part, number = path.parent.name, path.stem
-    if path.suffix == ".json" and number.isdecimal():
-        if part == "proxies":
-            return int(number), kind, 0
-        if part == "control" and kind == "unlabelled":
-            return int(number), "control", 0
-        if part == "repeats" and int(number) > 0:
-            return 0, kind, int(number)
-    raise MgralError(
-        f"--out: {path} names no record of kind {kind}; one lies in proxies/, control/ (unlabelled only) or repeats/, "
-        "as <number>.json, for repeats from 1"
-    )
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of a batch; give a whole number, 0 or more")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of a repetition; give a whole number, 1 or more")
+    return int(text)

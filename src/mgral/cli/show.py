@@ -40,7 +40,7 @@ def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
         except MgralError as fault:
             faults.append(fault)
             yield "  cut short, see the error"
-    of_cycle = jobs.of_cycle(path, list(cli.VERBS), faults)
+    of_cycle = jobs.of_cycle(path, faults)
     lines = jobs.lines(of_cycle) if of_cycle else jobs.totals(jobs.of_run(path, faults))
     for number, line in enumerate(lines):
         if number == 0:

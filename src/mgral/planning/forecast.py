@@ -7,7 +7,6 @@ in two ways. What one job takes is put together from what a probe timed, see :mo
 from __future__ import annotations
 
 import heapq
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +14,15 @@ from typing import Any
 
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
+from mgral.core.rule_names import COPIES, RULES, TARGETS, rule_of
 from mgral.reward import proxy_plan
 
-PROXY = re.compile(r"(proxy(?:_[a-z]+)*)_(\d+)")  # a chunk of a draw's proxies, named by its position
-TARGETS = {"all", "compare", "next"}
-COPIES = {"share_detector", "share_evidence", "share_agent"}
-LIGHT = {"generate", "import_data", "pool", "annotate", "holdout", "noise", "curve", "comparison"}
-DRAWS = {"draw", "draw_replay", "draw_second_round", "draw_second_round_replay"}
-START = DRAWS | {"backbone_features", "backbone_features_replay", "select", "table", "table_second_round", "report"}
-TRAININGS = {"train", "train_replay", "retrain"}
-SEARCHES = {"search", "search_second_round"}
+# Rules by what their jobs do. Where {part} makes a difference, the part follows: see :func:`read_graph`.
+LIGHT = {"generate", "import_data", "pool", "annotate", "replay_split", "noise", "curve", "comparison"}
+REPLAY_TRAINING, FIRST_SEARCH = "train/replay", "search/second_round"
+TRAININGS = {"train", REPLAY_TRAINING, "retrain"}
+SEARCHES = {"search", FIRST_SEARCH}
 SCORINGS = {"score", "score_own"}
-TIMED = TARGETS | COPIES | LIGHT | START | TRAININGS | SEARCHES | SCORINGS | {"embed", "proxy", "cache"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Graph:
     """The jobs of an experiment.
 
     Attributes:
-        rules: name of the rule by job.
+        rules: name of the rule by job, with the part where that makes a difference.
         after: the jobs that each job waits for.
     """
 
@@ -44,7 +40,7 @@ class Graph:
     @property
     def counts(self) -> Counter[str]:
         """Jobs of each rule; the chunks of proxies under ``proxy``."""
-        return Counter("proxy" if PROXY.fullmatch(rule) else rule for rule in self.rules.values())
+        return Counter(rule_of(rule) for rule in self.rules.values())
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,16 @@ def read_graph(value: Any) -> Graph:
             after[int(edge["v"])].append(int(edge["u"]))
     except (KeyError, TypeError, ValueError):
         raise MgralError("--graph: not a graph of jobs; make it with `snakemake --forceall --d3dag`") from None
-    return Graph(rules, dict(after))
+    # The graph names rules and no wildcards. The part of a job follows from its neighbours: a detector for replay is
+    # trained on a pool that was split, and only the agent of the first round has a job that samples batches after it.
+    parts = {}
+    for job, before in after.items():
+        for one in before:
+            if (rules.get(one), rules.get(job)) == ("replay_split", "train"):
+                parts[job] = REPLAY_TRAINING
+            elif (rules.get(one), rules.get(job)) == ("search", "sample_batches"):
+                parts[one] = FIRST_SEARCH
+    return Graph(rules | parts, dict(after))
 
 
 def trainings(graph: Graph, params: Params) -> dict[str, int]:
@@ -117,23 +122,23 @@ def trainings(graph: Graph, params: Params) -> dict[str, int]:
     proxies = sum(in_job.get(rule, 0) for rule in graph.rules.values())
     return {
         "detectors": counts["train"],
-        "detectors, for replay": counts["train_replay"],
+        "detectors, for replay": counts[REPLAY_TRAINING],
         "detectors, for the noise": counts["retrain"],
         "proxies": proxies,
         "proxies in searches, at most": counts["search"] * _fallback("search", params),
-        "agents": counts["search"] + counts["search_second_round"],
+        "agents": counts["search"] + counts[FIRST_SEARCH],
     }
 
 
 def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
-    """Processor time of one job; of one that was not timed (:data:`TIMED`), that of its start.
+    """Processor time of one job; of a rule that nobody timed, that of its start.
 
-    Nor was what a selection computes, which may be little (random) or much (cdal). An image_scores is taken for a
-    training and a look at the pool, which few strategies exceed.
+    Nor was what a selection computes, which may be little (random) or much (cdal). A scoring counts as a
+    training and an inference over the pool, which few strategies exceed.
     """
     looks = 2 if params.proxy.judged_after else 1  # whatever is stopped takes less
     run = timing.proxy + params.proxy.steps * timing.proxy_step + looks * sizes.val * timing.look
-    if rule in TARGETS | COPIES:
+    if rule in (*TARGETS, *COPIES):
         return 0.0
     if rule in TRAININGS:
         return timing.start + params.training.steps * timing.step + (sizes.val + sizes.test) * timing.look
@@ -142,7 +147,7 @@ def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
         return timing.start + params.training.steps * timing.step + looked_at * timing.look
     if rule == "embed":
         return timing.start + sizes.train * timing.look
-    if PROXY.fullmatch(rule):
+    if rule_of(rule) == "proxy":
         return timing.start + _proxies(params)[rule] * run
     if rule in SEARCHES:
         return timing.start + params.search.iterations * timing.scan + _fallback(rule, params) * run
@@ -205,7 +210,7 @@ def _proxies(params: Params) -> dict[str, int]:
 
 
 def _fallback(rule: str, params: Params) -> int:
-    """Proxies that a search may train; a scout's trains none, nor one whose table holds replay records alone."""
+    """Proxies that a search may train: none before a second round, nor where the table holds replay records alone."""
     return params.search.fallback if rule == "search" and "unlabelled" in params.proxy.kinds else 0
 
 
@@ -214,7 +219,7 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
     durations = {rule: seconds(rule, params, sizes, timing) for rule in set(graph.rules.values())}
     by_rule: dict[str, float] = defaultdict(float)
     for rule in graph.rules.values():
-        by_rule["proxy" if PROXY.fullmatch(rule) else rule] += durations[rule]
+        by_rule[rule_of(rule)] += durations[rule]
     counts = graph.counts
     lines = [f"{params.experiment}: {sum(counts.values())} jobs, from nothing"]
     initial = 0 if params.budget.initial == "all" else params.budget.initial  # how many are annotated is not known here
@@ -238,7 +243,7 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
     lines.append(f"  {'together':<50}{_space(sum(space.values())):>12}")
     lines += ["", "What a selection computes, and Snakemake's own time between jobs, come on top."]
     lines.append("The batch after the last cycle (snakemake -- next) is not in it.")
-    untimed = sorted(set(counts) - TIMED)
+    untimed = sorted(set(counts) - set(RULES) - {REPLAY_TRAINING, FIRST_SEARCH})
     if untimed:
         lines.append(f"Not timed, and counted as their start alone: {', '.join(untimed)}.")
     return lines

@@ -9,18 +9,20 @@ from __future__ import annotations
 import csv
 import platform
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mgral.core import run_layout
 from mgral.core.errors import MgralError
+from mgral.core.rule_names import RULES
+from mgral.core.run_layout import CYCLE
 
 _SIGNATURE = re.compile(r"done on (?P<host>\S+) at (?P<time>\S+)")
-_CYCLE = re.compile(r"(?P<label>[^/]+)/seed-(?P<seed>\d+)/cycle-(?P<cycle>\d+)")
-
 # Of the steps whose results strategies share: what they take from each. From any other it is the agent.
-_SHARED = {"pool": "pool.json", "train": "metrics.json", "embed": "embeddings.npz"}
+_SHARED = {"pool": CYCLE.pool, "train": CYCLE.metrics, "embed": CYCLE.embeddings}
+_ORDER = {rule: place for place, rule in enumerate(RULES)}
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Job:
     """One job of a run.
 
     Attributes:
-        step: its rule.
+        step: its rule, with the part of the cycle where it has one: ``train``, ``train/replay``.
         name: which of the rule's jobs: ``<strategy>-<seed>-<cycle>``, or ``all``.
         seconds: wall time.
         memory: peak resident memory in MiB; None where the job was too short to be measured.
@@ -51,56 +53,44 @@ def signature() -> str:
 
 def of_run(run: Path, faults: list[MgralError]) -> list[Job]:
     """All jobs of a run, by step and name; a damaged benchmark is left out and added to ``faults``."""
-    return _read(run, _benchmarks(run), faults)
+    return _read(run, run_layout.benchmarks(run), faults)
 
 
-def of_cycle(folder: Path, verbs: Sequence[str], faults: list[MgralError]) -> list[Job]:
-    """The jobs of one cycle of one strategy and seed, in the order of ``verbs``; none for any other folder.
+def of_cycle(folder: Path, faults: list[MgralError]) -> list[Job]:
+    """The jobs of one cycle of one strategy and seed, in the order of the work; none for any other folder.
 
     Those of cycle 0 that are done once for all strategies (``shared``) are among them, if what they made lies in the
     folder. A damaged benchmark is left out and added to ``faults``.
     """
-    match = _CYCLE.fullmatch("/".join(folder.resolve().parts[-3:]))
-    if not match:
+    found = run_layout.cycle_of(folder.resolve())
+    if not found:
         return []
-    end = f"-{match['seed']}-{match['cycle']}"
+    label, seed, cycle = found
     run = folder.resolve().parents[2]
 
-    def among(path: Path) -> bool:
-        step, name = path.parent.name, path.stem
-        if step.startswith("proxy"):
+    def among(step: str, name: str) -> bool:
+        rule = step.partition("/")[0]
+        if rule == "proxy":
             name = re.sub(r"-\d+$", "", name)  # they come in chunks
-        if name == match["label"] + end:
+        if name == f"{label}-{seed}-{cycle}":
             return True
-        taken = folder / _SHARED.get(step, "agent.safetensors")
-        return name == "shared" + end and match["cycle"] == "0" and taken.exists()
+        taken = folder / _SHARED.get(step, CYCLE.agent)
+        return name == f"{run_layout.SHARED}-{seed}-{cycle}" and cycle == 0 and taken.exists()
 
-    jobs = _read(run, filter(among, _benchmarks(run)), faults)
-
-    def place(job: Job) -> int:
-        step = job.step.replace("_", "-")
-        return max(
-            (k for k, verb in enumerate(verbs) if step.startswith(verb)), default=len(verbs)
-        )  # train-replay: train
-
-    return sorted(jobs, key=place)
+    ours = [entry for entry in run_layout.benchmarks(run) if among(entry[0], entry[1])]
+    return sorted(_read(run, ours, faults), key=lambda job: _ORDER.get(job.step.partition("/")[0], len(_ORDER)))
 
 
-def _benchmarks(run: Path) -> list[Path]:
-    return sorted(run.glob("benchmarks/*/*.tsv"))
-
-
-def _read(run: Path, paths: Iterable[Path], faults: list[MgralError]) -> list[Job]:
+def _read(run: Path, found: Iterable[tuple[str, str, Path]], faults: list[MgralError]) -> list[Job]:
     jobs = []
-    for path in paths:
+    for step, name, path in found:
         try:
             seconds, memory = read_benchmark(path)
         except MgralError as fault:
             faults.append(fault)
             continue
-        step = path.parent.name
-        host, ended = _signed(run / "logs" / step / f"{path.stem}.log")
-        jobs.append(Job(step, path.stem, seconds, memory, host, ended))
+        host, ended = _signed(Path(run_layout.log(run, step, name)))
+        jobs.append(Job(step, name, seconds, memory, host, ended))
     return jobs
 
 

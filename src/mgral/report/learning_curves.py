@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mgral.config.schema import OWN
+from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, whole
 
@@ -23,8 +24,8 @@ MEASURES = ["mAP", "AP50", "auc_images", "auc_boxes"]
 
 
 def cycle_folder(run: Path, strategy: str, seed: int, cycle: int) -> Path:
-    """Where the files of one cycle lie."""
-    return run / strategy / f"seed-{seed}" / f"cycle-{cycle}"
+    """The folder of one cycle of a strategy and seed."""
+    return Path(run_layout.cycle_folder(run, strategy, seed, cycle))
 
 
 def is_own(name: str) -> bool:
@@ -44,7 +45,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
         MgralError: missing, damaged, or without a finite mAP and AP50 in 0..1 on the test split.
     """
     metrics = read_json(path)
-    remedy = f"run `mgral {'score' if path.name == 'own.json' else 'train'}` again"
+    remedy = f"run `mgral {'score' if path.name == run_layout.CYCLE.own else 'train'}` again"
     try:
         counts = [metrics["images"], metrics["boxes"]]
         test = [metrics["test"]["mAP"], metrics["test"]["AP50"]]
@@ -78,7 +79,7 @@ def collect(run: Path, names: Iterable[str], seeds: Iterable[int], cycles: int) 
     seeds = list(seeds)
     rows = []
     for name in names:
-        file = "own.json" if is_own(name) else "metrics.json"
+        file = run_layout.CYCLE.own if is_own(name) else run_layout.CYCLE.metrics
         for seed in seeds:
             for cycle in range(cycles):
                 metrics = read_metrics(cycle_folder(run, strategy_of(name), seed, cycle) / file)

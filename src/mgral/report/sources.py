@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from mgral.core import plugins
+from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
 from mgral.core.types import Dataset, Detections, Embeddings
@@ -174,7 +174,7 @@ def detections(run: Path, cells: Sequence[Cell]) -> dict[tuple[str, int], Mappin
 
 
 def timings(run: Path) -> dict[str, list[float]]:
-    """Seconds of each job by step, from Snakemake's benchmark files ``RUN/benchmarks/<rule>/….tsv``.
+    """Seconds of each job by step, from Snakemake's benchmark files; steps as in :func:`run_layout.benchmarks`.
 
     Empty where no step was timed. Steps stand in order of their total time, longest first.
 
@@ -182,13 +182,13 @@ def timings(run: Path) -> dict[str, list[float]]:
         MgralError: a benchmark file is damaged.
     """
     found: dict[str, list[float]] = defaultdict(list)
-    for path in sorted((run / "benchmarks").rglob("*.tsv")):
+    for step, _, path in run_layout.benchmarks(run):
         with path.open(encoding="utf-8", newline="") as file:
             try:
                 seconds = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
             except (KeyError, TypeError, ValueError):
                 raise MgralError(f"{path}: not a benchmark (column s); delete it or run the step again") from None
-        found[path.relative_to(run / "benchmarks").parts[0].removesuffix(".tsv")] += seconds
+        found[step] += seconds
     return dict(sorted(found.items(), key=lambda item: (-sum(item[1]), item[0])))
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mgral.core import run_layout
 from mgral.core.files import read_json
+from mgral.core.run_layout import CYCLE, RUN
 
 Lines = Iterator[str]
 
@@ -164,7 +166,7 @@ def noise(path: Path) -> Lines:
 
 
 def benchmark(path: Path) -> Lines:
-    """benchmarks/<step>/<job>.tsv: what the job took."""
+    """benchmarks/<step>/<job>.tsv: its time and memory."""
     from mgral.report import jobs
 
     seconds, memory = jobs.read_benchmark(path)
@@ -173,29 +175,29 @@ def benchmark(path: Path) -> Lines:
 
 # By the end of the path, as Path.match reads it.
 SUMMARIES: Mapping[str, Callable[[Path], Lines]] = {
-    "dataset.json": dataset,
-    "curve.csv": curve,
-    "summary.json": summary,
-    "comparison.json": comparison,
-    "noise.json": noise,
-    "pool.json": pool,
-    "train.csv": training,
-    "metrics.json": metrics,
-    "own.json": metrics,
-    "batches.json": batches,
-    "proxies/*.json": record,
-    "audit.json": audit,
-    "search.csv": search,
-    "added.json": added,
-    "selected.json": selected,
-    "benchmarks/*/*.tsv": benchmark,
+    Path(RUN.dataset).name: dataset,
+    RUN.curve: curve,
+    RUN.summary: summary,
+    RUN.comparison: comparison,
+    RUN.noise: noise,
+    CYCLE.pool: pool,
+    CYCLE.training: training,
+    CYCLE.metrics: metrics,
+    CYCLE.own: metrics,
+    CYCLE.batches: batches,
+    run_layout.record(run_layout.PROXIES): record,
+    Path(CYCLE.audit).name: audit,
+    CYCLE.search: search,
+    CYCLE.added: added,
+    CYCLE.selected: selected,
+    "*.tsv": benchmark,
 }
 
 # What is shown of the folder of a run or of a cycle, in this order.
 IN_FOLDER = [
-    *("dataset/dataset.json", "curve.csv", "summary.json", "comparison.json", "noise.json"),
-    *("pool.json", "train.csv", "metrics.json", "own.json", "batches.json", "table/audit.json", "audit.json"),
-    *("search.csv", "added.json", "selected.json"),
+    *(RUN.dataset, RUN.curve, RUN.summary, RUN.comparison, RUN.noise),
+    *(CYCLE.pool, CYCLE.training, CYCLE.metrics, CYCLE.own, CYCLE.batches, CYCLE.audit, Path(CYCLE.audit).name),
+    *(CYCLE.search, CYCLE.added, CYCLE.selected),
 ]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.config.schema import Proxy
+from mgral.core import run_layout
 from mgral.core.errors import MgralError, nearest
 
 GENERATORS = (
@@ -27,7 +28,7 @@ class Proxies:
         folder: of ``batches.json``; a path that ends in a slash, or empty.
         kind: of their records.
         second: whether the batches are a second round, drawn by an agent.
-        names: of the records below ``folder``, without ``.json``: ``mgral proxy`` tells by them what to train.
+        names: of the records below ``folder``, without ``.json``; :func:`options` gives what ``mgral proxy`` is told.
         rivals: records of the random batches of the first round, against which others race (``proxy.stop_at``).
     """
 
@@ -36,6 +37,11 @@ class Proxies:
     second: bool
     names: list[str]
     rivals: list[str]
+
+    @property
+    def files(self) -> list[str]:
+        """The records."""
+        return [f"{self.folder}{name}.json" for name in self.names]
 
     @property
     def rule(self) -> str:
@@ -74,6 +80,19 @@ def proxies(params: Proxy) -> list[Proxies]:
             Proxies(f"second_round/{folder}", kind, True, second, rivals),
         ]
     return [some for some in found if some.names]
+
+
+def options(records: Iterable[str]) -> list[str]:
+    """What tells ``mgral proxy`` to make some records: the numbers of their batches and repetitions, by kind.
+
+    Args:
+        records: paths of the files: ``…/proxies/3.json``, ``…/control/0.json``, ``…/repeats/1.json``.
+    """
+    names = {run_layout.PROXIES: "--batch", run_layout.CONTROL: "--control", run_layout.REPEATS: "--repeat"}
+    numbers: dict[str, list[str]] = {name: [] for name in names}
+    for path in map(Path, records):
+        numbers[path.parent.name].append(path.stem)
+    return [text for name, found in numbers.items() if found for text in (names[name], *found)]
 
 
 def allot(count: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -71,19 +71,10 @@ def test_where_proxies_race_jobs_and_runs_are_others(tiny: Params) -> None:
 def test_trainings_are_counted(tiny: Params) -> None:
     # chunks of two: of five records, two controls and a repeat the third has one record and a control
     five = tiny.model_copy(update={"proxy": tiny.proxy.model_copy(update={"records": 5})})
-    rules = [
-        "train",
-        "train",
-        "retrain",
-        "proxy_0",
-        "proxy_2",
-        "proxy_4",
-        "proxy_6",
-        "search",
-        "search_second_round",
-        "all",
-    ]
-    assert forecast.trainings(graph(rules), five) == {
+    rules = ["train", "train", "retrain", "proxy_0", "proxy_2", "proxy_4", "proxy_6", "search", "search"]
+    rules += ["sample_batches", "all"]
+    # the first search is of the first round: its agent samples batches; the second search follows them
+    assert forecast.trainings(graph(rules, (7, 9), (9, 8)), five) == {
         "detectors": 2,
         "detectors, for replay": 0,
         "detectors, for the noise": 1,
@@ -93,8 +84,9 @@ def test_trainings_are_counted(tiny: Params) -> None:
     }
     # of five records replay has 0.5 · 5 + 0.5 = 3 and a repeat; the rest is 2 and two controls and a repeat
     both = five.model_copy(update={"proxy": five.proxy.model_copy(update={"kind": "both"})})
-    more = ["train", "train_replay", "proxy_0", "proxy_2", "proxy_4", "proxy_replay_0", "proxy_replay_2", "search"]
-    counted = forecast.trainings(graph(more), both)
+    more = ["train", "train", "proxy_0", "proxy_2", "proxy_4", "proxy_replay_0", "proxy_replay_2", "search"]
+    more += ["replay_split"]
+    counted = forecast.trainings(graph(more, (0, 8), (8, 1)), both)  # the second detector, of the pool that was split
     assert counted["detectors, for replay"] == 1
     assert counted["proxies"] == (2 + 2 + 1) + (2 + 2)
     assert graph(rules).counts["proxy"] == 4

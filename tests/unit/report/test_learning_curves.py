@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import write_json
 from mgral.report import learning_curves
@@ -25,7 +26,7 @@ def run(tmp_path: Path) -> Path:
         for seed, cycles in seeds.items():
             for cycle, (images, boxes, value) in enumerate(cycles):
                 test = {"mAP": value, "AP50": 2 * value, "per_class": {}}
-                path = learning_curves.cycle_folder(tmp_path, strategy, seed, cycle) / "metrics.json"
+                path = Path(run_layout.cycle_folder(tmp_path, strategy, seed, cycle), "metrics.json")
                 write_json(path, {"cycle": cycle, "images": images, "boxes": boxes, "test": test})
     return tmp_path
 
@@ -47,7 +48,7 @@ def test_collect_keeps_the_order_of_the_experiment(run: Path) -> None:
 
 def test_the_own_detector_of_a_strategy_is_a_curve_of_its_own(run: Path) -> None:
     for cycle, value in enumerate((0.5, 0.75)):
-        folder = learning_curves.cycle_folder(run, "entropy", 0, cycle)
+        folder = Path(run_layout.cycle_folder(run, "entropy", 0, cycle))
         write_json(folder / "own.json", {"images": 10, "boxes": 30, "test": {"mAP": value, "AP50": 1.0}})
     frame = learning_curves.collect(run, ["entropy", "entropy:own"], [0], 2)
     assert frame["strategy"].tolist() == ["entropy", "entropy", "entropy:own", "entropy:own"]
@@ -55,7 +56,7 @@ def test_the_own_detector_of_a_strategy_is_a_curve_of_its_own(run: Path) -> None
     means = learning_curves.means(frame)
     assert (means["entropy"]["mAP"], means["entropy:own"]["mAP"]) == (0.4, 0.75)
 
-    path = learning_curves.cycle_folder(run, "entropy", 0, 1) / "own.json"
+    path = Path(run_layout.cycle_folder(run, "entropy", 0, 1), "own.json")
     write_json(path, {})
     with pytest.raises(MgralError, match=rf"{path}: lacks images.*run `mgral score` again"):
         learning_curves.collect(run, ["entropy:own"], [0], 2)

@@ -73,12 +73,17 @@ def test_balance_means_over_seeds() -> None:
 
 
 def test_timings_sum_over_jobs_longest_first(tmp_path: Path) -> None:
-    for name, seconds in {"embed/a.tsv": "1.5", "train/a.tsv": "2", "train/b/c.tsv": "3"}.items():
+    for name, seconds in {
+        "embed/a.tsv": "1.5",
+        "train/a.tsv": "2",
+        "train/b.tsv": "3",
+        "train/replay/a.tsv": "0.5",
+    }.items():
         path = tmp_path / "benchmarks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
     found = sources.timings(tmp_path)
-    assert list(found.items()) == [("train", [2.0, 3.0]), ("embed", [1.5])]
+    assert list(found.items()) == [("train", [2.0, 3.0]), ("embed", [1.5]), ("train/replay", [0.5])]
     assert tables.timings(found).rows[0] == ["train", "2", "2.5 s", "5.0 s"]
 
 

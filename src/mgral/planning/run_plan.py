@@ -1,0 +1,210 @@
+"""What the rules ask about an experiment: who shares which files, what follows what, what DVC tracks."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+from mgral.config.schema import Params, Strategy
+from mgral.core import plugins, run_layout
+from mgral.core.run_layout import CYCLE, RUN, SECOND
+from mgral.reward import proxy_plan
+from mgral.reward.proxy_plan import Proxies
+
+RECORDS = (run_layout.PROXIES, run_layout.CONTROL, run_layout.REPEATS)
+
+
+class RunPlan:
+    """The plan of a checked experiment.
+
+    Attributes:
+        experiment: its parameters.
+        run: folder of the run.
+        raw: folder of its data set, if that is generated.
+        strategies: by label.
+        needs: what the strategy of each label needs, see ``strategies/_contract``.
+        selecting: the cycles that end with a selection: all but the last, whose selection is the target ``next``.
+        proxies: the proxies of a cycle.
+    """
+
+    def __init__(self, experiment: Params) -> None:
+        self.experiment = experiment
+        self.run = run_layout.run_folder(experiment.experiment)
+        self.raw = run_layout.raw_folder(experiment.experiment)
+        self.strategies: dict[str, Strategy] = {strategy.name: strategy for strategy in experiment.strategies}
+        plugin = {label: plugins.load("strategies", strategy.plugin) for label, strategy in self.strategies.items()}
+        self.needs: dict[str, frozenset[str]] = {label: module.NEEDS for label, module in plugin.items()}
+        self.cycles = range(experiment.cycles)
+        self.selecting = self.cycles[:-1]
+        self.proxies = proxy_plan.proxies(experiment.proxy)
+
+    @cached_property
+    def baselines(self) -> list[str]:
+        """Labels of strategies that neither train an agent nor read the truth."""
+        return [label for label, needs in self.needs.items() if not needs & {"agent", "truth"}]
+
+    @cached_property
+    def searchers(self) -> list[str]:
+        """Labels of strategies that need an agent."""
+        return [label for label, needs in self.needs.items() if "agent" in needs]
+
+    @cached_property
+    def reporting_own(self) -> list[str]:
+        """Labels of strategies whose own detector is evaluated beside the plain one."""
+        return [label for label, strategy in self.strategies.items() if strategy.reports_own]
+
+    @property
+    def generated(self) -> bool:
+        """Whether the workflow makes the data set itself."""
+        return self.experiment.dataset.format == "synthetic"
+
+    @property
+    def from_detector(self) -> bool:
+        """Whether proxies start from a detector; from scratch, replay needs no detector of its own."""
+        return self.experiment.proxy.start == "detector"
+
+    @property
+    def frozen(self) -> bool:
+        """Whether proxies train the detector's head alone, on features of the backbone that are computed once."""
+        return self.experiment.proxy.backbone == "frozen"
+
+    def generated_images(self) -> list[str]:
+        """The images of a generated data set. A user's are not listed: there may be a hundred thousand."""
+        if not self.generated:
+            return []
+        from mgral.data.formats import synthetic
+
+        options = synthetic.Options.parse(self.experiment.dataset.options, "dataset.options")
+        return [f"{self.raw}/{name}" for name in synthetic.image_names(options)]
+
+    def parameters(self) -> dict[str, Any]:
+        """All parameters as JSON values; of a generated data set with the folder that the workflow gives it."""
+        found = self.experiment.model_dump(mode="json")
+        if self.generated:
+            found["dataset"]["root"] = self.raw
+        return found
+
+    def plugin_modules(self) -> list[str]:
+        """Modules that the parameters choose: format, detector, semi-supervised part, and the strategies."""
+        return [
+            f"mgral.data.formats.{self.experiment.dataset.format}",
+            f"mgral.detection.detectors.{self.experiment.detector.name}",
+            f"mgral.reward.semi.{self.experiment.proxy.semi}",
+            *(f"mgral.strategies.{strategy.plugin}" for strategy in self.experiment.strategies),
+        ]
+
+    def records(self, name: str, second: Collection[bool] = (False, True)) -> list[str]:
+        """Records below a cycle's folder: of ``proxies``, ``control`` or ``repeats``, of both rounds or of one."""
+        return [
+            record
+            for some in self.proxies
+            if some.second in second
+            for record in some.files
+            if record.startswith(f"{some.folder}{name}/")
+        ]
+
+    def records_of_table(self, part: str) -> dict[str, list[str]]:
+        """What the table of a part indexes: all records, with those for the audit; before a second round its first."""
+        if part == SECOND:
+            return {name: self.records(name, [False]) if name == run_layout.PROXIES else [] for name in RECORDS}
+        return {name: self.records(name) for name in RECORDS}
+
+    def sampled_by(self, part: str) -> str:
+        """The part of the cycle whose detector gives the evidence that batches of a part are sampled by.
+
+        Designed batches of replay follow what the detector knows that has not seen their images.
+        """
+        designed = self.experiment.proxy.generators.get("designed", 0) > 0
+        return run_layout.REPLAY if part == run_layout.REPLAY and designed and self.from_detector else run_layout.FIRST
+
+    def shared(self) -> dict[str, list[str]]:
+        """What strategies share of cycle 0, below its folder, by the rule ``share_<key>`` that copies it."""
+        replay = run_layout.OF_DETECTOR if self.from_detector else [CYCLE.pool]
+        agent = [file for some in self.proxies for file in (f"{some.folder}{CYCLE.batches}", *some.files)]
+        if "replay" in self.experiment.proxy.kinds:
+            agent += [f"{run_layout.REPLAY}{name}" for name in replay]
+        table = [*run_layout.OF_TABLE, *run_layout.OF_SEARCH]
+        if any(some.second for some in self.proxies):
+            agent += [f"{SECOND}{name}" for name in table]
+        return {
+            "detector": run_layout.OF_DETECTOR,
+            "evidence": run_layout.OF_EVIDENCE,
+            "held_out": run_layout.OF_HELD_OUT,
+            "agent": agent + table,
+        }
+
+    def shared_targets(self) -> list[str]:
+        """Of what is shared in cycle 0, the files that the rest is made on the way to."""
+        needs = frozenset[str]().union(*self.needs.values()) if self.selecting else frozenset[str]()
+        held_out = [f"{run_layout.REPLAY}{CYCLE.detections}"] if "held_out" in needs else []
+        if "agent" in needs:
+            return [CYCLE.agent, *held_out]
+        if {"embeddings", "detections"} & needs:
+            return [CYCLE.metrics, CYCLE.embeddings, *held_out]
+        return [CYCLE.metrics]
+
+    def carried(self, strategy: str, seed: int | str, cycle: int) -> list[str]:
+        """The records of earlier cycles that stay in the table of this one (``table.carry``)."""
+        earlier = range(max(0, cycle - self.experiment.table.carry), cycle)
+        folders = [run_layout.cycle_folder(self.run, strategy, seed, one) for one in earlier]
+        return [f"{folder}/{name}" for folder in folders for name in run_layout.CARRIED]
+
+    def tracked_cycles(self) -> Iterator[dict[str, Any]]:
+        """Every cycle of every strategy and seed: its folder, the last files made there, and what it follows.
+
+        A table of carried records follows those of all earlier cycles: each of them in the table of the next.
+        """
+        for label, seed, cycle in itertools.product(self.strategies, self.experiment.seeds, self.cycles):
+            before = run_layout.cycle_folder(self.run, label, seed, cycle - 1)
+            carries = label in self.searchers and self.experiment.table.carry
+            after = before if carries else f"{before}/{CYCLE.selected}"
+            files = [CYCLE.metrics]
+            files += [CYCLE.own] if label in self.reporting_own else []
+            files += [CYCLE.selected] if cycle in self.selecting else []
+            yield {
+                "name": f"{label}-{seed}-{cycle}",
+                "folder": run_layout.cycle_folder(self.run, label, seed, cycle),
+                "files": files,
+                "after": after if cycle else self.shared_folder(seed),
+            }
+
+    def shared_folder(self, seed: int | str) -> str:
+        """Where what strategies share of cycle 0 is computed."""
+        return run_layout.cycle_folder(self.run, run_layout.SHARED, seed, 0)
+
+    def searched_folders(self) -> dict[str, list[str]]:
+        """The cycles in which an agent was trained, by strategy; of the first seed, as in the report's gallery."""
+        if not self.selecting:
+            return {}
+        seed = self.experiment.seeds[0]
+        return {
+            label: [run_layout.cycle_folder(self.run, label, seed, cycle) for cycle in self.selecting]
+            for label in self.searchers
+        }
+
+    def results(self) -> list[str]:
+        """What lies below the run's folder beside its data set and its cycles."""
+        names = [RUN.curve, RUN.summary, RUN.comparison, RUN.report, RUN.figures, RUN.benchmarks, RUN.logs]
+        return names + ([RUN.noise, RUN.retrained] if self.experiment.noise.repeats else [])
+
+    def result_files(self) -> list[str]:
+        """The results that are files. The target ``all`` asks for each, so that a deleted one is made again."""
+        noise = [RUN.noise] if self.experiment.noise.repeats else []
+        return [RUN.curve, RUN.summary, *noise, RUN.comparison, RUN.report]
+
+    def metrics(self) -> list[str]:
+        """The results that ``dvc metrics`` shows."""
+        return [RUN.summary, *([RUN.noise] if self.experiment.noise.repeats else [])]
+
+
+def home(some: Proxies) -> str:
+    """The part of a cycle with the pool and detector of some proxies; replay's have not seen what is split off."""
+    return run_layout.REPLAY if some.kind == "replay" else run_layout.FIRST
+
+
+def one_of(labels: Iterable[str]) -> str:
+    """A pattern for the labels; of none at all one that nothing matches."""
+    return "|".join(map(re.escape, labels)) or "(?!)"

@@ -1,0 +1,112 @@
+# The data set in canonical form, its images decoded once, the initial pools, and what strategies share of cycle 0.
+
+
+localrules:
+    pool,
+
+
+if PLAN.generated:
+
+    rule generate:
+        output:
+            annotations=f"{PLAN.raw}/annotations.json",
+            images=PLAN.generated_images(),
+        log:
+            log_of("generate"),
+        benchmark:
+            benchmark_of("generate")
+        conda:
+            "../envs/mgral.yaml"
+        params:
+            **step("generate"),
+        message:
+            "draw the generated data set"
+        shell:
+            'mgral generate --params {params.file} --out "$(dirname {output.annotations})" 2> {log}'
+
+
+rule import_data:
+    input:
+        SOURCE.annotations if SOURCE else f"{PLAN.raw}/annotations.json",
+        PLAN.generated_images(),
+    output:
+        RUN.dataset,
+    log:
+        log_of("import_data"),
+    benchmark:
+        benchmark_of("import_data")
+    conda:
+        "../envs/mgral.yaml"
+    params:
+        **step("import", FORMAT),
+        images=SOURCE.listing if SOURCE else None,
+    message:
+        "import the data set: check every image and box"
+    shell:
+        "mgral import --params {params.file} --out {output} 2> {log}"
+
+
+rule cache:
+    input:
+        PLAN.generated_images(),
+        dataset=RUN.dataset,
+    output:
+        RUN.images,
+    log:
+        log_of("cache"),
+    benchmark:
+        benchmark_of("cache")
+    conda:
+        "../envs/mgral.yaml"
+    params:
+        **step("cache"),
+        images=SOURCE.listing if SOURCE else None,
+    message:
+        "decode the images once"
+    shell:
+        "mgral cache --params {params.file} --dataset {input.dataset} --out {output} 2> {log}"
+
+
+rule pool:
+    input:
+        RUN.dataset,
+    output:
+        f"{PLAN.shared_folder('{seed}')}/{run_layout.CYCLE.pool}",
+    log:
+        log_of("pool", "shared-{seed}-0"),
+    benchmark:
+        benchmark_of("pool", "shared-{seed}-0")
+    conda:
+        "../envs/mgral.yaml"
+    params:
+        **step("pool"),
+    message:
+        "seed {wildcards.seed}: draw the initial pool"
+    shell:
+        "mgral pool --params {params.file} --dataset {input} --seed {wildcards.seed} --out {output} 2> {log}"
+
+
+# Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place of
+# a strategy, and copied: share_detector, share_evidence, share_agent.
+for what, names in PLAN.shared().items():
+
+    rule:
+        name:
+            f"share_{what}"
+        input:
+            [f"{PLAN.shared_folder('{seed}')}/{name}" for name in names],
+        output:
+            [f"{run_layout.cycle_folder(PLAN.run, '{label}', cycle=0)}/{name}" for name in names],
+        log:
+            log_of(f"share_{what}", "{label}-{seed}-0"),
+        benchmark:
+            benchmark_of(f"share_{what}", "{label}-{seed}-0")
+        localrule: True
+        conda:
+            "../envs/mgral.yaml"
+        message:
+            "{wildcards.label}, seed {wildcards.seed}: take what all strategies share in cycle 0"
+        shell:
+            "from=({input:q}); to=({output:q}); "
+            'for i in "${{!to[@]}}"; do cp "${{from[i]}}" "${{to[i]}}.part" && mv "${{to[i]}}.part" "${{to[i]}}"'
+            ' || {{ rm -f "${{to[i]}}.part"; exit 1; }}; done 2> {log}'
