@@ -26,12 +26,14 @@ import numpy as np
 
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
+from mgral.core.k_center import Cover
 from mgral.core.types import Activation, Boxes, Detections, Doubles, Floats, Ints
 from mgral.data.evidence import Evidence
 from mgral.detection.uncertainty import MIN_SCORE, confident, detection_entropies
 
 ROWS = 4096  # images compared at a time
-SCALE_SAMPLE = 2048  # candidates whose nearest neighbour gives σ; of fewer all count, of more these are drawn
+EVERY = 4096  # candidates up to which σ is the median over all of them; of more it is that over a sample
+SCALE_SAMPLE = 512  # its size: the median's standard error is then 4 % of the distribution
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,15 @@ class Signals:
     @cached_property
     def novelty(self) -> Doubles:
         """[n] L2 distance to the nearest labelled image; 0 everywhere with nothing labelled."""
-        if not len(self.labelled):
-            return np.zeros(len(self.ids))
-        return np.sqrt(_nearest_squares(self.vectors, self.labelled))
+        return np.sqrt(self.labelled_squares) if len(self.labelled) else np.zeros(len(self.ids))
+
+    @cached_property
+    def labelled_squares(self) -> Doubles:
+        """[n] squared L2 distance to the nearest labelled image, exact in float64; infinite with nothing labelled."""
+        cover = Cover(self.vectors)
+        if len(self.labelled) and len(self.ids):
+            cover.add(self.labelled, np.arange(len(self.labelled)))
+        return cover.squares
 
 
 def measure(evidence: Evidence, user: str) -> Signals:
@@ -135,9 +143,9 @@ class Coverage:
     """
 
     def __init__(self, signals: Signals) -> None:
-        self._vectors, self._labelled, self._scale = signals.vectors, signals.labelled, signals.scale
-        self._squares = np.full(len(signals.ids), np.inf)
-        self._seen = np.full(len(signals.ids), -1)  # chosen images compared so far; -1: nor the labelled ones
+        self._vectors, self._scale = signals.vectors, signals.scale
+        self._squares = signals.labelled_squares.copy()
+        self._seen = np.zeros(len(signals.ids), np.int64)  # chosen images compared so far
         self._chosen: list[int] = []
 
     def choose(self, row: int) -> None:
@@ -146,9 +154,6 @@ class Coverage:
 
     def discount(self, row: int) -> float:
         """r of a candidate, 0..1; 1 where nothing is labelled or chosen."""
-        if self._seen[row] < 0:
-            self._compare(row, self._labelled)
-            self._seen[row] = 0
         self._compare(row, self._vectors[self._chosen[self._seen[row] :]])
         self._seen[row] = len(self._chosen)
         return self.of_square(float(self._squares[row]))
@@ -190,7 +195,8 @@ def greedy(
         chosen: called with row and discount of each choice, before the next.
     """
     coverage = Coverage(signals)
-    heap = [(-gain(row, 1.0), row, -1, 1.0) for row in range(len(signals.ids))]
+    discounts = [coverage.discount(row) for row in range(len(signals.ids))]
+    heap = [(-gain(row, discount), row, 0, discount) for row, discount in enumerate(discounts)]
     heapq.heapify(heap)
     choices: list[Choice] = []
     while heap and len(choices) < count:
@@ -231,7 +237,7 @@ def _scale(vectors: Floats) -> float:
     if count < 2:
         return 0.0
     rows = np.arange(count)
-    if count > SCALE_SAMPLE:
+    if count > EVERY:
         rng = random_streams.generator("coverage scale", count)
         rows = np.sort(rng.choice(count, SCALE_SAMPLE, replace=False))
     squares = np.full(len(rows), np.inf)
@@ -242,17 +248,6 @@ def _scale(vectors: Floats) -> float:
         found[own, rows[own] - low] = np.inf
         squares = np.minimum(squares, found.min(axis=1))
     return float(np.median(np.sqrt(squares)))
-
-
-def _nearest_squares(vectors: Floats, centres: Floats) -> Doubles:
-    """[n] squared distance of each vector to the nearest centre."""
-    nearest = np.full(len(vectors), np.inf)
-    for low in range(0, len(vectors), ROWS):
-        block = vectors[low : low + ROWS].astype(np.float64)
-        for first in range(0, len(centres), ROWS):
-            found = _squares(block, centres[first : first + ROWS].astype(np.float64)).min(axis=1)
-            nearest[low : low + ROWS] = np.minimum(nearest[low : low + ROWS], found)
-    return nearest
 
 
 def _squares(a: Doubles, b: Doubles) -> Doubles:

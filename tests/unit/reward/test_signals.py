@@ -142,6 +142,7 @@ def test_scale_of_many_is_that_of_a_sample_of_them(monkeypatch: pytest.MonkeyPat
     exact = module._scale(vectors)
     monkeypatch.setattr(module, "ROWS", 128)
     assert module._scale(vectors) == pytest.approx(exact, rel=1e-12)
+    monkeypatch.setattr(module, "EVERY", 500)
     monkeypatch.setattr(module, "SCALE_SAMPLE", 300)
     assert module._scale(vectors) == pytest.approx(exact, rel=0.15)
 
