@@ -162,9 +162,11 @@ def test_lazy_choice_is_that_of_the_plain_loop(
     batch = Growing(found, np.array([0.5, 0.25]))
     choices = [choice.row for choice in greedy(found, count, batch.gain, batch.add)]
 
+    assert len(choices) == min(count, len(places))
+    assert len(set(choices)) == len(choices)
     plain: list[int] = []
     boxes = found.boxes + 1
-    for _ in range(min(count, len(places))):
+    for chosen in choices:
         centres = [*labelled, *(places[row] for row in plain)]
         discounts = []
         for place in places:
@@ -174,9 +176,7 @@ def test_lazy_choice_is_that_of_the_plain_loop(
             0.25 * math.log1p(r * m[0] / boxes[0]) + 0.125 * math.log1p(r * m[1] / boxes[1])
             for r, m in zip(discounts, expected, strict=True)
         ]
-        best = max(
-            (row for row in range(len(places)) if row not in plain), key=lambda row: (round(gains[row], 12), -row)
-        )
-        boxes = boxes + discounts[best] * expected[best]
-        plain.append(best)
-    assert choices == plain
+        best = max(gains[row] for row in range(len(places)) if row not in plain)
+        assert gains[chosen] >= best - 1e-12  # gains that are equal on paper may differ by rounding
+        boxes = boxes + discounts[chosen] * expected[chosen]
+        plain.append(chosen)
