@@ -28,7 +28,7 @@ SMK := Snakefile workflow
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test lint format record environment env-kubernetes clean-env lock
+.PHONY: help demo test lint format params record environment env-kubernetes clean-env lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: $(READY) ## bring code and workflow into the house style
 	ruff check --fix
 	ruff format
 	snakefmt --line-length 120 $(SMK)
+
+params: $(READY) ## write params/base.yaml and params/params.schema.json from src/mgral/config/schema.py
+	python -m mgral.config.reference params
 
 # What Snakemake has recorded is what the steps were given. A result that does not fit the parameters as they stand now
 # must not be versioned beside them.

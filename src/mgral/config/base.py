@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mgral.core.errors import MgralError, nearest, shown
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def parameter(
+    default: Any, meaning: str, *, unit: str = "", source: str = "", entries: Mapping[str, str] | None = None
+) -> Any:
+    """A key of a parameter file that each step must be given: no step falls back to a default in silence.
+
+    The hash of the code leaves all of this out (:mod:`mgral.core.code_hash`): a step computes with what the file says.
+
+    Args:
+        default: what ``params/base.yaml`` gives.
+        meaning: a line of that file.
+        unit: where the meaning does not name it.
+        source: what the paper or another source takes.
+        entries: the meaning of each entry, for a group whose entries have no schema of their own.
+    """
+    text = meaning + (f" [{unit}]" if unit else "") + (f" ({source})" if source else "")
+    extra: dict[str, Any] = {"default": default, **({"entries": dict(entries)} if entries else {})}
+    return Field(description=text, json_schema_extra=extra)
 
 
 class Settings(BaseModel):

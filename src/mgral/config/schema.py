@@ -1,4 +1,8 @@
-"""The schema of an experiment; :mod:`mgral.config.loading` reads and checks the files."""
+"""The schema of an experiment: type, bounds, default, meaning, unit and source of each key.
+
+:mod:`mgral.config.loading` reads and checks the files. From this schema :mod:`mgral.config.reference` writes
+``params/base.yaml`` and ``params/params.schema.json`` (``make params``).
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mgral.config.annotation import Annotation, Oracle
-from mgral.config.base import Settings
+from mgral.config.base import Count, Fraction, Positive, Rate, Settings, parameter
+from mgral.config.proxy_schema import Generators as Generators
+from mgral.config.proxy_schema import HoldOut as HoldOut
+from mgral.config.proxy_schema import Proxy as Proxy
+from mgral.config.proxy_schema import ProxyKind as ProxyKind
+from mgral.config.proxy_schema import ProxyRun as ProxyRun
 from mgral.core import plugins
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 FOLDERS = {"shared", "dataset", "figures", "logs", "benchmarks", "noise"}  # of a run, beside those of its strategies
 FIRST_NOISE_SEED = 1000  # noise.repeats train with this and the next ones
 FEWEST_HELD_OUT = 4  # images, at least: two batches of two that share none
@@ -66,25 +71,27 @@ def reference(strategies: Iterable[Strategy]) -> str | None:
 class Initial(Settings):
     """Images of the initial pool."""
 
-    initial: Positive | Literal["all"]
+    initial: Positive | Literal["all"] = parameter(
+        60, "images labelled before cycle 0, drawn at random from the train split; all: every annotated one"
+    )
 
 
 class Batch(Settings):
     """Images of a batch."""
 
-    batch: Positive
+    batch: Positive = parameter(20, "images annotated per cycle (b)")
 
 
-class Budget(Initial, Batch):
+class Budget(Batch, Initial):
     """Images to annotate."""
 
 
 class Splits(Settings):
-    """How splits are drawn that the data set does not bring."""
+    """Shares drawn per class, for a data set that brings no splits."""
 
-    val: Fraction = Field(description="share of all annotated images; rewards are measured here")
-    test: Fraction = Field(description="likewise; reported")
-    seed: Count = Field(description="of the draw")
+    val: Fraction = parameter(0.2, "share of all annotated images; rewards are measured on them")
+    test: Fraction = parameter(0.3, "share of all annotated images; reported results are measured on them")
+    seed: Count = parameter(0, "seed of the draw")
     group: str | None = Field(
         default=None,
         description="regular expression over the file name: images whose matched groups are equal (variants of one "
@@ -110,12 +117,13 @@ class Splits(Settings):
 class DatasetParams(Settings):
     """Which data set, and how its files are taken."""
 
-    format: str = Field(description="importer: coco, voc, yolo, folder, synthetic")
-    root: str | None = Field(description="folder of the data set, ~ is the home folder; null for a generated one")
-    options: dict[str, Any] = Field(description="the importer's own keys")
-    on_invalid: Literal["fail", "drop"] = Field(
-        description="fail: the first fault ends the import; drop: faulty boxes and images are left out and listed. A "
-        "box left out leaves an ignored region, or its image unannotated"
+    format: str = parameter("synthetic", "importer: coco, voc, yolo, folder, synthetic")
+    root: str | None = parameter(None, "folder of the data set, ~ is the home folder; null for a generated one")
+    options: dict[str, Any] = parameter({}, "the importer's own keys")
+    on_invalid: Literal["fail", "drop"] = parameter(
+        "fail",
+        "fail: the first fault ends the import; drop: faulty boxes and images are left out and listed. A box left out "
+        "leaves an ignored region, or its image unannotated",
     )
     splits: Splits
     links: Literal["refuse", "follow"] = Field(
@@ -143,34 +151,45 @@ class DatasetParams(Settings):
 class DetectorParams(Settings):
     """The detector and its options."""
 
-    name: str
-    options: dict[str, Any]
+    name: str = parameter(
+        "tiny_ssd",
+        "tiny_ssd, ssd, ssd300, retinanet, mmdet (needs `make env-mmdet`), command (your own trainer)",
+    )
+    options: dict[str, Any] = parameter({}, "the detector's own keys")
 
 
 class Training(Settings):
-    """Training of a detector on the labelled pool."""
+    """Training of the cycle's detector."""
 
-    steps: Positive
-    batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Rate
-    weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Count
-    checkpoint_every: Count
-    augment: bool
+    steps: Positive = parameter(150, "optimiser steps, the same in each cycle")
+    batch_size: Annotated[int, Field(ge=2)] = parameter(12, "images per step")
+    learning_rate: Rate = parameter(0.002, "peak; AdamW with linear warm-up and cosine decay")
+    weight_decay: Annotated[float, Field(ge=0)] = parameter(0.0005, "of AdamW")
+    warmup: Count = parameter(20, "length of the linear warm-up", unit="steps")
+    checkpoint_every: Count = parameter(500, "distance between resumable checkpoints; 0 for none", unit="steps")
+    augment: bool = parameter(True, "flip, scale and shift, colour")
 
 
 class Evaluation(Settings):
     """How detections are taken and scored."""
 
-    score_threshold: Fraction
-    nms_iou: Fraction
-    max_detections: Positive
+    score_threshold: Fraction = parameter(0.01, "detections with a lower score are dropped")
+    nms_iou: Fraction = parameter(
+        0.5,
+        "overlap above which non-maximum suppression drops the lower score; per class",
+        unit="IoU",
+    )
+    max_detections: Positive = parameter(100, "detections kept per image")
 
 
 class Noise(Settings):
     """Retraining of one pool with other seeds."""
 
-    repeats: Annotated[int, Field(ge=0)]
+    repeats: Annotated[int, Field(ge=0)] = parameter(
+        4,
+        "additional trainings of one pool (the last of the first strategy and seed), each with a seed of its "
+        "own; their spread is the difference in mAP that arises by chance. 0 for none",
+    )
 
     @field_validator("repeats")
     @classmethod
@@ -180,151 +199,112 @@ class Noise(Settings):
         return value
 
 
-class ProxyRun(Settings):
-    """How one proxy is trained."""
-
-    semi: str
-    options: dict[str, Any]
-    start: Literal["scratch", "detector"]
-    backbone: Literal["learns", "frozen"]
-    steps: Positive
-    stop_at: Annotated[float, Field(ge=0, lt=1)]
-    batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Rate
-
-    @property
-    def judged_after(self) -> int:
-        """Steps after which a run may be stopped, 1 to ``steps`` - 1; 0 for never."""
-        return min(max(int(self.stop_at * self.steps), 1), self.steps - 1) if self.stop_at else 0
-
-    @model_validator(mode="after")
-    def _a_frozen_trunk_has_learnt(self) -> Self:
-        if self.backbone == "frozen" and self.start == "scratch":
-            raise ValueError("backbone: frozen keeps what the detector's backbone has learnt; set start: detector")
-        return self
-
-    @model_validator(mode="after")
-    def _a_step_is_left(self) -> Self:
-        if self.stop_at and self.steps < 2:
-            raise ValueError("stop_at: a run of one step cannot be stopped before its end; set it to 0")
-        return self
-
-
-class ProxyKind(Settings):
-    """Which kinds of records fill the table."""
-
-    kind: Literal["unlabelled", "replay", "both"]
-
-
-class HoldOut(Settings):
-    """How much of the labelled pool replay proxies take for unlabelled."""
-
-    holdout: Annotated[float, Field(gt=0, lt=1)]
-
-
-class Generators(ProxyKind):
-    """Which batches proxies are trained for."""
-
-    records: Annotated[int, Field(ge=2)]
-    replay_share: Fraction
-    generators: dict[
-        Literal["random", "uncertain", "cluster", "class", "designed", "agent"], Annotated[float, Field(ge=0)]
-    ]
-
-    @property
-    def kinds(self) -> tuple[Literal["unlabelled", "replay"], ...]:
-        """The kinds of records that are trained."""
-        return ("unlabelled", "replay") if self.kind == "both" else (self.kind,)
-
-    @property
-    def first_shares(self) -> dict[str, float]:
-        """Shares of the generators of the first round: all but the agent's."""
-        return {str(name): share for name, share in self.generators.items() if name != "agent"}
-
-    def rounds(self, kind: str) -> tuple[int, int]:
-        """How many records of a kind are drawn before there is an agent, and how many by the agent of those."""
-        replay = {"unlabelled": 0, "replay": self.records, "both": int(self.records * self.replay_share + 0.5)}
-        count = replay[self.kind] if kind == "replay" else self.records - replay[self.kind]
-        second = int(count * self.generators.get("agent", 0) / sum(self.generators.values()) + 0.5)
-        return count - second, second
-
-    @field_validator("generators")
-    @classmethod
-    def _some_share(cls, value: dict[str, float]) -> dict[str, float]:
-        if sum(share for name, share in value.items() if name != "agent") <= 0:
-            raise ValueError("the shares must not all be zero; the agent's alone is not enough, it needs records first")
-        return value
-
-    @model_validator(mode="after")
-    def _a_reference_for_each_kind(self) -> Self:
-        shares = self.first_shares
-        for kind in self.kinds:
-            first, _ = self.rounds(kind)
-            if first * shares.get("random", 0) < sum(shares.values()):
-                raise ValueError(
-                    f"generators: of {first} {kind} records none is sure to be random, to compare the others with; "
-                    "raise records or the share of random"
-                )
-        if sum(self.rounds(kind)[0] for kind in self.kinds) < 2:
-            raise ValueError("generators: the agent needs 2 records before its own; raise records or lower its share")
-        return self
-
-
-class Proxy(ProxyRun, Generators, HoldOut):
-    """Everything about proxies."""
-
-    control: Count
-    repeats: Count
-    per_job: Positive
-
-    @model_validator(mode="after")
-    def _some_to_control(self) -> Self:
-        first = self.rounds("unlabelled")[0]
-        if "unlabelled" in self.kinds and (self.control == 1 or self.control > first):
-            raise ValueError(f"control: must be 0 for none, or 2 to {first}, the unlabelled batches drawn at first")
-        return self
-
-
 class Table(Settings):
     """How its records price a batch."""
 
-    representation: Literal["embedding", "index", "moments", "counts", "objects"]
-    centroids: Positive
-    surrogate: Literal["nearest", "gp", "ridge"]
-    neighbours: Positive
-    threshold_deviations: float
-    far_uncertainty: Fraction
+    representation: Literal["embedding", "index", "moments", "counts", "objects"] = parameter(
+        "embedding",
+        "of a batch: embedding (mean over its images), index (one-hot over the pool), moments (mean and "
+        "spread), counts (shares of clusters), objects (of each class, as the detector expects them). "
+        "audit.json compares them",
+        source="paper: embedding; its first version: index",
+    )
+    centroids: Positive = parameter(32, "counts: clusters of the pool")
+    surrogate: Literal["nearest", "gp", "ridge"] = parameter(
+        "ridge",
+        "how records predict the gain of a batch: nearest (inverse-distance mean), gp (Gaussian process) or "
+        "ridge (linear regression). audit.json compares them",
+        source="paper: nearest",
+    )
+    neighbours: Positive = parameter(5, "nearest: records averaged (M)", source="the paper gives no number")
+    threshold_deviations: float = parameter(
+        1.0,
+        "nearest, ridge: a batch is extrapolated if its nearest record lies beyond mean - this * standard "
+        "deviation of the distances between records",
+        source="paper: 1",
+    )
+    far_uncertainty: Fraction = parameter(
+        0.9,
+        "gp: a batch is extrapolated if the records leave more than this share of the standard deviation",
+    )
 
 
 class TableParams(Table):
-    """Everything about the table."""
+    """The lookup table: how records predict the gain of a batch."""
 
-    carry: Count
+    carry: Count = parameter(
+        0,
+        "number of earlier cycles of the same strategy and seed whose records stay in the table, each as a "
+        "gain over the random batches of its own cycle; 0: none",
+        source="paper: COCO's table has five labelled sizes, which is 4 for the last of five cycles",
+    )
 
 
 class Agent(Settings):
     """The LSTM policy."""
 
-    hidden: Positive
-    chunk: Count
-    parallel: Positive
-    precision: Literal["float32", "bfloat16"]
-    train_on: Count
+    hidden: Positive = parameter(257, "size of the LSTM state", source="paper: 257")
+    chunk: Count = parameter(
+        0,
+        "images whose activations are kept at a time, for a pool whose scan does not fit in memory (18 KiB an image); "
+        "a second pass over each costs a third of the time again. 0: the whole pool",
+    )
+    parallel: Positive = parameter(
+        64,
+        "parts of the scan that may run side by side, each at least 512 images long; they give the scores of the whole "
+        "scan up to rounding, in less time and on all threads. 1: one chain of steps",
+    )
+    precision: Literal["float32", "bfloat16"] = parameter(
+        "float32",
+        "of the LSTM in such parts; bfloat16 takes two thirds of the time, and its scores are off by about 0.001 where "
+        "those of float32 are by 0.0000001",
+    )
+    train_on: Count = parameter(
+        0,
+        "images that the search scans: so many of the unlabelled ones, drawn at random; all of them are scanned once "
+        "to pick the batch. 0: all",
+    )
 
 
 class Search(Settings):
     """Training of the agent."""
 
-    iterations: Positive
-    subsets: Positive
-    learning_rate: Rate
-    baseline: Literal["moving", "leave_one_out"]
-    baseline_decay: Fraction
-    temperature: Rate
-    entropy_bonus: Annotated[float, Field(ge=0)]
-    patience: Count
-    fallback: Count
-    checkpoint_every: Count
+    iterations: Positive = parameter(150, "REINFORCE steps per cycle", source="paper: VOC 2200, COCO 800")
+    subsets: Positive = parameter(4, "batches sampled per scan")
+    learning_rate: Rate = parameter(0.001, "of Adam")
+    baseline: Literal["moving", "leave_one_out"] = parameter(
+        "moving",
+        "what a reward is compared with: moving (its moving average), or leave_one_out (the mean of the "
+        "scan's other batches; Kool et al. 2019), which needs no history",
+        source="paper: moving",
+    )
+    baseline_decay: Fraction = parameter(
+        0.5,
+        "decay of that moving average; patience watches it whatever the baseline",
+        source="paper: 0.5",
+    )
+    temperature: Rate = parameter(
+        1.0,
+        "batches are drawn from softmax(scores / temperature); above 1 they vary more",
+        source="paper: 1",
+    )
+    entropy_bonus: Annotated[float, Field(ge=0)] = parameter(
+        0.0,
+        "weight of the first draw's entropy in the objective, beside reward * log pi",
+        unit="nats",
+        source="paper: none",
+    )
+    patience: Count = parameter(
+        0,
+        "iterations without a new maximum of the moving average after which the search stops; 0: never",
+        source="paper: never",
+    )
+    fallback: Count = parameter(
+        1,
+        "largest number of proxies trained during a search, for batches beyond the threshold; with "
+        "proxy.kind: replay none, since batches of the pool have no labels",
+    )
+    checkpoint_every: Count = parameter(100, "distance between checkpoints; 0 for none", unit="iterations")
 
     @model_validator(mode="after")
     def _others_to_compare_with(self) -> Self:
@@ -336,27 +316,54 @@ class Search(Settings):
 class Report(Settings):
     """What the report shows beside the run."""
 
-    protocol: Literal["none", "voc07+12_ssd300", "coco_retinanet"]
+    protocol: Literal["none", "voc07+12_ssd300", "coco_retinanet"] = parameter(
+        "none",
+        "published curves to draw behind your own, for an experiment that follows their protocol: "
+        "voc07+12_ssd300 (AP50), coco_retinanet (mAP), or none",
+    )
 
 
 class Machine(Settings):
     """What a job uses of the machine."""
 
-    threads: Positive
-    precision: Literal["auto", "fp32", "bf16"]
-    device: Literal["auto", "cpu", "cuda"]
+    threads: Positive = parameter(
+        1,
+        "per job; fixed, since the order of sums changes with it. Jobs run in parallel instead",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = parameter(
+        "auto",
+        "fp32, bf16, or auto: bf16 where the processor multiplies it in hardware",
+    )
+    device: Literal["auto", "cpu", "cuda"] = parameter(
+        "auto",
+        "cpu, cuda, or auto: a GPU where there is one. On it the search also finds nearest neighbours "
+        "(FAISS); predicted gains are the same either way",
+    )
 
 
 class Params(Settings):
-    """One experiment. Meanings, units and defaults: params/base.yaml."""
+    """One experiment."""
 
-    experiment: Name
-    seeds: Annotated[list[Count], Field(min_length=1)]
-    cycles: Positive
-    strategies: Annotated[list[Strategy], Field(min_length=1)]
+    experiment: Name = parameter("demo", "results go to data/runs/<experiment>")
+    seeds: Annotated[list[Count], Field(min_length=1)] = parameter(
+        [0, 1],
+        "each seed draws its own initial pool and initial weights; shared by all strategies",
+    )
+    cycles: Positive = parameter(
+        3,
+        "detectors trained one after the other: cycle 0 … cycles-1, with a selection between two",
+    )
+    strategies: Annotated[list[Strategy], Field(min_length=1)] = parameter(
+        ["random", "entropy", "mgral"],
+        "names, or {name: label, plugin: name, options: {…}} for a variant",
+    )
     budget: Budget
     dataset: DatasetParams
-    image_size: Annotated[int, Field(ge=32, le=2048)]
+    image_size: Annotated[int, Field(ge=32, le=2048)] = parameter(
+        128,
+        "images are decoded once and resized to a square of this side",
+        unit="pixels",
+    )
     detector: DetectorParams
     training: Training
     evaluation: Evaluation

@@ -2,8 +2,8 @@
 
 The workflow's rules are shell commands, and Snakemake cannot see what is behind them. Each rule therefore
 declares this hash among its parameters. It covers the module of the step's verb and everything of this package
-that it imports, found by reading the source; nothing is executed. Comments, docstrings and layout do not count:
-no edit of a comment trains a detector again.
+that it imports, found by reading the source; nothing is executed. Comments, docstrings, layout, and the defaults and
+meanings of parameters do not count: no edit of a comment trains a detector again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def code_hash(*modules: str, source: Path = SOURCE) -> str:
     for name in sorted(closure(modules, source)):
         path = _find(name, source)
         assert path is not None  # closure holds nothing else
-        digest.update(f"\n{name}\n{''.join(_canonical(_parse(path)))}".encode())
+        digest.update(f"\n{name}\n{_text(path)}".encode())
         for data in _data_files(path):
             digest.update(f"\n{name}/{data.name}\n".encode() + data.read_bytes())
     return digest.hexdigest()[:16]
@@ -65,13 +65,13 @@ def closure(modules: Iterable[str], source: Path = SOURCE) -> set[str]:
             continue
         (used if functions else passed).add(name)
         waiting += [(parent, False) for parent in _parents(name)]
-        waiting += [(found, True) for found in _imports(name, path, functions, source)]
+        waiting += [(found, True) for found in _imported(name, path, functions, source)]
     return used | passed
 
 
 def _imports(name: str, path: Path, functions: bool, source: Path) -> Iterator[str]:
     """Modules that ``name`` imports; names that are no module of ``source`` are harmless."""
-    for node in _nodes(_parse(path), functions):
+    for node in _nodes(_parse(path, *_version(path)), functions):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -115,14 +115,35 @@ def _data_files(path: Path) -> list[Path]:
     return sorted(file for file in files if file.suffix not in {".py", ".pyc"})
 
 
+def _text(path: Path) -> str:
+    return _text_of_version(path, *_version(path))
+
+
+def _imported(name: str, path: Path, functions: bool, source: Path) -> tuple[str, ...]:
+    return _imported_by_version(name, path, functions, source, *_version(path))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What changes when a file is edited: a process that lives on, of tests or a notebook, reads it again then."""
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
 @cache
-def _parse_version(path: Path, modified: int, size: int) -> ast.Module:
+def _parse(path: Path, modified: int, size: int) -> ast.Module:
     return ast.parse(path.read_bytes(), str(path))
 
 
-def _parse(path: Path) -> ast.Module:
-    state = path.stat()
-    return _parse_version(path, state.st_mtime_ns, state.st_size)
+@cache
+def _text_of_version(path: Path, modified: int, size: int) -> str:
+    return "".join(_canonical(_parse(path, modified, size)))
+
+
+@cache
+def _imported_by_version(
+    name: str, path: Path, functions: bool, source: Path, modified: int, size: int
+) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_imports(name, path, functions, source)))
 
 
 def _canonical(node: ast.AST) -> Iterator[str]:
@@ -134,7 +155,7 @@ def _canonical(node: ast.AST) -> Iterator[str]:
     for field, value in ast.iter_fields(node):
         if field == "body" and isinstance(node, _Documented) and ast.get_docstring(node, clean=False) is not None:
             value = value[1:]
-        if value is None or value == [] or field == "type_comment":
+        if value is None or value == [] or field == "type_comment" or _is_described(node, field):
             continue
         yield f"({field}="
         for item in value if isinstance(value, list) else [value]:
@@ -144,3 +165,11 @@ def _canonical(node: ast.AST) -> Iterator[str]:
                 yield repr(item)
             yield ","
         yield ")"
+
+
+def _is_described(node: ast.AST, field: str) -> bool:
+    """Whether a field holds default and meaning of a key: ``key: type = parameter(…)``, or ``description=…``."""
+    if isinstance(node, ast.AnnAssign) and field == "value" and isinstance(node.value, ast.Call):
+        function = node.value.func
+        return isinstance(function, ast.Name) and function.id == "parameter"
+    return isinstance(node, ast.keyword) and field == "value" and node.arg == "description"

@@ -343,12 +343,18 @@ def _gain(random: pd.DataFrame, retraining: float | None) -> Gain | None:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, in their order (Holm 1979)."""
+    """p-values corrected for their number, in their order.
+
+    Of n values in ascending order, the k-th is multiplied by n - k + 1; none may lie below the one before it or above 1
+    (Holm 1979, "A simple sequentially rejective multiple test procedure").
+    """
     if not values:
         return []
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(value) for value in multipletests(values, method="holm")[1]]
+    ascending = np.argsort(values, kind="stable")
+    raised = np.maximum.accumulate(np.asarray(values)[ascending] * np.arange(len(values), 0, -1))
+    corrected = np.empty(len(values))
+    corrected[ascending] = np.minimum(raised, 1.0)
+    return [float(value) for value in corrected]
 
 
 def _verdict(mean: float | None, p: float, floor: float | None = None) -> Verdict:

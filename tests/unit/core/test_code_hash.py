@@ -146,3 +146,28 @@ def test_steps_of_this_package_are_told_apart():
     assert not any(
         name.startswith(("mgral.detection.training", "mgral.agent", "mgral.detection.base")) for name in report
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("steps: int = parameter(1, 'steps')", "steps: int = parameter(2, 'optimiser steps', unit='1')", True),
+        ("steps: int = Field(default=1, description='a')", "steps: int = Field(default=1, description='b')", True),
+        ("steps: int = Field(default=1, description='a')", "steps: int = Field(default=2, description='a')", False),
+        ("steps: Positive = parameter(1, 'a')", "steps: Count = parameter(1, 'a')", False),
+        ("steps: int = other(1, 'a')", "steps: int = other(1, 'b')", False),
+        ("steps = parameter(1, 'a')", "steps = parameter(1, 'b')", False),
+    ],
+)
+def test_default_and_meaning_of_a_parameter_do_not_count(source: Path, before: str, after: str, same: bool):
+    (source / "mgral/boxes.py").write_text(f"class Training:\n    {before}\n")
+    first = code_hash("mgral.boxes", source=source)
+    (source / "mgral/boxes.py").write_text(f"class Training:\n    {after}  # other\n")
+    assert (code_hash("mgral.boxes", source=source) == first) == same
+
+
+def test_a_process_that_lives_on_sees_an_edit(source: Path):
+    first = code_hash("mgral.cli.train", source=source)
+    (source / "mgral/cli/train.py").write_text("from mgral.report import build\n")
+    assert code_hash("mgral.cli.train", source=source) != first
+    assert "mgral.report" in closure(["mgral.cli.train"], source)
