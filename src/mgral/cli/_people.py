@@ -12,8 +12,8 @@ from mgral.annotation.labels import Outcome
 from mgral.annotation.returns import Folder, ReturnedFile
 from mgral.cli import _arguments
 from mgral.config.annotation import Annotation
-from mgral.config.base import Settings
-from mgral.config.schema import Count, Name, Strategy
+from mgral.config.base import Count, Settings
+from mgral.config.schema import Name, Strategy
 from mgral.core.errors import MgralError
 from mgral.data import identity
 
