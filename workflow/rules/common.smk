@@ -92,7 +92,7 @@ GPU = 1 if GIVEN_GPUS or EXPERIMENT.machine.device == "cuda" else None
 
 
 def step(verb, *plugins):
-    """What a rule declares beside its input files: the parameters of its verb by value, and a hash of its code.
+    """The parameters of a verb by value, and a hash of its code: what a rule declares beside its input files.
 
     Snakemake records these and runs the step again when they change. It ignores what is derived from the output: the
     file that holds the same parameters for the command, and the part for the message.
