@@ -30,8 +30,8 @@ class Oracle(AnnotatorNoise):
 
     kind: Literal["dataset", "people", "simulated"] = Field(
         default="dataset",
-        description="dataset: its own labels; people: through an annotation tool, the run waits for them; simulated: "
-        "its labels with the faults that people make, through the files of the tool",
+        description="dataset: its own labels. people and simulated belong to the verbs of docs/annotation.md; the "
+        "workflow refuses them, since it cannot wait for people yet",
     )
 
     @model_validator(mode="before")
