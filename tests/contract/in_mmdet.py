@@ -172,13 +172,13 @@ def test_weights_of_model_or_backbone_are_taken_where_they_fit(tmp_path):
     torch.save({"meta": {"epoch": 12}, "state_dict": source.model.state_dict()}, model)
     torch.save(source.model.backbone.state_dict(), backbone)
     other_classes = new("retinanet", seed=2, classes=("a",), weights=str(model)).model
-    backbone = new("retinanet", seed=2, weights=str(backbone)).model
+    started = new("retinanet", seed=2, weights=str(backbone)).model
     expected = source.model.state_dict()
     for name, value in other_classes.state_dict().items():
         assert torch.equal(value, expected[name]) or "retina_cls" in name
-    for name, value in backbone.state_dict().items():
+    for name, value in started.state_dict().items():
         assert torch.equal(value, expected[name]) or not name.startswith("backbone.")
-    assert not backbone.backbone.conv1.weight.requires_grad  # as the config has it, where there is something to keep
+    assert not started.backbone.conv1.weight.requires_grad  # as the config has it, where there is something to keep
     torch.save({"conv1.weight": torch.zeros(1)}, backbone)
     with pytest.raises(MgralError, match=r"backbone\.pth: fits 0 of \d+ tensors of the config's backbone"):
         new("retinanet", weights=str(backbone))

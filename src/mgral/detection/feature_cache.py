@@ -82,11 +82,11 @@ def read(detector: Detector, ids: Sequence[int], path: str | Path) -> BackboneFe
     Raises:
         MgralError: missing, damaged, or of another number of images or another detector.
     """
-    remedy = "make it anew with `mgral backbone_features`"
+    remedy = "run `mgral backbone-features` again"
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise MgralError(f"{path}: no such file; make it with `mgral backbone_features`") from None
+        raise MgralError(f"{path}: no such file; make it with `mgral backbone-features`") from None
     except (ValueError, OSError, EOFError):
         raise MgralError(f"{path}: not a NumPy array; {remedy}") from None
     shape = (len(set(ids)), 2, _length(detector))

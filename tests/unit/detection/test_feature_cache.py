@@ -106,13 +106,13 @@ def test_half_of_an_augmented_batch_is_mirrored(cache, machine):
 
 def test_a_term_runs_through_the_frozen_trunk(cache, machine):
     detector = frozen()
-    before = [weight.clone() for weight in detector.backbone.state_dict().values()]
+    before = [weight.clone() for weight in detector.trunk.state_dict().values()]
     options = isd.Options(ramp_up=0.0, flip=10.0)
     term = isd.build(options, cache, [3, 4], [1, 2], PLAN, machine, 0)
     kept = feature_cache.make(detector, cache, [1, 2], machine)
     rows = training.fit(detector, cache, [1, 2], PLAN, machine, 0, term, backbone_features=kept)
     assert rows[-1]["isd_flip"] > 0
-    assert all(torch.equal(a, b) for a, b in zip(before, detector.backbone.state_dict().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, detector.trunk.state_dict().values(), strict=True))
 
 
 def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp_path):
@@ -120,7 +120,7 @@ def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp
     feature_cache.write(frozen(), cache, [1, 2], machine, path)
     with pytest.raises(MgralError, match=r"float16 \[2, 2, \d+\], not float16 \[3, 2, \d+\]; make it anew"):
         feature_cache.read(frozen(), [1, 2, 3], path)
-    with pytest.raises(MgralError, match="no such file; make it with `mgral backbone_features`"):
+    with pytest.raises(MgralError, match="no such file; make it with `mgral backbone-features`"):
         feature_cache.read(frozen(), [1, 2], tmp_path / "none.npy")
     path.write_bytes(b"damaged")
     with pytest.raises(MgralError, match="not a NumPy array"):

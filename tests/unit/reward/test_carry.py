@@ -44,14 +44,15 @@ def test_a_carried_record_is_a_gain_over_its_own_cycle() -> None:
     assert price.distance.tolist() == [0, 0, 0, 0, 5]
 
 
-def test_of_two_records_as_near_the_own_one_counts() -> None:
-    # Image 2 is 10 from records at 0 and at 20: one of this cycle, 0.1 over the mean of 0.5 and 0.7, one carried.
+def test_of_two_records_as_near_both_count() -> None:
+    # Image 2 is 10 from records at 0 and at 20: one of this cycle, 0.1 over the mean of 0.5 and 0.7, and one carried,
+    # 0.15 below the mean of 0.1 and 0.4. With one neighbour they tie, and their mean is taken.
     table = LookupTable(
         [*(record(0, (k,), 0.1 * k) for k in (1, 4)), *(record(1, (k,), v) for k, v in [(3, 0.7), (5, 0.5)])],
         PLACES,
         params(1),
     )
-    assert table.price([[2]]).value.tolist() == pytest.approx([0.1])
+    assert table.price([[2]]).value.tolist() == pytest.approx([-0.025])
 
 
 def test_what_the_search_adds_is_a_gain_over_the_tables_cycle() -> None:
