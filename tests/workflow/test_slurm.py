@@ -152,7 +152,8 @@ def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(slurm, proj
     assert Counter(name for _, _, name in ended) == {
         "dataset": 1,
         "train": 2,
-        "evidence": 1,
+        "embed": 1,
+        "sample_batches": 1,
         "proxy": 4 + 1,
         "agent": 1,
         "select": 2,

@@ -1,5 +1,5 @@
 # How often Snakemake starts jobs. The only place that reaches into its scheduler; tests/workflow/test_scheduler.py fails
-# when a new version has no such attribute.
+# when a new version has no such attribute. Upstream: pull request 3744 of snakemake/snakemake.
 
 
 # Snakemake 9 starts at most 100 jobs a second (--max-jobs-per-timespan), and after each job that ends it asks again
