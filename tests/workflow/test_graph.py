@@ -308,7 +308,7 @@ def test_a_changed_data_set_is_imported_again(project: Checkout):
     Image.new("RGB", (40, 30)).save(root / "JPEGImages/1.jpg")
     blood = "params/blood.yaml"
     (project.root / blood).write_text(
-        "experiment: blood\nstrategies: [random]\ncycles: 1\ndataset: {format: voc, root: blood}\n"
+        "experiment: blood\nstrategies: [random]\ncycles: 1\ndataset: {format: voc, root: blood, links: follow}\n"
     )
     imported = "data/runs/blood/dataset/dataset.json"
     project.snakemake("--", imported, params=blood)
