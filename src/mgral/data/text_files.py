@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from mgral.config.loading import read_yaml
@@ -42,9 +44,10 @@ def numbered(file: str, report: Findings) -> list[str]:
 
 
 def json(file: str, report: Findings) -> Any:
-    """A JSON file."""
+    """A JSON file that an option names. It may name one elsewhere (``../labels.json``): that is no link."""
     try:
-        locating.finder(report).admit(report.root / file, report)
+        if Path(os.path.normpath(report.root / file)).is_relative_to(os.path.normpath(report.root)):
+            locating.finder(report).admit(report.root / file, report)
         return read_json(report.root / file)
     except (OSError, ValueError, RecursionError) as error:
         report.refuse(file, "", f"cannot be read ({error})", "fix or replace it")

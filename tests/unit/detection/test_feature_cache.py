@@ -118,7 +118,9 @@ def test_a_term_runs_through_the_frozen_trunk(cache, machine):
 def test_activations_of_another_number_of_images_are_refused(cache, machine, tmp_path):
     path = tmp_path / "backbone_features.npy"
     feature_cache.write(frozen(), cache, [1, 2], machine, path)
-    with pytest.raises(MgralError, match=r"float16 \[2, 2, \d+\], not float16 \[3, 2, \d+\]; run `mgral backbone-features` again"):
+    with pytest.raises(
+        MgralError, match=r"float16 \[2, 2, \d+\], not float16 \[3, 2, \d+\]; run `mgral backbone-features` again"
+    ):
         feature_cache.read(frozen(), [1, 2, 3], path)
     with pytest.raises(MgralError, match="no such file; make it with `mgral backbone-features`"):
         feature_cache.read(frozen(), [1, 2], tmp_path / "none.npy")
