@@ -182,7 +182,7 @@ def jobs() -> list[tuple[str, str, str]]:
     """All jobs since Slurm was started: number, state, and the rule or group, chunks of proxies as ``proxy``."""
     lines = ask("squeue", "--noheader", "--states=all", "--format=%i %T %k").splitlines()
     return [
-        (number, state, re.sub(r"^rule_([a-z]+).*", r"\1", comment))
+        (number, state, re.sub(r"^rule_([a-z]+(?:_batches)?).*", r"\1", comment))
         for number, state, comment in (line.split(maxsplit=2) for line in lines)
     ]
 
