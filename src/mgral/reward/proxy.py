@@ -83,12 +83,12 @@ class ProxyTrainer:
         """
         began = time.perf_counter()
         chosen, proxy, evaluate = self.params
+        common = random_streams.stream(self.seed, "proxy", self.pool.cycle, *(("repeat", repeat) if repeat else ()))
         if is_external(chosen.name):
-            external, by_class = self._external(ids, kind, repeat)
+            external, by_class = self._external(ids, kind, common)
             seconds = time.perf_counter() - began
             return Record(tuple(sorted(ids)), generator, external, seconds, kind, self.pool.cycle, per_class=by_class)
         cache, device, labelled = self.cache, self.device, self.pool.labelled_ids
-        common = random_streams.stream(self.seed, "proxy", self.pool.cycle, *(("repeat", repeat) if repeat else ()))
         detector = self._detector(kind, common)
         val = self.dataset.ids("val")
         known = self._activations(detector, kind, val) if proxy.backbone == "frozen" else None
@@ -120,22 +120,20 @@ class ProxyTrainer:
         result = average_precision.evaluate(self.dataset, found, val, most)
         return result["mAP"], tuple(result["per_class"][name] for name in self.dataset.classes)
 
-    def _external(self, ids: Sequence[int], kind: Kind, repeat: int) -> tuple[float, ByClass]:
+    def _external(self, ids: Sequence[int], kind: Kind, common: int) -> tuple[float, ByClass]:
         """mAP and AP by class on val of a replay proxy that a user's command trains, from scratch or the detector."""
         chosen, proxy, evaluate = self.params
         if kind != "replay":
             raise MgralError("proxy.kind: the detector command has replay proxies alone; set proxy.kind: replay")
         options = command.Options.parse(chosen.options, "detector.options")
         trainer = ExternalTrainer(self.dataset, self.cache, options, evaluate)
-        names = ("repeat", repeat) if repeat else ()
-        seed = random_streams.stream(self.seed, "proxy", self.pool.cycle, *names)
         with tempfile.TemporaryDirectory() as name:
             start = None
             if proxy.start == "detector":
                 assert self.weights is not None
                 trainer.load(self.weights, Path(name, "start"))
                 start = trainer.weights
-            trainer.train([*self.pool.labelled_ids, *sorted(ids)], seed, Path(name, "proxy.ckpt"), start)
+            trainer.train([*self.pool.labelled_ids, *sorted(ids)], common, Path(name, "proxy.ckpt"), start)
             val = self.dataset.ids("val")
             found = trainer.infer(val, embed=False).detections
         return self._score(found)
