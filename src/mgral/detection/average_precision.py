@@ -1,4 +1,4 @@
-"""Average precision of detections: COCO's through faster-coco-eval or pycocotools, and PASCAL VOC's own.
+"""Average precision of detections: COCO's through an installed engine, and PASCAL VOC's own.
 
 Both rank all detections of a class by score over all images, match them greedily to ground truth, and average
 the precision over recall. They differ in the matching. COCO gives a detection the best ground truth *that is
@@ -10,11 +10,9 @@ neither right nor wrong.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
-import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +20,7 @@ import numpy.typing as npt
 from mgral.core import boxes
 from mgral.core.errors import MgralError
 from mgral.core.types import Bools, Dataset, Detections, Doubles, Ints
-
-Library = Literal["faster_coco_eval", "pycocotools"]
-
-LIBRARY: Library = "faster_coco_eval" if importlib.util.find_spec("faster_coco_eval") else "pycocotools"
-"""What computes COCO's average precision: the faster one, in C++, where its wheel is installed. Both give the same."""
+from mgral.detection.coco_engines import Engine, coco_run
 
 _EVERY_AREA = [0.0, 1e10]  # square pixels; COCO's own bound for "all"
 
@@ -58,7 +52,7 @@ def evaluate(
     detections: Mapping[int, Detections],
     ids: Iterable[int],
     max_detections: int = 100,
-    library: Library = LIBRARY,
+    engine: Engine | None = None,
 ) -> Metrics:
     """mAP after COCO (Lin et al. 2014; cocodataset.org/#detection-eval).
 
@@ -70,20 +64,20 @@ def evaluate(
         detections: by image id; an image in which nothing was found has an entry of length 0.
         ids: images to evaluate on; detections of others are not looked at.
         max_detections: per image and class, best first (evaluation.max_detections; COCO: 100).
-        library: what computes it.
+        engine: what computes it; None: the first that is installed. All give the same.
 
     Raises:
         MgralError: an image is unknown, not annotated or has no detections entry; a detection is not finite;
             or there is no ground truth at all.
     """
     ids = _check(dataset, detections, ids)
-    run = coco_run(dataset, detections, ids, library)
+    run = coco_run(dataset, detections, ids, engine)
     run.params.maxDets = [max_detections]
     run.params.areaRng, run.params.areaRngLbl = [_EVERY_AREA], ["all"]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         run.evaluate()
         run.accumulate()
-    precision = run.eval["precision"][..., 0, 0]  # [10 IoU thresholds, 101 recalls, C]; -1: no ground truth
+    precision = np.asarray(run.eval["precision"])[..., 0, 0]  # [10 IoU thresholds, 101 recalls, C]; -1: no ground truth
     present = precision[0, 0] > -1
     by_class = precision.mean(axis=(0, 1))
     return {
@@ -91,34 +85,6 @@ def evaluate(
         "AP50": float(precision[0][:, present].mean()),
         "per_class": _by_name(dataset, by_class, present),
     }
-
-
-def coco_run(
-    dataset: Dataset, detections: Mapping[int, Detections], ids: Iterable[int], library: Library = LIBRARY
-) -> Any:
-    """The library's own evaluation object, ready to run with COCO's parameters: its twelve numbers need no others.
-
-    Args:
-        dataset: ground truth.
-        detections: by image id.
-        ids: images to evaluate on.
-        library: what computes them.
-
-    Returns:
-        A ``COCOeval``; ``evaluate()``, ``accumulate()`` and ``summarize()`` fill its ``stats``.
-    """
-    if library == "pycocotools":
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    else:
-        from faster_coco_eval import COCO
-        from faster_coco_eval import COCOeval_faster as COCOeval
-
-        logging.getLogger(library).setLevel(logging.WARNING)  # else its progress, at each call
-    ids = list(ids)
-    truth, found = _coco_annotations(dataset, detections, ids)
-    with contextlib.redirect_stdout(io.StringIO()):
-        return COCOeval(_coco(COCO(), dataset, ids, truth), _coco(COCO(), dataset, ids, found), "bbox")
 
 
 def voc_ap(
@@ -192,41 +158,6 @@ def _objects_per_class(dataset: Dataset, ids: list[int]) -> Ints:
 def _by_name(dataset: Dataset, by_class: Doubles, present: Bools) -> dict[str, float | None]:
     rows = zip(dataset.classes, by_class, present, strict=True)
     return {name: float(value) if here else None for name, value, here in rows}
-
-
-def _coco_annotations(
-    dataset: Dataset, detections: Mapping[int, Detections], ids: list[int]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Ground truth and detections as COCO annotations, category = class index.
-
-    Their ids start at 1, since pycocotools reads a match with id 0 as no match.
-    """
-    truth: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for i in ids:
-        objects, seen = dataset.boxes[i], detections[i]
-        for row, crowd in zip(_coco_rows(i, objects.xyxy, objects.labels), objects.ignore.tolist(), strict=True):
-            truth.append({"id": len(truth) + 1, "iscrowd": int(crowd), **row})
-        for row, score in zip(_coco_rows(i, seen.xyxy, seen.labels), seen.scores.tolist(), strict=True):
-            found.append({"id": len(found) + 1, "score": score, **row})
-    return truth, found
-
-
-def _coco_rows(image_id: int, xyxy: npt.NDArray[np.float32], labels: Ints) -> list[dict[str, Any]]:
-    exact = xyxy.astype(np.float64)
-    columns = zip(boxes.xyxy_to_xywh(exact).tolist(), boxes.area(exact).tolist(), labels.tolist(), strict=True)
-    return [{"image_id": image_id, "category_id": k, "bbox": xywh, "area": area} for xywh, area, k in columns]
-
-
-def _coco(coco: Any, dataset: Dataset, ids: list[int], annotations: list[dict[str, Any]]) -> Any:
-    """``coco``, empty until now, as if it had read a COCO file of these annotations."""
-    coco.dataset = {
-        "images": [{"id": i} for i in ids],
-        "categories": [{"id": k, "name": name} for k, name in enumerate(dataset.classes)],
-        "annotations": annotations,
-    }
-    coco.createIndex()
-    return coco
 
 
 def _best_objects(
