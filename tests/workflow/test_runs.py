@@ -42,7 +42,9 @@ def test_a_finished_run_has_its_results(finished: Checkout):
     compared = json.loads(finished.files("comparison.json")["comparison.json"])
     assert [curve["strategy"] for curve in compared["curves"]] == ["random", "ll4al", "mgral"]
     assert {one["verdict"] for one in compared["differences"]} == {"unknown"}  # of one seed
-    assert b"<html" in finished.files("report.html")["report.html"]
+    page = finished.files("report.html")["report.html"].decode()
+    assert "command: snakemake --cores all --configfile" in page  # the line that repeats the run
+    assert re.search(r"made \d{4}-\d\d-\d\d", page)
     assert "figures/curve.png" in finished.files("figures/*")
 
 

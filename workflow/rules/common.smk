@@ -2,6 +2,7 @@
 # computed without Snakemake is in mgral.core.run_layout, mgral.planning.run_plan and mgral.planning.step_inputs.
 
 import os
+import shlex
 import shutil
 import sys
 
@@ -31,6 +32,7 @@ if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method and 
 
 BASE = "params/base.yaml"
 OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles if os.path.relpath(path) != BASE]
+CONFIGFILES = ["--configfile", *OVERRIDES] if OVERRIDES else []
 
 try:
     EXPERIMENT = loading.check(config, ", ".join([BASE, *OVERRIDES]))

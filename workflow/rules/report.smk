@@ -105,6 +105,7 @@ rule report:
     input:
         PLAN.generated_images(),
         each(CYCLE.metrics),
+        each(CYCLE.training),
         each(CYCLE.own, labels=PLAN.reporting_own),
         each(CYCLE.selected, cycles=PLAN.selecting),
         each(CYCLE.audit, labels=PLAN.searchers, cycles=PLAN.selecting),
@@ -134,11 +135,13 @@ rule report:
         "../envs/mgral.yaml"
     params:
         **step("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
+        command=lambda wildcards, output: shlex.join(["snakemake", "--cores", "all", *CONFIGFILES]),
     message:
         "draw the figures and write the report"
     shell:
         'mgral report --params {params.file} --run "$(dirname {output.page})" --out {output.page}'
-        " --figures {output.figures} 2> {log}"
+        " --figures {output.figures} --command {params.command:q} --date $(date -u +%Y-%m-%d)"
+        ' --commit "$(git describe --always --dirty 2> /dev/null)" 2> {log}'
 
 
 # Before a run: it asks for the data set's list of images and times a few steps. The jobs are those of a graph that

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from mgral.config.schema import Params, curve_names, reference
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
+from mgral.core.run_layout import RUN
 from mgral.core.types import Dataset
 from mgral.data import dataset_json
 from mgral.report import comparison, learning_curves, sources
@@ -119,13 +120,13 @@ def read(run: Path, params: Params) -> Run:
     random = reference(params.strategies)
     names = curve_names(params.strategies)
     frame = learning_curves.collect(run, names, params.seeds, params.cycles)
-    dataset = dataset_json.read(run / "dataset" / "dataset.json")
+    dataset = dataset_json.read(run / RUN.dataset)
     pool = sources.box_counts(dataset, dataset.ids("train"))
     order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
-    compared = comparison.read(run / "comparison.json")
+    compared = comparison.read(run / RUN.comparison)
     found = [curve.strategy for curve in [*compared.curves, *compared.own]]
     if found != sorted(names, key=learning_curves.is_own) or compared.seeds != params.seeds:
-        raise MgralError(f"{run}/comparison.json: of other strategies or seeds; run `mgral compare` again")
+        raise MgralError(f"{run / RUN.comparison}: of other strategies or seeds; run `mgral compare` again")
     looks = draw.looks([strategy.name for strategy in params.strategies], random)
     rules = {strategy.name: sources.rule(strategy.plugin) for strategy in params.strategies}
     return Run(run, params, rules, random, frame, compared, dataset, order, pool, looks)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mgral.core.run_layout import CYCLE
 from mgral.data.box_sizes import sides
 from mgral.report import figures_data, figures_method, headline, sources, tables
 from mgral.report.context import Plate, Plates, Run
@@ -67,7 +68,7 @@ def next_batches(run: Run) -> dict[str, Any]:
     """The batches that the target ``next`` chose after the last cycle, as tables; empty where it has not run."""
     found = []
     for cell in sources.next_selections(run.folder, run.strategies, run.params.seeds, run.params.cycles):
-        path = cycle_folder(run.folder, cell.strategy, cell.seed, cell.cycle) / "selected.json"
+        path = cycle_folder(run.folder, cell.strategy, cell.seed, cell.cycle) / CYCLE.selected
         table = tables.batch(cell.value, run.dataset)
         found.append((cell.strategy, cell.seed, path.relative_to(run.folder).as_posix(), table))
     return {"next_batches": found, "next_terms": _terms(run, [name for name, *_ in found])}

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, whole
+from mgral.core.run_layout import CYCLE, RUN
 from mgral.data import dataset_json, importing
 from mgral.report import figures as draw
 from mgral.report import figures_method as draw_method
@@ -110,7 +111,7 @@ def outcome(run: Run, plates: Plates) -> dict[str, Any]:
 
 def contest(run: Run, plates: Plates) -> dict[str, Any]:
     """Verdicts, and the differences to random and to the best baseline; empty without a reference."""
-    noise = run.folder / "noise.json"
+    noise = run.folder / RUN.noise
     seeds, compared = run.params.seeds, run.compared
     measures = [
         ("Area by images", "auc_images", "mean mAP at equal images"),
@@ -157,7 +158,7 @@ def _per_class(run: Run, plates: Plates) -> Plate:
     for name in run.strategies:
         seeds = []
         for seed in run.params.seeds:
-            path = learning_curves.cycle_folder(run.folder, name, seed, last) / "metrics.json"
+            path = learning_curves.cycle_folder(run.folder, name, seed, last) / CYCLE.metrics
             found = learning_curves.read_metrics(path)["test"].get("per_class")
             if not isinstance(found, dict) or set(found) != set(run.classes):
                 raise MgralError(
@@ -254,10 +255,10 @@ def costs(run: Run, plates: Plates) -> dict[str, Any]:
 
 def left_out(run: Path) -> dict[str, Any]:
     """What the import dropped, one line an item, and how much it clipped or never saw."""
-    info = read_json(run / "dataset" / "dataset.json")["info"]
+    info = read_json(run / RUN.dataset)["info"]
     notes = [(info.get("clipped") or 0, "moved by at most one pixel to lie within their image", "box", "boxes")]
     notes.append((len(info.get("unlisted") or []), "in the folder but in no list", "image", "images"))
-    summary = importing.summary(dataset_json.read(run / "dataset" / "dataset.json"), info)
+    summary = importing.summary(dataset_json.read(run / RUN.dataset), info)
     return {
         "imported": summary[0],
         "dropped": [_line(item) for item in info.get("dropped") or []],

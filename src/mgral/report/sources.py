@@ -14,6 +14,7 @@ import pandas as pd
 from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
+from mgral.core.run_layout import CYCLE
 from mgral.core.types import Dataset, Detections, Embeddings
 from mgral.data.pool import read_pool
 from mgral.data.selection import read_selection as read_selection
@@ -68,7 +69,7 @@ def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycle
     """
     found = []
     for strategy, seed, cycle in _selecting(strategies, seeds, cycles):
-        path = cycle_folder(run, strategy, seed, cycle) / "selected.json"
+        path = cycle_folder(run, strategy, seed, cycle) / CYCLE.selected
         found.append(Cell(strategy, seed, cycle, read_selection(path).picks))
     return found
 
@@ -81,7 +82,7 @@ def audits(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: i
     """
     found = []
     for strategy, seed, cycle in _selecting(strategies, seeds, cycles):
-        path = cycle_folder(run, strategy, seed, cycle) / "table" / "audit.json"
+        path = cycle_folder(run, strategy, seed, cycle) / CYCLE.audit
         if not path.exists():
             continue
         audit = read_json(path)
@@ -100,7 +101,7 @@ def searches(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles:
     """
     found = []
     for strategy, seed, cycle in _selecting(strategies, seeds, cycles):
-        path = cycle_folder(run, strategy, seed, cycle) / "search.csv"
+        path = cycle_folder(run, strategy, seed, cycle) / CYCLE.search
         if not path.exists():
             continue
         try:
@@ -116,7 +117,7 @@ def next_selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], 
     found = []
     for strategy in strategies:
         for seed in seeds:
-            path = cycle_folder(run, strategy, seed, cycles - 1) / "selected.json"
+            path = cycle_folder(run, strategy, seed, cycles - 1) / CYCLE.selected
             if path.exists():
                 found.append(Cell(strategy, seed, cycles - 1, read_selection(path).picks))
     return found
@@ -131,7 +132,7 @@ def losses(run: Path, strategies: Sequence[str], seed: int, cycles: int) -> dict
     found: dict[str, dict[int, pd.DataFrame]] = {}
     for strategy in strategies:
         for cycle in range(cycles):
-            path = cycle_folder(run, strategy, seed, cycle) / "train.csv"
+            path = cycle_folder(run, strategy, seed, cycle) / CYCLE.training
             if not path.exists():
                 continue
             try:
@@ -144,8 +145,8 @@ def losses(run: Path, strategies: Sequence[str], seed: int, cycles: int) -> dict
 
 def embeddings(run: Path, strategies: Sequence[str], seed: int) -> Embeddings | None:
     """Embeddings by the first detector of a seed, which all strategies share; None where no strategy needed any."""
-    for label in [*strategies, "shared"]:
-        path = cycle_folder(run, label, seed, 0) / "embeddings.npz"
+    for label in [*strategies, run_layout.SHARED]:
+        path = cycle_folder(run, label, seed, 0) / CYCLE.embeddings
         if path.exists():
             return npz_files.read_embeddings(path)
     return None
@@ -153,7 +154,7 @@ def embeddings(run: Path, strategies: Sequence[str], seed: int) -> Embeddings | 
 
 def labelled(folder: Path) -> list[int]:
     """The labelled ids of a cycle; none where its pool.json is not there."""
-    path = folder / "pool.json"
+    path = folder / CYCLE.pool
     return sorted(read_pool(path).labelled) if path.exists() else []
 
 
@@ -162,9 +163,9 @@ def detections(run: Path, cells: Sequence[Cell]) -> dict[tuple[str, int], Mappin
     found: dict[tuple[str, int], Mapping[int, Detections]] = {}
     read: dict[Path, Mapping[int, Detections]] = {}
     for cell in cells:
-        labels = [cell.strategy, "shared"] if cell.cycle == 0 else [cell.strategy]
+        labels = [cell.strategy, run_layout.SHARED] if cell.cycle == 0 else [cell.strategy]
         for label in labels:
-            path = cycle_folder(run, label, cell.seed, cell.cycle) / "detections.npz"
+            path = cycle_folder(run, label, cell.seed, cell.cycle) / CYCLE.detections
             if path.exists():
                 if path not in read:
                     read[path] = npz_files.read_detections(path)[0]
