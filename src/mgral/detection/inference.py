@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mgral.config.schema import Evaluation
 from mgral.core.types import Detections, Embeddings
@@ -23,6 +24,26 @@ class InferenceResult:
 
     detections: dict[int, Detections]
     embeddings: Embeddings
+
+
+@torch.inference_mode()
+def outputs(
+    network: nn.Module, cache: Cache, ids: Sequence[int], device: Device
+) -> Iterator[tuple[Sequence[int], Tensor, Any]]:
+    """What a network says of images, batch by batch: their ids, the images [B, 3, S, S] in 0..1, and its output.
+
+    Args:
+        network: is put in evaluation mode on ``device.torch_device``.
+        cache: images at the network's input size.
+        ids: images to look at, in their order.
+        device: device and precision.
+    """
+    network.to(device.torch_device).eval()
+    for chosen in in_batches(ids):
+        images = device.images(cache.pixels(chosen))
+        with device.autocast():
+            found = network(images)
+        yield chosen, images, found
 
 
 @torch.inference_mode()

@@ -77,11 +77,14 @@ def image_entropy(
         MgralError: softmax entropy asked of a sigmoid detector.
     """
     entropies = detection_entropies(detections, activation, per_detection=per_detection, normalise=normalise)
-    if not len(entropies):
-        return None
+    return aggregated(entropies, aggregate) if len(entropies) else None
+
+
+def aggregated(values: Doubles, aggregate: Aggregate) -> float:
+    """Sum, mean or maximum of the uncertainties of an image's detections [n], n >= 1."""
     if aggregate == "sum":
-        return float(entropies.sum())
-    return float(entropies.mean() if aggregate == "mean" else entropies.max())
+        return float(values.sum())
+    return float(values.mean() if aggregate == "mean" else values.max())
 
 
 def detection_entropies(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from mgral.config.base import Settings
 from mgral.core.types import Detections, Pick
 from mgral.data.evidence import Evidence
-from mgral.detection.uncertainty import MIN_SCORE, Aggregate, Empty, PerDetection, confident, pool_entropies
+from mgral.detection.uncertainty import Empty, PerDetection, confident, pool_entropies
 from mgral.strategies._contract import Reasons
+from mgral.strategies._per_image import PerImage
 
 NEEDS: frozenset[str] = frozenset({"detections"})
 REASONS: Reasons = {
@@ -25,10 +25,9 @@ REASONS: Reasons = {
 }
 
 
-class Options(Settings):
-    """Options of entropy."""
+class Options(PerImage):
+    """Options of entropy; ``min_score: 0.5`` is a common variant."""
 
-    aggregate: Aggregate = Field(default="sum", description="over an image's detections")
     per_detection: PerDetection = Field(
         default="auto",
         description="softmax: -sum p log p over background and classes; binary: of the top score; "
@@ -36,9 +35,6 @@ class Options(Settings):
     )
     normalise: bool = Field(
         default=False, description="divide by the largest value there is: log(C+1), or log 2 for binary"
-    )
-    min_score: float = Field(
-        default=MIN_SCORE, ge=0, le=1, description="detections below are left out; a common variant: 0.5"
     )
     empty: Empty = Field(default="zero", description="image without detection: zero, or as high as the pool's highest")
 

@@ -7,14 +7,10 @@ sigmoid detector are made a distribution [R] (:mod:`mgral.strategies._distributi
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from mgral.config.base import Settings
 from mgral.core.types import Doubles, Pick
 from mgral.data.evidence import Evidence
-from mgral.detection.uncertainty import MIN_SCORE
 from mgral.strategies._contract import Reasons
-from mgral.strategies._per_image import Aggregate, most_uncertain
+from mgral.strategies._per_image import PerImage, most_uncertain
 
 NEEDS: frozenset[str] = frozenset({"detections"})
 REASONS: Reasons = {
@@ -23,27 +19,13 @@ REASONS: Reasons = {
 }
 
 
-class Options(Settings):
+class Options(PerImage):
     """Options of least_confidence."""
-
-    aggregate: Aggregate = Field(default="sum", description="over an image's detections")
-    min_score: float = Field(default=MIN_SCORE, ge=0, le=1, description="detections below are left out")
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
-    """Pick the images of least confidence, equal ones by id.
-
-    Args:
-        evidence: ``detections`` of every unlabelled image, and their ``activation``.
-        budget: images wanted.
-        seed: unused, nothing is random.
-        options: see :class:`Options`.
-
-    Raises:
-        MgralError: no detections, or an image without an entry or with probabilities that are not finite.
-    """
-    user = "strategy least_confidence"
-    return most_uncertain(evidence, budget, user, doubts, options.aggregate, options.min_score)
+    """Pick the images of least confidence; arguments and errors as of :func:`most_uncertain`, ``seed`` is unused."""
+    return most_uncertain(evidence, budget, "strategy least_confidence", doubts, options)
 
 
 def doubts(distributions: Doubles) -> Doubles:

@@ -8,14 +8,11 @@ an image the sum, mean or maximum of its detections. The classes of a sigmoid de
 from __future__ import annotations
 
 import numpy as np
-from pydantic import Field
 
-from mgral.config.base import Settings
 from mgral.core.types import Doubles, Pick
 from mgral.data.evidence import Evidence
-from mgral.detection.uncertainty import MIN_SCORE
 from mgral.strategies._contract import Reasons
-from mgral.strategies._per_image import Aggregate, most_uncertain
+from mgral.strategies._per_image import PerImage, most_uncertain
 
 NEEDS: frozenset[str] = frozenset({"detections"})
 REASONS: Reasons = {
@@ -24,26 +21,13 @@ REASONS: Reasons = {
 }
 
 
-class Options(Settings):
+class Options(PerImage):
     """Options of margin."""
-
-    aggregate: Aggregate = Field(default="sum", description="over an image's detections")
-    min_score: float = Field(default=MIN_SCORE, ge=0, le=1, description="detections below are left out")
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
-    """Pick the images of smallest margins, equal ones by id.
-
-    Args:
-        evidence: ``detections`` of every unlabelled image, and their ``activation``.
-        budget: images wanted.
-        seed: unused, nothing is random.
-        options: see :class:`Options`.
-
-    Raises:
-        MgralError: no detections, or an image without an entry or with probabilities that are not finite.
-    """
-    return most_uncertain(evidence, budget, "strategy margin", margins, options.aggregate, options.min_score)
+    """Pick the images of smallest margins; arguments and errors as of :func:`most_uncertain`, ``seed`` is unused."""
+    return most_uncertain(evidence, budget, "strategy margin", margins, options)
 
 
 def margins(distributions: Doubles) -> Doubles:

@@ -13,8 +13,8 @@ from torch import Tensor
 from mgral.core import boxes, random_streams
 from mgral.core.types import Doubles, Ints
 from mgral.data.augmentation import warp
-from mgral.detection.base import Detector, Prediction
-from mgral.detection.device import in_batches
+from mgral.detection.base import Detector, Prediction, RawOutput
+from mgral.detection.inference import outputs
 from mgral.strategies._context import StrategyContext
 from mgral.strategies._distributions import class_distributions
 from mgral.strategies.cald.options import Options
@@ -65,18 +65,18 @@ def detect_in_views(
         seed: of what is cut out.
         options: score from which detections count; the variant's cut-outs, and its thinning of many detections.
     """
-    device, evaluation, size = context.device, context.evaluation, context.cache.size
-    detector = context.trained_detector().to(device.torch_device).eval()
+    detector, evaluation, size = context.trained_detector(), context.evaluation, context.cache.size
 
-    def detect(images: Tensor) -> list[ViewDetections]:
-        with device.autocast():
-            raw = detector(images.contiguous(memory_format=torch.channels_last))
+    def seen_in(raw: RawOutput) -> list[ViewDetections]:
         found = detector.predict(raw, options.min_score, evaluation.nms_iou, evaluation.max_detections)
         return [_seen(one, detector) for one in found]
 
-    for chosen in in_batches(ids):
-        images = device.images(context.cache.pixels(chosen))
-        plain = detect(images)
+    def detect(images: Tensor) -> list[ViewDetections]:
+        with context.device.autocast():
+            return seen_in(detector(images.contiguous(memory_format=torch.channels_last)))
+
+    for chosen, images, raw in outputs(detector, context.cache, ids, context.device):
+        plain = seen_in(raw)
         if options.variant == "code":
             plain = [thinned(one) for one in plain]
         covering = [one.xyxy for one in plain] if options.variant == "code" else None

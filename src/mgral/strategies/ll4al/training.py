@@ -11,7 +11,8 @@ from mgral.core import random_streams
 from mgral.core.types import Doubles
 from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector, RawOutput, Target
-from mgral.detection.device import Device, in_batches
+from mgral.detection.device import Device
+from mgral.detection.inference import outputs
 from mgral.detection.training import fit
 from mgral.strategies._context import StrategyContext
 from mgral.strategies.ll4al.options import Options
@@ -89,13 +90,7 @@ def train(detector: Detector, context: StrategyContext, seed: int, options: Opti
 @torch.inference_mode()
 def predicted_losses(detector: Detector, head: LossHead, cache: Cache, ids: Sequence[int], device: Device) -> Doubles:
     """[n] what the head predicts for images, in the order of ``ids``."""
-    detector.to(device.torch_device).eval()
     head.to(device.torch_device).eval()
-    parts = [torch.zeros(0)]
-    for chosen in in_batches(ids):
-        images = device.images(cache.pixels(chosen))
-        with device.autocast():
-            raw = detector(images)
-        parts.append(head(raw.features).cpu())
+    parts = [torch.zeros(0), *(head(raw.features).cpu() for _, _, raw in outputs(detector, cache, ids, device))]
     predicted: Doubles = torch.cat(parts).double().numpy()
     return predicted

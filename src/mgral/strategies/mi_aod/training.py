@@ -28,8 +28,8 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Doubles
 from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector, RawOutput, Target
-from mgral.detection.device import Device, in_batches
-from mgral.detection.inference import run_inference
+from mgral.detection.device import Device
+from mgral.detection.inference import outputs, run_inference
 from mgral.detection.training import batch, descend
 from mgral.strategies._context import StrategyContext
 from mgral.strategies.mi_aod.losses import Combination, discrepancy, image_labels
@@ -243,12 +243,8 @@ def discrepancies(
     network: TwoHeads, cache: Cache, ids: Sequence[int], device: Device, top: int
 ) -> tuple[Doubles, Doubles]:
     """:func:`discrepancy` of many images, [n] and [n], in the order of ``ids``."""
-    network.to(device.torch_device).eval()
     means, peaks = [torch.zeros(0)], [torch.zeros(0)]
-    for chosen in in_batches(ids):
-        images = device.images(cache.pixels(chosen))
-        with device.autocast():
-            seen = network(images)
+    for _, _, seen in outputs(network, cache, ids, device):
         mean, peak = discrepancy(*network.probabilities(seen), top)
         means.append(mean.cpu())
         peaks.append(peak.cpu())

@@ -14,7 +14,7 @@ from torchvision.ops import box_iou
 from mgral.core import boxes
 from mgral.core.types import Bools, Doubles, Ints
 from mgral.detection.base import Detector, Prediction, RawOutput
-from mgral.detection.device import in_batches
+from mgral.detection.inference import outputs
 from mgral.strategies._context import StrategyContext
 
 OVERLAP = 0.5  # IoU with an object of its class from which a detection is true
@@ -43,12 +43,8 @@ class Counted:
 @torch.inference_mode()
 def counted(context: StrategyContext, ids: Sequence[int], min_score: float) -> Iterator[Counted]:
     """The detections of images, in the order of ``ids``, with the number of boxes merged into each."""
-    device, evaluation = context.device, context.evaluation
-    detector = context.trained_detector().to(device.torch_device).eval()
-    for chosen in in_batches(ids):
-        images = device.images(context.cache.pixels(chosen))
-        with device.autocast():
-            raw = detector(images.contiguous(memory_format=torch.channels_last))
+    detector, evaluation = context.trained_detector(), context.evaluation
+    for _, _, raw in outputs(detector, context.cache, ids, context.device):
         found = detector.predict(raw, min_score, evaluation.nms_iou, evaluation.max_detections)
         for k, one in enumerate(found):
             yield _with_counts(detector, raw.of_image(k), one, min_score, evaluation.nms_iou)
