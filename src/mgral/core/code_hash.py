@@ -13,13 +13,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 SOURCE = Path(__file__).resolve().parents[2]  # the folder that holds the package
 
 # It finds a verb's module and parses its arguments. Hashed, one new verb would rerun every step.
 DISPATCHER = "mgral.cli"
 
-_Function = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -60,8 +61,10 @@ def closure(modules: Iterable[str], source: Path = SOURCE) -> set[str]:
             raise ModuleNotFoundError(f"no module {name} below {source}", name=name)
     while waiting:
         name, functions = waiting.pop()
+        if name == DISPATCHER or name in used or (name in passed and not functions):
+            continue
         path = _find(name, source)
-        if name == DISPATCHER or path is None or name in used or (name in passed and not functions):
+        if path is None:
             continue
         (used if functions else passed).add(name)
         waiting += [(parent, False) for parent in _parents(name)]
@@ -71,7 +74,7 @@ def closure(modules: Iterable[str], source: Path = SOURCE) -> set[str]:
 
 def _imports(name: str, path: Path, functions: bool, source: Path) -> Iterator[str]:
     """Modules that ``name`` imports; names that are no module of ``source`` are harmless."""
-    for node in _nodes(_parse(path, *_version(path)), functions):
+    for node in _statements(_parse(path, *_version(path)), functions):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -87,11 +90,11 @@ def _imports(name: str, path: Path, functions: bool, source: Path) -> Iterator[s
                 yield base
 
 
-def _nodes(tree: ast.AST, functions: bool) -> Iterator[ast.AST]:
+def _statements(tree: ast.AST, functions: bool) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(tree):
-        if functions or not isinstance(child, _Function):
+        if not isinstance(child, ast.expr) and (functions or not isinstance(child, _Function)):
             yield child
-            yield from _nodes(child, functions)
+            yield from _statements(child, functions)
 
 
 def _parents(name: str) -> list[str]:
@@ -136,7 +139,7 @@ def _parse(path: Path, modified: int, size: int) -> ast.Module:
 
 @cache
 def _text_of_version(path: Path, modified: int, size: int) -> str:
-    return "".join(_canonical(_parse(path, modified, size)))
+    return _canonical(_parse(path, modified, size))
 
 
 @cache
@@ -146,30 +149,39 @@ def _imported_by_version(
     return tuple(dict.fromkeys(_imports(name, path, functions, source)))
 
 
-def _canonical(node: ast.AST) -> Iterator[str]:
+def _canonical(node: ast.AST) -> str:
     """The tree as text that is the same in every version of Python that parses it.
 
     ``ast.dump`` names fields that newer versions added; here an empty field is as good as none.
     """
-    yield type(node).__name__
-    for field, value in ast.iter_fields(node):
+    parts: list[str] = []
+    _append(node, parts)
+    return "".join(parts)
+
+
+def _append(node: ast.AST, parts: list[str]) -> None:
+    parts.append(type(node).__name__)
+    for field in node._fields:
+        value: Any = getattr(node, field, None)
         if field == "body" and isinstance(node, _Documented) and ast.get_docstring(node, clean=False) is not None:
             value = value[1:]
         if value is None or value == [] or field == "type_comment" or _is_described(node, field):
             continue
-        yield f"({field}="
+        parts.append(f"({field}=")
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, ast.AST):
-                yield from _canonical(item)
+                _append(item, parts)
             else:
-                yield repr(item)
-            yield ","
-        yield ")"
+                parts.append(repr(item))
+            parts.append(",")
+        parts.append(")")
 
 
 def _is_described(node: ast.AST, field: str) -> bool:
     """Whether a field holds default and meaning of a key: ``key: type = parameter(…)``, or ``description=…``."""
-    if isinstance(node, ast.AnnAssign) and field == "value" and isinstance(node.value, ast.Call):
+    if field != "value":
+        return False
+    if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call):
         function = node.value.func
         return isinstance(function, ast.Name) and function.id == "parameter"
-    return isinstance(node, ast.keyword) and field == "value" and node.arg == "description"
+    return isinstance(node, ast.keyword) and node.arg == "description"

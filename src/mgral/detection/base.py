@@ -1,12 +1,15 @@
 """Detectors behind one contract: raw outputs with full class probabilities, losses, predictions, embedding.
 
-A detector is a module of this package with
+A detector is a module or a package in :mod:`.detectors` with
 
 - ``Options``: its parameters (:class:`mgral.config.base.Settings`), with defaults and explanations;
 - ``activation(options)``: how its logits become probabilities, said before anything is built, so that what does not
   go together is refused when parameters are checked; None where only the built detector can tell;
 - ``build(classes, image_size, options)``: a :class:`Detector`. Initial weights come from the options or from torch's
   generator, which :func:`build_detector` here seeds and restores.
+
+Snakemake loads it at each start, to check its options. So torch is imported in ``build`` alone, and the network has a
+module of its own, as in ``detectors/retinanet/network.py``; tests/contract/test_start.py holds that.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
-from scipy.special import entr
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation, Detections, Doubles
@@ -99,6 +98,8 @@ def detection_entropies(
     Raises:
         MgralError: softmax entropy asked of a sigmoid detector.
     """
+    from scipy.special import entr
+
     if per_detection == "softmax" and activation == "sigmoid":
         raise MgralError(
             "strategy entropy: options.per_detection is softmax, but the detector's classes are sigmoid; "

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.stats import rankdata
 
 from mgral.core import boxes as geometry
 from mgral.core.types import Activation, Boxes, Detections, Doubles
@@ -40,6 +39,8 @@ def quality(truth: Boxes, found: Detections) -> float:
 
 def ranks(values: Doubles) -> Doubles:
     """[n] ranks scaled to 0..1, equal values sharing their mean rank; 0.5 for a single one."""
+    from scipy.stats import rankdata
+
     if len(values) < 2:
         return np.full(len(values), 0.5)
     scaled: Doubles = (rankdata(values) - 1) / (len(values) - 1)

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
-from scipy.special import entr
 
 from mgral.config.base import Settings
 from mgral.core.types import Boxes, Detections, Doubles, Ints, Pick
@@ -204,6 +203,8 @@ class DiverseBatch:
 
 
 def _seen(detections: Mapping[int, Detections], image: int, mean: Doubles, options: Options) -> Instances:
+    from scipy.special import entr
+
     found = described(detections, image, options.min_score)
     assert found.features is not None
     scores = np.clip(found.scores.astype(np.float64), 0, 1)

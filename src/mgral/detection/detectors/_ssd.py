@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
@@ -14,26 +13,10 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSDHead
 from torchvision.ops import box_iou
 
-from mgral.config.base import Settings
 from mgral.core.types import Activation
 from mgral.detection.base import Detector, RawOutput, Target
 
 NEGATIVES_PER_POSITIVE = 3
-
-
-class FourMaps(Settings):
-    """Options of an SSD over four maps, at strides 8, 16, 32 and 64."""
-
-    scales: list[float] = Field(
-        [0.1, 0.22, 0.42, 0.68, 0.95],
-        min_length=5,
-        max_length=5,
-        description="side of the priors at strides 8, 16, 32, 64 and one more, as a share of the image",
-    )
-
-    def priors(self) -> DefaultBoxGenerator:
-        """Priors of aspect 1, 2 and (in the middle) 3."""
-        return DefaultBoxGenerator([[2], [2, 3], [2, 3], [2]], scales=self.scales, clip=False)
 
 
 class SSD(Detector):

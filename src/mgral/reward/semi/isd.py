@@ -18,19 +18,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from mgral.config.base import Settings
 from mgral.core import random_streams
 from mgral.core.types import Activation
-from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, RawOutput, Target
-from mgral.detection.device import Device
-from mgral.detection.training import ExtraLoss, TrainingConfig, draw
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mgral.data.image_cache import Cache
+    from mgral.detection.base import Detector, RawOutput, Target
+    from mgral.detection.device import Device
+    from mgral.detection.training import ExtraLoss, TrainingConfig
 
 ACTIVATIONS: frozenset[Activation] = frozenset({"softmax"})  # foreground is where background is not the largest
 
@@ -69,6 +71,10 @@ def build(
     The first epoch is labelled only, as published; at most the time in which the weight rises, so that a training of
     few epochs sees its batch.
     """
+    import torch
+
+    from mgral.detection.training import draw
+
     ids, own = sorted(unlabelled), sorted(labelled)
     size = max(2, 2 * round(plan.batch_size * options.ratio / 2))  # even: halves are mixed with each other
     first_epoch = min(math.ceil(len(labelled) / plan.batch_size), int(options.ramp_up * plan.steps))
@@ -110,6 +116,8 @@ def losses(detector: Detector, images: Tensor, share: float, device: Device, opt
         device: precision.
         options: weights.
     """
+    import torch
+
     half = len(images) // 2
     flipped = images.flip(3)
     mixed = share * images + (1 - share) * flipped.roll(half, 0)

@@ -12,22 +12,23 @@ disagreement, as a share of its sum), and what perturbs the student (the colours
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel
 
 from mgral.config.base import Settings
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation
-from mgral.data.augmentation import recolour
-from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, RawOutput, Target
-from mgral.detection.device import Device
-from mgral.detection.training import ExtraLoss, TrainingConfig, draw
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim.swa_utils import AveragedModel
+
+    from mgral.data.image_cache import Cache
+    from mgral.detection.base import Detector, RawOutput, Target
+    from mgral.detection.device import Device
+    from mgral.detection.training import ExtraLoss, TrainingConfig
 
 ACTIVATIONS: frozenset[Activation] = frozenset({"sigmoid"})  # a yes or no per class, so that none is background
 
@@ -59,6 +60,11 @@ def build(
     The loop calls a term once a step, so the teacher follows the step before at the start of the next. The teacher is
     no part of the loop's checkpoints: a training with this term is to run without them, as proxies do.
     """
+    import torch
+
+    from mgral.data.augmentation import recolour
+    from mgral.detection.training import draw
+
     ids = sorted(unlabelled)
     size = max(2, round(plan.batch_size * options.ratio))  # a map of one cell of one image cannot be normalised
     teacher: AveragedModel | None = None
@@ -86,6 +92,7 @@ def averaged(student: Detector, decay: float) -> AveragedModel:
     (Tarvainen and Valpola 2017), so that a short proxy has one that moves. It stays in training mode, so that batch
     normalisation treats an image as the student's does.
     """
+    from torch.optim.swa_utils import AveragedModel
 
     def average(so_far: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
         return so_far.lerp(current, max(1 - decay, 1 / (int(count) + 1)))
@@ -109,6 +116,9 @@ def losses(
     Raises:
         MgralError: the levels of the two sizes do not correspond.
     """
+    import torch
+    from torch.nn import functional as F
+
     with device.autocast():
         full = student(view.contiguous(memory_format=torch.channels_last))
         half = student(F.avg_pool2d(view, 2).contiguous(memory_format=torch.channels_last))
@@ -141,6 +151,8 @@ def corresponding(full: RawOutput, half: RawOutput, priors: Tensor) -> tuple[sli
         MgralError: the maps or the anchors do not double from level to level, or two maps of ``half`` have one cell:
             detectors refuse such images, of which torch in bfloat16 on a CPU gets a gradient wrong.
     """
+    import torch
+
     cells, cells_half = ([features[0, 0].numel() for features in raw.features] for raw in (full, half))
     anchors = full.logits.shape[1] // sum(cells)
     starts = [anchors * sum(cells[:level]) for level in range(len(cells))]
@@ -168,9 +180,11 @@ def disagreement(teacher: Tensor, student: Tensor, focus: float) -> Tensor:
 
 def binary_kl(p: Tensor, q: Tensor) -> Tensor:
     """KL(p ‖ q) of one yes or no per class, summed over the classes; logits [..., C]."""
+    from torch.nn.functional import logsigmoid
+
     p, q = p.float(), q.float()
-    yes = p.sigmoid() * (F.logsigmoid(p) - F.logsigmoid(q))
-    no = (-p).sigmoid() * (F.logsigmoid(-p) - F.logsigmoid(-q))
+    yes = p.sigmoid() * (logsigmoid(p) - logsigmoid(q))
+    no = (-p).sigmoid() * (logsigmoid(-p) - logsigmoid(-q))
     return (yes + no).sum(-1)
 
 
@@ -186,4 +200,6 @@ def distance(a: Tensor, b: Tensor) -> Tensor:
 
 def mean(values: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean; 0 where all weights are."""
+    import torch
+
     return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)

@@ -42,7 +42,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import entr, softmax
 
 from mgral.core import boxes
 from mgral.core.types import Boxes, Doubles, ImageScores, Pick
@@ -117,6 +116,8 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no labels, no image scores, or one that leaves an image out.
     """
+    from scipy.special import softmax
+
     labels = evidence.labels_for("strategy cald")
     terms = scores_of(evidence, "cald", TERMS)
     ids = sorted(evidence.pool.unlabelled)
@@ -189,6 +190,8 @@ def consistency(plain: ViewDetections, reference: Doubles, altered: ViewDetectio
 
 def jensen_shannon(p: Doubles, q: Doubles) -> Doubles:
     """[…] Jensen-Shannon divergence of distributions […, K], in bits, 0..1: H((p+q)/2) - (H(p) + H(q))/2."""
+    from scipy.special import entr
+
     nats = entr((p + q) / 2).sum(axis=-1) - (entr(p).sum(axis=-1) + entr(q).sum(axis=-1)) / 2
     bits: Doubles = np.clip(nats / math.log(2), 0, 1)
     return bits
@@ -196,6 +199,8 @@ def jensen_shannon(p: Doubles, q: Doubles) -> Doubles:
 
 def labelled_classes(labels: Iterable[Boxes], classes: int) -> Doubles:
     """[C] the labelled pool's distribution of classes; boxes to ignore do not count."""
+    from scipy.special import softmax
+
     counts = [np.bincount(one.labels[~one.ignore], minlength=classes) for one in labels]
     distribution: Doubles = softmax(np.mean(counts, axis=0) if counts else np.zeros(classes))
     return distribution

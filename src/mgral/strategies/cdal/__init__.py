@@ -28,7 +28,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.special import entr, expit
 
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
@@ -188,6 +187,8 @@ def mixtures(detections: Detections, activation: Activation, options: Options) -
     Mean of the detections' distributions, weighted by their entropies [P, section 3.1]; unweighted where all of
     these are 0.
     """
+    from scipy.special import entr
+
     kept = detections.scores >= options.min_score
     distributions = class_distributions(detections.probs[kept].astype(np.float64), activation)
     weights = entr(distributions).sum(axis=1)
@@ -240,6 +241,8 @@ def _by_k_center(ids: list[int], images: Mixtures, labelled: list[int], known: M
 
 
 def _by_policy(ids: list[int], images: Mixtures, budget: int, seed: int, options: Options) -> list[Pick]:
+    from scipy.special import expit
+
     from mgral.strategies.cdal import policy
 
     logits = policy.train(

@@ -56,7 +56,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.special import entr
 
 from mgral.config.base import Settings
 from mgral.core.types import Bools, Detections, Doubles, Floats, ImageScores, Ints, Pick
@@ -182,6 +181,8 @@ def class_weights(difficulty: Doubles, options: Options) -> Doubles:
 
 def class_shares(detections: Detections, weights: Doubles, variant: str = "paper") -> Doubles:
     """[C] what the detections of each class add to an image's uncertainty, in nats; ``weights`` [C]."""
+    from scipy.special import entr
+
     scores = np.clip(detections.scores.astype(np.float64), 0, 1)
     entropies = (entr(scores) + entr(1 - scores)) * weights[detections.labels]
     if variant == "code":

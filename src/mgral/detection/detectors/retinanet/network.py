@@ -1,33 +1,20 @@
-"""retinanet: RetinaNet with ResNet-50 and FPN (Lin et al. 2017), torchvision's backbone, head and anchors."""
+"""RetinaNet behind the contract of :mod:`mgral.detection.base`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection import retinanet_resnet50_fpn
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
-from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation
-from mgral.detection.base import Detector, RawOutput, Target, load_fitting, read_weights
-
-
-class Options(Settings):
-    """Options of retinanet."""
-
-    weights: str | None = Field(
-        None,
-        description="local .safetensors or .pth of torchvision's resnet50 (ImageNet, as in the papers) or of its "
-        "retinanet_resnet50_fpn; none: from scratch",
-    )
+from mgral.detection.base import Detector, RawOutput, Target
 
 
 class RetinaNet(Detector):
@@ -94,24 +81,3 @@ class RetinaNet(Detector):
             "classification": torch.stack(classification).mean(),
             "localisation": torch.stack(localisation).mean(),
         }
-
-
-def activation(options: Options) -> Activation:
-    """A sigmoid per class."""
-    return "sigmoid"
-
-
-def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNet:
-    """RetinaNet R50-FPN.
-
-    Raises:
-        MgralError: weights that do not fit, or an image size that is too small.
-    """
-    model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=len(classes))
-    if options.weights is not None:
-        state = read_weights(options.weights)
-        if "conv1.weight" in state:
-            load_fitting(model.backbone.body, state, options.weights, "torchvision's resnet50")
-        else:
-            load_fitting(model, state, options.weights, "torchvision's retinanet_resnet50_fpn")
-    return RetinaNet(len(classes), image_size, model)

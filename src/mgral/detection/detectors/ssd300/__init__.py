@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torchvision.models.detection import ssd300_vgg16
 
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation
-from mgral.detection.base import load_fitting, read_weights
-from mgral.detection.detectors._ssd import SSD
+
+if TYPE_CHECKING:
+    from mgral.detection.detectors._ssd import SSD
 
 LAST_BLOCK = 23  # position of the pooling layer before VGG16's fifth block among its features
 
@@ -27,20 +26,6 @@ class Options(Settings):
         description="local .safetensors or .pth of torchvision's vgg16 (IMAGENET1K_FEATURES, as in the papers), of its "
         "ssd300_vgg16 or of that one's backbone; none: from scratch",
     )
-
-
-class _Backbone(nn.Module):
-    """torchvision's VGG16 with SSD's extra layers; six maps at strides 8 to 300."""
-
-    mean: Tensor
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.register_buffer("mean", torch.tensor([0.48235, 0.45882, 0.40784]).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return list(self.backbone((images - self.mean) * 255).values())  # Caffe's VGG: mean removed, 0..255
 
 
 def activation(options: Options) -> Activation:
@@ -56,12 +41,18 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     """
     if image_size != 300:
         raise MgralError(f"image_size: ssd300 takes 300 pixels, not {image_size}; set image_size: 300")
+    from torchvision.models.detection import ssd300_vgg16
+
+    from mgral.detection.base import load_fitting, read_weights
+    from mgral.detection.detectors._ssd import SSD
+    from mgral.detection.detectors.ssd300.network import Backbone
+
     model = ssd300_vgg16(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
     if options.weights is not None:
         state = read_weights(options.weights)
         backbone = {_in_ssd(name.removeprefix("backbone.")): value for name, value in state.items()}
         load_fitting(model.backbone, backbone, options.weights, "torchvision's ssd300_vgg16")
-    return SSD(len(classes), image_size, _Backbone(model.backbone), model.anchor_generator)
+    return SSD(len(classes), image_size, Backbone(model.backbone), model.anchor_generator)
 
 
 def _in_ssd(name: str) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
-import timm
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from mgral.core.errors import MgralError, nearest
 from mgral.core.types import Activation
-from mgral.detection.base import load_fitting, read_weights
-from mgral.detection.detectors._ssd import SSD, FourMaps, conv_bn
+from mgral.detection.detectors._four_maps import FourMaps
+
+if TYPE_CHECKING:
+    from mgral.detection.detectors._ssd import SSD
 
 _Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
@@ -31,45 +30,26 @@ class Options(FourMaps):
     width: int = Field(128, ge=8, description="channels of each map the head looks at")
 
 
-class _Backbone(nn.Module):
-    """The backbone's maps at strides 8 and 16, two more made from the last, all brought to one width."""
+def activation(options: Options) -> Activation:
+    """One softmax over background and classes."""
+    return "softmax"
 
-    mean: Tensor
-    std: Tensor
 
-    def __init__(self, options: Options) -> None:
-        super().__init__()
-        backbone = _backbone(options)
-        strides: list[int] = backbone.feature_info.reduction()
-        channels: list[int] = backbone.feature_info.channels()
-        self.backbone = backbone
-        self._pick = [strides.index(8), strides.index(16)]
-        self.freeze = options.freeze
-        width = options.width
-        self.laterals = nn.ModuleList(conv_bn(channels[i], width, kernel=1) for i in self._pick)
-        self.smooth = nn.ModuleList(conv_bn(width, width) for _ in self._pick)
-        self.extra = nn.ModuleList([conv_bn(width, width, 2), conv_bn(width, width, 2)])
-        self.register_buffer("mean", torch.tensor(options.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(options.std).view(1, 3, 1, 1), persistent=False)
-        self.backbone.requires_grad_(not self.freeze)
+def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
+    """An SSD over four maps of one width; priors of aspect 1, 2 and (in the middle) 3."""
+    from mgral.detection.detectors._ssd import SSD
+    from mgral.detection.detectors.ssd.network import Backbone
 
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        if self.freeze:
-            self.backbone.eval()
-        return self
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
-            maps = self.backbone((images - self.mean) / self.std)
-        picked = [maps[i] for i in self._pick]
-        out = [smooth(lateral(m)) for m, lateral, smooth in zip(picked, self.laterals, self.smooth, strict=True)]
-        for layer in self.extra:
-            out.append(layer(out[-1]))
-        return out
+    backbone = Backbone(_backbone(options), options.width, options.freeze, options.mean, options.std)
+    return SSD(len(classes), image_size, backbone, options.priors())
 
 
 def _backbone(options: Options) -> Any:
+    """The model of timm that gives feature maps, with its weights."""
+    import timm
+
+    from mgral.detection.base import load_fitting, read_weights
+
     more: dict[str, Any] = {}
     if options.pad_type is not None:
         more["pad_type"] = options.pad_type
@@ -93,13 +73,3 @@ def _backbone(options: Options) -> Any:
     if options.weights is not None:
         load_fitting(backbone, read_weights(options.weights), options.weights, f"the backbone {options.backbone}")
     return backbone
-
-
-def activation(options: Options) -> Activation:
-    """One softmax over background and classes."""
-    return "softmax"
-
-
-def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
-    """An SSD over four maps of one width; priors of aspect 1, 2 and (in the middle) 3."""
-    return SSD(len(classes), image_size, _Backbone(options), options.priors())

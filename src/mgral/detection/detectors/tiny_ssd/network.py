@@ -1,20 +1,13 @@
-"""tiny_ssd: an SSD of about one million parameters, trained from scratch on a processor in seconds."""
+"""The backbone of tiny_ssd."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
-from mgral.core.types import Activation
-from mgral.detection.detectors._ssd import SSD, FourMaps, conv_bn
+from mgral.detection.detectors._ssd import conv_bn
 
 
-class Options(FourMaps):
-    """Options of tiny_ssd."""
-
-
-class _Backbone(nn.Module):
+class Backbone(nn.Module):
     """Strided 3x3 convolutions; four maps at strides 8, 16, 32, 64."""
 
     def __init__(self) -> None:
@@ -25,17 +18,8 @@ class _Backbone(nn.Module):
         self.stage64 = nn.Sequential(conv_bn(192, 96, kernel=1), conv_bn(96, 128, 2))
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Images [B, 3, S, S] in 0..1 to four maps [B, C, H, W], finest first."""
         stride8 = self.stem((images - 0.5) * 4)  # about zero mean and unit variance
         stride16 = self.stage16(stride8)
         stride32 = self.stage32(stride16)
         return [stride8, stride16, stride32, self.stage64(stride32)]
-
-
-def activation(options: Options) -> Activation:
-    """One softmax over background and classes."""
-    return "softmax"
-
-
-def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
-    """A tiny SSD; priors of aspect 1, 2 and (in the middle) 3."""
-    return SSD(len(classes), image_size, _Backbone(), options.priors())
