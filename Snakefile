@@ -3,6 +3,7 @@
 #   snakemake --cores all                                     the demo, on generated data (params/base.yaml)
 #   snakemake --cores all --configfile params/bccd.yaml       another experiment; its keys override the demo's
 #   snakemake --cores all -- forecast                         run time and disk space before a run
+#   snakemake --cores all -- probe                            how long the first detector must be trained
 #   snakemake --cores all -- compare                          curves and report alone, of all strategies and seeds
 #   snakemake --cores all -- next                             also choose the batch that follows the last cycle
 

@@ -144,6 +144,33 @@ rule report:
         ' --commit "$(git describe --always --dirty 2> /dev/null)" 2> {log}'
 
 
+# Before a run: the first detector alone, trained for longer and longer.
+rule probe:
+    input:
+        dataset=RUN.dataset,
+        images=RUN.images,
+        pool=f"{PLAN.shared_folder(EXPERIMENT.seeds[0])}/{run_layout.CYCLE.pool}",
+    output:
+        RUN.probe,
+    log:
+        log_of("probe"),
+    benchmark:
+        benchmark_of("probe")
+    conda:
+        ENV_OF_DETECTOR
+    threads: THREADS
+    resources:
+        gpu=GPU,
+    params:
+        **step("probe", DETECTOR),
+        seed=EXPERIMENT.seeds[0],
+    message:
+        f"try how long the first detector must be trained; what came out is in {RUN.probe}"
+    shell:
+        f"{MGRAL} probe --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
+        " --pool {input.pool} --seed {params.seed} --out {output} 2> {log}"
+
+
 # Before a run: it asks for the data set's list of images and times a few steps. The jobs are those of a graph that
 # Snakemake resolves for these very parameters, as if nothing had been made yet.
 rule forecast:

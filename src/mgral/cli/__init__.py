@@ -45,6 +45,7 @@ VERBS = {
     "compare": "compare the strategies of a run",
     "report": "write the report of a run",
     "list": "print the names of plug-ins",
+    "probe": "try how long the first detector must be trained, and whether labels help",
     "forecast": "say what an experiment will take on this machine",
     "check": "check the parameters of an experiment",
     "show": "print what a step made",

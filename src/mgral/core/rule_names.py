@@ -36,6 +36,7 @@ RULES: dict[str, str | None] = {
     "all": None,
     "compare": None,
     "next": None,
+    "probe": "probe",
     "forecast": "forecast",
     "track": None,
 }

@@ -76,6 +76,7 @@ class RunFiles(_Files):
     images: str = "dataset/images.npy"
     retrained: str = "noise"
     noise: str = "noise.json"
+    probe: str = "probe.json"
     curve: str = "curve.csv"
     summary: str = "summary.json"
     comparison: str = "comparison.json"

@@ -165,6 +165,14 @@ def noise(path: Path) -> Lines:
         yield f"test {name}: mean {data[name]['mean']:.4f}, standard deviation {data[name]['deviation']:.4f}"
 
 
+def probe(path: Path) -> Lines:
+    """probe.json: how long the first detector must be trained."""
+    data = read_json(path)
+    for one in data["trials"]:
+        yield f"{one['steps']} steps on {one['images']} images: mAP {one['mAP']:.4f}, AP50 {one['AP50']:.4f} on val"
+    yield from data["findings"]
+
+
 def benchmark(path: Path) -> Lines:
     """benchmarks/<step>/<job>.tsv: its time and memory."""
     from mgral.report import jobs
@@ -180,6 +188,7 @@ SUMMARIES: Mapping[str, Callable[[Path], Lines]] = {
     RUN.summary: summary,
     RUN.comparison: comparison,
     RUN.noise: noise,
+    RUN.probe: probe,
     CYCLE.pool: pool,
     CYCLE.training: training,
     CYCLE.metrics: metrics,
@@ -195,7 +204,7 @@ SUMMARIES: Mapping[str, Callable[[Path], Lines]] = {
 
 # What is shown of the folder of a run or of a cycle, in this order.
 IN_FOLDER = [
-    *(RUN.dataset, RUN.curve, RUN.summary, RUN.comparison, RUN.noise),
+    *(RUN.dataset, RUN.curve, RUN.summary, RUN.comparison, RUN.noise, RUN.probe),
     *(CYCLE.pool, CYCLE.training, CYCLE.metrics, CYCLE.own, CYCLE.batches, CYCLE.audit, Path(CYCLE.audit).name),
     *(CYCLE.search, CYCLE.added, CYCLE.selected),
 ]
