@@ -171,7 +171,7 @@ class World:
         """What the run's table says of batches, by a representation and surrogate of choice."""
         given = self.evidence
         assert given.embeddings is not None and given.detections is not None and given.activation is not None
-        embeddings = with_objects(given.embeddings, given.detections, given.activation)
+        embeddings = with_objects(given.embeddings, given.detections, len(given.evidence.classes))
         records = LookupTable.load(self.folder / "table", embeddings, built).records
         values: list[float] = LookupTable(records, embeddings, table).price(batches).value.tolist()
         return values

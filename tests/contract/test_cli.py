@@ -21,7 +21,7 @@ from mgral.core.files import write_json
 from mgral.core.types import Boxes, Dataset, Detections, Embeddings, Image, Record
 from mgral.data import dataset_json
 from mgral.data.pool import Pool, read_pool, write_pool
-from mgral.detection import npz_files
+from mgral.detection import detections_file, npz_files
 from mgral.reward import records
 
 BASE = Path(__file__).parents[2] / "params" / "base.yaml"
@@ -221,7 +221,7 @@ def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, ca
     # background and three classes
     probs = np.full((1, 4), 0.25, np.float32)
     one = Detections(np.array([[1, 1, 9, 9]], np.float32), probs[0, :1], np.zeros(1, np.int64), probs)
-    npz_files.write_detections(dict.fromkeys(images, one), "softmax", "detections.npz")
+    detections_file.write("detections.npz", dict.fromkeys(images, one), "softmax", 3)
     proxy = {"records": 2, "kind": "unlabelled", "replay_share": 0, "generators": {"random": 1, kind: 1}}
     Path("p.yaml").write_text(json.dumps({"proxy": proxy, "budget": {"batch": 1}}))
     command = "sample-batches --params p.yaml --dataset dataset.json --pool pool.json --embeddings embeddings.npz"

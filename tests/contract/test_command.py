@@ -13,7 +13,7 @@ from mgral import cli
 from mgral.config import loading
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
-from mgral.detection import npz_files
+from mgral.detection import detections_file, npz_files
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = f"'{sys.executable}' '{ROOT}/tests/helpers/toy_trainer.py'"
@@ -72,7 +72,7 @@ def test_train_embed_and_select(cycle: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (cycle / "made/detector.safetensors").read_bytes() == first
     found = ["--embeddings=embeddings.npz", "--detections=detections.npz"]
     run("embed", p, *data, "--detector=made/detector.safetensors", *found)
-    detections, activation = npz_files.read_detections(cycle / "detections.npz")
+    detections, activation = detections_file.read(cycle / "detections.npz")
     assert activation == "sigmoid" and len(detections) == 40
     assert npz_files.read_embeddings(cycle / "embeddings.npz").vectors.shape == (40, 256)
     for strategy, evidence in (("entropy", "--detections=detections.npz"), ("coreset", "--embeddings=embeddings.npz")):

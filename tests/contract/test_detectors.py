@@ -59,7 +59,7 @@ def test_embedding_has_256_dimensions_and_tells_images_apart(built):
 
 def test_predictions_keep_full_probabilities(built):
     detector, _, raw = built
-    for one in detector.predict(raw, score_threshold=0.0, nms_iou=0.5, max_detections=20):
+    for one in detector.predict(raw, score_threshold=0.0, nms_iou=0.5, max_detections=20, features=True):
         assert 0 < len(one.scores) <= 20
         assert (one.scores.diff() <= 0).all()
         picked = detector.foreground(one.probs).gather(1, one.labels[:, None])[:, 0]
@@ -67,9 +67,11 @@ def test_predictions_keep_full_probabilities(built):
         assert (one.xyxy[:, 2:] > one.xyxy[:, :2]).all()
         assert one.xyxy.min() >= 0 and one.xyxy.max() <= detector.image_size
         assert one.features.shape == (len(one.scores), 64) and one.features.norm(dim=1).max() < 1.001
-    nothing = detector.predict(raw, score_threshold=1.0, nms_iou=0.5, max_detections=20)
+    nothing = detector.predict(raw, score_threshold=1.0, nms_iou=0.5, max_detections=20, features=True)
     assert all(one.xyxy.shape == (0, 4) and one.probs.shape == (0, raw.logits.shape[2]) for one in nothing)
     assert all(one.features.shape == (0, 64) for one in nothing)
+    plain = detector.predict(raw, score_threshold=0.0, nms_iou=0.5, max_detections=20)
+    assert all(one.features is None for one in plain)  # they cost time, and few strategies look at them
 
 
 def test_features_of_detections_follow_the_map(built):

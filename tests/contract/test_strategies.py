@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from mgral.agent.policy import Policy
+from mgral.config.schema import Strategy
 from mgral.core import plugins
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation, Boxes, Detections, Embeddings, ImageScores, Pick
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
-from mgral.strategies._contract import IN_FILES, Terms
+from mgral.strategies._contract import IN_FILES, Terms, kept_for
 
 
 def cases() -> Iterator[Any]:
@@ -330,6 +331,28 @@ def test_an_image_without_evidence_is_named(name: str, options: Choice, evidence
     for need in plugins.load("strategies", name).NEEDS & MISSING.keys():
         with pytest.raises(MgralError, match=MISSING[need].format(image)):
             select(name, options, without(given, need, image), 9)
+
+
+def without_kept(given: Evidence, what: str) -> Evidence:
+    """The evidence as from a file that does not keep probabilities, or features, of detections."""
+
+    def less(one: Detections) -> Detections:
+        return replace(one, probs=one.probs[:, :0]) if what == "probabilities" else replace(one, features=None)
+
+    parts = {name: getattr(given, name) for name in ("detections", "held_out")}
+    return replace(given, **{name: part and {i: less(one) for i, one in part.items()} for name, part in parts.items()})
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize("what", ["probabilities", "features"])
+def test_a_strategy_says_what_it_reads_of_detections(name: str, options: Choice, what: str, evidence: Make) -> None:
+    """What it does not name is not kept on disk, and is not missed."""
+    given = evidence(**needs(name))
+    if what in kept_for(Strategy(name=name, plugin=name, options=dict(options))):
+        with pytest.raises(MgralError, match=r"without features|no class probabilities"):
+            select(name, options, without_kept(given, what), 9)
+    else:
+        assert select(name, options, without_kept(given, what), 9) == select(name, options, given, 9)
 
 
 PAGES = Path(__file__).parents[2] / "docs" / "strategies"

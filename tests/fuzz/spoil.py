@@ -38,7 +38,7 @@ from mgral.core.types import Image as Entry
 from mgral.data import dataset_json, importing
 from mgral.data.pool import Pool, read_pool, write_pool
 from mgral.data.selection import Selection, read_selection, write_selection
-from mgral.detection import npz_files
+from mgral.detection import detections_file, npz_files
 
 LIMIT = 10  # seconds a case
 LONGEST = 2000  # characters of a message
@@ -153,7 +153,7 @@ def _write(kind: str, path: Path) -> None:
     elif kind == "embeddings.npz":
         npz_files.write_embeddings(Embeddings(np.array([1, 2]), np.ones((2, 8), np.float32)), path)
     elif kind == "detections.npz":
-        npz_files.write_detections(_found(), "softmax", path)
+        detections_file.write(path, _found(), "softmax", 2)
     else:
         shutil.copy(Path(__file__).parents[2] / "params/base.yaml", path)
 
@@ -163,7 +163,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "pool.json": lambda path: read_pool(path, _dataset()),
     "selected.json": lambda path: read_selection(path, _dataset()),
     "embeddings.npz": npz_files.read_embeddings,
-    "detections.npz": npz_files.read_detections,
+    "detections.npz": lambda path: {**detections_file.read(path)[0]},
     "params.yaml": lambda path: loading.read([path]),
 }
 

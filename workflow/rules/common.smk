@@ -15,7 +15,7 @@ from mgral.data import source_files
 from mgral.planning.run_plan import RunPlan, home, one_of
 from mgral.planning.step_inputs import StepInputs
 from mgral.reward import proxy_plan
-from mgral.strategies._contract import IN_FILES, modules_of
+from mgral.strategies._contract import IN_FILES, kept_for, modules_of
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 if workflow.config_settings.config:  # it would be in no file, so neither DVC nor a clone would know of it
@@ -41,6 +41,7 @@ except MgralError as error:
 
 PLAN = RunPlan(EXPERIMENT)
 INPUTS = StepInputs(PLAN.parameters(), PLAN.strategies)
+READ = {label: kept_for(strategy) for label, strategy in PLAN.strategies.items()}  # of detections
 FORMAT, DETECTOR, SEMI, *STRATEGY_MODULES = PLAN.plugin_modules()
 SOURCE = None if PLAN.generated else source_files.find(EXPERIMENT.dataset)
 

@@ -51,12 +51,13 @@ rule embed:
     params:
         **step("embed", DETECTOR),
         hint="",
+        keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
     message:
         f"{WHO}: detect and embed, in the whole pool"
     shell:
         f"{MGRAL} embed --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
         " --pool {input.pool} --detector {input.detector}"
-        " --embeddings {output.embeddings} --detections {output.detections} {params.hint} 2> {log}"
+        " --embeddings {output.embeddings} --detections {output.detections} --keep {params.keep} {params.hint} 2> {log}"
 
 
 # What the detector of a split pool finds in the images that are split off.
@@ -77,6 +78,7 @@ use rule embed as embed_replay with:
     params:
         **step("embed", DETECTOR),
         hint=lambda wildcards, output: options(output, "hint"),
+        keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
     message:
         f"{WHO}, replay: detect and embed, in the images that are split off"
 

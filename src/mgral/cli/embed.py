@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--embeddings", required=True, type=Path, help="embeddings.npz to write")
     parser.add_argument("--detections", required=True, type=Path, help="detections.npz to write")
     parser.add_argument(
+        "--keep",
+        nargs="*",
+        choices=("probabilities", "features"),
+        default=("probabilities", "features"),
+        help="what is kept of each detection beside box, score and class; default: both",
+    )
+    parser.add_argument(
         "--hint",
         type=Path,
         help="hint.json to write, for the pool of replay: only held-out images get detections, and this file says "
@@ -33,21 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from mgral.detection import npz_files
+    from mgral.detection.embedding import embed
     from mgral.detection.trainers import open_trainer
 
     params = _arguments.read_params(Params, arguments.params)
     machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
     trainer = open_trainer(params.detector, dataset, cache, params.evaluation, machine)
+    held_out = frozenset(pool.unlabelled) if arguments.hint else None
+    files = arguments.embeddings, arguments.detections
     with tempfile.TemporaryDirectory() as folder:
         trainer.load(arguments.detector, Path(folder))
-        found = trainer.infer([*pool.labelled, *pool.unlabelled])
-    npz_files.write_embeddings(found.embeddings, arguments.embeddings)
-    kept = {i: found.detections[i] for i in pool.unlabelled} if arguments.hint else found.detections
-    npz_files.write_detections(kept, trainer.activation, arguments.detections)
+        ids = [*pool.labelled, *pool.unlabelled]
+        found = embed(trainer, ids, len(dataset.classes), *files, arguments.keep, held_out)
     if arguments.hint:
         from mgral.reward import learnability
 
-        found_hint = learnability.hint(dataset, kept, trainer.activation, params.evaluation.max_detections)
+        found_hint = learnability.hint(dataset, found, trainer.activation, params.evaluation.max_detections)
         learnability.write(found_hint, arguments.hint)
         logging.info("%s", found_hint.text)

@@ -34,13 +34,13 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.core import plugins
     from mgral.data import dataset_json
     from mgral.data.selection import read_selection
-    from mgral.detection import npz_files
+    from mgral.detection import detections_file
 
     params = _arguments.read_params(Params, arguments.params)
     tool = plugins.load("annotators", params.annotation.tool)
     options = tool.Options.parse(params.annotation.options, "annotation.options")
     dataset, selection = dataset_json.read(arguments.dataset), read_selection(arguments.selected)
-    detections = npz_files.read_detections(arguments.detections)[0] if arguments.detections else None
+    detections = detections_file.read(arguments.detections)[0] if arguments.detections else None
     batch = asking.make_batch(dataset, selection, detections, params.experiment, params.annotation)
     files = tool.export(batch, arguments.out.parent, options)
     exchange.write_batch(batch, arguments.out)

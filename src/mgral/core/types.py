@@ -24,6 +24,8 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 
+FEATURE_DIM = 64  # of a detection
+
 
 @dataclass(frozen=True)
 class Image:
@@ -96,7 +98,7 @@ class Detections:
         scores: [n] float32 in 0..1, probability of ``labels``.
         labels: [n] int64, 0 … C-1.
         probs: [n, K] float32. ``softmax``: K = C + 1, background first, rows sum to 1. ``sigmoid``: K = C,
-            each entry a probability of its own.
+            each entry a probability of its own. [n, 0] where they were not kept.
         features: [n, 64] float16, what each detection looks like: of length 1, or 0 where the map is dark. None if
             nothing was kept of it.
     """

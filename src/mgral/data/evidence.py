@@ -60,9 +60,14 @@ class Evidence:
         return self.detections
 
     def activation_for(self, user: str) -> Activation:
-        """How the detections' probabilities are normalised. Raises MgralError if there are no detections."""
+        """How the detections' probabilities are normalised.
+
+        Raises:
+            MgralError: there are no detections, or their probabilities were not kept.
+        """
         if self.activation is None:
             raise _without_detections(user)
+        _require_probabilities(self.detections or {}, user)
         return self.activation
 
     def embeddings_of(self, ids: Sequence[int], user: str) -> Floats:
@@ -112,7 +117,16 @@ class Evidence:
         """What the replay detector finds in the held-out images. Raises MgralError if it was not given."""
         if self.held_out is None:
             raise MgralError(f"{user}: needs --held-out, the detections that `mgral embed` makes for replay")
+        _require_probabilities(self.held_out, user)
         return self.held_out
+
+
+def _require_probabilities(detections: Mapping[int, Detections], user: str) -> None:
+    some = next((one for one in detections.values() if len(one)), None)
+    if some is not None and not some.probs.shape[1]:
+        raise MgralError(
+            f"{user}: detections.npz has no class probabilities; run `mgral embed` again, with --keep probabilities"
+        )
 
 
 def _without_detections(user: str) -> MgralError:

@@ -32,10 +32,9 @@ from mgral.config.schema import DetectorParams
 from mgral.core import plugins, random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import write_bytes
-from mgral.core.types import Activation
+from mgral.core.types import FEATURE_DIM, Activation
 
 EMBEDDING_DIM = 256  # of an image
-FEATURE_DIM = 64  # of a detection
 SAMPLES = 4  # a side: points at which the map is read inside a box
 CANDIDATES = 400  # (prior, class) pairs of an image that enter the suppression, as in torchvision's SSD
 
@@ -81,7 +80,7 @@ class Prediction:
     scores: Tensor
     labels: Tensor
     probs: Tensor
-    features: Tensor
+    features: Tensor | None
 
 
 class Detector(nn.Module):
@@ -199,7 +198,9 @@ class Detector(nn.Module):
         pooled = torch.cat([features.float().mean((2, 3)) for features in raw.features], 1)
         return pooled @ self.projection
 
-    def predict(self, raw: RawOutput, score_threshold: float, nms_iou: float, max_detections: int) -> list[Prediction]:
+    def predict(
+        self, raw: RawOutput, score_threshold: float, nms_iou: float, max_detections: int, features: bool = False
+    ) -> list[Prediction]:
         """Per-class non-maximum suppression, keeping each detection's full class probabilities.
 
         Args:
@@ -208,12 +209,12 @@ class Detector(nn.Module):
             nms_iou: of two boxes of a class that overlap more than this, the lower score goes.
             max_detections: kept per image. The best ``CANDIDATES`` (prior, class) pairs enter the suppression, or four
                 times as many as are kept if that is more.
+            features: whether to describe the detections, see :meth:`describe`.
         """
+        maps = raw.features[0] if features else [None] * len(raw.logits)
         return [
-            self._predict_one(probs, offsets, features, score_threshold, nms_iou, max_detections)
-            for probs, offsets, features in zip(
-                self.probabilities(raw.logits), raw.offsets, raw.features[0], strict=True
-            )
+            self._predict_one(*one, score_threshold, nms_iou, max_detections)
+            for one in zip(self.probabilities(raw.logits), raw.offsets, maps, strict=True)
         ]
 
     def describe(self, features: Tensor, boxes: Tensor) -> Tensor:
@@ -233,7 +234,7 @@ class Detector(nn.Module):
         self,
         probs: Tensor,
         offsets: Tensor,
-        features: Tensor,
+        features: Tensor | None,
         threshold: float,
         nms_iou: float,
         limit: int,
@@ -248,7 +249,8 @@ class Detector(nn.Module):
         boxes, scores, prior, labels = boxes[sound], scores[sound], prior[sound], labels[sound]
         keep = batched_nms(boxes, scores, labels, nms_iou)[:limit]
         boxes, prior = boxes[keep], prior[keep]
-        return Prediction(boxes, scores[keep], labels[keep], probs[prior], self.describe(features, boxes))
+        described = None if features is None else self.describe(features, boxes)
+        return Prediction(boxes, scores[keep], labels[keep], probs[prior], described)
 
 
 def build_detector(name: str, classes: Sequence[str], image_size: int, options: dict[str, Any], seed: int) -> Detector:

@@ -6,7 +6,7 @@ import logging
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,10 @@ class ExternalTrainer:
             found = command_results.read_detections(results, ids, self.dataset, self.activation, *kept)
             embedded = self._embeddings(vectors, ids) if embed else np.zeros((len(ids), 0), np.float32)
         return InferenceResult(found, Embeddings(np.asarray(ids, np.int64), embedded))
+
+    def infer_in_parts(self, ids: Sequence[int], features: bool) -> Iterator[InferenceResult]:
+        """All in one part: the command is run once. It has no features."""
+        yield self.infer(ids)
 
     def _coco(self, ids: Sequence[int], path: Path, labels: bool) -> Path:
         """Write a COCO JSON of some images; boxes in pixels, crowd regions and difficult objects as ``iscrowd``."""

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mgral.config.schema import Evaluation
-from mgral.core.types import Detections, Embeddings
+from mgral.core.types import Detections, Embeddings, Floats
 from mgral.data.image_cache import Cache
-from mgral.detection.base import EMBEDDING_DIM, Detector, RawOutput
+from mgral.detection.base import EMBEDDING_DIM, Detector, Prediction, RawOutput
 from mgral.detection.device import Device, in_batches
 from mgral.detection.feature_cache import BackboneFeatures
 
@@ -46,7 +46,6 @@ def outputs(
         yield chosen, images, found
 
 
-@torch.inference_mode()
 def run_inference(
     detector: Detector,
     cache: Cache,
@@ -55,8 +54,27 @@ def run_inference(
     device: Device,
     backbone_features: BackboneFeatures | None = None,
     answer: Callable[[list[Tensor]], RawOutput] | None = None,
+    features: bool = False,
 ) -> InferenceResult:
-    """Run the detector over images.
+    """Run the detector over images; arguments as for :func:`in_parts`."""
+    parts = list(in_parts(detector, cache, ids, evaluation, device, backbone_features, answer, features))
+    vectors = [np.zeros((0, EMBEDDING_DIM), np.float32), *(part.embeddings.vectors for part in parts)]
+    detections = {i: one for part in parts for i, one in part.detections.items()}
+    return InferenceResult(detections, Embeddings(np.asarray(sorted(ids), np.int64), np.concatenate(vectors)))
+
+
+@torch.inference_mode()
+def in_parts(
+    detector: Detector,
+    cache: Cache,
+    ids: Sequence[int],
+    evaluation: Evaluation,
+    device: Device,
+    backbone_features: BackboneFeatures | None = None,
+    answer: Callable[[list[Tensor]], RawOutput] | None = None,
+    features: bool = False,
+) -> Iterator[InferenceResult]:
+    """Run the detector over images, and yield the results of one forward pass after the other, by ascending id.
 
     Args:
         detector: trained; is put in evaluation mode on ``device.torch_device``.
@@ -66,24 +84,26 @@ def run_inference(
         device: device and precision.
         backbone_features: what the detector's backbone, frozen, says of the images. None: it is asked.
         answer: what is said of the maps in place of the detector's own answer.
+        features: whether detections are described by features.
     """
     detector.to(device.torch_device).eval()
-    ids = sorted(ids)
-    detections: dict[int, Detections] = {}
-    vectors = np.zeros((len(ids), EMBEDDING_DIM), np.float32)
-    for chosen in in_batches(ids):
-        start = len(detections)
+    limits = evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
+    for chosen in in_batches(sorted(ids)):
         maps = backbone_features.maps(chosen, [False] * len(chosen), device) if backbone_features else None
         with device.autocast():
             raw = (answer or detector.answer)(maps or detector.maps(device.images(cache.pixels(chosen))))
-        vectors[start : start + len(chosen)] = detector.embed(raw).cpu().numpy()
-        found = detector.predict(raw, evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections)
-        for image_id, one in zip(chosen, found, strict=True):
-            detections[image_id] = Detections(
-                (one.xyxy.cpu().numpy() / cache.scale(image_id)).astype(np.float32),
-                one.scores.cpu().numpy(),
-                one.labels.cpu().numpy(),
-                one.probs.cpu().numpy(),
-                one.features.half().cpu().numpy(),
-            )
-    return InferenceResult(detections, Embeddings(np.asarray(ids, np.int64), vectors))
+        vectors = detector.embed(raw).cpu().numpy()
+        found = detector.predict(raw, *limits, features=features)
+        detections = {i: _stored(one, cache.scale(i)) for i, one in zip(chosen, found, strict=True)}
+        yield InferenceResult(detections, Embeddings(np.asarray(chosen, np.int64), vectors))
+
+
+def _stored(one: Prediction, scale: Floats) -> Detections:
+    """A prediction as arrays, in pixels of the original image."""
+    return Detections(
+        (one.xyxy.cpu().numpy() / scale).astype(np.float32),
+        one.scores.cpu().numpy(),
+        one.labels.cpu().numpy(),
+        one.probs.cpu().numpy(),
+        None if one.features is None else one.features.half().cpu().numpy(),
+    )

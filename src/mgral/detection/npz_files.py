@@ -1,10 +1,7 @@
-"""Arrays between steps: embeddings.npz, detections.npz and image_scores.npz (NumPy archives, no pickles)."""
+"""Arrays between steps: embeddings.npz and image_scores.npz (NumPy archives, no pickles)."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,8 @@ import numpy as np
 
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
-from mgral.core.types import Activation, Detections, Embeddings, ImageScores, Ints
+from mgral.core.npz_stream import DAMAGE
+from mgral.core.types import Embeddings, ImageScores, Ints
 
 
 def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
@@ -24,67 +22,13 @@ def read_embeddings(path: str | Path) -> Embeddings:
     """Read ``embeddings.npz``. Raises MgralError if it is missing, no such archive, or holds what is not finite."""
     data = _read(path, "ids", "vectors")
     remedy = "make it anew with `mgral embed`"
-    _check_ids(data["ids"], str(path), remedy)
+    check_ids(data["ids"], str(path), remedy)
     if data["vectors"].ndim != 2 or data["vectors"].dtype != np.float32 or len(data["vectors"]) != len(data["ids"]):
         raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
     try:
         return Embeddings(data["ids"], data["vectors"])
     except MgralError as error:
         raise MgralError(f"{path}: {error}") from None
-
-
-def write_detections(detections: Mapping[int, Detections], activation: Activation, path: str | Path) -> None:
-    """Write the detections of many images end to end; ``offsets`` [N + 1] marks where each image begins.
-
-    Features take 128 bytes a detection: 1.3 GB for 100 detections in each of 100,000 images, beside 0.3 GB for the
-    boxes, scores and labels and 4 bytes a class for the probabilities. Detections without are written 0 wide.
-    """
-    ids = sorted(detections)
-    parts = [detections[i] for i in ids]
-    width = parts[0].probs.shape[1] if parts else 0
-    empty = Detections(
-        np.zeros((0, 4), np.float32),
-        np.zeros(0, np.float32),
-        np.zeros(0, np.int64),
-        np.zeros((0, width), np.float32),
-    )
-    features = [np.zeros((len(part), 0), np.float16) if part.features is None else part.features for part in parts]
-    parts = [empty, *parts]
-    arrays = {
-        "ids": np.asarray(ids, np.int64),
-        "offsets": np.cumsum([0] + [len(part) for part in parts[1:]]),
-        "activation": np.asarray(activation),
-        "xyxy": np.concatenate([part.xyxy for part in parts]),
-        "scores": np.concatenate([part.scores for part in parts]),
-        "labels": np.concatenate([part.labels for part in parts]),
-        "probs": np.concatenate([part.probs for part in parts]),
-        "features": np.concatenate(features or [np.zeros((0, 0), np.float16)]),
-    }
-    _write(path, arrays)
-
-
-def read_detections(path: str | Path) -> tuple[dict[int, Detections], Activation]:
-    """Read ``detections.npz``. Raises MgralError if it is missing or no such archive."""
-    data = _read(path, "ids", "offsets", "activation", "xyxy", "scores", "labels", "probs", "features")
-    remedy = "make it anew with `mgral embed`"
-    _check_ids(data["ids"], str(path), remedy)
-    numbers = {"offsets": "i", "xyxy": "f", "scores": "f", "labels": "i", "probs": "f", "features": "f"}
-    shapes = {"offsets": 1, "xyxy": 2, "scores": 1, "labels": 1, "probs": 2, "features": 2}
-    for name, kind in numbers.items():
-        if data[name].dtype.kind != kind or data[name].ndim != shapes[name]:
-            raise MgralError(f"{path}: array '{name}' is {data[name].dtype} {list(data[name].shape)}; {remedy}")
-    says = data["activation"]
-    if says.shape != () or str(says) not in {"softmax", "sigmoid"} or data["xyxy"].shape[1:] != (4,):
-        raise MgralError(f"{path}: its activation or boxes are not those of a detector; {remedy}")
-    if len(data["offsets"]) == 0 or data["offsets"][0] != 0 or (np.diff(data["offsets"]) < 0).any():
-        raise MgralError(f"{path}: its arrays do not belong together; {remedy}")
-    lengths = {len(data[name]) for name in ("xyxy", "scores", "labels", "probs", "features")}
-    if len(data["offsets"]) != len(data["ids"]) + 1 or lengths != {int(data["offsets"][-1])}:
-        raise MgralError(f"{path}: its arrays do not belong together; {remedy}")
-    spans = zip(data["ids"].tolist(), data["offsets"][:-1].tolist(), data["offsets"][1:].tolist(), strict=True)
-    names = ["xyxy", "scores", "labels", "probs", *(["features"] if data["features"].shape[1] else [])]
-    detections = {i: Detections(**{name: data[name][a:z] for name in names}) for i, a, z in spans}
-    return detections, data["activation"].item()
 
 
 def write_image_scores(image_scores: ImageScores, path: str | Path) -> None:
@@ -107,7 +51,7 @@ def read_image_scores(path: str | Path) -> ImageScores:
 
 def _check_image_scores(image_scores: ImageScores, path: str, remedy: str) -> None:
     ids = image_scores.ids
-    _check_ids(ids, path, remedy)
+    check_ids(ids, path, remedy)
     for name, term in image_scores.terms.items():
         if term.dtype != np.float64 or term.shape[:1] != ids.shape:
             raise MgralError(f"{path}: array '{name}' has no row of numbers for each of {len(ids)} images; {remedy}")
@@ -116,7 +60,8 @@ def _check_image_scores(image_scores: ImageScores, path: str, remedy: str) -> No
             raise MgralError(f"{path}: '{name}' of image {ids[unfit[0, 0]]} is not finite; {remedy}")
 
 
-def _check_ids(ids: Ints, path: str, remedy: str) -> None:
+def check_ids(ids: Ints, path: str, remedy: str) -> None:
+    """Refuse what are no ids in ascending order. Raises MgralError."""
     if ids.dtype != np.int64 or ids.ndim != 1 or (np.diff(ids) <= 0).any():
         raise MgralError(f"{path}: its ids are not whole numbers in ascending order; {remedy}")
 
@@ -139,5 +84,5 @@ def _read(path: str | Path, *names: str, verb: str = "embed", others: bool = Fal
             return {name: archive[name] for name in (archive if others else names)}
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral {verb}`") from None
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError, ValueError, EOFError, OSError, MemoryError):
+    except DAMAGE:
         raise MgralError(f"{path}: not a NumPy archive; make it anew with `mgral {verb}`") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from mgral.detection.base import Detector, build_detector, restore_detector, sav
 from mgral.detection.detectors import command
 from mgral.detection.device import Device
 from mgral.detection.external import ExternalTrainer, is_external
-from mgral.detection.inference import InferenceResult, run_inference
+from mgral.detection.inference import InferenceResult, in_parts, run_inference
 from mgral.detection.training import TrainingConfig, fit
 
 
@@ -40,6 +40,18 @@ class Trainer(Protocol):
 
     def infer(self, ids: Sequence[int], embed: bool = True) -> InferenceResult:
         """Detections and, if wanted, embeddings of some images. Raises MgralError."""
+        ...
+
+    def infer_in_parts(self, ids: Sequence[int], features: bool) -> Iterator[InferenceResult]:
+        """The same of a few images after the others, by ascending id, so that a pool need not fit in memory.
+
+        Args:
+            ids: of any images of the data set.
+            features: whether detections are described by features, if the detector has any.
+
+        Raises:
+            MgralError: as :meth:`infer`.
+        """
         ...
 
 
@@ -90,6 +102,11 @@ class NetworkTrainer:
         """Detections and embeddings of images."""
         assert self.detector is not None
         return run_inference(self.detector, self.cache, ids, self.evaluation, self.device)
+
+    def infer_in_parts(self, ids: Sequence[int], features: bool) -> Iterator[InferenceResult]:
+        """Detections and embeddings, one forward pass after the other."""
+        assert self.detector is not None
+        return in_parts(self.detector, self.cache, ids, self.evaluation, self.device, features=features)
 
 
 def open_trainer(

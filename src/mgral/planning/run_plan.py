@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -145,6 +145,22 @@ class RunPlan:
         if {"embeddings", "detections"} & needs:
             return [CYCLE.metrics, CYCLE.embeddings, *held_out]
         return [CYCLE.metrics]
+
+    def kept(self, strategy: str, read: Mapping[str, frozenset[str]]) -> list[str]:
+        """What ``mgral embed`` keeps of a cycle's detections.
+
+        That is what strategies read of them, and the generators of batches where an agent is trained.
+
+        Args:
+            strategy: whose cycle, as in a path.
+            read: by the strategy of each label.
+        """
+        labels = list(self.strategies) if strategy == run_layout.SHARED else [strategy]
+        found = frozenset[str]().union(*(read[label] for label in labels))
+        if set(labels) & set(self.searchers):
+            drawn = {name for name, share in self.experiment.proxy.generators.items() if share > 0}
+            found |= {"probabilities"} if drawn & proxy_plan.READ_PROBABILITIES else set()
+        return sorted(found)
 
     def carried(self, strategy: str, seed: int | str, cycle: int) -> list[str]:
         """The records of earlier cycles that stay in the table of this one (``table.carry``)."""

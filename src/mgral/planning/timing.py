@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import subprocess
 import sys
@@ -22,7 +23,6 @@ from mgral.core.types import Dataset, Embeddings, Record
 from mgral.data import image_cache
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
-from mgral.detection import npz_files
 from mgral.detection.average_precision import evaluate
 from mgral.detection.base import EMBEDDING_DIM, build_detector, save_detector
 from mgral.detection.device import Device, prepare_device
@@ -78,7 +78,6 @@ def run(dataset: Dataset, params: Params) -> Timing:
         see()
         looked = clock(see) / len(val)
         views = run_inference(detector, cache, train, params.evaluation, machine)
-        npz_files.write_detections(views.detections, detector.activation, folder / "detections.npz")
 
         def priced(steps: int) -> Record:
             short = params.proxy.model_copy(update={"steps": steps, "stop_at": 0.0})
@@ -101,7 +100,7 @@ def run(dataset: Dataset, params: Params) -> Timing:
             scan=scan,
             detector=(folder / "detector.safetensors").stat().st_size,
             agent=agent,
-            detections=(folder / "detections.npz").stat().st_size // len(train),
+            detections=math.ceil(sum(map(len, views.detections.values())) / len(train)),
             embedding=views.embeddings.vectors[0].nbytes + views.embeddings.ids[:1].nbytes,
         )
 

@@ -18,7 +18,7 @@ from mgral.core.run_layout import CYCLE
 from mgral.core.types import Dataset, Detections, Embeddings
 from mgral.data.pool import read_pool
 from mgral.data.selection import read_selection as read_selection
-from mgral.detection import npz_files
+from mgral.detection import detections_file, npz_files
 from mgral.report.learning_curves import cycle_folder
 
 AUDIT = ["records", "carried", "neighbours", "representation", "mae", "mae_mean", "spearman", "kendall", "spread"]
@@ -168,7 +168,7 @@ def detections(run: Path, cells: Sequence[Cell]) -> dict[tuple[str, int], Mappin
             path = cycle_folder(run, label, cell.seed, cell.cycle) / CYCLE.detections
             if path.exists():
                 if path not in read:
-                    read[path] = npz_files.read_detections(path)[0]
+                    read[path] = detections_file.read(path)[0]
                 found[cell.strategy, cell.cycle] = {p.id: read[path][p.id] for p in cell.value if p.id in read[path]}
                 break
     return found

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mgral.core.errors import MgralError, nearest
-from mgral.core.types import Activation, Detections, Doubles, Embeddings, Floats, Ints
+from mgral.core.types import Detections, Doubles, Embeddings, Floats, Ints
 
 Batches = Sequence[Sequence[int]]
 Describe = Callable[[Batches], Floats]
@@ -127,13 +127,13 @@ REPRESENTATIONS: dict[str, Callable[[Embeddings, int], DescribeOne]] = {
 }
 
 
-def with_objects(embeddings: Embeddings, detections: Mapping[int, Detections], activation: Activation) -> Embeddings:
+def with_objects(embeddings: Embeddings, detections: Mapping[int, Detections], classes: int) -> Embeddings:
     """The embeddings, and beside them how many objects of each class are expected in an image.
 
     Args:
         embeddings: of the pool.
         detections: of the same images.
-        activation: of the detector, which says how many classes there are.
+        classes: C.
 
     Raises:
         MgralError: an image of the pool has no detections, not even none.
@@ -143,7 +143,6 @@ def with_objects(embeddings: Embeddings, detections: Mapping[int, Detections], a
         if i not in detections:
             raise MgralError(f"image {i} has an embedding and is not among the detections; run `mgral embed` anew")
         found = detections[i]
-        classes = found.probs.shape[1] - (activation == "softmax")
         counts.append(np.bincount(found.labels, weights=found.scores, minlength=classes))
     return replace(embeddings, objects=np.array(counts, np.float32))
 

@@ -19,6 +19,9 @@ GENERATORS = (
     "designed",
 )  # of the first round, in the order in which they draw
 
+READ_PROBABILITIES = frozenset({"uncertain", "class", "designed"})
+"""Generators that read the class probabilities of detections."""
+
 
 @dataclass(frozen=True)
 class Proxies:

@@ -16,6 +16,10 @@ A strategy that compares detections by their features also has
 
 - ``USES_FEATURES = True``. A detector without features (``command``) is then refused when parameters are checked.
 
+A strategy that reads the class probabilities of detections also has
+
+- ``USES_PROBABILITIES = True``. Where no strategy of an experiment has it, they are not kept on disk.
+
 A strategy that is a control, not a contender, also has
 
 - ``CONTROL``: a few words that say what it controls for. A strategy that needs the ``truth`` is a control without it.
@@ -114,14 +118,30 @@ def find(strategies: Iterable[Strategy], label: str) -> tuple[Strategy, ModuleTy
     return strategy, plugin, plugin.Options.parse(strategy.options, f"strategies ({label}): options")
 
 
+def plugins_of(strategy: Strategy) -> list[str]:
+    """Names of a strategy's plug-in and of those that it runs.
+
+    Raises:
+        MgralError: unknown plug-in or option.
+    """
+    plugin = plugins.load("strategies", strategy.plugin)
+    if not hasattr(plugin, "uses"):
+        return [strategy.plugin]
+    options = plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options")
+    return [strategy.plugin, *plugin.uses(options)]
+
+
+def kept_for(strategy: Strategy) -> frozenset[str]:
+    """What of detections a strategy reads beside boxes, scores and classes; see ``mgral embed --keep``."""
+    used = [plugins.load("strategies", name) for name in plugins_of(strategy)]
+    marks = {"probabilities": "USES_PROBABILITIES", "features": "USES_FEATURES"}
+    return frozenset(what for what, mark in marks.items() if any(getattr(one, mark, False) for one in used))
+
+
 def modules_of(strategy: Strategy) -> list[str]:
     """Dotted names of a strategy's module and of those that it runs, for the hash of the code behind its selection.
 
     Raises:
         MgralError: unknown plug-in or option.
     """
-    plugin = plugins.load("strategies", strategy.plugin)
-    names = [strategy.plugin]
-    if hasattr(plugin, "uses"):
-        names += plugin.uses(plugin.Options.parse(strategy.options, f"strategies ({strategy.name}): options"))
-    return [f"mgral.strategies.{name}" for name in names]
+    return [f"mgral.strategies.{name}" for name in plugins_of(strategy)]

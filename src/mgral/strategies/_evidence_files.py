@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Activation, Dataset, Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import read_pool
-from mgral.detection import metrics, npz_files
+from mgral.detection import detections_file, metrics, npz_files
 from mgral.reward import batch_features
 
 
@@ -46,15 +47,13 @@ def read(
     )
 
 
-def _detections(path: Path, dataset: Dataset) -> tuple[dict[int, Detections], Activation]:
+def _detections(path: Path, dataset: Dataset) -> tuple[Mapping[int, Detections], Activation]:
     """Detections of a file. Raises MgralError if they are of another number of classes."""
-    found, activation = npz_files.read_detections(path)
-    for one in found.values():
-        classes = one.probs.shape[1] - (activation == "softmax")
-        if classes != len(dataset.classes):
-            raise MgralError(
-                f"{path}: is of {classes} classes, the data set of {len(dataset.classes)}; run `mgral embed` again"
-            )
+    found, activation = detections_file.read(path)
+    if found.classes != len(dataset.classes):
+        raise MgralError(
+            f"{path}: is of {found.classes} classes, the data set of {len(dataset.classes)}; run `mgral embed` again"
+        )
     return found, activation
 
 
@@ -68,6 +67,7 @@ def read_embeddings(path: Path, detections: Path | None) -> Embeddings:
     if detections is None:
         return embeddings
     try:
-        return batch_features.with_objects(embeddings, *npz_files.read_detections(detections))
+        found, _ = detections_file.read(detections)
+        return batch_features.with_objects(embeddings, found, found.classes)
     except MgralError as error:
         raise MgralError(f"{detections}: {error}") from None

@@ -18,6 +18,7 @@ from mgral.strategies import _greedy_picks
 from mgral.strategies._contract import Reasons
 
 NEEDS: frozenset[str] = frozenset({"detections", "embeddings", "labels"})
+USES_PROBABILITIES = True
 REASONS: Reasons = {
     "balanced_entropy": "entropy of the detections, classes with few labelled boxes weighing more; in nats",
     "class": "the class that contributes most to it",

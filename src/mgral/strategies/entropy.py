@@ -16,6 +16,7 @@ from mgral.strategies._contract import Reasons
 from mgral.strategies._per_image import PerImage
 
 NEEDS: frozenset[str] = frozenset({"detections"})
+USES_PROBABILITIES = True
 REASONS: Reasons = {
     "entropy": "of the image's detections together, in nats unless normalised; the larger, the less sure the detector",
     "detections": "how many were counted",

@@ -23,6 +23,7 @@ from mgral.strategies import _greedy_picks
 from mgral.strategies._contract import Reasons
 
 NEEDS: frozenset[str] = frozenset({"detections", "embeddings", "labels", "competence"})
+USES_PROBABILITIES = True
 REASONS: Reasons = {
     "growth": "log growth of labelled boxes that the image adds to the batch, weighted mean over classes",
     "expected_boxes": "boxes that the detector expects in the image: the sum of its scores",

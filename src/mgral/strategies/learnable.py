@@ -19,6 +19,7 @@ from mgral.strategies._contract import Reasons
 from mgral.strategies.balanced import balanced_reason
 
 NEEDS: frozenset[str] = frozenset({"detections", "embeddings", "labels", "held_out"})
+USES_PROBABILITIES = True
 REASONS: Reasons = {
     "balanced_entropy": "entropy of the detections, classes with few labelled boxes weighing more; in nats",
     "class": "the class that contributes most to it",

@@ -13,6 +13,7 @@ from mgral.strategies._contract import Reasons
 from mgral.strategies._per_image import PerImage, most_uncertain
 
 NEEDS: frozenset[str] = frozenset({"detections"})
+USES_PROBABILITIES = True
 REASONS: Reasons = {
     "uncertainty": "of the image's detections together: each counts 1 - probability of its likeliest class",
     "detections": "how many were counted",

@@ -21,7 +21,7 @@ from mgral.core.types import Boxes, Dataset, Detections, Image, Pick
 from mgral.data import dataset_json
 from mgral.data.pool import Pool, read_pool, write_pool
 from mgral.data.selection import Selection, write_selection
-from mgral.detection import npz_files
+from mgral.detection import detections_file
 
 CYCLE = Path("data/runs/mine/random/seed-0/cycle-0")
 ANSWERS = Path("data/annotations/mine/cycle-0")
@@ -50,7 +50,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         np.array([1, 2]),
         np.zeros((2, 5), np.float32),
     )
-    npz_files.write_detections(dict.fromkeys(range(1, 9), one), "softmax", CYCLE / "detections.npz")
+    detections_file.write(CYCLE / "detections.npz", dict.fromkeys(range(1, 9), one), "softmax", 4)
     return tmp_path
 
 

@@ -24,7 +24,7 @@ from mgral.core import files
 from mgral.core.errors import MgralError
 from mgral.core.types import Dataset, Detections, Embeddings, Image, Record
 from mgral.data import image_cache
-from mgral.detection import feature_cache, npz_files
+from mgral.detection import detections_file, feature_cache, npz_files
 from mgral.detection.base import build_detector, save_detector
 from mgral.detection.device import prepare_device
 from mgral.report import learning_curves
@@ -76,7 +76,7 @@ def curve(path: Path) -> None:
 WRITERS: dict[str, Callable[[Path], object]] = {
     "dataset.json": lambda path: files.write_json(path, list(range(5000))),
     "embeddings.npz": lambda path: npz_files.write_embeddings(embeddings(100, 256), path),
-    "detections.npz": lambda path: npz_files.write_detections({1: detections(500)}, "sigmoid", path),
+    "detections.npz": lambda path: detections_file.write(path, {1: detections(500)}, "sigmoid", 4),
     "records.parquet": lambda path: table(5000, 1).save(path.parent),
     "index.faiss": lambda path: table(3, 5000).save(path.parent),
     "agent.safetensors": lambda path: Policy(8, 32, 0).save(path),

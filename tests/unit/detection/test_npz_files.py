@@ -8,56 +8,13 @@ import numpy as np
 import pytest
 
 from mgral.core.errors import MgralError
-from mgral.core.types import Detections, Embeddings, ImageScores
+from mgral.core.types import Embeddings, ImageScores
 from mgral.detection.npz_files import (
-    read_detections,
     read_embeddings,
     read_image_scores,
-    write_detections,
     write_embeddings,
     write_image_scores,
 )
-
-
-def detections(count: int, features: bool) -> Detections:
-    rng = np.random.default_rng(count)
-    return Detections(
-        rng.random((count, 4), np.float32),
-        rng.random(count, np.float32),
-        rng.integers(0, 3, count),
-        rng.random((count, 4), np.float32),
-        rng.random((count, 64)).astype(np.float16) if features else None,
-    )
-
-
-@pytest.mark.parametrize("features", [True, False])
-def test_detections_come_back(tmp_path: Path, features: bool) -> None:
-    given = {7: detections(2, features), 3: detections(0, features), 5: detections(4, features)}
-    write_detections(given, "sigmoid", tmp_path / "detections.npz")
-    found, activation = read_detections(tmp_path / "detections.npz")
-    assert activation == "sigmoid" and list(found) == [3, 5, 7]
-    for i, one in given.items():
-        for name in ("xyxy", "scores", "labels", "probs", "features"):
-            before, after = getattr(one, name), getattr(found[i], name)
-            assert (before is None) == (after is None)
-            if before is not None:
-                assert before.dtype == after.dtype
-                np.testing.assert_array_equal(before, after)
-
-
-def test_no_image_at_all(tmp_path: Path) -> None:
-    write_detections({}, "softmax", tmp_path / "detections.npz")
-    assert read_detections(tmp_path / "detections.npz") == ({}, "softmax")
-
-
-def test_a_file_of_before_there_were_features_is_to_be_made_anew(tmp_path: Path) -> None:
-    path = tmp_path / "detections.npz"
-    write_detections({1: detections(2, True)}, "softmax", path)
-    with np.load(path) as archive:
-        old = {name: archive[name] for name in archive if name != "features"}
-    np.savez(path, **old)
-    with pytest.raises(MgralError, match="has no array 'features'; make it anew with `mgral embed`"):
-        read_detections(path)
 
 
 def test_embeddings_come_back_and_others_are_refused(tmp_path: Path) -> None:
@@ -92,17 +49,6 @@ def test_an_image_without_embedding_is_named() -> None:
     for missing in (int(IDS[0]) - 1, int(IDS[-1]) + 1):
         with pytest.raises(MgralError, match=rf"^image {missing} has no embedding; make embeddings\.npz anew"):
             embeddings.rows([int(IDS[1]), missing])
-
-
-def test_detections_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "detections.npz"
-    write_detections({1: detections(2, True), 4: detections(3, True)}, "softmax", path)
-    with np.load(path) as archive:
-        whole = dict(archive)
-    for name, fewer in (("offsets", whole["offsets"][:-1]), ("scores", whole["scores"][:-1])):
-        np.savez(path, **{**whole, name: fewer})
-        with pytest.raises(MgralError, match="its arrays do not belong together; make it anew with `mgral embed`"):
-            read_detections(path)
 
 
 IDS = np.array([3, 5, 8])

@@ -70,7 +70,7 @@ def test_counts_are_soft_between_centroids() -> None:
 def test_objects_are_expected_ones_in_deviations_of_the_pool() -> None:
     # Of class 0: 1, 0, 0.5, 0.5, on the mean 0.5; variance (0.25 + 0.25) / 4 = 1/8. Class 1 is expected nowhere.
     seen = {1: detections(0, 0), 2: detections(), 3: detections(0), 4: detections(0)}
-    embeddings = with_objects(line(7, 7, 7, 7), seen, "softmax")
+    embeddings = with_objects(line(7, 7, 7, 7), seen, 2)
     assert embeddings.objects is not None
     assert embeddings.objects.tolist() == [[1, 0], [0, 0], [0.5, 0], [0.5, 0]]
     vectors = represent([[1, 2], [1, 3], [2]], embeddings, "objects")
@@ -82,7 +82,7 @@ def test_objects_are_expected_ones_in_deviations_of_the_pool() -> None:
     with pytest.raises(MgralError, match="objects needs the detections of the pool; give --detections"):
         represent([[1]], line(7), "objects")
     with pytest.raises(MgralError, match="image 5 has an embedding and is not among the detections"):
-        with_objects(line(1, 2, 3, 4, 5), seen, "softmax")
+        with_objects(line(1, 2, 3, 4, 5), seen, 2)
 
 
 def test_counts_repeat_to_the_last_bit_and_take_no_more_centroids_than_images() -> None:

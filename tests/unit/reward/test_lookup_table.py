@@ -256,7 +256,7 @@ def test_audit_compares_everything_on_the_same_records() -> None:
     seen = {k + 1: detections(*[1] * k) for k in range(8)}
     without = LookupTable(records, line(*places), params(1)).audit()
     assert "objects" not in {row["representation"] for row in without["comparison"]}
-    audit = LookupTable(records, with_objects(line(*places), seen, "softmax"), params(1)).audit()
+    audit = LookupTable(records, with_objects(line(*places), seen, 2), params(1)).audit()
     found = {(row["representation"], row["surrogate"]): row for row in audit["comparison"]}
     assert list(found) == [(kind, name) for kind in REPRESENTATIONS for name in SURROGATES]
     assert all(list(row)[2:] == ["mae", "spearman", "kendall", "far"] for row in audit["comparison"])

@@ -37,6 +37,7 @@ from mgral.strategies._contract import Reasons
 from mgral.strategies._distributions import class_distributions
 
 NEEDS: frozenset[str] = frozenset({"detections"})
+USES_PROBABILITIES = True
 REASONS: Reasons = {
     "distance": "by confusion of classes, in nats, to the nearest image that is labelled or was picked before",
     "nearest": "id of that image",

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
 
 NEEDS: frozenset[str] = frozenset({"image_scores", "detections"})
+USES_FEATURES = True
 TERMS: Terms = {"difficulty": ("class",)}
 REASONS: Reasons = {
     "uncertainty": "entropy of the detections, difficult classes weighing more; in nats",
