@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import functools
 import json
 import os
@@ -229,7 +230,7 @@ def _value(path: Path, chance: random.Random) -> None:
                 if chance.random() < 0.2:
                     del group[key]
                 else:
-                    group[key] = chance.choice(VALUES)
+                    group[key] = copy.deepcopy(chance.choice(VALUES))  # it may be spoilt further
                 break
             group, keys = inner, list(inner) if isinstance(inner, dict) else list(range(len(inner)))
     return path.write_text(json.dumps(content)) and None

@@ -50,7 +50,7 @@ def judge(
     labels: list[int] = []
     ignore: list[bool] = []
     known = True
-    seen: set[tuple[Any, ...]] = set()
+    seen: dict[Corners, set[int]] = {}
     for item in sheet.objects:
         what, remedy = _unfit(item, index)
         if what:
@@ -62,13 +62,16 @@ def judge(
         if row is None:
             known &= sound
             continue
-        key = (index[item.label], *row)
-        if key in seen:
+        label = index[item.label]
+        before = seen.setdefault(row, set())
+        if label in before:
             report.count("objects are there twice, with one class and box; kept once", f"{sheet.file}: {item.name}")
             continue
-        seen.add(key)
+        if before:
+            report.count("boxes are there twice, of two classes; both are kept", f"{sheet.file}: {item.name}")
+        before.add(label)
         rows.append(row)
-        labels.append(index[item.label])
+        labels.append(label)
         ignore.append(bool(item.ignore) or not sound)
     if not known:
         return None
@@ -113,9 +116,9 @@ def _corners(
         _fallen(file, item, f"box ({_said(given)}) has no area", report)
         if min(sides) == 0:
             return None, True
-        region = _clip(_to_xyxy((min(a, c), min(b, d), max(a, c), max(b, d)), layout, size), size) if corners else None
+        region = _clip(to_xyxy((min(a, c), min(b, d), max(a, c), max(b, d)), layout, size), size) if corners else None
         return (None, False) if region is None or _empty(region) else (region, False)
-    xyxy = _to_xyxy((a, b, c, d), layout, size)
+    xyxy = to_xyxy((a, b, c, d), layout, size)
     clipped = _clip(xyxy, size)
     excess = max(abs(x - y) for x, y in zip(xyxy, clipped, strict=True))
     empty = _empty(clipped)
@@ -153,7 +156,7 @@ def _empty(xyxy: Corners) -> bool:
     return not boxes.area(np.array(xyxy, np.float32)) > 0
 
 
-def _to_xyxy(numbers: Corners, layout: Layout, size: tuple[int, int]) -> Corners:
+def to_xyxy(numbers: Corners, layout: Layout, size: tuple[int, int]) -> Corners:
     """Numbers in a layout → corners in continuous pixels. Plain floats: a data set may hold a million boxes."""
     a, b, c, d = numbers
     if layout == "inclusive":

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote
 
-from mgral.data import image_files
+from mgral.data import image_files, spelling
 from mgral.data.faults import Findings
 from mgral.data.image_files import OutsideError
 
@@ -19,7 +19,15 @@ SKIPPED = frozenset({"@eadir", "__macosx", "#recycle", "$recycle.bin", "system v
 """Folders of file systems and servers, in lower case; like hidden ones they hold nothing of a data set."""
 
 _MASKS = ("mask", "seg", "label", "annot", "thumb", "depth", "preview")
-_LOOKS_LIKE_DATA = image_files.NOT_READ | {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".mp4", ".avi", ".mov", ".mkv"}
+_BESIDE = frozenset(
+    {".txt", ".json", ".xml", ".yaml", ".yml", ".csv", ".md", ".names", ".data", ".cache", ".db", ".ini"}
+)
+"""Files that usually lie beside images and hold none; all others that are no images are counted as passed over."""
+
+_TEXTS = ("readme", "license")  # in lower case, how other files begin that usually lie beside images
+
+_HIDDEN = frozenset({".git", ".dvc", ".svn", ".hg", ".cache", ".venv", ".ipynb_checkpoints", ".idea", ".vscode"})
+"""Hidden folders that hold no data of their own, and are not worth a word."""
 
 LinkPolicy = Literal["refuse", "follow"]
 
@@ -103,12 +111,13 @@ class Finder:
         self.links = Links(root, links)
         self.match = match
         self._bare: dict[Path, dict[str, list[str]]] = {}
+        self._told: set[str] = set()
 
     def walk(self, folder: Path, report: Findings, strict: bool = True) -> Iterator[tuple[str, str]]:
         """Every file below a folder: its path from there with forward slashes, and its name.
 
-        Hidden files and folders are passed over, and those of file servers. A linked folder whose files are found
-        anyway is not searched twice.
+        Hidden files and folders are passed over, and those of file servers; hidden images are counted. A linked folder
+        whose files are found anyway is not searched twice.
 
         Raises:
             MgralError: a link leaves the data set, and ``dataset.links`` is ``refuse``; not ``strict``: a note instead.
@@ -127,10 +136,11 @@ class Finder:
                     self._from_root(folder, prefix), "", f"cannot be read ({error.strerror})", "make it readable"
                 )
             for entry in entries:
-                if entry.name.startswith(".") or entry.name.lower() in SKIPPED:
-                    continue
                 name = f"{prefix}{entry.name}"
-                if is_folder(entry.path):
+                if entry.name.startswith(".") or entry.name.lower() in SKIPPED:
+                    self._count_hidden(entry, self._from_root(folder, name), report)
+                    continue
+                if _leads_to_folder(entry):
                     target = entry.path
                     if entry.is_symlink():
                         if not strict and not self._may_follow(entry.path):
@@ -144,6 +154,21 @@ class Finder:
                 else:
                     yield name, entry.name
 
+    def _count_hidden(self, entry: os.DirEntry[str], name: str, report: Findings) -> None:
+        """Count a hidden image, and a hidden folder that may hold some, once each."""
+        if entry.name.startswith("._") or entry.name.lower() in SKIPPED | _HIDDEN or not self._first(entry.path):
+            return
+        if _leads_to_folder(entry):
+            report.count("hidden folders are passed over", name)
+        elif image_files.parted(entry.name)[1].lower() in image_files.SUFFIXES:
+            report.count("hidden images are passed over", name)
+
+    def _first(self, path: str) -> bool:
+        """Whether nothing was counted for a path before: a folder may be searched several times."""
+        new = path not in self._told
+        self._told.add(path)
+        return new
+
     def images(self, folder: Path, report: Findings, strict: bool = True) -> list[str]:
         """All images at any depth below a folder, by their path from there, sorted; what is passed over is counted."""
         found = []
@@ -154,11 +179,11 @@ class Finder:
                 if strict and Path(path).is_symlink():
                     self._admitted(path, self._from_root(folder, name), report)
                 found.append(name)
-            elif suffix in _LOOKS_LIKE_DATA:
-                report.passed_over[suffix] += 1
+            elif suffix not in _BESIDE and not bare.lower().startswith(_TEXTS) and self._first(f"{folder}/{name}"):
+                report.passed_over[suffix or "without suffix"] += 1
         for name in found:
             part = next((part for part in name.lower().split("/")[:-1] if part.startswith(_MASKS)), None)
-            if part:
+            if part and self._first(f"{folder}/{name}"):
                 report.count(f"images lie in a folder called {part}; move them if they are no photographs", name)
         return sorted(found, key=lambda name: name.split("/"))
 
@@ -205,11 +230,15 @@ class Finder:
             OutsideError: it leaves the image root.
             LookupError: several files have that bare name (``match: name``); says which.
         """
+        given = spelling.plain_path(given)
         if self.match == "name":
-            found = self.called(image_root, image_files.bare(given), report)
+            bare = image_files.bare(given)
+            found = self.called(image_root, bare, report) or self.called(
+                image_root, spelling.without_prefix(bare), report
+            )
             if len(found) > 1:
-                raise LookupError(f"{len(found)} files are called {image_files.bare(given)}: {found[0]}, {found[1]}")
-            name = found[0] if found else image_files.bare(given)
+                raise LookupError(f"{len(found)} files are called {bare}: {found[0]}, {found[1]}")
+            name = found[0] if found else bare
             return name, self.links.resolve(f"{image_root}/{name}")
         name = self._relative(image_root, given)
         if base and name == given:
@@ -242,17 +271,13 @@ class Finder:
         return real[len(top) + 1 :] if real.startswith(f"{top}/") else given
 
     def _other_spelling(self, image_root: Path, name: str, base: str, report: Findings) -> str | None:
-        slashed, plain = name.replace("\\", "/"), unquote(name)
-        for other, why in (
-            (slashed, "file names read with / for \\"),
-            (plain, "file names read with %20 and the like for what they stand for"),
-            (unquote(slashed), "file names read with / for \\ and %20 for a blank"),
-        ):
+        for other, why in spelling.readings(name):
             if other != name and _inside(other) and os.path.lexists(f"{image_root}/{other}"):
                 report.count(why, name)
                 return other
-        for spelling in dict.fromkeys((name, slashed, unquote(slashed))):
-            parts = spelling.split("/")
+        slashed = name.replace("\\", "/")
+        for spelt in dict.fromkeys((name, slashed, unquote(slashed))):
+            parts = spelt.split("/")
             start = len(PurePosixPath(base).parts)
             for cut in range(start + 1, len(parts)):
                 if os.path.lexists("/".join([str(image_root), *parts[:cut]])):
@@ -260,6 +285,11 @@ class Finder:
                 other = "/".join([*parts[:start], *parts[cut:]])
                 if _inside(other) and is_file(Path(f"{image_root}/{other}")):
                     report.count(f"file names read without their leading {'/'.join(parts[start:cut])}/", name)
+                    return other
+            bare = spelling.without_prefix(parts[-1])
+            for other in ("/".join([*parts[:-1], bare]), "/".join([*parts[:start], bare])):
+                if bare != parts[-1] and _inside(other) and is_file(f"{image_root}/{other}"):
+                    report.count("file names read without the prefix of Label Studio", name)
                     return other
         return None
 
@@ -270,21 +300,45 @@ class Finder:
             index = self._bare[folder] = {}
             for path, bare in self.walk(folder, report, strict=False) if is_folder(folder) else ():
                 if image_files.parted(bare)[1].lower() in image_files.SUFFIXES:
-                    for key in (bare, f"?{bare.lower()}", f"*{image_files.parted(bare)[0].lower()}"):
+                    stem = spelling.folded(image_files.parted(bare)[0])
+                    for key in (bare, f"?{spelling.folded(bare)}", f"*{stem}", f"+{spelling.source_stem(stem)}"):
                         index.setdefault(key, []).append(path)
         return index.get(name, [])
 
     def hint(self, folder: Path, name: str, report: Findings) -> str:
         """What a missing file may be: a file of the same bare name elsewhere, in other case or with another suffix."""
+        if os.path.islink(f"{folder}/{name}"):  # noqa: PTH114 (the path is text)
+            return ": it is a link to a file that is not here; fetch that (git annex get, dvc pull)"
         bare = image_files.bare(unquote(name))
         same = self.called(folder, bare, report)
         if same:
             return f": '{same[0]}' exists; set dataset.match: name if that is it"
-        if cased := self._bare[folder].get(f"?{bare.lower()}"):
-            return f": '{cased[0]}' exists, in other case"
-        if other := self._bare[folder].get(f"*{image_files.parted(bare)[0].lower()}"):
-            return f": '{other[0]}' exists, with another suffix"
+        stem = spelling.folded(image_files.parted(bare)[0])
+        for key, how in (
+            (f"?{spelling.folded(bare)}", "in other case"),
+            (f"*{stem}", "with another suffix"),
+            (f"+{spelling.source_stem(stem)}", "with the prefix of Label Studio or the suffix of Roboflow"),
+        ):
+            if found := self._bare[folder].get(key):
+                return f": '{found[0]}' exists, {how}"
+        elsewhere = self.called(self.root, bare, report)
+        if elsewhere:
+            return f": '{elsewhere[0]}' exists below dataset.root; set options.images to its folder"
         return ""
+
+    def others(self, suffix: str, report: Findings) -> list[str]:
+        """Files of a suffix below the root of the data set, for a hint at where they may lie."""
+        return sorted(
+            name for name, bare in self.walk(self.root, report, strict=False) if bare.lower().endswith(suffix)
+        )
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is one itself, links followed."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a ring of links, or one that must not be followed
+        return False
 
 
 def _inside(name: str) -> bool:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mgral.core.boxes import area
 from mgral.core.types import SPLITS, Dataset
-from mgral.data.box_validation import number
+from mgral.data.box_validation import TOLERANCE, number, to_xyxy
 from mgral.data.faults import Findings, shown
 
 if TYPE_CHECKING:
     from mgral.data.locating import Finder
-    from mgral.data.raw import Source
+    from mgral.data.raw import Layout, Sheet, Source
 
 TINY = 2.0
 """Pixels. Sides that are all shorter come from a wrong unit, or from clicks by mistake."""
+
+_WHOLE = 0.999  # share of an image that counts as all of it
 
 _VARIANT = re.compile(r"^(.*)\.rf\.[0-9A-Za-z]+")  # Roboflow: name_jpg.rf.<hash>.jpg
 
@@ -24,11 +30,12 @@ def check_source(source: Source, classes: list[str], report: Findings) -> None:
     """Faults of the whole that the numbers alone show. Raises MgralError for a wrong unit or order of numbers."""
     folded: dict[str, str] = {}
     for name in classes:
-        key = " ".join(name.casefold().split())
+        key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
         first = folded.setdefault(key, name)
         if first != name:
             report.note(
-                f"class names {shown(first)} and {shown(name)} differ in case or blanks only; are they one class?"
+                f"class names {shown(first)} and {shown(name)} differ in case, blanks or Unicode form only; "
+                "are they one class?"
             )
     _shares_for_pixels(source, report)
     _from_one(source, classes, report)
@@ -50,6 +57,68 @@ def _shares_for_pixels(source: Source, report: Findings) -> None:
     if count and largest > 0:
         what = f"no number of the {count:.0f} boxes is larger than 1: these are shares of the image's sides, not pixels"
         report.refuse(next(iter(source.sheets.values())).file, "", what, "multiply them by width and height")
+
+
+_OTHER: dict[Layout, Layout] = {"xywh": "xyxy", "centre": "xyxy", "xyxy": "xywh", "inclusive": "xywh"}
+_SAID = {"xyxy": "corners x1, y1, x2, y2", "xywh": "left, top, width, height"}
+_ENOUGH = 4  # boxes; of fewer, the same order of all their numbers may be chance
+
+
+def may_be_another(layout: Layout, sheets: Iterable[Sheet]) -> bool:
+    """Whether all boxes could be of another layout, by the order of their numbers alone: usually one box says no."""
+    count = backward = 0
+    for sheet in sheets:
+        for item in sheet.objects:
+            found = _four(item.numbers)
+            if found is None:
+                continue
+            a, b, c, d = found
+            forward = c > a and d > b
+            if not forward and _OTHER[layout] == "xyxy":
+                return False
+            count, backward = count + 1, backward + (not forward)
+    return count >= _ENOUGH and (_OTHER[layout] == "xyxy" or backward > 0)
+
+
+def check_layout(layout: Layout, sized: Iterable[tuple[Sheet, tuple[int, int]]], report: Findings) -> None:
+    """Refuse boxes that fit in their images only if their numbers are taken in another way.
+
+    Args:
+        layout: in which they are taken.
+        sized: annotations, each with width and height of its image.
+        report: what refuses.
+    """
+    other = _OTHER[layout]
+    wrong, first = 0, ("", "")
+    for sheet, size in sized:
+        scale = size if layout == "centre" else (1, 1)
+        for item in sheet.objects:
+            found = _four(item.numbers)
+            if found is None:
+                continue
+            if not _fits(tuple(n * s for n, s in zip(found, scale * 2, strict=True)), other, size):
+                return
+            if not _fits(found, layout, size):
+                wrong, first = wrong + 1, first if wrong else (sheet.file, item.name)
+    if wrong:
+        what = f"{wrong} boxes do not fit in their images as they are taken, and all boxes fit as {_SAID[other]}"
+        report.refuse(*first, what, "convert them to the layout of the format")
+
+
+def _four(numbers: object) -> tuple[float, float, float, float] | None:
+    values = [number(value) for value in numbers] if isinstance(numbers, list | tuple) else []
+    if len(values) != 4:
+        return None
+    a, b, c, d = values
+    if a is None or b is None or c is None or d is None or not math.isfinite(a + b + c + d):
+        return None
+    return a, b, c, d
+
+
+def _fits(numbers: tuple[float, ...], layout: Layout, size: tuple[int, int]) -> bool:
+    x1, y1, x2, y2 = to_xyxy((numbers[0], numbers[1], numbers[2], numbers[3]), layout, size)
+    near = TOLERANCE
+    return x1 < x2 and y1 < y2 and min(x1, y1) >= -near and x2 <= size[0] + near and y2 <= size[1] + near
 
 
 def _from_one(source: Source, classes: list[str], report: Findings) -> None:
@@ -93,7 +162,7 @@ def packed(finder: Finder, report: Findings) -> str:
 def check_whole(dataset: Dataset, grouped: bool, report: Findings) -> None:
     """What is doubtful in the data set that was made: said, not refused."""
     per_class: Counter[int] = Counter()
-    tiny = total = ignored = 0
+    tiny = total = ignored = filling = 0
     without: dict[str, int] = dict.fromkeys(SPLITS, 0)
     annotated: dict[str, int] = dict.fromkeys(SPLITS, 0)
     for i, boxes in dataset.boxes.items():
@@ -103,6 +172,8 @@ def check_whole(dataset: Dataset, grouped: bool, report: Findings) -> None:
             continue
         sides = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).max(axis=1)
         tiny += int((sides < TINY).sum())
+        image = dataset.images[i]
+        filling += int((area(boxes.xyxy) >= _WHOLE * image.width * image.height).sum())
         total += len(boxes)
         ignored += int(boxes.ignore.sum())
         counted = boxes.labels[~boxes.ignore].tolist()
@@ -112,6 +183,8 @@ def check_whole(dataset: Dataset, grouped: bool, report: Findings) -> None:
         report.note(
             f"{tiny} of {total} boxes are smaller than {TINY:g} pixels on both sides; a detector cannot learn them"
         )
+    if total >= _ENOUGH and filling == total:
+        report.note(f"all {total} boxes cover their whole image: these are labels of images, not of objects")
     if total and ignored == total:
         report.note(
             f"all {total} boxes are ignored (iscrowd, ignore or difficult is set): nothing can be learnt or measured"

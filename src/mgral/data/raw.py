@@ -94,6 +94,7 @@ class Source:
         without_sheet: what an image without annotation is: ``empty`` (no object in it), ``unlabelled`` (nobody
             has annotated it) or a ``fault``.
         unlisted: images that lie in the folder and that no list or annotation names.
+        unused: annotation files of unlisted images, by the image: they are not read, and that is said.
         pool_only: keys of images that nobody has annotated, whatever ``without_sheet`` is.
         classes_hint: remedy where no classes were found.
     """
@@ -106,8 +107,29 @@ class Source:
     keys_are_ids: bool = False
     without_sheet: Literal["empty", "unlabelled", "fault"] = "empty"
     unlisted: list[str] = field(default_factory=list)
+    unused: dict[str, str] = field(default_factory=dict)
     pool_only: frozenset[Hashable] = frozenset()
     classes_hint: str = ""
+
+
+class Unfit(str):
+    """What stands where an id should be and can be none, as messages show it."""
+
+    __slots__ = ()
+
+
+def own_id(value: Any) -> int | str:
+    """An id as a file gives it: a whole number, also as text or with a point, or other text.
+
+    Anything else becomes :class:`Unfit`, which equals no number: ``True == 1`` in Python.
+    """
+    if type(value) is int:
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= 200:
+        return int(value) if value.isascii() and value.isdecimal() and len(value) <= 18 else value
+    return Unfit(shown(value))
 
 
 def flag(value: Any) -> bool | None:

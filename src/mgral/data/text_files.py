@@ -48,6 +48,10 @@ def json(file: str, report: Findings) -> Any:
     try:
         if Path(os.path.normpath(report.root / file)).is_relative_to(os.path.normpath(report.root)):
             locating.finder(report).admit(report.root / file, report)
+        if not locating.exists(report.root / file):
+            others = locating.finder(report).others(".json", report)
+            hint = f": {', '.join(others[:3])} {'exists' if len(others) == 1 else 'exist'}" if others else ""
+            report.refuse(file, "", f"no such file{hint}", "name it in options.annotations")
         return read_json(report.root / file)
     except (OSError, ValueError, RecursionError) as error:
         report.refuse(file, "", f"cannot be read ({error})", "fix or replace it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -12,11 +13,11 @@ from tqdm import tqdm
 
 from mgral.config.schema import DatasetParams, Splits
 from mgral.core.types import SPLITS, Boxes, Dataset, Image, Split
-from mgral.data import box_validation, grouping, identity, image_files, locating, plausibility
+from mgral.data import box_validation, grouping, identity, image_files, image_size, locating, plausibility
 from mgral.data.faults import Findings, shown
 from mgral.data.image_files import Facts
 from mgral.data.locating import Finder
-from mgral.data.raw import RawImage, Sheet, Source
+from mgral.data.raw import RawImage, Sheet, Source, Unfit
 
 _SOME = 4  # objects left out; of fewer, their share says little
 _LARGEST_ID = 2**53 - 1  # exact in JSON readers that know only doubles
@@ -69,15 +70,17 @@ def assemble(
     plausibility.check_source(source, classes, report)
     objects = sum(len(sheet.objects) for sheet in source.sheets.values())
     named = _named(source, finder, report)
-    ids, kept = _ids(named, source.keys_are_ids, known)
+    _check_layout(source, named, report)
+    _tell_unread(source, params.unlisted, finder, report)
+    ids, kept = _ids(named, source, known)
     sound = _sound(source, named, classes, params.max_pixels, finder, report)
     if not sound:
         report.refuse(".", "", "no image is left", f"fix the {len(report.dropped)} faults found")
     _refuse_if_most_fell(objects, report)
     if source.keys_are_ids and not kept:
         report.note(
-            "the ids of the data set are not kept (ids from 0, too large, or in several files): images are numbered "
-            "from 1 in order of file name; join by file_name"
+            "the ids of the data set are not kept (ids from 0, too large, of text, or in several files): images are "
+            "numbered from 1 in order of file name; join by file_name"
         )
 
     by_id = dict(sorted((ids[item.named.file_name], item) for item in sound))
@@ -96,6 +99,37 @@ def assemble(
         made["splits"] = params.splits.model_dump(mode="json", exclude_none=True)
         made["kept"] = sum(item.named.file_name in known.splits for item in sound)
     return dataset, made
+
+
+def _check_layout(source: Source, named: list[_Named], report: Findings) -> None:
+    """Refuse boxes whose numbers are plainly meant in another way. Raises MgralError.
+
+    Sizes are read from the headers, and only if all boxes could be of the other layout.
+    """
+    sheets = [(item, source.sheets[item.raw.key]) for item in named if item.raw.key in source.sheets]
+    if not plausibility.may_be_another(source.layout, [sheet for _, sheet in sheets]):
+        return
+    sized = []
+    for item, sheet in sheets:
+        try:
+            sized.append((sheet, image_files.size_of(Path(item.path))))
+        except image_files.UNREADABLE:
+            continue  # said where it is decoded
+    plausibility.check_layout(source.layout, sized, report)
+
+
+def _tell_unread(source: Source, unlisted: str, finder: Finder, report: Findings) -> None:
+    """Say which annotations belong to images that no list names, and which images lie where none is looked for."""
+    why = "wait in the pool as not annotated, though they have annotations" if unlisted == "pool" else ""
+    for file in sorted(source.unused.values()):
+        report.count(f"images that no list names {why or 'have annotations, which are not read'}", file)
+    root, start = os.path.realpath(report.root), os.path.realpath(source.image_root)
+    searched = tuple({f"{os.path.normpath(f'{start}/{raw.folder}')}/" for raw in source.images})
+    if f"{root}/".startswith(searched):
+        return
+    for name in finder.images(report.root, Findings(report.root, links="follow"), strict=False):
+        if not f"{root}/{name}".startswith(searched):
+            report.count("images lie outside the folder of the images (options.images) and are not looked at", name)
 
 
 def _refuse_if_most_fell(objects: int, report: Findings) -> None:
@@ -151,12 +185,15 @@ def _named(source: Source, finder: Finder, report: Findings) -> list[_Named]:
             what = f"unknown split {shown(raw.split)}"
             report.fault(raw.file, _image(raw), what, "use train, val or test")
             _fall(source, raw, report)
-        elif source.keys_are_ids and not _is_id(raw.key):
-            report.fault(raw.file, _image(raw), "id is not a whole number from 0", "number the images")
+        elif source.keys_are_ids and raw.key not in source.pool_only and not _is_id(raw.key):
+            report.fault(raw.file, _image(raw), "id is neither a whole number from 0 nor text", "number the images")
             _fall(source, raw, report)
         elif item.path in splits:
             if raw.split in splits[item.path]:
                 what = f"file name '{item.file_name}' is duplicated"
+                first = next((other.file_name for other in named if other.path == item.path), item.file_name)
+                if first != item.file_name:
+                    what = f"file name '{item.file_name}' leads to the same file as '{first}'"
                 report.fault(raw.file, _image(raw), what, "list each image once")
             splits[item.path].add(raw.split)
         elif raw.key in keys:
@@ -202,23 +239,28 @@ def _below(raw: RawImage, source: Source, finder: Finder, report: Findings) -> _
         report.refuse(raw.file, _image(raw), what, remedy)
 
 
-def _ids(named: list[_Named], keys_are_ids: bool, known: identity.Known | None) -> tuple[dict[str, int], bool]:
+def _ids(named: list[_Named], source: Source, known: identity.Known | None) -> tuple[dict[str, int], bool]:
     """Canonical ids by file name, and whether they are the data set's own numbers.
 
     Own numbers are the ids of the format, or the digits that every stem ends in. They are kept if they differ
-    and begin at 1 or later; else images count from 1 in order of file name. An image that is known keeps its id.
+    and begin at 1 or later; else images count from 1 in order of file name. Images that nothing lists come after
+    those with ids of the format. An image that is known keeps its id.
     """
     names = sorted(item.file_name for item in named)
-    if keys_are_ids:
-        numbers = {item.file_name: _own_id(item.raw.key) for item in named}
+    more: list[str] = []
+    if source.keys_are_ids:
+        numbers = {item.file_name: _own_id(item.raw.key) for item in named if item.raw.key not in source.pool_only}
+        more = [name for name in names if name not in numbers]
+        numbers = {name: number for name, number in numbers.items() if isinstance(number, int)}
     else:
         ends = {name: re.search(r"(?<![0-9])[0-9]{1,15}$", PurePosixPath(name).stem) for name in names}
         numbers = {name: int(end.group()) for name, end in ends.items() if end}
     if known is not None:
         return known.number(names, numbers), known.own_ids
     fit = min(numbers.values(), default=0) >= 1 and max(numbers.values()) <= _LARGEST_ID
-    if fit and len(set(numbers.values())) == len(names):
-        return numbers, True
+    if fit and len(set(numbers.values())) == len(names) - len(more):
+        first = max(numbers.values()) + 1
+        return numbers | {name: number for number, name in enumerate(more, start=first)}, True
     return {name: number for number, name in enumerate(names, start=1)}, False
 
 
@@ -252,7 +294,7 @@ def _sound(
             else:
                 empty = source.without_sheet == "empty" and raw.key not in source.pool_only
                 sound.append(_Sound(item, facts.size, Boxes.empty() if empty else None))
-        elif what := _disagrees(own, facts):
+        elif what := image_size.disagreement(own.size, facts):
             report.fault(own.file, _image(raw), f"{what}{with_it}", "correct the size, or turn the pixels as EXIF says")
             _fall(source, raw, report)
         else:
@@ -336,19 +378,5 @@ def _own_id(key: Hashable) -> Any:
 
 
 def _is_id(key: Hashable) -> bool:
-    number = _own_id(key)
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
-
-
-def _disagrees(sheet: Sheet, facts: Facts) -> str:
-    """In what the size that an annotation gives differs from the file's; empty if it does not. 0 stands for unknown."""
-    if sheet.size is None:
-        return ""
-    size = tuple(box_validation.number(side) for side in sheet.size)
-    if size == facts.size or all(side == 0 for side in size):
-        return ""
-    said = " x ".join(str(side)[:20] for side in sheet.size)
-    real = f"{facts.size[0]} x {facts.size[1]}"
-    if size == facts.stored:
-        return f"size {said} is that of the pixels as stored, EXIF turns the image to {real}: boxes would lie wrong"
-    return f"size {said} disagrees with the file's {real}"
+    id = _own_id(key)
+    return id >= 0 if isinstance(id, int) else isinstance(id, str) and not isinstance(id, Unfit)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from mgral.core.files import read_text
-from mgral.data import image_files, locating
+from mgral.data import image_files, locating, spelling
 from mgral.data.box_validation import number
 from mgral.data.faults import Findings, shown
 from mgral.data.raw import RawObject, Sheet, hull
@@ -18,7 +18,7 @@ class Labels:
     """The label files below the root of a data set.
 
     A label file is looked for in the folder ``labels`` that stands for the image's ``images``, then beside the image:
-    with the image's stem and ``.txt``, or its whole name and ``.txt``. Capitals make no difference.
+    with the image's stem and ``.txt``, or its whole name and ``.txt``. Case and Unicode form make no difference.
 
     Attributes:
         names: all text files below the root that may be label files.
@@ -30,7 +30,7 @@ class Labels:
         self.names = {n for n, bare in walked if bare.lower().endswith(".txt") and bare.lower() not in _LISTS}
         self._folded: dict[str, list[str]] = {}
         for name in sorted(self.names):
-            self._folded.setdefault(name.lower(), []).append(name)
+            self._folded.setdefault(spelling.folded(name), []).append(name)
         self.used: set[str] = set()
 
     def of(self, image: str, report: Findings) -> str | None:
@@ -41,7 +41,7 @@ class Labels:
             for name in (f"{stem}.txt", f"{place}.txt"):
                 if name in self.names:
                     found.append(name)
-                elif len(folded := self._folded.get(name.lower(), [])) == 1:
+                elif len(folded := self._folded.get(spelling.folded(name), [])) == 1:
                     found.append(folded[0])
         found = list(dict.fromkeys(found))
         self.used.update(found)

@@ -24,6 +24,8 @@ def darknet(root: Path, report: Findings) -> dict[str, Any]:
         key, _, value = line.partition("=")
         data[key.strip()] = value.strip()
     found: dict[str, Any] = {split: data[name] for split in SPLITS for name in _SPELLINGS[split] if data.get(name)}
+    if data.get("classes"):
+        found["nc"] = data["classes"]
     given = data.get("names", "")
     for name in (given, image_files.bare(given)):
         if name and locating.is_file(root / name):
@@ -36,7 +38,11 @@ def places(root: Path, file: str, data: dict[str, Any], report: Findings) -> lis
     base = _base(root, file, data, report)
     found: list[Place] = []
     for split in SPLITS:
-        key = next((name for name in _SPELLINGS[split] if data.get(name)), split)
+        keys = [name for name in _SPELLINGS[split] if data.get(name)]
+        if len({str(data[key]) for key in keys}) > 1:
+            what = f"{' and '.join(keys)} both name images of {split}, and they differ"
+            report.refuse(file, keys[1], what, "leave one of them")
+        key = next(iter(keys), split)
         given = data.get(key) or []
         for place in given if isinstance(given, list) else [given]:
             if not image_files.is_name(place):

@@ -2,13 +2,16 @@
 
 Splits are one annotation file each, or a key ``split`` of each image in a single file. Classes are the categories in
 order of id, used or not; a category 0 that is only the parent of the others and owns no box (Roboflow) is none.
-``iscrowd``, ``ignore`` and ``difficult`` make an object ignored. An annotation with polygons and no box is taken as
-their hull. An image without annotations shows no object, unless ``missing`` says that nobody has annotated it; the key
-``annotated: false`` says so of a single image.
+``iscrowd``, ``ignore`` and ``difficult`` make an object ignored, also among CVAT's ``attributes``. An annotation with
+polygons and no box is taken as their hull, and so is a box that CVAT has turned (``attributes.rotation``). An image
+without annotations shows no object, unless ``missing`` says that nobody has annotated it; the key ``annotated: false``
+says so of a single image. A split of three or more images and no annotation is refused, unless
+``missing`` says what it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +24,9 @@ from mgral.core.types import Split
 from mgral.data import locating, text_files
 from mgral.data.box_validation import number
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawImage, RawObject, Sheet, Source, flag, hull, ignored
+from mgral.data.raw import RawImage, RawObject, Sheet, Source, Unfit, flag, hull, ignored, own_id
+
+_ENOUGH = 3  # images of a split; one or two may well show no object
 
 
 class Options(Settings):
@@ -33,10 +38,11 @@ class Options(Settings):
     images: str | dict[Split, str] = Field(
         default="images", description="folder that file names start from, or one per split, as for annotations"
     )
-    missing: Literal["empty", "unlabelled"] = Field(
-        default="empty",
+    missing: Literal["empty", "unlabelled"] | None = Field(
+        default=None,
         description="what an image without annotations is: empty (it shows no object), or unlabelled (nobody has "
-        "annotated it; it waits in the pool)",
+        "annotated it; it waits in the pool); null: empty, but three or more images "
+        "of a split without any annotation are refused",
     )
 
 
@@ -53,8 +59,8 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         keys_are_ids=True,
         without_sheet="unlabelled",
     )
-    names: dict[int, str] | None = None
-    parents: set[int] | None = None
+    names: dict[int | str, str] | None = None
+    parents: set[int | str] | None = None
     for split, file in files.items():
         content = _content(file, report)
         found = _categories(file, content["categories"], report)
@@ -66,15 +72,19 @@ def read(root: Path, options: Options, report: Findings) -> Source:
             report.refuse(file, "", f"no image folder for {split or 'a single file'}", "name it in options.images")
         unused = _parents(content["categories"], content["annotations"])
         parents = unused if parents is None else parents & unused
-        _add_images(source, file, split, folder, content["images"], report)
+        unannotated = _add_images(source, file, split, folder, content["images"], report)
         _add_objects(source, file, names, content["annotations"], report)
+        _refuse_contradiction(source, file, unannotated, report)
+    if options.missing is None:
+        _refuse_without_any(source, report)
     if options.missing == "unlabelled":
         for key in [key for key, sheet in source.sheets.items() if not sheet.objects]:
             del source.sheets[key]
     names = names or {}
     for id in parents or ():
         report.note(f"category {id} ({names[id]}) is only the parent of the others and owns no box: it is no class")
-    classes = [name for id, name in sorted(names.items()) if id not in (parents or ())]
+    order = sorted(names, key=lambda id: (isinstance(id, str), id))
+    classes = [names[id] for id in order if id not in (parents or ())]
     return replace(source, classes=classes, unlisted=_unlisted(source, report))
 
 
@@ -84,66 +94,125 @@ def _content(file: str, report: Findings) -> dict[str, list[dict[str, Any]]]:
     for key in ("images", "annotations", "categories"):
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list):
-            report.refuse(file, "", f"has no list '{key}'", "give a COCO annotation file")
+            report.refuse(file, "", f"has no list '{key}'{_other_kind(content)}", "give a COCO annotation file")
         for i, entry in enumerate(entries):
             if not isinstance(entry, dict):
                 report.refuse(file, f"{key}[{i}]", f"{shown(entry)} is no object", "correct or remove it")
     return content
 
 
-def _categories(file: str, entries: list[dict[str, Any]], report: Findings) -> dict[int, str]:
-    names: dict[int, str] = {}
+def _other_kind(content: Any) -> str:
+    """What a file that is no COCO data set seems to be."""
+    first = content[0] if isinstance(content, list) and content else content
+    keys = set(first) if isinstance(first, dict) else set()
+    for marks, what in (
+        ({"image_id", "score"}, ": these are the results of a detector, not annotations"),
+        ({"data", "annotations"}, ": this is Label Studio's own JSON; export it as COCO"),
+        ({"data", "completions"}, ": this is Label Studio's own JSON; export it as COCO"),
+        ({"shapes", "imagePath"}, ": this is a file of LabelMe"),
+        ({"_via_img_metadata"}, ": this is a project of VIA"),
+        ({"regions", "filename"}, ": this is an export of VIA"),
+    ):
+        if marks <= keys:
+            return what
+    return ""
+
+
+def _categories(file: str, entries: list[dict[str, Any]], report: Findings) -> dict[int | str, str]:
+    names: dict[int | str, str] = {}
     for i, entry in enumerate(entries):
-        id, name = entry.get("id"), entry.get("name")
-        if type(id) is not int or not isinstance(name, str):
-            report.refuse(file, f"categories[{i}]", "needs a whole number as id and a name", "add what lacks")
+        id, name = own_id(entry.get("id")), entry.get("name")
+        if type(name) is int:
+            name = str(name)
+        if isinstance(id, Unfit) or not isinstance(name, str):
+            report.refuse(file, f"categories[{i}]", "needs an id and a name", "add what lacks")
         if id in names:
             report.refuse(file, f"category {id}", "id is duplicated", "give each category an id of its own")
         names[id] = name.strip()
     return names
 
 
-def _parents(categories: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> set[int]:
+def _parents(categories: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> set[int | str]:
     """Ids of categories that are no class: number 0, the supercategory of all others, and of no annotation."""
-    first = next((entry for entry in categories if entry["id"] == 0), None)
-    others = [entry for entry in categories if entry["id"] != 0]
+    first = next((entry for entry in categories if own_id(entry["id"]) == 0), None)
+    others = [entry for entry in categories if entry is not first]
     if first is None or not others or any(entry.get("supercategory") != first["name"] for entry in others):
         return set()
-    return set() if any(_key(entry.get("category_id")) == 0 for entry in annotations) else {0}
+    return set() if any(own_id(entry.get("category_id")) == 0 for entry in annotations) else {0}
 
 
 def _add_images(
     source: Source, file: str, split: Any, folder: str, entries: list[dict[str, Any]], report: Findings
-) -> None:
+) -> set[Any]:
+    """Returns the keys of the images that the file calls not annotated."""
+    unannotated = set()
     for entry in entries:
-        key = (file, _key(entry.get("id")))
-        source.images.append(RawImage(key, file, entry.get("file_name"), split or entry.get("split"), folder))
-        annotated = flag(entry.get("annotated", True))
+        key = (file, own_id(entry.get("id")))
+        name, own = entry.get("file_name"), entry.get("split")
+        if split and own not in (None, split):
+            what = f"its split is {shown(own)} there, and the file is that of {split}"
+            report.fault(file, f"image {key[1]}", what, "correct one of them")
+        name = name.strip("\r\n") if isinstance(name, str) else name
+        source.images.append(RawImage(key, file, name, split or own, folder))
+        annotated = None if entry.get("annotated", True) is None else flag(entry.get("annotated", True))
         if annotated is None:
             what = f"annotated {shown(entry['annotated'])} is neither yes nor no"
             report.fault(file, f"image {key[1]}", what, "write true or false")
         if annotated:
             sides = (entry.get("width"), entry.get("height"))
-            source.sheets.setdefault(key, Sheet(file, [], None if None in sides else sides))
+            source.sheets.setdefault(key, Sheet(file, [], sides))
+        else:
+            unannotated.add(key)
+    return unannotated
 
 
-def _add_objects(source: Source, file: str, names: dict[int, str], entries: list[Any], report: Findings) -> None:
+def _refuse_contradiction(source: Source, file: str, unannotated: set[Any], report: Findings) -> None:
+    """Refuse objects of an image that the same file calls not annotated."""
+    for key in sorted(unannotated & source.sheets.keys(), key=str):
+        what = f"annotated is false, but it has {len(source.sheets[key].objects)} annotations"
+        report.fault(file, f"image {key[1]}", what, "correct annotated, or remove them")
+        report.fallen += len(source.sheets.pop(key).objects)
+
+
+def _refuse_without_any(source: Source, report: Findings) -> None:
+    """Refuse a split in which no image has an annotation: they lie elsewhere, or nobody has annotated it yet."""
+    groups: dict[tuple[str, str], list[RawImage]] = {}
+    for image in source.images:
+        if image.key in source.sheets:  # not one of which the file says that it is not annotated
+            groups.setdefault((image.file, shown(image.split) if image.split else ""), []).append(image)
+    for (file, split), images in groups.items():
+        if len(images) >= _ENOUGH and not any(source.sheets[image.key].objects for image in images):
+            what = f"none of its {len(images)} images{' of split ' + split if split else ''} has an annotation"
+            remedy = "add them, or set options.missing: unlabelled (not annotated) or empty (no objects)"
+            report.refuse(file, "", what, remedy)
+
+
+_FLAGS = frozenset({"iscrowd", "ignore", "difficult"})
+
+
+def _flags(entry: dict[str, Any]) -> dict[str, Any]:
+    """The flags of an annotation, in any case, also of its ``attributes``."""
+    inner = entry.get("attributes")
+    said = [(entry, "")] + ([(inner, "attributes.")] if isinstance(inner, dict) else [])
+    return {start + key: group[key] for group, start in said for key in group if str(key).lower() in _FLAGS}
+
+
+def _add_objects(source: Source, file: str, names: dict[int | str, str], entries: list[Any], report: Findings) -> None:
     """One object an annotation; entries are let go as they are read, since there may be a million."""
     seen: set[Any] = set()
-    flags = {"iscrowd", "ignore", "difficult"}
     swapped = told = 0
     for i, entry in enumerate(entries):
         entries[i] = None
-        id = _key(entry["id"]) if "id" in entry else None
+        id = own_id(entry["id"]) if "id" in entry else None
         if id in seen:
             report.count(
                 "annotation ids are duplicated; annotations are numbered again, nothing uses their ids", str(id)
             )
         elif id is not None:
             seen.add(id)
-        category = _key(entry.get("category_id"))
+        category = own_id(entry.get("category_id"))
         numbers = entry.get("bbox")
-        if numbers is None or numbers == []:
+        if numbers in (None, [], [0, 0, 0, 0]):
             numbers = _polygons(entry.get("segmentation")) or numbers
             if numbers:
                 report.count("annotations with polygons and no box are taken as their hulls", f"annotation {id}")
@@ -152,11 +221,11 @@ def _add_objects(source: Source, file: str, names: dict[int, str], entries: list
             swapped += _as_corners(numbers, entry.get("area"))
         item = RawObject(
             id=id if type(id) is int else f"annotations[{i}]" if id is None else f"annotation {id}",
-            label=names.get(category, category) if isinstance(category, int) else category,
-            numbers=numbers,
-            ignore=ignored({name: entry[name] for name in flags & entry.keys()}),
+            label=names.get(category, category if isinstance(category, int) else shown(category)),
+            numbers=_turned(numbers, entry.get("attributes"), f"annotation {id}", report),
+            ignore=ignored(_flags(entry)),
         )
-        key = (file, _key(entry.get("image_id")))
+        key = (file, own_id(entry.get("image_id")))
         sheet = source.sheets.get(key)
         if sheet is None:
             sheet = source.sheets[key] = Sheet(file, [])
@@ -175,6 +244,21 @@ def _as_corners(numbers: Any, area: Any) -> bool:
     a, b, c, d = (value for value in given if value is not None)
     near = 0.02 * size + 0.5
     return c > a and d > b and abs(c * d - size) > near and abs((c - a) * (d - b) - size) <= near
+
+
+def _turned(numbers: Any, attributes: Any, name: str, report: Findings) -> Any:
+    """The hull of a box that CVAT has turned about its centre by ``attributes.rotation`` degrees; else as given."""
+    angle = number(attributes.get("rotation")) if isinstance(attributes, dict) else None
+    if not angle or not abs((angle + 90) % 180 - 90) > 0.5:
+        return numbers
+    given = [number(value) for value in numbers] if isinstance(numbers, list) else []
+    if len(given) != 4 or None in given or not math.isfinite(angle):
+        return numbers
+    x, y, w, h = (value for value in given if value is not None)
+    cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
+    width, height = w * cos + h * sin, w * sin + h * cos
+    report.count("annotations are turned (attributes.rotation) and taken as their upright hulls", name)
+    return [x + (w - width) / 2, y + (h - height) / 2, width, height]
 
 
 def _polygons(given: Any) -> list[float] | None:
@@ -207,14 +291,3 @@ def _unlisted(source: Source, report: Findings) -> list[str]:
         if locating.is_folder(top):
             found.update(f"{folder}/{name}" if folder else name for name in finder.images(top, report, strict=False))
     return sorted(found - named)
-
-
-def _key(id: Any) -> int | str:
-    """A whole number, also as text or with a point; all else as text that equals no number: ``True == 1`` in Python."""
-    if type(id) is int:
-        return id
-    if isinstance(id, float) and id.is_integer() and abs(id) < 2**53:
-        return int(id)
-    if isinstance(id, str) and id.isascii() and id.isdecimal() and len(id) <= 18:
-        return int(id)
-    return shown(id)

@@ -37,7 +37,9 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         remedy = "set either options.classes or options.annotations"
         report.refuse(options.images, "", "classes must come from one place", remedy)
     if options.annotations:
-        labelled = coco.read(root, coco.Options(annotations=options.annotations, images=options.images), report)
+        labelled = coco.read(
+            root, coco.Options(annotations=options.annotations, images=options.images, missing="empty"), report
+        )
     else:
         labelled = Source(folder, [], {}, "xywh", options.classes, without_sheet="unlabelled")
     finder = locating.finder(report)

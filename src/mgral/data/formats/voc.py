@@ -20,10 +20,12 @@ from pydantic import Field
 from mgral.config.base import Settings
 from mgral.core.files import require_regular
 from mgral.core.types import Split
-from mgral.data import image_files, locating, text_files
+from mgral.data import image_files, locating, spelling, text_files
 from mgral.data.faults import Findings, shown
 from mgral.data.raw import RawImage, RawObject, Sheet, Source, ignored
 
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+_SINGLE = ("name", "difficult", "bndbox", *(f"bndbox/{edge}" for edge in _EDGES))  # at most once in an object
 _USUAL = {"train": "train", "val": "val", "test": "test"}
 _PARTS = frozenset({"object", "objects", "size", "filename", "folder", "source", "segmented"})
 _BOXES = frozenset({"bndbox", "robndbox", "box", "bbox", "polygon", "segment", "rectangle", "obb"})
@@ -51,12 +53,12 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     """Read lists and XML files. Raises MgralError for a fault, or for XML that attacks its reader."""
     finder = locating.finder(report)
     image_root = root / options.images
-    files: dict[str, list[str]] = {}
-    for name in finder.images(image_root, report) if locating.is_folder(image_root) else []:
-        files.setdefault(image_files.parted(name)[0], []).append(name)
+    files = _Images(finder.images(image_root, report) if locating.is_folder(image_root) else [])
     sheets = _sheets(root, options, files, report)
     if not sheets:
-        report.refuse(options.annotations, "", "no XML files", "check dataset.root and options.annotations")
+        others = finder.others(".xml", report)
+        hint = f": {len(others)} lie elsewhere, such as {others[0]}" if others else ""
+        report.refuse(options.annotations, "", f"no XML files{hint}", "check dataset.root and options.annotations")
 
     listed = _listed(root, options, files, sheets, report)
     if not listed:
@@ -69,7 +71,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         RawImage(stem, file, name, split)
         for stem, split, file in listed
         if read_sheets.get(stem, True)
-        for name in files.get(stem, [f"{stem}.jpg"])
+        for name in files.named.get(stem, [f"{stem}.jpg"])
     ]
     named = {stem for stem, _, _ in listed}
     return Source(
@@ -79,11 +81,37 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         layout="inclusive" if options.one_based else "xyxy",
         classes=options.classes,
         without_sheet="fault",
-        unlisted=[name for stem in files if stem not in named for name in files[stem]],
+        unlisted=[name for stem, names in files.named.items() if stem not in named for name in names],
+        unused={name: sheets[stem] for stem in sheets.keys() - named for name in files.named.get(stem, [])},
     )
 
 
-def _sheets(root: Path, options: Options, files: dict[str, list[str]], report: Findings) -> dict[str, str]:
+class _Images:
+    """The images of the set, by their stem.
+
+    Attributes:
+        named: file names by stem.
+        bare: stems by their last part.
+        folded: stems by what is left without regard to case and Unicode form.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.named: dict[str, list[str]] = {}
+        for name in names:
+            self.named.setdefault(image_files.parted(name)[0], []).append(name)
+        self.bare: dict[str, list[str]] = {}
+        self.folded: dict[str, list[str]] = {}
+        for stem in self.named:
+            self.bare.setdefault(stem.rpartition("/")[2], []).append(stem)
+            self.folded.setdefault(spelling.folded(stem), []).append(stem)
+
+    def alike(self, stem: str) -> str:
+        """The one stem that differs in case or Unicode form only; as given where there is none, or several."""
+        found = self.folded.get(spelling.folded(stem), [])
+        return found[0] if len(found) == 1 else stem
+
+
+def _sheets(root: Path, options: Options, files: _Images, report: Findings) -> dict[str, str]:
     """XML files below the root by the stem of their image: at the same place, or, where none is, of a unique stem."""
     folder = root / options.annotations
     if not locating.is_folder(folder):
@@ -91,16 +119,16 @@ def _sheets(root: Path, options: Options, files: dict[str, list[str]], report: F
     found: dict[str, str] = {}
     walked = locating.finder(report).walk(folder, report)
     names = sorted((name for name, bare in walked if bare.lower().endswith(".xml")), key=lambda name: name.split("/"))
-    by_bare: dict[str, list[str]] = {}
-    for stem in files:
-        by_bare.setdefault(stem.rpartition("/")[2], []).append(stem)
     for name in names:
         stem = name[: -len(".xml")]
-        if stem not in files and image_files.is_image(Path(stem)) and image_files.parted(stem)[0] in files:
+        if stem not in files.named and image_files.is_image(Path(stem)) and image_files.parted(stem)[0] in files.named:
             stem = image_files.parted(stem)[0]  # a.jpg.xml
-        elif stem not in files and len(elsewhere := by_bare.get(stem.rpartition("/")[2], [])) == 1:
+        elif stem not in files.named and len(elsewhere := files.bare.get(stem.rpartition("/")[2], [])) == 1:
             report.count("XML files are taken for the image of the same name in another folder", name)
             stem = elsewhere[0]
+        elif stem not in files.named and files.alike(stem) != stem:
+            report.count("XML files are taken for the image of the same name in other case or Unicode form", name)
+            stem = files.alike(stem)
         file = name if options.annotations == "." else f"{options.annotations}/{name}"
         if stem in found:
             report.refuse(file, "", f"{found[stem]} is for the same image", "leave one of them")
@@ -109,7 +137,7 @@ def _sheets(root: Path, options: Options, files: dict[str, list[str]], report: F
 
 
 def _listed(
-    root: Path, options: Options, files: dict[str, list[str]], sheets: dict[str, str], report: Findings
+    root: Path, options: Options, files: _Images, sheets: dict[str, str], report: Findings
 ) -> list[tuple[str, Split | None, str]]:
     """Stem, split and list of every line in the split lists."""
     lists = {split: f"{options.lists}/{name}.txt" for split, name in options.splits.items()}
@@ -125,7 +153,7 @@ def _listed(
     return listed
 
 
-def _stem(line: str, file: str, files: dict[str, list[str]], sheets: dict[str, str], report: Findings) -> str:
+def _stem(line: str, file: str, files: _Images, sheets: dict[str, str], report: Findings) -> str:
     """The stem that a line of a list names: as it is, with the image's suffix, or before a flag 1, 0, -1."""
     for stem, why in (
         (line, ""),
@@ -135,15 +163,16 @@ def _stem(line: str, file: str, files: dict[str, list[str]], sheets: dict[str, s
             "lines have a flag after the stem",
         ),
         (line.replace("\\", "/"), "lines have \\ for /"),
+        (files.alike(line), "lines name the image in other case or Unicode form"),
     ):
-        if stem in files or stem in sheets:
+        if stem in files.named or stem in sheets:
             if why:
                 report.count(f"{why} in {file}", line)
             return stem
     return line
 
 
-def _sheet(file: str, stem: str, files: dict[str, list[str]], report: Findings) -> Sheet | None:
+def _sheet(file: str, stem: str, files: _Images, report: Findings) -> Sheet | None:
     """One XML file; None if it is malformed and was left out."""
     try:
         path = report.root / file
@@ -160,7 +189,8 @@ def _sheet(file: str, stem: str, files: dict[str, list[str]], report: Findings) 
         if isinstance(element.tag, str):
             element.tag = element.tag.rpartition("}")[2].lower()  # with a namespace, or capitals, it means the same
     name = (top.findtext("filename") or "").strip()
-    what = _unlike_voc(top) or _names_another(name, stem, files)
+    what = _unlike_voc(top) or _twice(top, ("filename", "size", "size/width", "size/height"))
+    what = what or _names_another(name, stem, files)
     if what:
         report.fault(file, "", what, "correct or replace it")
         return None
@@ -169,22 +199,14 @@ def _sheet(file: str, stem: str, files: dict[str, list[str]], report: Findings) 
     found = [*top.findall("object"), *top.findall("objects/object")]
     objects = [_object(number, element) for number, element in enumerate(found, start=1)]
     sides = (top.findtext("size/width"), top.findtext("size/height"))
-    return Sheet(file, objects, None if None in sides else sides)
+    return Sheet(file, objects, sides)
 
 
 def _unlike_voc(top: Element) -> str:
     """Why a file is no VOC annotation, so that its objects are not overlooked; empty if it is one."""
     if top.tag != "annotation":
         return f"root element <{str(top.tag)[:40]}> is not <annotation>"
-    if not {element.tag for element in top} & {
-        "object",
-        "objects",
-        "size",
-        "filename",
-        "folder",
-        "source",
-        "segmented",
-    }:
+    if not {element.tag for element in top} & _PARTS:
         return "<annotation> holds none of the elements of VOC"
     objects = [*top.findall("object"), *top.findall("objects/object")]
     inside = sum(element.tag in _BOXES for item in objects for element in item.iter())
@@ -195,24 +217,34 @@ def _unlike_voc(top: Element) -> str:
     return ""
 
 
-def _names_another(name: str, stem: str, files: dict[str, list[str]]) -> str:
+def _twice(element: Element, paths: tuple[str, ...]) -> str:
+    """Which of some elements occurs more than once, so that it is not clear which is meant; empty if none does."""
+    for path in paths:
+        count = len(element.findall(path))
+        if count > 1:
+            return f"has {count} {path.rpartition('/')[2]} elements, and it is not clear which is meant"
+    return ""
+
+
+def _names_another(name: str, stem: str, files: _Images) -> str:
     """Why ``<filename>`` contradicts the name of the XML file; empty if it does not."""
     bare = image_files.bare(name)
     other = image_files.parted(bare)[0] if image_files.is_image(Path(bare)) else bare
     own = stem.rpartition("/")[2]
     folder = stem[: len(stem) - len(own)]
-    if other in {"", own} or f"{folder}{other}" not in files:
+    found = files.named.get(files.alike(f"{folder}{other}"))
+    if other == "" or spelling.folded(other) == spelling.folded(own) or not found:
         return ""
-    return f"<filename> {shown(bare)} is another image, '{files[folder + other][0]}'"
+    return f"<filename> {shown(bare)} is another image, '{found[0]}'"
 
 
 def _object(number: int, element: Element) -> RawObject:
     name = element.findtext("name")
-    boxes = element.findall("bndbox")
+    flags = {"difficult": element.findtext("difficult"), "attribute difficult": element.get("difficult")}
     return RawObject(
         id=f"object {number}",
         label=name.strip() if name else name,
-        numbers=[element.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")],
-        ignore=ignored({"difficult": element.findtext("difficult")}),
-        fault=f"has {len(boxes)} bndbox elements, and it is not clear which is meant" if len(boxes) > 1 else None,
+        numbers=[element.findtext(f"bndbox/{edge}") for edge in _EDGES],
+        ignore=ignored(flags),
+        fault=_twice(element, _SINGLE) or None,
     )

@@ -41,17 +41,21 @@ class Options(Settings):
 
 def read(root: Path, options: Options, report: Findings) -> Source:
     """Read split lists and labels. Raises MgralError for a fault."""
-    data = _data(root, options.data, report)
+    data_file, data = _data(root, options.data, report)
     found = labels.Labels(report)
-    classes = options.classes or _names(options.data, data, report) or _listed_classes(root, report)
+    classes = options.classes or _classes(root, options, data_file, data, report)
     images = [
         RawImage(_stem(name), file, name, split)
-        for split, place in places.places(root, options.data, data, report)
-        for name, file in places.images(root, options.data, place, split, report)
+        for split, place in places.places(root, data_file, data, report)
+        for name, file in places.images(root, data_file, place, split, report)
     ]
     label_files = {image.key: found.of(str(image.file_name), report) for image in images}
+    named = {PurePosixPath(image.file_name).as_posix() for image in images}
+    unlisted = [name for name in locating.finder(report).images(root, report) if name not in named]
+    unused = {name: file for name in unlisted if (file := found.of(name, report)) is not None}
     if options.missing is None:
         _refuse_without_any(images, label_files, found, report)
+    _check_strays([str(image.file_name) for image in images if label_files[image.key] is None], options, found, report)
     for image in images:
         if label_files[image.key] is None:
             report.count(_MISSING[options.missing or "empty"], str(image.file_name))
@@ -59,8 +63,6 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         key: labels.sheet(file, classes, report) for key, file in label_files.items() if file is not None
     }
     sheets |= {file: labels.sheet(file, classes, report) for file in found.orphans()}
-    named = {PurePosixPath(image.file_name).as_posix() for image in images}
-    everything = locating.finder(report).images(root, report)
     return Source(
         image_root=root,
         images=[image for image in images if sheets.get(image.key, True)],
@@ -68,7 +70,8 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         layout="centre",
         classes=classes,
         without_sheet=options.missing or "empty",
-        unlisted=[name for name in everything if name not in named],
+        unlisted=unlisted,
+        unused=unused,
         classes_hint=_hint(root, options.data),
     )
 
@@ -101,21 +104,47 @@ def _refuse_without_any(
         report.refuse(name, "", what, remedy)
 
 
-def _data(root: Path, file: str, report: Findings) -> dict[str, Any]:
-    """The data file's keys; those of darknet's obj.data where there is no other."""
+def _check_strays(without: list[str], options: Options, found: labels.Labels, report: Findings) -> None:
+    """Refuse images whose label file seems to lie where it is not looked for; say so if ``missing`` was chosen."""
+    where = found.strays(without) if without else ""
+    if where and options.missing is None:
+        remedy = "move them to the other labels, or set options.missing"
+        report.refuse(without[0], "", f"has no label file{where}", remedy)
+    if where:
+        report.note(f"images without label file{where}: they are not read")
+
+
+def _classes(root: Path, options: Options, data_file: str, data: dict[str, Any], report: Findings) -> list[str]:
+    """Class names of the data file and of classes.txt. Raises MgralError if they are there twice and differ."""
+    names = _names(data_file, data, report)
+    listed, file = _listed_classes(root, report)
+    if names and listed and names != listed:
+        what = f"its class names differ from those of {data_file}"
+        report.refuse(file, "", what, "remove one of them, or set options.classes")
+    if names and "data" not in options.model_fields_set:
+        for other in sorted(path.name for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"}):
+            content = text_files.yaml(other, report) if other != data_file and locating.is_file(root / other) else {}
+            if isinstance(content, dict) and content.get("names") and _names(other, content, report) != names:
+                what = f"its class names differ from those of {data_file}"
+                report.refuse(other, "", what, "remove one of them, or name the right one in options.data")
+    return names or listed
+
+
+def _data(root: Path, file: str, report: Findings) -> tuple[str, dict[str, Any]]:
+    """The data file and its keys; darknet's obj.data where there is no other."""
     if not locating.is_file(root / file):
-        return places.darknet(root, report)
+        return "obj.data" if locating.is_file(root / "obj.data") else file, places.darknet(root, report)
     data = text_files.yaml(file, report)
     if not isinstance(data, dict):
         report.refuse(file, "", "holds no keys", "give names, and train, val, test")
-    return data
+    return file, data
 
 
 def _names(file: str, data: dict[str, Any], report: Findings) -> list[str]:
     """Class names: a list, or numbers 0 … C-1 with names."""
     names = data.get("names") or []
     if isinstance(names, str) and locating.is_file(report.root / names):
-        return text_files.numbered(names, report)
+        names = text_files.numbered(names, report)
     if isinstance(names, dict):
         keys = {int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 9 else key: key for key in names}
         if len(keys) == len(names) and set(keys) == set(range(len(names))):
@@ -130,8 +159,8 @@ def _names(file: str, data: dict[str, Any], report: Findings) -> list[str]:
     return [str(name) if type(name) is int else name.strip() if isinstance(name, str) else name for name in names]
 
 
-def _listed_classes(root: Path, report: Findings) -> list[str]:
-    """The lines of classes.txt or obj.names: at the root, or beside the labels, as labelImg writes it."""
+def _listed_classes(root: Path, report: Findings) -> tuple[list[str], str]:
+    """The lines of classes.txt or obj.names, at the root or beside the labels, as labelImg writes it; and which."""
     walked = locating.finder(report).walk(root, report)
     files = sorted(
         (name for name, bare in walked if bare.lower() in {"classes.txt", "obj.names"}), key=lambda n: n.count("/")
@@ -140,7 +169,7 @@ def _listed_classes(root: Path, report: Findings) -> list[str]:
     for file in files[1:]:
         if found[file] != found[files[0]]:
             report.refuse(file, "", f"class names differ from those of {files[0]}", "make them the same")
-    return found[files[0]] if files else []
+    return (found[files[0]], files[0]) if files else ([], "")
 
 
 def _hint(root: Path, file: str) -> str:
