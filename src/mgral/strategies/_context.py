@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from mgral.config.schema import DetectorParams, Evaluation
 from mgral.core.files import whole
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
 from mgral.detection.base import Detector, build_detector, restore_detector
 from mgral.detection.device import Device
-from mgral.detection.training import TrainingConfig
+from mgral.detection.training import ExtraLoss, TrainingConfig, fit
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,23 @@ class StrategyContext:
     def trained_detector(self) -> Detector:
         """The cycle's. Raises MgralError if its file is missing, damaged or of another detector."""
         return restore_detector(self.detector, self.classes, self.cache.size, self.weights)
+
+    def fit_with(self, detector: Detector, part: nn.Module, seed: int, term: ExtraLoss) -> None:
+        """Train a detector on the labelled images, and ``part`` beside it; write the log.
+
+        Args:
+            detector: with initial weights; is trained in place.
+            part: is one of the detector's while it trains: in its optimiser, its checkpoint and on its device.
+            seed: of order and augmentation.
+            term: further losses of a step, see :func:`mgral.detection.training.fit`.
+
+        Raises:
+            MgralError: no labelled image, or a loss that is not finite.
+        """
+        detector.beside = part
+        labelled = self.pool.labelled_ids
+        self.write_log(fit(detector, self.cache, labelled, self.plan, self.device, seed, term, self.checkpoint))
+        del detector.beside
 
     def write_log(self, rows: Sequence[Mapping[str, float | str]]) -> None:
         """Write the rows of a training to ``log``, numbers to six digits, if there is one.

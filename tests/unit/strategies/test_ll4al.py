@@ -150,7 +150,7 @@ def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Device) 
     detector.image_losses = watched  # type: ignore[method-assign, assignment]
     training.train(detector, context(cache, [1, 2, 3, 4, 5], plan(3), machine), 0, HEAD)
     assert seen == [(4, 4)] * 3
-    assert not hasattr(detector, "loss_head")
+    assert not hasattr(detector, "beside")
 
 
 def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Device, tmp_path: Path) -> None:

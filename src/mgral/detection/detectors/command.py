@@ -19,7 +19,7 @@ Every command line is split as a shell splits words; no shell runs it. These pla
 =============  ============================================================================================
 
 Replay rewards need nothing else. What needs the inside of a network (semi-supervised terms, a frozen backbone,
-``ll4al``, ``mi_aod``, ``cald``, ``ppal``) is refused when the parameters are checked.
+``ll4al``, ``mi_aod``, ``cald``, ``ppal``, ``pal``, ``meh_hua``) is refused when the parameters are checked.
 """
 
 from __future__ import annotations

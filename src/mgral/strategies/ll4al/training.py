@@ -13,7 +13,6 @@ from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector, RawOutput, Target
 from mgral.detection.device import Device
 from mgral.detection.inference import outputs
-from mgral.detection.training import fit
 from mgral.strategies._context import StrategyContext
 from mgral.strategies.ll4al.options import Options
 
@@ -67,23 +66,18 @@ def train(detector: Detector, context: StrategyContext, seed: int, options: Opti
     Raises:
         MgralError: no labelled image, or a loss that is not finite.
     """
-    plan = context.plan
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_streams.stream(seed, "loss head"))
         head = LossHead([channels for channels, _, _ in detector.shapes], options.hidden)
-    detector.loss_head = head  # a part of it while it trains: in its optimiser, its checkpoint and on its device
 
     def term(_detector: Detector, step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
             losses = detector.image_losses(raw, targets)
-        shared = step < options.joint * plan.steps
+        shared = step < options.joint * context.plan.steps
         predicted = head(raw.features if shared else [one.detach() for one in raw.features])
         return {"ranking": options.weight * ranking_loss(predicted, losses, options.margin)}
 
-    labelled = context.pool.labelled_ids
-    rows = fit(detector, context.cache, labelled, plan, context.device, seed, term, context.checkpoint)
-    context.write_log(rows)
-    del detector.loss_head
+    context.fit_with(detector, head, seed, term)
     return head
 
 

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection._utils import SSDMatcher
 from torchvision.ops import box_iou
 
 from mgral.core.types import Doubles
 from mgral.detection.base import Detector, RawOutput, Target
-from mgral.detection.training import fit
 from mgral.strategies._context import StrategyContext
-
-OVERLAP = 0.5  # IoU from which a prior is positive
+from mgral.strategies._positives import positives
 
 
 class ClassDifficulty(nn.Module):
@@ -55,20 +52,16 @@ def qualities(detector: Detector, raw: RawOutput, targets: Sequence[Target], exp
         targets: objects of its images. A prior is positive if it overlaps one by at least 0.5, or is its best.
         exponent: the paper's ξ, of the probability of the object's class.
     """
-    labels, found = [torch.zeros(0, dtype=torch.int64, device=raw.logits.device)], [raw.logits.new_zeros(0).float()]
-    matcher = SSDMatcher(OVERLAP)
-    probs = detector.foreground(detector.probabilities(raw.logits))
+    found = positives(detector, targets)
+    at = found.images, found.priors
+    boxes = detector.decode(raw.offsets[at], detector.priors[found.priors])
+    overlaps = torch.zeros(len(boxes), device=boxes.device)
     for image, target in enumerate(targets):
-        if not len(target.labels):
-            continue
-        matched = matcher(box_iou(target.xyxy, detector.priors))  # [P], negative for background
-        priors = torch.nonzero(matched >= 0).squeeze(1)
-        objects = matched[priors]
-        boxes = detector.decode(raw.offsets[image, priors], detector.priors[priors])
-        overlaps = box_iou(boxes, target.xyxy).gather(1, objects[:, None]).squeeze(1)
-        labels.append(target.labels[objects])
-        found.append(probs[image, priors, labels[-1]] ** exponent * overlaps ** (1 - exponent))
-    return torch.cat(labels), torch.cat(found)
+        rows = torch.nonzero(found.images == image).squeeze(1)
+        if len(rows):
+            overlaps[rows] = box_iou(boxes[rows], target.xyxy).gather(1, found.objects[rows, None]).squeeze(1)
+    probs = detector.foreground(detector.probabilities(raw.logits[at])).gather(1, found.labels[:, None]).squeeze(1)
+    return found.labels, probs**exponent * overlaps ** (1 - exponent)
 
 
 def measure(
@@ -89,16 +82,12 @@ def measure(
     Raises:
         MgralError: no labelled image, or a loss that is not finite.
     """
-    detector.difficulty = average  # a part of it while it trains: in its checkpoint and on its device
 
     def term(_detector: Detector, _step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
             average.update(*qualities(detector, raw, targets, exponent))
         return {}
 
-    labelled = context.pool.labelled_ids
-    rows = fit(detector, context.cache, labelled, context.plan, context.device, seed, term, context.checkpoint)
-    context.write_log(rows)
-    del detector.difficulty
+    context.fit_with(detector, average, seed, term)
     values: Doubles = average.values.cpu().numpy()
     return values
