@@ -40,9 +40,10 @@ rule all:
         each(CYCLE.metrics),
         each(CYCLE.own, labels=PLAN.reporting_own),
         each(CYCLE.selected, cycles=PLAN.selecting),
+        each(CYCLE.manifest, cycles=PLAN.cycles[-1:] if WAITING else []),
         [f"{PLAN.run}/{name}" for name in PLAN.result_files()],
     message:
-        f"{PLAN.run} is complete; open {RUN.report}"
+        f"{PLAN.run} is complete{f' up to cycle {PLAN.waiting}' if WAITING else ''}; open {RUN.report}"
 
 
 rule compare:

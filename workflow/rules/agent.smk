@@ -6,7 +6,7 @@ rule search:
     input:
         PART.records,
         PART.index,
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         images=RUN.images,
         pool=CYCLE.pool,
         detector=CYCLE.detector,

@@ -12,6 +12,7 @@ from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.run_layout import SECOND
 from mgral.data import source_files
+from mgral.planning import waiting
 from mgral.planning.run_plan import RunPlan, home, one_of
 from mgral.planning.step_inputs import StepInputs
 from mgral.reward import proxy_plan
@@ -36,14 +37,20 @@ CONFIGFILES = ["--configfile", *OVERRIDES] if OVERRIDES else []
 
 try:
     EXPERIMENT = loading.check(config, ", ".join([BASE, *OVERRIDES]))
+    PLAN = RunPlan(EXPERIMENT)
+    WAITING = waiting.line(PLAN, [BASE, *OVERRIDES])
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
-PLAN = RunPlan(EXPERIMENT)
+if WAITING and workflow.is_main_process:  # not at the end: Snakemake says nothing where nothing is to be done
+    print(WAITING, file=sys.stderr)
+
 INPUTS = StepInputs(PLAN.parameters(), PLAN.strategies)
 READ = {label: kept_for(strategy) for label, strategy in PLAN.strategies.items()}  # of detections
 FORMAT, DETECTOR, SEMI, *STRATEGY_MODULES = PLAN.plugin_modules()
 SOURCE = None if PLAN.generated else source_files.find(EXPERIMENT.dataset)
+# A replaced image is noticed. Of registered ones each batch notes the sha256, and an image more trains nothing again.
+LISTING = SOURCE.listing if SOURCE and not PLAN.registered else None
 
 # Files of the run, and of a cycle. {strategy} is who a step is computed for: 'shared' in cycle 0, a label in later
 # ones; in the path of a file (shared/seed-1/cycle-0/…) as in the name of a job (shared-1-0). {label} is a label in any
@@ -136,6 +143,16 @@ def previous(name):
     return lambda wildcards: (
         f"{run_layout.cycle_folder(PLAN.run, wildcards.strategy, wildcards.seed, int(wildcards.cycle) - 1)}/{name}"
     )
+
+
+def dataset_of(wildcards):
+    """The data set that a cycle knows."""
+    return PLAN.dataset_of(wildcards.get("strategy") or wildcards.label, wildcards.seed, int(wildcards.cycle))
+
+
+def dataset_before(wildcards):
+    """The data set of the cycle before."""
+    return PLAN.dataset_of(wildcards.strategy, wildcards.seed, int(wildcards.cycle) - 1)
 
 
 def records_of_table(wildcards):

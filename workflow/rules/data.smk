@@ -29,6 +29,7 @@ rule import_data:
     input:
         SOURCE.annotations if SOURCE else f"{PLAN.raw}/annotations.json",
         PLAN.generated_images(),
+        registered=ancient(PLAN.registered),
     output:
         RUN.dataset,
     log:
@@ -39,11 +40,12 @@ rule import_data:
         "../envs/mgral.yaml"
     params:
         **step("import", FORMAT),
-        images=SOURCE.listing if SOURCE else None,
+        images=LISTING,
+        registered=lambda wildcards, input: options(input, "registered"),
     message:
         "import the data set: check every image and box"
     shell:
-        "mgral import --params {params.file} --out {output} 2> {log}"
+        "mgral import --params {params.file} {params.registered} --out {output} 2> {log}"
 
 
 rule cache:
@@ -60,7 +62,7 @@ rule cache:
         "../envs/mgral.yaml"
     params:
         **step("cache"),
-        images=SOURCE.listing if SOURCE else None,
+        images=LISTING,
     message:
         "decode the images once"
     shell:

@@ -4,7 +4,7 @@
 
 rule train:
     input:
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         images=RUN.images,
         pool=PART.pool,
     output:
@@ -32,7 +32,7 @@ rule train:
 
 rule embed:
     input:
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         images=RUN.images,
         pool=CYCLE.pool,
         detector=CYCLE.detector,
@@ -63,7 +63,7 @@ rule embed:
 # What the detector of a split pool finds in the images that are split off.
 use rule embed as embed_replay with:
     input:
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         images=RUN.images,
         pool=REPLAY.pool,
         detector=REPLAY.detector,
@@ -86,7 +86,7 @@ use rule embed as embed_replay with:
 # Of a frozen backbone: computed once for all proxies of a cycle, and gone when the last of them is trained.
 rule backbone_features:
     input:
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         images=RUN.images,
         pool=PART.pool,
         detector=PART.detector,

@@ -11,7 +11,7 @@ localrules:
 # One pool, trained again with seeds that are none of the experiment's; the check of the parameters sees to that.
 use rule train as retrain with:
     input:
-        dataset=RUN.dataset,
+        dataset=PLAN.last_dataset,
         images=RUN.images,
         pool=f"{run_layout.cycle_folder(PLAN.run, next(iter(PLAN.strategies)), EXPERIMENT.seeds[0], PLAN.cycles[-1])}/"
         + run_layout.CYCLE.pool,
@@ -69,11 +69,12 @@ rule curve:
         "../envs/mgral.yaml"
     params:
         **step("curve"),
+        cycles=len(PLAN.cycles),
     message:
         "write the learning curves as a table"
     shell:
         'mgral curve --params {params.file} --run "$(dirname {output.curve})" --out {output.curve}'
-        " --summary {output.summary} 2> {log}"
+        " --cycles {params.cycles} --summary {output.summary} 2> {log}"
 
 
 rule comparison:
@@ -111,6 +112,7 @@ rule report:
         each(CYCLE.audit, labels=PLAN.searchers, cycles=PLAN.selecting),
         each(CYCLE.search, labels=PLAN.searchers, cycles=PLAN.selecting),
         RUN.dataset,
+        PLAN.last_dataset,
         RUN.comparison,
         [RUN.noise] if EXPERIMENT.noise.repeats else [],
     output:
@@ -136,11 +138,12 @@ rule report:
     params:
         **step("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
         command=lambda wildcards, output: shlex.join(["snakemake", "--cores", "all", *CONFIGFILES]),
+        cycles=len(PLAN.cycles),
     message:
         "draw the figures and write the report"
     shell:
         'mgral report --params {params.file} --run "$(dirname {output.page})" --out {output.page}'
-        " --figures {output.figures} --command {params.command:q} --date $(date -u +%Y-%m-%d)"
+        " --cycles {params.cycles} --figures {output.figures} --command {params.command:q} --date $(date -u +%Y-%m-%d)"
         ' --commit "$(git describe --always --dirty 2> /dev/null)" 2> {log}'
 
 

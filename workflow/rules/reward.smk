@@ -4,7 +4,7 @@
 
 rule replay_split:
     input:
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         pool=CYCLE.pool,
     output:
         f"{FOLDER}/{run_layout.REPLAY}{run_layout.CYCLE.pool}",
@@ -26,7 +26,7 @@ rule replay_split:
 rule sample_batches:
     input:
         unpack(second_round),
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         pool=lambda wildcards: f"{FOLDER}/{wildcards.part.removeprefix(SECOND)}{run_layout.CYCLE.pool}",
         embeddings=lambda wildcards: f"{FOLDER}/{PLAN.sampled_by(wildcards.part)}{run_layout.CYCLE.embeddings}",
         detections=lambda wildcards: f"{FOLDER}/{PLAN.sampled_by(wildcards.part)}{run_layout.CYCLE.detections}",
@@ -64,7 +64,7 @@ for some in PLAN.proxies:
             name:
                 f"{some.rule}_{position}"
             input:
-                dataset=RUN.dataset,
+                dataset=dataset_of,
                 images=RUN.images,
                 pool=in_cycle([home(some) + run_layout.CYCLE.pool]),
                 detector=in_cycle([home(some) + run_layout.CYCLE.detector] if PLAN.from_detector else []),

@@ -9,7 +9,7 @@ for own in [False, True]:
         name:
             "score_own" if own else "score"
         input:
-            dataset=RUN.dataset,
+            dataset=dataset_of,
             images=RUN.images,
             pool=OWN.pool,
             detector=OWN.detector,
@@ -42,7 +42,7 @@ for own in [False, True]:
 rule select:
     input:
         unpack(evidence),
-        dataset=RUN.dataset,
+        dataset=dataset_of,
         pool=OWN.pool,
     output:
         OWN.selected,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mgral.annotation.exchange import Batch, BatchImage, Prediction
-from mgral.config.annotation import Annotation
+from mgral.config.annotation import Shown
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.types import Dataset, Detections
@@ -18,7 +18,7 @@ def make_batch(
     selection: Selection,
     detections: Mapping[int, Detections] | None,
     experiment: str,
-    annotation: Annotation,
+    annotation: Shown,
 ) -> Batch:
     """The batch of a selection.
 

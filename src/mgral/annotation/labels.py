@@ -210,10 +210,11 @@ def write(batch: Batch, outcome: Outcome, path: str | Path) -> None:
     write_json(path, {**head, "counts": dict(outcome.counts), "images": images})
 
 
-def read_states(path: str | Path) -> dict[int, State]:
-    """The state of each image in ``labels.json``. Raises MgralError if it is none."""
+def read_states(path: str | Path) -> tuple[dict[int, State], list[int]]:
+    """The state of each image in ``labels.json``, and which were asked for. Raises MgralError if it is none."""
     data: Any = read_json(path)
     try:
-        return {int(image["id"]): image["state"] for image in data["images"]}
+        asked = [int(image["id"]) for image in data["images"] if image["asked"]]
+        return {int(image["id"]): image["state"] for image in data["images"]}, asked
     except (KeyError, TypeError, ValueError):
         raise MgralError(f"{path}: not the labels of a cycle; run `mgral labels` again") from None

@@ -2,8 +2,10 @@
 
 ``001-label_studio.json``  a returned file as it came; a folder as a zip archive of its texts
 ``returned.json``          the files, in the order they came: name, sha256, tool
-``closed.json``            the files that count, with the classes and the other images as they were then. A run goes on
-                           when this is there, and reads no other file: what comes later changes nothing
+``manifest.json``          the batch as it was sent or first answered
+``closed.json``            the files that count, with the classes, the other images and the rules as they were then. A
+                           run goes on when this is there, and reads no other file and no parameter: what comes later
+                           changes nothing
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from mgral.annotation import exchange
 from mgral.annotation.exchange import Batch, BatchImage, Returned, Source
+from mgral.config.annotation import Annotation
 from mgral.config.base import Settings
 from mgral.core import plugins
 from mgral.core.errors import MgralError
@@ -54,7 +57,7 @@ class Closed(Settings):
         batch, experiment, cycle: what is closed.
         partial: whether images were open.
         classes: of the data set from the next cycle on.
-        map: names of classes in the tool, as in ``annotation.map``.
+        annotation: the group of the experiment, as it was then.
         extras: other images that were labelled.
         files: that count, in the order they came.
     """
@@ -64,7 +67,7 @@ class Closed(Settings):
     cycle: int
     partial: bool
     classes: list[str]
-    map: dict[str, str] = Field(default_factory=dict)
+    annotation: Annotation
     extras: list[ExtraImage] = Field(default_factory=list)
     files: list[ReturnedFile]
 
@@ -82,11 +85,22 @@ class Folder:
     """
 
     path: Path
+    MANIFEST: ClassVar[str] = "manifest.json"
 
     @property
     def closed(self) -> Path:
         """The file that lets the run go on."""
         return self.path / "closed.json"
+
+    @property
+    def manifest(self) -> Path:
+        """The batch as it was sent or first answered: what is exported again with other predictions is not it."""
+        return self.path / self.MANIFEST
+
+    def keep(self, batch: Batch) -> None:
+        """Remember the batch that people answer; one that was kept before stays, unless it is another."""
+        if not self.manifest.exists() or exchange.read_batch(self.manifest).id != batch.id:
+            exchange.write_batch(batch, self.manifest)
 
     def returned(self, batch: Batch) -> list[ReturnedFile]:
         """The files returned so far. Raises MgralError if they answer another batch."""
@@ -101,15 +115,24 @@ class Folder:
             )
         return returns.files
 
-    def read_closed(self, batch: Batch) -> Closed:
-        """Read ``closed.json``. Raises MgralError if it is of another batch."""
-        closed = Closed.parse(read_json(self.closed), f"{self.closed}:")
+    def read_closed(self) -> Closed:
+        """Read ``closed.json``. Raises MgralError."""
+        return Closed.parse(read_json(self.closed), f"{self.closed}:")
+
+    def closed_batch(self) -> tuple[Closed, Batch]:
+        """What is closed, and the batch. Raises MgralError if they do not belong together."""
+        closed, batch = self.read_closed(), exchange.read_batch(self.manifest)
         if closed.batch != batch.id:
             raise MgralError(
-                f"{self.closed}: closes batch {closed.batch}, and the run now asks {batch.id}: parameters or data have "
-                "changed since; restore them, or move the folder away and annotate the new batch"
+                f"{self.closed}: closes batch {closed.batch}, and {self.manifest.name} beside it is batch {batch.id}; "
+                "restore both (git, or `dvc pull`)"
             )
-        return closed
+        return closed, batch
+
+    def counted(self) -> list[str]:
+        """The files that the labels of a closed batch are made of. Raises MgralError."""
+        names = [file.name for file in self.read_closed().files]
+        return [str(path) for path in (self.closed, self.manifest, *(self.path / name for name in names))]
 
     def take(self, batch: Batch, given: Sequence[tuple[Path, Sequence[Source]]], tool: str) -> list[ReturnedFile]:
         """Keep returned files that have been judged: all of them, or none.
@@ -134,6 +157,7 @@ class Folder:
             contents[name] = content
         for name, content in contents.items():
             write_bytes(self.path / name, content)
+        self.keep(batch)
         returns = _Returns(batch=batch.id, files=files)
         write_json(self.path / "returned.json", returns.model_dump(mode="json"))
         return files[len(files) - len(contents) :]

@@ -63,6 +63,12 @@ def add_kind(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", default=kinds[0], choices=kinds, help="how a batch enters; default unlabelled")
 
 
+def add_cycles(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cycles``, for a run that waits for people."""
+    what = "cycles that the run has reached, where it waits for people; default: all of the parameters"
+    parser.add_argument("--cycles", type=int, help=what)
+
+
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add ``--seed``."""
     parser.add_argument("--seed", required=True, type=_seed, help="seed of the experiment, 0 or more")

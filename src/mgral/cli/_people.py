@@ -14,6 +14,7 @@ from mgral.cli import _arguments
 from mgral.config.annotation import Annotation
 from mgral.config.base import Count, Settings
 from mgral.config.schema import Name, Strategy
+from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.data import identity
 
@@ -43,7 +44,7 @@ class Asked:
 
     def extras(self) -> list[BatchImage]:
         """Registered images of the pool that the batch does not ask for."""
-        path = self.folder.path.parent / "images.json"
+        path = Path(run_layout.register(self.folder.path.parent))
         if self.params.annotation.extra == "refuse" or not path.exists():
             return []
         asked = {image.id for image in self.batch.images}
@@ -84,22 +85,40 @@ def find(arguments: argparse.Namespace, closed: bool = False) -> Asked:
         MgralError: there is none.
     """
     params = _arguments.read_params(Params, arguments.params)
-    answers = arguments.annotations or Path("data/annotations") / params.experiment
-    run = Path("data/runs") / params.experiment / params.strategies[0].name / f"seed-{params.seeds[0]}"
-    if arguments.manifest is not None:
-        manifest = arguments.manifest
-    else:
-        there = {int(path.parts[-3][6:]): path for path in run.glob("cycle-*/batch/manifest.json")}
-        waiting = [cycle for cycle in sorted(there) if not (answers / f"cycle-{cycle}" / "closed.json").exists()]
-        wanted = [arguments.cycle] if arguments.cycle is not None else waiting or (sorted(there)[-1:] if closed else [])
-        if not wanted or wanted[0] not in there:
-            which = "is waiting for people" if arguments.cycle is None else f"of cycle {arguments.cycle} is exported"
-            raise MgralError(f"{run}: no batch {which}; run `snakemake` until one is")
-        manifest = there[wanted[0]]
+    annotations = arguments.annotations or Path(run_layout.annotations_folder(params.experiment))
+    manifest = arguments.manifest or _manifest(params, annotations, arguments.cycle, closed)
     batch = exchange.read_batch(manifest)
     if batch.experiment != params.experiment:
         raise MgralError(f"{manifest}: of experiment {batch.experiment}, not {params.experiment}; give its parameters")
-    return Asked(params, batch, Folder(answers / f"cycle-{batch.cycle}"))
+    folder = Folder(Path(run_layout.answers_folder(annotations, batch.cycle)))
+    if folder.manifest.exists():
+        kept = exchange.read_batch(folder.manifest)
+        batch = kept if kept.id == batch.id else batch
+    return Asked(params, batch, folder)
+
+
+def _manifest(params: Params, annotations: Path, cycle: int | None, closed: bool) -> Path:
+    """The manifest of the batch of a cycle; without one, of the first batch that is not closed, else of the last.
+
+    A clone without the files of the run has the batches that were sent or answered.
+    """
+    run = run_layout.run_folder(params.experiment)
+    there = {}
+    for folder in [
+        *annotations.glob("cycle-*"),
+        *Path(run, params.strategies[0].name, f"seed-{params.seeds[0]}").glob("cycle-*"),
+    ]:
+        for name in (Folder.MANIFEST, run_layout.CYCLE.manifest):
+            if (folder / name).exists():
+                there[int(folder.name.removeprefix("cycle-"))] = folder / name
+    if cycle is None:
+        waiting = [one for one in sorted(there) if not Folder(annotations / f"cycle-{one}").closed.exists()]
+        cycle = next(iter(waiting or (sorted(there)[-1:] if closed else [])), None)
+        if cycle is None:
+            raise MgralError(f"{run}: no batch is waiting for people; run `snakemake` until one is")
+    if cycle not in there:
+        raise MgralError(f"{run}: no batch of cycle {cycle} is exported; run `snakemake` until one is")
+    return there[cycle]
 
 
 def summary(asked: Asked, outcome: Outcome) -> list[str]:

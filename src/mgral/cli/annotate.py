@@ -7,6 +7,7 @@ labelled, skipped ones rest for a cycle, and those that cannot be labelled leave
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 from pathlib import Path
 
@@ -31,7 +32,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.labels is not None:
         from mgral.annotation.labels import read_states
 
-        states = read_states(arguments.labels)
+        states, asked = read_states(arguments.labels)
+        other = len(set(selection.ids) ^ set(asked))
+        if other:
+            logging.warning(
+                "%s: %d images are in one of the batch that people answered and the batch that is selected now; what "
+                "they answered counts",
+                arguments.labels,
+                other,
+            )
         said = {state: [i for i, one in states.items() if one == state] for state in set(states.values())}
         new = [i for i in said.get("finished", []) if i not in before.labelled]
         write_pool(annotate(before, new, said.get("skipped", ()), said.get("cannot", ())), arguments.out)

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         cycle=batch.cycle,
         partial=bool(waiting),
         classes=asked.classes,
-        map=asked.params.annotation.map,
+        annotation=asked.params.annotation,
         extras=[
             ExtraImage(id=im.id, sha256=im.sha256, file_name=im.file_name, width=im.width, height=im.height)
             for im in extras

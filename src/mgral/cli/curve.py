@@ -21,6 +21,7 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "run")
     _arguments.add_out(parser, "curve.csv to write")
+    _arguments.add_cycles(parser)
     parser.add_argument("--summary", required=True, type=Path, help="summary.json to write")
 
 
@@ -29,6 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.report import learning_curves
 
     params = _arguments.read_params(Params, arguments.params)
-    frame = learning_curves.collect(arguments.run, curve_names(params.strategies), params.seeds, params.cycles)
+    cycles = params.cycles if arguments.cycles is None else arguments.cycles
+    frame = learning_curves.collect(arguments.run, curve_names(params.strategies), params.seeds, cycles)
     learning_curves.write(frame, arguments.out)
     write_json(arguments.summary, learning_curves.means(frame, reference(params.strategies)))

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.config.annotation import Annotation
+from mgral.config.annotation import Shown
 from mgral.config.base import Settings
 from mgral.config.schema import Name
 
@@ -20,7 +20,7 @@ class Params(Settings):
     """What this step reads."""
 
     experiment: Name
-    annotation: Annotation
+    annotation: Shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Make the labels of a cycle from what people returned: labels.json, and the data set of the next cycle.
 
-With --simulated, people are simulated: they answer from the data set, through the files of the annotation tool.
+With --closed, it reads closed.json and the files that this names, and no parameter: a batch is closed once, with the
+rules of that day. With --simulated, people are simulated: they answer from a data set, through the files of the tool.
 """
 
 from __future__ import annotations
@@ -12,30 +13,32 @@ from pathlib import Path
 
 from mgral.annotation import exchange, labels, returns, simulated
 from mgral.annotation.exchange import Batch
+from mgral.annotation.labels import Outcome
 from mgral.annotation.returns import Folder
 from mgral.cli import _arguments
 from mgral.config.annotation import Annotation, Oracle
 from mgral.config.base import Settings
 from mgral.core import plugins
-from mgral.core.errors import MgralError
 from mgral.core.files import read_json
 from mgral.core.types import Dataset
 from mgral.data import dataset_json
 
 
 class Params(Settings):
-    """What this step reads."""
+    """What this step reads, for simulated people."""
 
     oracle: Oracle
     annotation: Annotation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _arguments.add(parser, "params", "dataset")
-    parser.add_argument("--manifest", required=True, type=Path, help="manifest.json of the batch")
+    _arguments.add(parser, "dataset")
     answers = parser.add_mutually_exclusive_group(required=True)
     answers.add_argument("--closed", type=Path, help="closed.json: the files that people returned and that count")
-    answers.add_argument("--simulated", action="store_true", help="people are simulated, with the faults of oracle")
+    answers.add_argument(
+        "--simulated", type=Path, metavar="MANIFEST", help="manifest.json that simulated people answer"
+    )
+    parser.add_argument("--params", nargs="+", action="extend", default=[], help="for --simulated: parameter files")
     parser.add_argument("--truth", type=Path, help="dataset.json that simulated people answer from; default --dataset")
     parser.add_argument("--seed", type=int, default=0, help="of simulated people")
     parser.add_argument("--out-dataset", required=True, type=Path, help="dataset.json of the next cycle")
@@ -43,21 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    params = _arguments.read_params(Params, arguments.params)
-    annotation = params.annotation
-    batch = exchange.read_batch(arguments.manifest)
     dataset = dataset_json.read(arguments.dataset)
     if arguments.simulated:
+        params = _arguments.read_params(Params, arguments.params)
+        batch, classes = exchange.read_batch(arguments.simulated), list(dataset.classes)
         truth = dataset_json.read(arguments.truth) if arguments.truth else dataset
-        files = _simulated(batch, truth, params, arguments.seed)
-        outcome = labels.settle(batch, [], files, dataset.classes, annotation.map, annotation)
-        classes = list(dataset.classes)
+        outcome = _simulated(batch, truth, params, arguments.seed)
     else:
         folder = Folder(arguments.closed.parent)
-        closed = folder.read_closed(batch)
-        files = folder.read_all(closed.files, batch, annotation.tool, annotation.options)
-        classes = closed.classes
-        outcome = labels.settle(batch, closed.extra_images(), files, classes, closed.map, annotation)
+        closed, batch = folder.closed_batch()
+        classes, rules = closed.classes, closed.annotation
+        files = folder.read_all(closed.files, batch, rules.tool, rules.options)
+        outcome = labels.settle(batch, closed.extra_images(), files, classes, rules.map, rules)
     after = labels.apply(dataset, outcome, classes)
     new = classes[len(dataset.classes) :]
     if new:
@@ -68,12 +68,10 @@ def run(arguments: argparse.Namespace) -> None:
     logging.info("batch %s: %d images labelled, %d boxes", batch.id, len(outcome.ids("finished")), boxes)
 
 
-def _simulated(batch: Batch, truth: Dataset, params: Params, seed: int) -> list[tuple[str, exchange.Returned]]:
-    """What simulated people return, one file of the tool each."""
+def _simulated(batch: Batch, truth: Dataset, params: Params, seed: int) -> Outcome:
+    """What simulated people say of a batch, one file of the tool each."""
     annotation, people = params.annotation, params.annotation.annotators
     plugin = plugins.load("annotators", annotation.tool)
-    if people > 1 and annotation.tool == "cvat":
-        raise MgralError("annotation.annotators: the files of CVAT name nobody; set 1, or another annotation.tool")
     said = simulated.answers(batch, truth.boxes, people, params.oracle, seed)
     files = []
     for person in range(people):
@@ -82,4 +80,4 @@ def _simulated(batch: Batch, truth: Dataset, params: Params, seed: int) -> list[
             found = exchange.sources(folder)
             returned = returns.read(annotation.tool, found, batch, annotation.options)
         files.append((f"person {person + 1}", returned))
-    return files
+    return labels.settle(batch, [], files, truth.classes, annotation.map, annotation)

@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     annotation = asked.params.annotation
     tool = server_of(annotation.tool)
     options = tool.Options.parse(annotation.options, "annotation.options")
+    asked.folder.keep(asked.batch)
     print(tool.push(asked.batch, options, annotation.annotators))
 
 

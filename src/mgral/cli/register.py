@@ -15,6 +15,7 @@ from pathlib import Path
 from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import DatasetParams, Name
+from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.data import identity, importing
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     if arguments.cycle < 0:
         raise MgralError(f"--cycle: {arguments.cycle} is no cycle; give 0 or more")
-    out = arguments.out or Path("data/annotations") / params.experiment / "images.json"
+    out = arguments.out or Path(run_layout.register(run_layout.annotations_folder(params.experiment)))
     before = identity.read_register(out, params.experiment) if out.exists() else None
     register, info, gone = importing.register(params.dataset, params.experiment, before, arguments.cycle)
     new = len(register.images) - (len(before.images) if before else 0)

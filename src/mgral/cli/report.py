@@ -11,6 +11,7 @@ from mgral.cli import _arguments
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "run")
     _arguments.add_out(parser, "report.html to write")
+    _arguments.add_cycles(parser)
     parser.add_argument("--figures", required=True, type=Path, help="folder for the figures")
     parser.add_argument("--commit", help="of the project, for the top of the page")
     parser.add_argument("--date", help="for the top of the page, as you want it shown")
@@ -28,5 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     except metadata.PackageNotFoundError:  # on the path, but not installed
         version = None
     params = _arguments.read_experiment(arguments.params)
+    if arguments.cycles is not None:
+        params = params.model_copy(update={"cycles": arguments.cycles})
     stamp = Stamp(version, arguments.commit, arguments.date, arguments.command)
     sections.build(arguments.run, params, arguments.out, arguments.figures, stamp)

@@ -30,8 +30,8 @@ class Oracle(AnnotatorNoise):
 
     kind: Literal["dataset", "people", "simulated"] = Field(
         default="dataset",
-        description="dataset: its own labels. people and simulated belong to the verbs of docs/annotation.md; the "
-        "workflow refuses them, since it cannot wait for people yet",
+        description="dataset: its own labels; people: the run stops at each batch until they have answered it "
+        "(docs/annotation.md); simulated: people with the faults below",
     )
 
     @model_validator(mode="before")
@@ -60,8 +60,8 @@ class AnnotationRules(Settings):
     )
 
 
-class Annotation(AnnotationRules):
-    """The annotation tool, what it shows, and how its answers become labels."""
+class Shown(Settings):
+    """The annotation tool, and what it shows."""
 
     tool: str = Field(default="label_studio", description="mgral list annotators")
     options: dict[str, Any] = Field(default_factory=dict, description="the tool's own keys")
@@ -69,6 +69,11 @@ class Annotation(AnnotationRules):
     without_predictions: Share = Field(
         default=0.1, description="share of the images that are shown without, to measure what people overlook on others"
     )
+
+
+class Annotation(Shown, AnnotationRules):
+    """The annotation tool, what it shows, and how its answers become labels."""
+
     map: dict[str, str] = Field(
         default_factory=dict, description="the data set's name of a class that the tool calls otherwise, or ignore"
     )

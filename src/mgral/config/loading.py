@@ -44,11 +44,10 @@ def check(given: dict[str, Any], where: str) -> Params:
         except MgralError as error:
             raise MgralError(f"{where}: {group}.{key}: {error}") from None
         parsed[group] = plugin, plugin.Options.parse(options, f"{where}: {group}.options")
-    if params.oracle.kind != "dataset":
-        raise MgralError(
-            f"{where}: oracle: {params.oracle.kind}: the workflow does not wait for people yet; leave it out, and "
-            "use the verbs of docs/annotation.md"
-        )
+    try:
+        _check_oracle(params)
+    except MgralError as error:
+        raise MgralError(f"{where}: {error}") from None
     detector, options = parsed["detector"]
     if getattr(detector, "EXTERNAL", False):
         try:
@@ -73,6 +72,28 @@ def check(given: dict[str, Any], where: str) -> Params:
     if root is not None and set("{}") & set(root):
         raise MgralError(f"{where}: dataset.root: {root}: braces are wildcards to Snakemake; rename or link the folder")
     return params
+
+
+def _check_oracle(params: Params) -> None:
+    """Refuse what people cannot answer. That they answer one strategy and one seed, the schema says.
+
+    Raises:
+        MgralError: one line with the key and the remedy.
+    """
+    if params.oracle.kind == "simulated" and params.annotation.tool == "cvat" and params.annotation.annotators > 1:
+        raise MgralError("annotation.annotators: the files of CVAT name nobody; set 1, or another annotation.tool")
+    if params.oracle.kind != "people":
+        return
+    if params.dataset.format == "synthetic":
+        raise MgralError("oracle: people: a generated data set knows its labels; set dataset, or oracle: simulated")
+    if params.budget.initial != "all":
+        raise MgralError(
+            "budget.initial: with oracle: people, set all; of a smaller number the other annotated images wait in the "
+            "pool, and people are asked for them again"
+        )
+    cheats = [s.name for s in params.strategies if "truth" in plugins.load("strategies", s.plugin).NEEDS]
+    if cheats:
+        raise MgralError(f"strategies: {cheats[0]} reads the labels that people are asked for; choose another")
 
 
 def _check_external(params: Params, options: Settings) -> None:

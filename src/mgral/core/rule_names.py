@@ -11,6 +11,8 @@ RULES: dict[str, str | None] = {
     "import_data": "import",
     "cache": "cache",
     "pool": "pool",
+    "export": "export",
+    "labels": "labels",
     "annotate": "annotate",
     "train": "train",
     "embed": "embed",

@@ -65,6 +65,9 @@ class CycleFiles(_Files):
     search: str = "search.csv"
     added: str = "added.json"
     selected: str = "selected.json"
+    manifest: str = "batch/manifest.json"
+    labels: str = "labels.json"
+    dataset: str = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,21 @@ def run_folder(experiment: str) -> str:
 def raw_folder(experiment: str) -> str:
     """The folder of a generated data set."""
     return f"data/raw/{experiment}"
+
+
+def annotations_folder(experiment: str) -> str:
+    """The folder of what people said: registered images, and a folder of answers for each cycle."""
+    return f"data/annotations/{experiment}"
+
+
+def register(annotations: str | Path) -> str:
+    """The registered images, in the folder of annotations."""
+    return f"{annotations}/images.json"
+
+
+def answers_folder(annotations: str | Path, cycle: int | str) -> str:
+    """What people returned for the batch of a cycle, in the folder of annotations."""
+    return f"{annotations}/cycle-{cycle}"
 
 
 def cycle_folder(

@@ -6,8 +6,10 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from mgral.annotation.returns import Folder
 from mgral.config.schema import Params, Strategy
 from mgral.core import plugins, run_layout
 from mgral.core.run_layout import CYCLE, RUN, SECOND
@@ -26,8 +28,14 @@ class RunPlan:
         raw: folder of its data set, if that is generated.
         strategies: by label.
         needs: what the strategy of each label needs, see ``strategies/_contract``.
+        annotations: folder of what people said.
+        waiting: the cycle whose batch waits for people; None if none does.
+        cycles: the cycles that can be computed: all, or those up to :attr:`waiting`.
         selecting: the cycles that end with a selection: all but the last, whose selection is the target ``next``.
         proxies: the proxies of a cycle.
+
+    Raises:
+        MgralError: what people said is damaged; names the file.
     """
 
     def __init__(self, experiment: Params) -> None:
@@ -37,8 +45,10 @@ class RunPlan:
         self.strategies: dict[str, Strategy] = {strategy.name: strategy for strategy in experiment.strategies}
         plugin = {label: plugins.load("strategies", strategy.plugin) for label, strategy in self.strategies.items()}
         self.needs: dict[str, frozenset[str]] = {label: module.NEEDS for label, module in plugin.items()}
-        self.cycles = range(experiment.cycles)
-        self.selecting = self.cycles[:-1]
+        self.annotations = run_layout.annotations_folder(experiment.experiment)
+        self.waiting = next((c for c in range(experiment.cycles - 1) if self.asks_people and not self.closed(c)), None)
+        self.cycles = range(experiment.cycles if self.waiting is None else self.waiting + 1)
+        self.selecting = range(min(len(self.cycles), experiment.cycles - 1))
         self.proxies = proxy_plan.proxies(experiment.proxy)
 
     @cached_property
@@ -55,6 +65,45 @@ class RunPlan:
     def reporting_own(self) -> list[str]:
         """Labels of strategies whose own detector is evaluated beside the plain one."""
         return [label for label, strategy in self.strategies.items() if strategy.reports_own]
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether people answer, so that the run waits for them."""
+        return self.experiment.oracle.kind == "people"
+
+    @property
+    def answered(self) -> bool:
+        """Whether people answer, real or simulated: each cycle after the first has a data set of its own."""
+        return self.experiment.oracle.kind != "dataset"
+
+    def closed(self, cycle: int) -> list[str]:
+        """The files that the labels of a cycle's batch are made of; none while the batch is not closed."""
+        folder = Folder(Path(run_layout.answers_folder(self.annotations, cycle)))
+        return folder.counted() if folder.closed.exists() else []
+
+    def tools(self, cycle: int) -> list[str]:
+        """Modules of the tools that read what was said of a cycle's batch."""
+        chosen = [self.experiment.annotation.tool]
+        if self.asks_people:
+            folder = Folder(Path(run_layout.answers_folder(self.annotations, cycle)))
+            chosen = sorted({file.tool for file in folder.read_closed().files})
+        return [f"mgral.annotation.tools.{tool}" for tool in chosen]
+
+    def dataset_of(self, strategy: str, seed: int | str, cycle: int) -> str:
+        """The data set that a cycle knows: where people answer, each cycle adds what they said to the one before."""
+        if self.answered and cycle > 0:
+            return f"{run_layout.cycle_folder(self.run, strategy, seed, cycle)}/{CYCLE.dataset}"
+        return f"{self.run}/{RUN.dataset}"
+
+    @property
+    def last_dataset(self) -> str:
+        """The data set of the last cycle, of the first strategy and seed."""
+        return self.dataset_of(next(iter(self.strategies)), self.experiment.seeds[0], self.cycles[-1])
+
+    @property
+    def registered(self) -> list[str]:
+        """``images.json``, if people answer: the ids and splits of the images that they are asked about."""
+        return [run_layout.register(self.annotations)] if self.asks_people else []
 
     @property
     def generated(self) -> bool:
@@ -171,20 +220,24 @@ class RunPlan:
     def tracked_cycles(self) -> Iterator[dict[str, Any]]:
         """Every cycle of every strategy and seed: its folder, the last files made there, and what it follows.
 
-        A table of carried records follows those of all earlier cycles: each of them in the table of the next.
+        A table of carried records follows those of all earlier cycles: each of them in the table of the next. What
+        people said of a batch precedes the next cycle, as do the labels of all earlier ones.
         """
         for label, seed, cycle in itertools.product(self.strategies, self.experiment.seeds, self.cycles):
             before = run_layout.cycle_folder(self.run, label, seed, cycle - 1)
-            carries = label in self.searchers and self.experiment.table.carry
+            carries = self.answered or (label in self.searchers and self.experiment.table.carry)
             after = before if carries else f"{before}/{CYCLE.selected}"
             files = [CYCLE.metrics]
             files += [CYCLE.own] if label in self.reporting_own else []
             files += [CYCLE.selected] if cycle in self.selecting else []
+            files += [CYCLE.manifest] if cycle == self.waiting else []
+            said = [run_layout.answers_folder(self.annotations, cycle - 1)] if cycle else self.registered
             yield {
                 "name": f"{label}-{seed}-{cycle}",
                 "folder": run_layout.cycle_folder(self.run, label, seed, cycle),
                 "files": files,
                 "after": after if cycle else self.shared_folder(seed),
+                "said": said[0] if self.asks_people else None,
             }
 
     def shared_folder(self, seed: int | str) -> str:

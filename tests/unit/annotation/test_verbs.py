@@ -68,9 +68,9 @@ def export(**annotation: Any) -> Batch:
 
 
 def labels(*how: str, **annotation: Any) -> int:
-    files = ["--dataset", f"{CYCLE}/dataset.json", "--manifest", f"{CYCLE}/batch/manifest.json"]
     given = how or ("--closed", f"{ANSWERS}/closed.json")
-    return run("labels", *files, *given, "--out", "labels.json", "--out-dataset", "next.json", **annotation)
+    files = ["--dataset", f"{CYCLE}/dataset.json", "--out", "labels.json", "--out-dataset", "next.json"]
+    return run("labels", *files, *given, **annotation)
 
 
 def said(batch: Batch, **states: Any) -> dict[int, list[Answer]]:
@@ -274,7 +274,7 @@ def test_a_changed_or_missing_file_is_noticed(place: Path, capsys: Any) -> None:
 @pytest.mark.parametrize("tool", ["label_studio", "cvat", "coco", "yolo", "voc"])
 def test_simulated_people_without_faults_give_the_truth(place: Path, tool: str) -> None:
     export(tool=tool)
-    assert labels("--simulated", "--truth", "truth.json", tool=tool) == 0
+    assert labels("--simulated", f"{CYCLE}/batch/manifest.json", "--truth", "truth.json", tool=tool) == 0
     after = dataset_json.read("next.json")
     assert sorted(after.boxes) == [1, 2, 3, 4, 5, 6, 7, 9, 10]
     for boxes in after.boxes.values():

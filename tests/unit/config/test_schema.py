@@ -239,8 +239,38 @@ def test_no_label_is_the_name_of_such_a_curve(tmp_path: Path) -> None:
     assert "strategies[0].name: String should match pattern" in refusal(tmp_path, text)
 
 
-@pytest.mark.parametrize("oracle", ["people", "{kind: simulated, miss: 0.1}"])
-def test_an_oracle_that_the_workflow_does_not_wait_for_is_refused(oracle: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text(f"oracle: {oracle}\nseeds: [0]\nstrategies: [random]\n")
-    with pytest.raises(MgralError, match="does not wait for people yet; leave it out, and use the verbs of"):
-        loading.read([BASE, tmp_path / "mine.yaml"])
+MINE = "dataset: {format: folder, root: mine}\n"
+ALL = "budget: {initial: all}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (MINE + ALL + "oracle: people\nseeds: [0, 1]\nstrategies: [random]", "leave one of each"),
+        (MINE + ALL + "oracle: people\nseeds: [0]\nstrategies: [random, mgral]", "leave one of each"),
+        (MINE + "oracle: people\nseeds: [0]\nstrategies: [random]", "budget.initial: with oracle: people, set all"),
+        (ALL + "oracle: people\nseeds: [0]\nstrategies: [random]", "a generated data set knows its labels"),
+        (
+            MINE + ALL + "oracle: people\nseeds: [0]\nstrategies: [oracle_rare]",
+            "reads the labels that people are asked",
+        ),
+        ("oracle: simulated\nannotation: {tool: cvat, annotators: 2}", "the files of CVAT name nobody"),
+        ("oracle: {kind: simulated, miss: 2}", "oracle.miss"),
+        ("oracle: somebody", "oracle.kind"),
+    ],
+)
+def test_what_people_cannot_answer_is_refused(text: str, says: str, tmp_path: Path) -> None:
+    assert says in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MINE + ALL + "oracle: people\nseeds: [0]\nstrategies: [entropy]",
+        "oracle: {kind: simulated, miss: 0.1}",
+        "oracle: simulated\nannotation: {annotators: 3}",
+    ],
+)
+def test_people_answer_one_run_and_simulated_people_any(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    assert loading.read([BASE, tmp_path / "mine.yaml"]).oracle.kind in text

@@ -1,0 +1,44 @@
+"""What a run that waits for people says: for which batch, where it lies, and what comes next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mgral.annotation import exchange
+from mgral.annotation.returns import Folder
+from mgral.core import plugins, run_layout
+from mgral.core.errors import MgralError
+from mgral.core.run_layout import CYCLE
+from mgral.planning.run_plan import RunPlan
+
+
+def line(plan: RunPlan, params: list[str]) -> str | None:
+    """One line for a run that waits; None for one that does not.
+
+    Args:
+        plan: of the experiment.
+        params: its parameter files, for the commands.
+
+    Raises:
+        MgralError: the manifest is damaged.
+    """
+    if plan.waiting is None:
+        return None
+    label, seed = next(iter(plan.strategies)), plan.experiment.seeds[0]
+    manifest = Path(run_layout.cycle_folder(plan.run, label, seed, plan.waiting), CYCLE.manifest)
+    folder = Folder(Path(run_layout.answers_folder(plan.annotations, plan.waiting)))
+    options = f"--params {' '.join(params)}"
+    server = hasattr(plugins.load("annotators", plan.experiment.annotation.tool), "push")
+    how = "`mgral push` and `mgral pull`, or `mgral return FILE`" if server else "`mgral return FILE`"
+    if not manifest.exists():
+        return f"waiting for people after cycle {plan.waiting}: its batch will be in {manifest.parent}; next: {how}"
+    batch = exchange.read_batch(manifest)
+    try:
+        files = len(folder.returned(batch))
+        returned = f"{files} {'file' if files == 1 else 'files'} returned"
+    except MgralError as error:
+        returned = str(error)
+    return (
+        f"waiting for people: batch {batch.id} of cycle {plan.waiting}, {len(batch.images)} images in "
+        f"{manifest.parent}, {returned}; next: {how}, then `mgral close`, each with {options}"
+    )
