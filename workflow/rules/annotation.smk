@@ -20,6 +20,8 @@ rule export:
         dataset=dataset_of,
         selected=OWN.selected,
         detections=OWN.detections,
+        pool=OWN.pool,
+        past=lambda wildcards: PLAN.past(wildcards.label, wildcards.seed, int(wildcards.cycle)),
     output:
         OWN.manifest,
     log:
@@ -30,11 +32,12 @@ rule export:
         "../envs/mgral.yaml"
     params:
         **step("export", f"mgral.annotation.tools.{EXPERIMENT.annotation.tool}"),
+        past=lambda wildcards, input: ["--past", *input.past] if input.past else [],
     message:
         f"{OWN_WHO}: write the batch for the annotation tool"
     shell:
         "mgral export --params {params.file} --dataset {input.dataset} --selected {input.selected}"
-        " --detections {input.detections} --out {output} 2> {log}"
+        " --detections {input.detections} --pool {input.pool} {params.past} --out {output} 2> {log}"
 
 
 # What people returned lies outside the run and is never made again. A batch that is closed has brought its own rules,

@@ -85,6 +85,27 @@ class BatchImage:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a batch is expected to cost, in boxes or minutes.
+
+    Attributes:
+        unit: ``boxes`` or ``minutes``.
+        amount: of a cycle, as the parameters say.
+        carried: that the cycles before left over; negative where they overdrew.
+        expected: of this batch, with ``low`` and ``high``, a 90 % interval.
+        detections: predicted boxes in each image of the batch, shown or not.
+    """
+
+    unit: str
+    amount: float
+    carried: float
+    expected: float
+    low: float
+    high: float
+    detections: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Batch:
     """What people are asked in one cycle (``batch/manifest.json``).
 
@@ -93,6 +114,7 @@ class Batch:
         classes: names; a class's index is its position.
         root: the image root.
         images: in order of rank.
+        plan: what they are expected to cost; None where the budget counts images.
     """
 
     experiment: str
@@ -100,6 +122,7 @@ class Batch:
     classes: tuple[str, ...]
     root: Path
     images: tuple[BatchImage, ...]
+    plan: Plan | None = None
 
     @property
     def id(self) -> str:
@@ -269,7 +292,8 @@ def write_batch(batch: Batch, path: str | Path) -> None:
         for image in batch.images
     ]
     head = {"batch": batch.id, "experiment": batch.experiment, "cycle": batch.cycle, "classes": list(batch.classes)}
-    write_json(path, {**head, "image_root": batch.root.as_posix(), "images": images})
+    plan = {"plan": {**vars(batch.plan), "detections": list(batch.plan.detections)}} if batch.plan else {}
+    write_json(path, {**head, **plan, "image_root": batch.root.as_posix(), "images": images})
 
 
 def _prediction(entry: Mapping[str, Any]) -> Prediction:
@@ -296,7 +320,9 @@ def read_batch(path: str | Path) -> Batch:
             )
             for image in data["images"]
         )
-        batch = Batch(data["experiment"], int(data["cycle"]), tuple(data["classes"]), Path(data["image_root"]), images)
+        plan = Plan(**data["plan"] | {"detections": tuple(data["plan"]["detections"])}) if "plan" in data else None
+        head = data["experiment"], int(data["cycle"]), tuple(data["classes"])
+        batch = Batch(*head, Path(data["image_root"]), images, plan)
         same = batch.id == data["batch"]
     except (KeyError, TypeError, ValueError):
         raise MgralError(f"{path}: not the manifest of a batch; run `mgral export` again") from None

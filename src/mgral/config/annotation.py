@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -38,6 +38,26 @@ class Oracle(AnnotatorNoise):
     @classmethod
     def _a_kind_is_enough(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
+
+
+class Account(Settings):
+    """What people spend on a batch, if that is not counted in images."""
+
+    unit: Literal["images", "boxes", "minutes"] = Field(
+        default="images",
+        description="of the budget: images, or boxes or minutes of people; then budget.batch is the largest batch",
+    )
+    amount: float | None = Field(
+        default=None,
+        gt=0,
+        description="boxes or minutes a cycle; what one cycle leaves over or overdraws is carried to the next",
+    )
+
+    @model_validator(mode="after")
+    def _an_amount_has_a_unit(self) -> Self:
+        if (self.unit == "images") != (self.amount is None):
+            raise ValueError("unit and amount: boxes and minutes need an amount; images are counted by batch alone")
+        return self
 
 
 class AnnotationRules(Settings):

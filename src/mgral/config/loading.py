@@ -82,6 +82,10 @@ def _check_oracle(params: Params) -> None:
     """
     if params.oracle.kind == "simulated" and params.annotation.tool == "cvat" and params.annotation.annotators > 1:
         raise MgralError("annotation.annotators: the files of CVAT name nobody; set 1, or another annotation.tool")
+    if params.budget.unit != "images" and params.oracle.kind == "dataset":
+        raise MgralError(
+            f"budget.unit: {params.budget.unit} are counted where people answer; set oracle: people or simulated"
+        )
     if params.oracle.kind != "people":
         return
     if params.dataset.format == "synthetic":

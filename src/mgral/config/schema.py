@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from mgral.config.annotation import Annotation, Oracle
+from mgral.config.annotation import Account, Annotation, Oracle
 from mgral.config.base import Count, Fraction, Positive, Rate, Settings, parameter
 from mgral.config.proxy_schema import Generators as Generators
 from mgral.config.proxy_schema import HoldOut as HoldOut
@@ -82,7 +82,7 @@ class Batch(Settings):
     batch: Positive = parameter(20, "images annotated per cycle (b)")
 
 
-class Budget(Batch, Initial):
+class Budget(Batch, Initial, Account):
     """Images to annotate."""
 
 

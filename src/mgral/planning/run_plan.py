@@ -95,6 +95,17 @@ class RunPlan:
             return f"{run_layout.cycle_folder(self.run, strategy, seed, cycle)}/{CYCLE.dataset}"
         return f"{self.run}/{RUN.dataset}"
 
+    def past(self, strategy: str, seed: int | str, cycle: int) -> list[str]:
+        """Batch and labels of all earlier cycles, one after the other, where the budget is counted by them."""
+        if self.experiment.budget.amount is None:
+            return []
+        folders = [run_layout.cycle_folder(self.run, strategy, seed, one) for one in range(cycle + 1)]
+        asked = [f"{folder}/{CYCLE.manifest}" for folder in folders]
+        if self.asks_people:  # as they were asked: the run may have exported them again since
+            asked = [f"{run_layout.answers_folder(self.annotations, one)}/{Folder.MANIFEST}" for one in range(cycle)]
+        labels = [f"{folder}/{CYCLE.labels}" for folder in folders[1:]]
+        return [path for pair in zip(asked, labels, strict=False) for path in pair]
+
     @property
     def last_dataset(self) -> str:
         """The data set of the last cycle, of the first strategy and seed."""
