@@ -186,7 +186,7 @@ def test_a_corrected_box_concerns_the_next_cycle_alone(second: Checkout, tmp_pat
     assert "waiting for people" not in text
     after = state(project, "shared", "dataset", "entropy")
     assert {name: after[name] for name in before} == before
-    assert {name.split("/")[4] for name in after.keys() - before.keys()} == {"cycle-2"}
+    assert {name.split("/")[5] for name in after.keys() - before.keys()} == {"cycle-2"}
     last = dataset_json.read(project.root / f"{ENTROPY}/cycle-2/dataset.json")
     assert last.boxes[corrected.id].xyxy.tolist() == [[1, 2, 30, 31]]
     assert "waiting" not in project.snakemake(params=MINE)

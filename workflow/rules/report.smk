@@ -13,8 +13,7 @@ use rule train as retrain with:
     input:
         dataset=PLAN.last_dataset,
         images=RUN.images,
-        pool=f"{run_layout.cycle_folder(PLAN.run, next(iter(PLAN.strategies)), EXPERIMENT.seeds[0], PLAN.cycles[-1])}/"
-        + run_layout.CYCLE.pool,
+        pool=f"{PLAN.last_folder}/{run_layout.CYCLE.pool}",
     output:
         f"{REPEAT}/{run_layout.CYCLE.detector}",
         f"{REPEAT}/{run_layout.CYCLE.training}",
@@ -115,6 +114,7 @@ rule report:
         PLAN.last_dataset,
         RUN.comparison,
         [RUN.noise] if EXPERIMENT.noise.repeats else [],
+        [RUN.stopping] if PLAN.parts() else [],
     output:
         page=report(
             RUN.report,

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from mgral.annotation import exchange
 from mgral.annotation.exchange import Batch, Plan
 from mgral.config.annotation import Account
 from mgral.core.errors import MgralError
@@ -37,45 +36,44 @@ Z90 = 1.645  # of a normal distribution: 90 % lie within ± this many standard d
 
 @dataclass(frozen=True)
 class Past:
-    """An earlier batch, and what people said of it: by image id, an entry of ``labels.json``."""
+    """What people said of an earlier batch, as ``labels.json`` has it.
 
-    batch: Batch
-    said: Mapping[int, Mapping[str, Any]]
+    Attributes:
+        cycle: whose batch it was.
+        plan: what it was expected to cost; None where the budget counted images.
+        images: the entries of the images that were asked for.
+    """
 
-    def finished(self) -> list[tuple[int, Mapping[str, Any]]]:
-        """Position in the batch and entry of each image that was asked for and is finished."""
-        return [
-            (position, self.said[image.id])
-            for position, image in enumerate(self.batch.images)
-            if self.said[image.id]["state"] == "finished"
-        ]
+    cycle: int
+    plan: Mapping[str, Any] | None
+    images: Sequence[Mapping[str, Any]]
+
+    @property
+    def finished(self) -> list[Mapping[str, Any]]:
+        """The entries of the images that people finished."""
+        return [image for image in self.images if image["state"] == "finished"]
+
+    def spent(self, unit: str) -> float:
+        """What it has cost: images finished, boxes in their labels, or minutes that the tool has noted."""
+        if unit == "images":
+            return float(len(self.finished))
+        if unit == "boxes":
+            return float(sum(len(image["boxes"]) for image in self.finished))
+        return float(sum(one["seconds"] or 0.0 for image in self.finished for one in image["people"])) / 60
 
 
-def read_past(manifest: Path, labels: Path) -> Past:
-    """Read an earlier batch. Raises MgralError if the two files do not belong together."""
-    batch, data = exchange.read_batch(manifest), read_json(labels)
+def read_past(path: str | Path) -> Past:
+    """Read ``labels.json``. Raises MgralError if it is none."""
+    data: Any = read_json(path)
     try:
-        said = {int(image["id"]): image for image in data["images"]}
-        fits = data["batch"] == batch.id and all(image.id in said for image in batch.images)
+        return Past(int(data["cycle"]), data.get("plan"), [image for image in data["images"] if image["asked"]])
     except (KeyError, TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise MgralError(f"{labels}: not the labels of batch {batch.id} ({manifest}); run `mgral labels` again")
-    return Past(batch, said)
-
-
-def spent(past: Past, unit: str) -> float:
-    """What an earlier batch has cost: boxes in its labels, or minutes that the tool has noted."""
-    entries = [entry for _, entry in past.finished()]
-    if unit == "boxes":
-        return float(sum(len(entry["boxes"]) for entry in entries))
-    return sum(one["seconds"] or 0.0 for entry in entries for one in entry["people"]) / 60
+        raise MgralError(f"{path}: not the labels of a cycle; run `mgral labels` again") from None
 
 
 def carried(past: Sequence[Past], unit: str) -> float:
     """What earlier batches with a plan in this unit have left over; negative where they overdrew."""
-    plans = [(one, one.batch.plan) for one in past]
-    return sum(plan.amount - spent(one, unit) for one, plan in plans if plan is not None and plan.unit == unit)
+    return sum(one.plan["amount"] - one.spent(unit) for one in past if one.plan and one.plan["unit"] == unit)
 
 
 def plan(
@@ -139,12 +137,7 @@ def _pairs(
     The detector has trained on the images of the pool and finds more there than elsewhere, so earlier batches, with
     the detections of their day, are the better sample.
     """
-    pairs = [
-        (one.batch.plan.detections[position], len(entry["boxes"]))
-        for one in past
-        if one.batch.plan is not None
-        for position, entry in one.finished()
-    ]
+    pairs = [(image["detections"], len(image["boxes"])) for one in past if one.plan for image in one.finished]
     if len(pairs) < FEWEST:
         pairs += [(count(detections.get(i), least), len(dataset.boxes[i])) for i in pool.labelled]
     seen, drawn = np.array(pairs, float).T
@@ -162,7 +155,7 @@ def _minutes(past: Sequence[Past]) -> tuple[float, float]:
     timed = [
         (len(entry["boxes"]), sum(box["origin"] == "prediction" for box in entry["boxes"]), one["seconds"])
         for batch in past
-        for _, entry in batch.finished()
+        for entry in batch.finished
         for one in entry["people"]
         if one["seconds"]
     ]
@@ -172,5 +165,5 @@ def _minutes(past: Sequence[Past]) -> tuple[float, float]:
     seconds = np.minimum(seconds, LONGEST * np.median(seconds))
     (a, b, c), _ = nnls(np.stack([np.ones_like(drawn), drawn - accepted, accepted], axis=1), seconds)
     share = accepted.sum() / max(drawn.sum(), 1.0)
-    people = len(timed) / sum(len(batch.finished()) for batch in past)
+    people = len(timed) / sum(len(batch.finished) for batch in past)
     return float(people * a / 60), float(people * (b * (1 - share) + c * share) / 60)

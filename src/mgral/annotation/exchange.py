@@ -104,6 +104,11 @@ class Plan:
     high: float
     detections: tuple[int, ...]
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All but the detections."""
+        return {key: value for key, value in vars(self).items() if key != "detections"}
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -292,7 +297,7 @@ def write_batch(batch: Batch, path: str | Path) -> None:
         for image in batch.images
     ]
     head = {"batch": batch.id, "experiment": batch.experiment, "cycle": batch.cycle, "classes": list(batch.classes)}
-    plan = {"plan": {**vars(batch.plan), "detections": list(batch.plan.detections)}} if batch.plan else {}
+    plan = {"plan": {**batch.plan.summary, "detections": list(batch.plan.detections)}} if batch.plan else {}
     write_json(path, {**head, **plan, "image_root": batch.root.as_posix(), "images": images})
 
 

@@ -190,7 +190,9 @@ def _boxes(found: Iterable[LabelBox], classes: int) -> Boxes:
 
 
 def write(batch: Batch, outcome: Outcome, path: str | Path) -> None:
-    """Write ``labels.json``: every image with its state, its labels, and where they come from."""
+    """Write ``labels.json``: every image with its state, its labels, and where they come from; what was planned."""
+    counts = zip(batch.images, batch.plan.detections, strict=True) if batch.plan else ()
+    detections = {image.id: {"detections": count} for image, count in counts}
     images = [
         {
             "id": image.id,
@@ -203,11 +205,13 @@ def write(batch: Batch, outcome: Outcome, path: str | Path) -> None:
             ],
             "people": [dict(one) for one in image.people],
             **({"agreement": image.agreement.f1} if len(image.people) > 1 else {}),
+            **detections.get(image.id, {}),
         }
         for image in outcome.images.values()
     ]
     head = {"batch": batch.id, "experiment": batch.experiment, "cycle": batch.cycle}
-    write_json(path, {**head, "counts": dict(outcome.counts), "images": images})
+    plan = {"plan": batch.plan.summary} if batch.plan else {}
+    write_json(path, {**head, **plan, "counts": dict(outcome.counts), "images": images})
 
 
 def read_states(path: str | Path) -> tuple[dict[int, State], list[int]]:

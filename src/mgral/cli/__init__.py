@@ -41,6 +41,8 @@ VERBS = {
     "score": "score the unlabelled images for a strategy that trains or runs a network of its own",
     "select": "select the next batch",
     "noise": "measure the spread between trainings of one pool",
+    "subset": "draw a part of the labelled pool",
+    "stopping": "say what further images are expected to bring",
     "curve": "collect the metrics of a run",
     "compare": "compare the strategies of a run",
     "report": "write the report of a run",

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "selected")
     parser.add_argument("--detections", type=Path, help="detections.npz of the cycle: predicted boxes to show")
     parser.add_argument("--pool", type=Path, help="pool.json of the cycle, for a budget in boxes or minutes")
-    what = "manifest.json and labels.json of each earlier batch, for a budget in boxes or minutes"
+    what = "labels.json of each earlier batch, for a budget in boxes or minutes"
     parser.add_argument("--past", type=Path, nargs="+", default=[], help=what)
     _arguments.add_out(parser, "manifest.json to write; the tool's files come into the same folder")
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     if params.budget.amount is not None:
         if arguments.pool is None or detections is None:
             raise MgralError("--pool and --detections: missing; a budget in boxes or minutes needs both")
-        past = [budget.read_past(*pair) for pair in zip(arguments.past[::2], arguments.past[1::2], strict=True)]
+        past = [budget.read_past(path) for path in arguments.past]
         pool, least = read_pool(arguments.pool, dataset), params.annotation.predictions
         batch = budget.plan(batch, params.budget, dataset, pool, detections, least, past)
     files = tool.export(batch, arguments.out.parent, options)

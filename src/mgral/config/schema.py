@@ -199,6 +199,21 @@ class Noise(Settings):
         return value
 
 
+class Stopping(Settings):
+    """Trainings on parts of the labelled pool, from which the report says what further images would bring."""
+
+    shares: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default=[0.25, 0.5], description="of the last labelled pool of the first strategy and seed, drawn at random"
+    )
+    repeats: Count = Field(default=0, description="trainings for each share, each of another part; 0: none")
+
+    @model_validator(mode="after")
+    def _a_curve_needs_points(self) -> Self:
+        if self.repeats and len(set(self.shares)) < 2:
+            raise ValueError("shares: a curve needs two different ones beside the whole pool")
+        return self
+
+
 class Table(Settings):
     """How its records price a batch."""
 
@@ -374,6 +389,7 @@ class Params(Settings):
     search: Search
     report: Report
     machine: Machine
+    stopping: Stopping = Field(default_factory=Stopping, description="what further images would bring")
     oracle: Oracle = Field(default_factory=Oracle, description="who answers for the labels of a batch")
     annotation: Annotation = Field(default_factory=Annotation, description="the tool, and how answers become labels")
 

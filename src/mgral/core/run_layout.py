@@ -80,6 +80,8 @@ class RunFiles(_Files):
     retrained: str = "noise"
     noise: str = "noise.json"
     probe: str = "probe.json"
+    parts: str = "stopping"
+    stopping: str = "stopping.json"
     curve: str = "curve.csv"
     summary: str = "summary.json"
     comparison: str = "comparison.json"
@@ -156,6 +158,11 @@ def record(name: str, number: int | str = "*") -> str:
 def retrained(repeat: int | str = "{repeat}") -> str:
     """The folder, below that of the run, of one training for the retraining variance."""
     return f"{RUN.retrained}/repeat-{repeat}"
+
+
+def part_of_pool(number: int | str = "{number}") -> str:
+    """The folder, below that of the run, of one training on a part of the labelled pool."""
+    return f"{RUN.parts}/part-{number}"
 
 
 def log(run: str | Path, step: str, job: str) -> str:

@@ -111,6 +111,22 @@ def hold_out(pool: Pool, classes: Mapping[int, Collection[int]], share: float, s
     return Pool(pool.cycle, {i: pool.labelled[i] for i in pool.labelled_ids if parts[i] == "kept"}, held_out)
 
 
+def part(pool: Pool, share: float, seed: int, draw: int) -> Pool:
+    """A pool with a random part of the labelled images; the others are in no place of it.
+
+    Args:
+        pool: of a cycle.
+        share: of the labelled images that stay, 0..1; at least two.
+        seed: of the experiment.
+        draw: another number draws another part.
+    """
+    ids = pool.labelled_ids
+    size = max(2, round(share * len(ids)))
+    rng = random_streams.generator(seed, "part of the pool", pool.cycle, draw)
+    kept = sorted(rng.choice(ids, size=min(size, len(ids)), replace=False).tolist())
+    return Pool(pool.cycle, {i: pool.labelled[i] for i in kept}, pool.unlabelled, pool.resting)
+
+
 def replay_batch(batch: int, held_out: int) -> int:
     """Images in a replay batch: as many as are annotated a cycle, but at most half of those held out.
 

@@ -19,9 +19,9 @@ from mgral.reward import proxy_plan
 
 # Rules by what their jobs do. Where {part} makes a difference, the part follows: see :func:`read_graph`.
 LIGHT = {"generate", "import_data", "pool", "annotate", "replay_split", "noise", "curve", "comparison"}
-LIGHT |= {"export", "labels"}
+LIGHT |= {"export", "labels", "subset", "stopping"}
 REPLAY_TRAINING, FIRST_SEARCH = "train/replay", "search/second_round"
-TRAININGS = {"train", REPLAY_TRAINING, "retrain"}
+TRAININGS = {"train", REPLAY_TRAINING, "retrain", "train_subset"}
 SEARCHES = {"search", FIRST_SEARCH}
 SCORINGS = {"score", "score_own"}
 

@@ -96,15 +96,9 @@ class RunPlan:
         return f"{self.run}/{RUN.dataset}"
 
     def past(self, strategy: str, seed: int | str, cycle: int) -> list[str]:
-        """Batch and labels of all earlier cycles, one after the other, where the budget is counted by them."""
-        if self.experiment.budget.amount is None:
-            return []
-        folders = [run_layout.cycle_folder(self.run, strategy, seed, one) for one in range(cycle + 1)]
-        asked = [f"{folder}/{CYCLE.manifest}" for folder in folders]
-        if self.asks_people:  # as they were asked: the run may have exported them again since
-            asked = [f"{run_layout.answers_folder(self.annotations, one)}/{Folder.MANIFEST}" for one in range(cycle)]
-        labels = [f"{folder}/{CYCLE.labels}" for folder in folders[1:]]
-        return [path for pair in zip(asked, labels, strict=False) for path in pair]
+        """What people said of all earlier batches, where the budget is counted by them."""
+        cycles = range(1, cycle + 1) if self.experiment.budget.amount is not None else []
+        return [f"{run_layout.cycle_folder(self.run, strategy, seed, one)}/{CYCLE.labels}" for one in cycles]
 
     @property
     def last_dataset(self) -> str:
@@ -268,12 +262,25 @@ class RunPlan:
     def results(self) -> list[str]:
         """What lies below the run's folder beside its data set and its cycles."""
         names = [RUN.curve, RUN.summary, RUN.comparison, RUN.report, RUN.figures, RUN.benchmarks, RUN.logs]
-        return names + ([RUN.noise, RUN.retrained] if self.experiment.noise.repeats else [])
+        names += [RUN.noise, RUN.retrained] if self.experiment.noise.repeats else []
+        return names + ([RUN.stopping, RUN.parts] if self.parts() else [])
 
     def result_files(self) -> list[str]:
         """The results that are files. The target ``all`` asks for each, so that a deleted one is made again."""
         noise = [RUN.noise] if self.experiment.noise.repeats else []
-        return [RUN.curve, RUN.summary, *noise, RUN.comparison, RUN.report]
+        stopping = [RUN.stopping] if self.parts() else []
+        return [RUN.curve, RUN.summary, *noise, *stopping, RUN.comparison, RUN.report]
+
+    def parts(self) -> dict[str, float]:
+        """The trainings on parts of the last labelled pool, by number, with the share of it that each has."""
+        shares = [share for share in self.experiment.stopping.shares for _ in range(self.experiment.stopping.repeats)]
+        return {str(number): share for number, share in enumerate(shares)}
+
+    @property
+    def last_folder(self) -> str:
+        """The folder of the last cycle of the first strategy and seed."""
+        label, seed = next(iter(self.strategies)), self.experiment.seeds[0]
+        return run_layout.cycle_folder(self.run, label, seed, self.cycles[-1])
 
     def metrics(self) -> list[str]:
         """The results that ``dvc metrics`` shows."""

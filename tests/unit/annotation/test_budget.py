@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mgral.annotation import budget, exchange
+from mgral.annotation import budget, exchange, labels
 from mgral.annotation.budget import Past
 from mgral.annotation.exchange import Batch, BatchImage, Plan
+from mgral.annotation.labels import Outcome, Settled
 from mgral.config.annotation import Account
 from mgral.core.errors import MgralError
 from mgral.core.files import write_json
@@ -53,11 +53,16 @@ def labelled(pairs: list[tuple[int, int]]) -> tuple[Dataset, Pool, dict[int, Det
 
 
 def said(boxes: int, seconds: float | None = None, origin: str = "manual", state: str = "finished") -> dict[str, Any]:
-    return {"state": state, "boxes": [{"origin": origin}] * boxes, "people": [{"seconds": seconds}]}
+    """An entry of labels.json, of an image with two detections."""
+    made = {"boxes": [{"origin": origin}] * boxes, "people": [{"seconds": seconds}]}
+    return {"asked": True, "state": state, "detections": 2, **made}
 
 
 def planned(**of: Any) -> Plan:
     return Plan(**{"unit": "boxes", "amount": 10.0, "carried": 0.0, "expected": 10.0, "low": 5.0, "high": 15.0} | of)
+
+
+PLANNED = planned(detections=()).summary
 
 
 def test_the_first_images_that_the_budget_pays_for() -> None:
@@ -92,11 +97,8 @@ def test_at_least_one_image_and_at_most_the_ranking() -> None:
 
 def test_what_a_cycle_leaves_over_is_carried_to_the_next() -> None:
     """Planned 10; image 1 has 3 boxes and 2 has 4, image 3 was skipped: 3 are left, and 13 are planned."""
-    past = Past(
-        batch(range(1, 4), planned(detections=(2, 2, 2))),
-        {1: said(3), 2: said(4), 3: said(0, state="skipped")},
-    )
-    assert budget.spent(past, "boxes") == 7
+    past = Past(0, PLANNED, [said(3, 30.0), said(4, 60.0), said(0, state="skipped")])
+    assert [past.spent(unit) for unit in ("images", "boxes", "minutes")] == [2, 7, 1.5]
     assert budget.carried([past], "boxes") == 3
     assert budget.carried([past], "minutes") == 0  # of another unit
     dataset, pool, detections = labelled([(2, 3), (4, 6)])
@@ -107,7 +109,7 @@ def test_what_a_cycle_leaves_over_is_carried_to_the_next() -> None:
 
 def test_ten_images_of_earlier_batches_are_the_sample() -> None:
     """The detector finds less there than in images that it has trained on."""
-    past = Past(batch(range(1, 11), planned(detections=(2,) * 10)), {i: said(5) for i in range(1, 11)})
+    past = Past(0, PLANNED, [said(5)] * 10)
     dataset, pool, detections = labelled([(2, 2)] * 30)
     account = Account(unit="boxes", amount=60)
     made = budget.plan(batch(range(1, 10)), account, dataset, pool, detections, 0.3, [past]).plan
@@ -121,9 +123,9 @@ def test_minutes_before_and_after_anybody_was_timed() -> None:
     first = budget.plan(batch(range(1, 10)), account, dataset, pool, detections, 0.3, [])
     assert [one.id for one in first.images] == [1, 2, 3]  # 21 seconds each
     # 10 s an image, 20 a new box, 5 an accepted one; one break of an hour, which is held at 5 medians
-    timed = {i: said(i % 3, 10.0 + 20 * (i % 3)) for i in range(1, 31)}
-    timed |= {i: said(i % 3, 10.0 + 5 * (i % 3), "prediction") for i in range(31, 61)}
-    past = Past(batch(range(1, 61), planned(detections=(1,) * 60)), timed)
+    timed = [said(i % 3, 10.0 + 20 * (i % 3)) for i in range(30)]
+    timed += [said(i % 3, 10.0 + 5 * (i % 3), "prediction") for i in range(30)]
+    past = Past(0, None, timed)
     an_image, a_box = budget._minutes([past])
     assert (an_image * 60, a_box * 60) == pytest.approx((10, 12.5))  # half of the boxes were accepted
     timed[1] = said(1, 3600.0)
@@ -131,13 +133,16 @@ def test_minutes_before_and_after_anybody_was_timed() -> None:
     assert (an_image + a_box) * 60 < 30
 
 
-def test_labels_of_another_batch_are_refused(tmp_path: Path) -> None:
+def test_the_labels_of_a_cycle_hold_what_was_planned(tmp_path: Path) -> None:
     one = batch(range(1, 3), planned(detections=(1, 2)))
     exchange.write_batch(one, tmp_path / "manifest.json")
     assert exchange.read_batch(tmp_path / "manifest.json") == one
-    images = [{"id": i, **said(1)} for i in (1, 2)]
-    write_json(tmp_path / "labels.json", {"batch": one.id, "images": images})
-    assert budget.read_past(tmp_path / "manifest.json", tmp_path / "labels.json").finished()[1][0] == 1
-    write_json(tmp_path / "labels.json", {"batch": replace(one, cycle=1).id, "images": images})
-    with pytest.raises(MgralError, match="not the labels of batch"):
-        budget.read_past(tmp_path / "manifest.json", tmp_path / "labels.json")
+    images = {1: Settled(1, True, "untouched"), 2: Settled(2, True, "finished"), 7: Settled(7, False, "finished")}
+    labels.write(one, Outcome(images, {}), tmp_path / "labels.json")
+    past = budget.read_past(tmp_path / "labels.json")
+    assert past.plan == PLANNED
+    assert [(image["id"], image["detections"]) for image in past.images] == [(1, 1), (2, 2)]
+    assert past.spent("images") == 1
+    write_json(tmp_path / "labels.json", {"images": []})
+    with pytest.raises(MgralError, match="not the labels of a cycle"):
+        budget.read_past(tmp_path / "labels.json")
