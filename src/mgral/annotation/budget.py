@@ -73,7 +73,7 @@ def read_past(path: str | Path) -> Past:
 
 def carried(past: Sequence[Past], unit: str) -> float:
     """What earlier batches with a plan in this unit have left over; negative where they overdrew."""
-    return sum(one.plan["amount"] - one.spent(unit) for one in past if one.plan and one.plan["unit"] == unit)
+    return float(sum(one.plan["amount"] - one.spent(unit) for one in past if one.plan and one.plan["unit"] == unit))
 
 
 def plan(

@@ -8,7 +8,17 @@ import pytest
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
-from mgral.data.pool import Pool, annotate, check_complete, hold_out, initial_pool, read_pool, replay_batch, write_pool
+from mgral.data.pool import (
+    Pool,
+    annotate,
+    check_complete,
+    hold_out,
+    initial_pool,
+    part,
+    read_pool,
+    replay_batch,
+    write_pool,
+)
 
 
 def test_a_batch_moves_and_keeps_its_cycle(tmp_path):
@@ -120,3 +130,12 @@ def test_a_pool_holds_no_image_of_val_or_test_and_has_lost_none(tmp_path):
     with pytest.raises(MgralError, match=r"1 images of the data set are missing, image 2 \(2.jpg\) first"):
         check_complete(Pool(0, {1: 0}, ()), dataset, "pool.json")
     check_complete(Pool(0, {1: 0}, (2,)), dataset, "pool.json")
+
+
+def test_a_part_of_the_labelled_pool_is_another_one_by_its_number():
+    pool = Pool(1, dict.fromkeys(range(1, 21), 0), (30, 31))
+    drawn = [part(pool, 0.25, seed=0, draw=number) for number in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(len(one.labelled) == 5 and one.labelled.keys() <= pool.labelled.keys() for one in drawn)
+    assert drawn[0].unlabelled == (30, 31)
+    assert len(part(pool, 0.01, 0, 0).labelled) == 2
