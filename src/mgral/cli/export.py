@@ -10,6 +10,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from pydantic import Field
+
 from mgral.cli import _arguments
 from mgral.config.annotation import Account, Shown
 from mgral.config.base import Settings
@@ -20,7 +22,7 @@ class Params(Settings):
     """What this step reads."""
 
     experiment: Name
-    budget: Account
+    budget: Account = Field(default_factory=Account)
     annotation: Shown
 
 
