@@ -137,7 +137,7 @@ def descend(
     """
     network.train()
     weights = [weight for weight in network.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay)
+    optimizer = _adamw(weights, plan)
     start, rows = _resume(checkpoint, network, optimizer)
     for step in tqdm(range(start, plan.steps), "training", initial=start, total=plan.steps, disable=None, leave=False):
         rate = learning_rate(step, plan)
@@ -164,6 +164,13 @@ def descend(
                 break
             network.train()
     return rows
+
+
+def _adamw(weights: list[nn.Parameter], plan: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW in one kernel a step; torch before 2.4 (the environment of mmdet) has that on GPUs only."""
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    fused = version >= (2, 4) or all(weight.is_cuda for weight in weights)
+    return torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay, fused=fused)
 
 
 def _due(step: int, plan: TrainingConfig) -> bool:

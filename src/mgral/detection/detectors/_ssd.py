@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder, SSDMatcher
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSDHead
@@ -17,6 +18,7 @@ from mgral.core.types import Activation
 from mgral.detection.base import Detector, RawOutput, Target
 
 NEGATIVES_PER_POSITIVE = 3
+MATCHED = 0.5  # least overlap (IoU) of a prior and a box that it should say
 
 
 class SSD(Detector):
@@ -38,7 +40,6 @@ class SSD(Detector):
         super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((10.0, 10.0, 5.0, 5.0)))
         self.trunk = backbone.train()  # as weight files call it
         self.head = SSDHead([m.shape[1] for m in maps], anchors, num_classes + 1)
-        self._matcher = SSDMatcher(0.5)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         return list(self.trunk(images))
@@ -50,22 +51,37 @@ class SSD(Detector):
     def classifier(self) -> nn.Module:
         return self.head.get_submodule("classification_head")
 
-    def match(self, target: Target) -> tuple[Tensor, Tensor]:
-        """Class [P] (0 background, k + 1 class k) and box [P, 4] that each prior should say."""
-        classes = torch.zeros(len(self.priors), dtype=torch.int64, device=self.priors.device)
-        boxes = self.priors.clone()
-        if len(target.labels):
-            matched = self._matcher(box_iou(target.xyxy, self.priors))  # [P], negative for background
-            positive = matched >= 0
-            classes[positive] = target.labels[matched[positive]] + 1
-            boxes[positive] = target.xyxy[matched[positive]]
-        return classes, boxes
+    def match(self, targets: Sequence[Target]) -> tuple[Tensor, Tensor]:
+        """Class [B, P] (0 background, k + 1 class k) and box [B, P, 4] that each prior of each image should say.
+
+        A prior says the box of its image that it overlaps most, at least by half; and each box is said by the prior
+        that overlaps it most, the last box of an image first. The overlaps of all images are computed in one call.
+        """
+        counts, priors = [len(target.labels) for target in targets], len(self.priors)
+        said = torch.full((len(targets), priors), -1, device=self.priors.device)  # which of all boxes, or none
+        xyxy = torch.cat([target.xyxy for target in targets])
+        if len(xyxy):
+            overlap = box_iou(xyxy, self.priors)  # [boxes, P]
+            ends = list(itertools.accumulate(counts))
+            for image, (count, end) in enumerate(zip(counts, ends, strict=True)):
+                if count:
+                    best, index = overlap[end - count : end].max(dim=0)
+                    said[image] = torch.where(best >= MATCHED, index + (end - count), -1)
+            images = torch.repeat_interleave(torch.tensor(counts, device=said.device))
+            nearest = images * priors + overlap.max(dim=1).indices
+            flat = said.view(-1).scatter(0, nearest, -1)
+            boxes = torch.arange(len(xyxy), device=said.device)
+            said = flat.scatter_reduce(0, nearest, boxes, "amax").view_as(said)
+        positive = said >= 0
+        classes = torch.zeros_like(said)
+        classes[positive] = torch.cat([target.labels for target in targets])[said[positive]] + 1
+        wanted = self.priors.expand(len(targets), -1, -1).clone()
+        wanted[positive] = xyxy[said[positive]]
+        return classes, wanted
 
     def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """MultiBox loss: cross-entropy with 3:1 hard negatives and smooth L1, over the number of positives."""
-        matched = [self.match(target) for target in targets]
-        classes = torch.stack([classes for classes, _ in matched])  # [B, P]
-        boxes = torch.stack([boxes for _, boxes in matched])  # [B, P, 4]
+        classes, boxes = self.match(targets)
         positive = classes > 0
         count = positive.sum().clamp(min=1)
 
@@ -75,7 +91,9 @@ class SSD(Detector):
         entropy = F.cross_entropy(raw.logits.float().transpose(1, 2), classes, reduction="none")  # [B, P]
         with torch.no_grad():
             hardness = entropy.masked_fill(positive, -1.0)
-            rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+            order = hardness.argsort(dim=1, descending=True, stable=True)
+            places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+            rank = torch.empty_like(order).scatter_(1, order, places)  # the inverse permutation
             quota = NEGATIVES_PER_POSITIVE * positive.sum(1, keepdim=True).clamp(min=1)
             negative = (rank < quota) & ~positive
         classification = entropy[positive | negative].sum() / count

@@ -1,0 +1,66 @@
+"""Matching of priors and boxes: all images at once as torchvision does it one by one, and hard negatives by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.models.detection._utils import SSDMatcher
+from torchvision.ops import box_iou
+
+from mgral.detection.base import RawOutput, Target, build_detector
+from mgral.detection.detectors._ssd import NEGATIVES_PER_POSITIVE, SSD
+
+
+@pytest.fixture(scope="module")
+def detector() -> SSD:
+    built = build_detector("tiny_ssd", ("a", "b", "c"), 128, {}, 0)
+    assert isinstance(built, SSD)
+    return built
+
+
+def alone(detector: SSD, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+    classes, boxes = torch.zeros(len(detector.priors), dtype=torch.int64), detector.priors.clone()
+    if len(target.labels):
+        matched = SSDMatcher(0.5)(box_iou(target.xyxy, detector.priors))
+        positive = matched >= 0
+        classes[positive] = target.labels[matched[positive]] + 1
+        boxes[positive] = target.xyxy[matched[positive]]
+    return classes, boxes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_images_at_once_as_one_by_one(detector: SSD, seed: int) -> None:
+    """Images without a box among them, tiny boxes that reach no prior by half, and boxes twice in one place."""
+    draw = torch.Generator().manual_seed(seed)
+    targets = []
+    for count in [*torch.randint(0, 9, (6,), generator=draw).tolist(), 0]:
+        corner = torch.rand(count, 2, generator=draw) * 80
+        xyxy = torch.cat([corner, corner + 0.5 + torch.rand(count, 2, generator=draw) * 47], 1)
+        xyxy[1:2] = xyxy[:1]
+        targets.append(Target(xyxy, torch.randint(0, 3, (count,), generator=draw)))
+    classes, boxes = detector.match(targets)
+    for image, target in enumerate(targets):
+        expected = alone(detector, target)
+        assert torch.equal(classes[image], expected[0]) and torch.equal(boxes[image], expected[1])
+
+
+def test_no_box_in_any_image(detector: SSD) -> None:
+    nothing = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    classes, boxes = detector.match([nothing, nothing])
+    assert not classes.any() and torch.equal(boxes, detector.priors.expand(2, -1, -1))
+
+
+def test_the_hardest_negatives_count(detector: SSD) -> None:
+    """One box on one prior: its entropy and those of the three worst negatives, of equal ones the first."""
+    prior = detector.priors[40]
+    target = Target(prior[None].clone(), torch.tensor([1]))
+    logits = torch.zeros(1, len(detector.priors), 4)
+    logits[..., 0] = 5.0  # background, surely
+    logits[0, [7, 100, 101, 102, 103], 0] = torch.tensor([-3.0, 1.0, 2.0, 2.0, 2.0])
+    raw = RawOutput(logits, torch.zeros(1, len(detector.priors), 4), [])
+    classes, _ = detector.match([target])
+    positive = int((classes > 0).sum())
+    entropy = torch.nn.functional.cross_entropy(logits[0], classes[0], reduction="none")
+    negatives = entropy[classes[0] == 0].sort(descending=True).values[: NEGATIVES_PER_POSITIVE * positive]
+    expected = (entropy[classes[0] > 0].sum() + negatives.sum()) / positive
+    assert detector.losses(raw, [target])["classification"].item() == pytest.approx(expected.item(), rel=1e-6)
