@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from nursery import Nursery
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "params/tiny.yaml"
 
@@ -24,9 +26,11 @@ class Checkout:
 
     Attributes:
         root: its folder.
+        nursery: forks its commands, as long as its code is that of the checkout; without one they start plainly.
     """
 
     root: Path
+    nursery: Nursery | None = None
 
     @property
     def run_folder(self) -> Path:
@@ -36,11 +40,13 @@ class Checkout:
     @property
     def environment(self) -> dict[str, str]:
         """Commands of the environment that runs the tests, and the package of this copy."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        identity = {
-            f"GIT_{who}_{what}": f"{who}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-        }
-        return {**os.environ, **identity, "PATH": path, "PYTHONPATH": str(self.root / "src"), "DVC_NO_ANALYTICS": "1"}
+        folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
+        if self.nursery and self.nursery.has_loaded(self.root / "src"):
+            folders.insert(0, str(self.nursery.commands))
+        environment = {**os.environ, "PATH": os.pathsep.join(folders), "PYTHONPATH": str(self.root / "src")}
+        for who in ("AUTHOR", "COMMITTER"):
+            environment |= {f"GIT_{who}_NAME": f"{who}@example.org", f"GIT_{who}_EMAIL": f"{who}@example.org"}
+        return environment | {"DVC_NO_ANALYTICS": "1"}
 
     def call(self, *command: str, fails: bool = False) -> str:
         """Run a command in the copy. Returns what it printed, on both streams; checks the way it ended."""
@@ -71,6 +77,27 @@ class Checkout:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+
+    def kill_run(self, reached: Callable[[], bool], delay: float = 0.0) -> None:
+        """Start a run and kill it with its jobs, ``delay`` seconds after a condition has come true.
+
+        It must not have ended by then.
+        """
+        run = self.start()
+        try:
+            deadline = time.monotonic() + 900  # seconds
+            while not reached():
+                assert run.poll() is None, "the run ended before it was to be killed"
+                assert time.monotonic() < deadline, "it did not come to where it was to be killed"
+                time.sleep(0.02)
+            time.sleep(delay)
+            assert run.poll() is None, "the run ended before it was killed"
+        finally:
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+            if self.nursery:
+                self.nursery.wait()
 
     def plan(self, *targets: str, params: str = TINY) -> Counter[str]:
         """How many jobs of each rule Snakemake would run; chunks of proxies count as one rule."""
@@ -105,23 +132,7 @@ def job_stats(text: str) -> Counter[str]:
     return jobs
 
 
-def kill_when(reached: Callable[[], bool], run: subprocess.Popen[bytes], delay: float = 0.0) -> None:
-    """Kill a run and its jobs, ``delay`` seconds after a condition has come true; it must not have ended by then."""
-    try:
-        deadline = time.monotonic() + 900
-        while not reached():
-            assert run.poll() is None, "the run ended before it was to be killed"
-            assert time.monotonic() < deadline, "in a quarter of an hour it did not come to where it was to be killed"
-            time.sleep(0.02)
-        time.sleep(delay)
-        assert run.poll() is None, "the run ended before it was killed"
-    finally:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-
-
-def copy_project(to: Path) -> Checkout:
+def copy_project(to: Path, nursery: Nursery | None = None) -> Checkout:
     """The files that git has or would take in, as they are now."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -134,6 +145,6 @@ def copy_project(to: Path) -> Checkout:
         if (ROOT / name).is_file():  # git also lists what was deleted and not yet committed
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, to / name)
-    copy = Checkout(to)
+    copy = Checkout(to, nursery)
     copy.call("git", "init", "--quiet", "--initial-branch", "main")
     return copy

@@ -97,13 +97,13 @@ def test_mmdet_has_an_environment_of_its_own(project: Checkout):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("conda")
-def test_a_rule_runs_in_the_environment_that_its_file_describes(project: Checkout):
+def test_a_rule_runs_in_the_environment_that_its_file_describes(plain_project: Checkout):
     """Its commands find all pins of requirements/all.txt satisfied, and install the package from the checkout."""
-    made = project.run_folder / "dataset/dataset.json"
-    project.snakemake("--use-conda", "--", str(made.relative_to(project.root)))
+    made = plain_project.run_folder / "dataset/dataset.json"
+    plain_project.snakemake("--use-conda", "--", str(made.relative_to(plain_project.root)))
     assert made.exists()
-    (environment,) = (path.parent for path in (project.root / ".snakemake/conda").glob("*/pyvenv.cfg"))
+    (environment,) = (path.parent for path in (plain_project.root / ".snakemake/conda").glob("*/pyvenv.cfg"))
     assert (environment / "mgral-found").read_text().strip() == str(environment / "bin/mgral")
     source = "import mgral; print(mgral.__file__)"
-    found = project.call("env", "-u", "PYTHONPATH", str(environment / "bin/python"), "-c", source)
-    assert found.strip() == str(project.root / "src/mgral/__init__.py")
+    found = plain_project.call("env", "-u", "PYTHONPATH", str(environment / "bin/python"), "-c", source)
+    assert found.strip() == str(plain_project.root / "src/mgral/__init__.py")

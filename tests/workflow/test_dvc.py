@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def clone_by_way_of(url: str, origin: Checkout, to: Path, **options: str) -> Che
     origin.call("dvc", "push", "--quiet")
     origin.git_commit()
     origin.call("git", "clone", "--quiet", str(origin.root), str(to))
-    clone = Checkout(to)
+    clone = replace(origin, root=to)
     clone.call("dvc", "pull", "--quiet")
     return clone
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from checkouts import TINY, Checkout, kill_when
+from checkouts import TINY, Checkout
 from test_runs import results
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
     for kill in range(KILLS):
         done = int((kill + moments.random()) * part)
         began = time.time()
-        kill_when(functools.partial(at_work, project, done, began), project.start(), moments.uniform(0, 2))
+        project.kill_run(functools.partial(at_work, project, done, began), moments.uniform(0, 2))
         left = results(project)
         assert left == {path: undisturbed[path] for path in left}, f"after kill {kill}"
         assert set(left) >= before, f"kill {kill} took away what was done"

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from checkouts import TINY, Checkout, kill_when
+from checkouts import TINY, Checkout
 
 pytestmark = pytest.mark.slow
 
@@ -147,7 +147,7 @@ def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Chec
     for strategy in ("shared", "random", "ll4al", "mgral"):
         shutil.rmtree(checkout.run_folder / strategy)
     proxies = checkout.run_folder / "shared/seed-0/cycle-0/proxies"
-    kill_when(lambda: any(proxies.glob("[0-9].json")), checkout.start())
+    checkout.kill_run(lambda: any(proxies.glob("[0-9].json")))
     left = results(checkout)
     assert "shared/seed-0/cycle-0/detector.safetensors" in left
     assert "mgral/seed-0/cycle-0/selected.json" not in left

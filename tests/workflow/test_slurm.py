@@ -117,24 +117,26 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.mark.skipif(reason_to_skip() is not None, reason=str(reason_to_skip()))
-def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(slurm, project: Checkout, finished: Checkout):
+def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(
+    slurm, plain_project: Checkout, finished: Checkout
+):
     """One of the proxy jobs is killed, with all that runs in it, as by a node that fails; it is submitted again."""
-    targets = [str((project.run_folder / name).relative_to(project.root)) for name in [*SELECTED, LAST]]
+    targets = [str((plain_project.run_folder / name).relative_to(plain_project.root)) for name in [*SELECTED, LAST]]
     profile = ["--profile", "profiles/slurm", "--resources", "gpu=2", "--slurm-status-command", "squeue"]
     quicker = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
     run = subprocess.Popen(
         ["snakemake", *profile, *quicker, "--configfile", TINY, "--", *targets],
-        cwd=project.root,
-        env=project.environment,
+        cwd=plain_project.root,
+        env=plain_project.environment,
         stdin=subprocess.DEVNULL,
-        stdout=(project.root / "run.log").open("w"),
+        stdout=(plain_project.root / "run.log").open("w"),
         stderr=subprocess.STDOUT,
     )
     killed, seen = "", []
     deadline = time.monotonic() + 1200
     try:
         while run.poll() is None:
-            seen.append(list(detectors(project.root).values()))
+            seen.append(list(detectors(plain_project.root).values()))
             if not killed and "proxy" in {verb for verb, _ in seen[-1]}:
                 killed = next(number for number, state, name in jobs() if state == "RUNNING" and name == "proxy")
                 ask("scancel", "--signal=KILL", "--full", killed)
@@ -143,7 +145,7 @@ def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(slurm, proj
     finally:
         run.kill()
         run.wait()
-    log = (project.root / "run.log").read_text()
+    log = (plain_project.root / "run.log").read_text()
     assert run.returncode == 0, log[-5000:]
 
     # profiles/slurm: chains of small steps as one job. tiny.yaml: the detectors of cycle 0, shared, and of mgral's
@@ -168,9 +170,9 @@ def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(slurm, proj
     assert all(len(set(snapshot)) == len(snapshot) for snapshot in gpus)
 
     alike = [*SELECTED, LAST, LAST.replace("metrics.json", "detector.safetensors")]
-    on_slurm, local = project.files("*/seed-0/cycle-*/*"), finished.files("*/seed-0/cycle-*/*")
+    on_slurm, local = plain_project.files("*/seed-0/cycle-*/*"), finished.files("*/seed-0/cycle-*/*")
     assert {name: on_slurm[name] for name in alike} == {name: local[name] for name in alike}
-    assert project.plan(*targets) == {}
+    assert plain_project.plan(*targets) == {}
 
 
 def ask(*command: str) -> str:

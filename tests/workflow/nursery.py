@@ -1,0 +1,171 @@
+"""A server that forks commands of mgral and Snakemake, so that a test does not wait for their imports.
+
+It has imported all of mgral, Snakemake and torch. ``commands(folder)`` holds an ``mgral`` and a ``snakemake`` for PATH,
+which send their arguments, folder, environment and streams to the server; a fork of it becomes the command. A command
+ends as if it had been started plainly: when the one that started it is killed, so are the fork and all that it started.
+
+The product starts plain processes. This is for tests, and only where a checkout's code is the code that the server has
+imported: see :meth:`Nursery.has_loaded`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import socketserver
+import struct
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+CLIENT = Path(__file__).with_name("nursery_client.py")
+NAMES = ("mgral", "snakemake")
+SNAKEMAKE = ("cli", "api", "dag", "workflow", "executors.local", "executors.dryrun", "scheduling.job_scheduler")
+
+
+class Nursery:
+    """A running server.
+
+    Args:
+        folder: its socket, the commands and the lock; the path must be short enough for a socket.
+        source: the folder that holds the package to import.
+    """
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.commands = folder / "bin"
+        self._loaded = _files(source)
+        self._lock = folder / "lock"
+        self._lock.touch()
+        self.commands.mkdir()
+        for name in NAMES:
+            command = self.commands / name
+            command.write_text(
+                f"#!{sys.executable} -IS\n{CLIENT.read_text()}".replace("SOCKET", str(folder / "socket"))
+            )
+            command.chmod(0o755)
+        environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+        server = [sys.executable, __file__, str(folder)]
+        self._server = subprocess.Popen(server, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._server.stdout is not None
+        ready = self._server.stdout.readline()
+        assert ready == b"ready\n", "the nursery has not started"
+
+    def has_loaded(self, source: Path) -> bool:
+        """Whether the code in a folder is what the server has imported."""
+        return _files(source) == self._loaded
+
+    def wait(self) -> None:
+        """Wait until no command is at work: a moment after the one that started them was killed."""
+        with self._lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+    def stop(self) -> None:
+        """End the server and all its commands."""
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
+
+
+def _files(source: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(source)): path.read_bytes() for path in source.rglob("*.py")}
+
+
+class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
+    max_children = 1000  # those of a run that was killed may be reaped late
+    request_queue_size = 1000
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        if select.select([sys.stdin], [], [], 0)[0]:  # closed by the tests
+            raise KeyboardInterrupt
+
+
+class _Supervisor(socketserver.BaseRequestHandler):
+    """A fork for one request: forks the command, waits for it or kills it, and tells its status."""
+
+    def handle(self) -> None:
+        """Run the command of the request."""
+        with Path(self.server.server_address).with_name("lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            length, streams, _, _ = socket.recv_fds(self.request, 4, 3)
+            request = json.loads(self.request.recv(struct.unpack("<I", length)[0], socket.MSG_WAITALL))
+            command = os.fork()
+            if command == 0:
+                os.setpgid(0, 0)
+                lock.close()
+                self.request.close()
+                _become(request, streams)
+            with contextlib.suppress(PermissionError):  # it has done so itself
+                os.setpgid(command, command)
+            for stream in streams:
+                os.close(stream)
+            ended = os.pidfd_open(command)
+            if ended not in select.select([ended, self.request], [], [])[0]:  # whoever waited for it was killed
+                os.killpg(command, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+            with contextlib.suppress(BrokenPipeError):
+                self.request.sendall(struct.pack("<i", status if status >= 0 else 128 - status))
+
+
+def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
+    """Run a command in this process as if it had been started, and end the process."""
+    import snakemake.cli
+    import torch
+
+    from mgral import cli
+
+    status = 1
+    try:
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
+        sys.argv = request["command"]
+        run = {"mgral": cli.main, "snakemake": snakemake.cli.main}[Path(sys.argv[0]).name]
+        status = run(sys.argv[1:])
+    except SystemExit as end:
+        status = end.code
+        if isinstance(status, str):
+            print(status, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _serve(folder: Path) -> None:
+    import mgral
+
+    for module in pkgutil.walk_packages(mgral.__path__, "mgral."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in SNAKEMAKE:
+        importlib.import_module(f"snakemake.{name}")
+    gc.collect()
+    gc.freeze()  # a fork's collector leaves these pages shared
+    with _Server(str(folder / "socket"), _Supervisor) as server:
+        print("ready", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    os._exit(0)  # libraries that were imported and not used complain at a plain end
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))
