@@ -10,7 +10,6 @@ graph, or the start-up of all jobs; ``ratio`` is that start-up against the proce
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import resource
 import signal
@@ -27,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from checkouts import Checkout, copy_project
 
+from mgral.report import jobs
+
 VOC = """
 experiment: voc
 seeds: [0]
@@ -41,21 +42,22 @@ REPEATS = 3  # the quickest counts
 # What a job imports until its work begins, by rule; the rest need no more than a data set does.
 TRAINING = (
     "import mgral.detection.training, mgral.detection.inference, mgral.detection.average_precision, "
-    "mgral.detection.detectors.tiny_ssd, torch._dynamo"
+    "mgral.detection.detectors.tiny_ssd.network, torch._dynamo"
 )
 FITTING = "import faiss, scipy.spatial.distance, scipy.stats, sklearn.gaussian_process, sklearn.linear_model"
 IMPORTS = {
     "train": TRAINING,
     "retrain": TRAINING,
-    "embed": "import mgral.detection.inference, mgral.detection.detectors.tiny_ssd",
+    "embed": "import mgral.detection.inference, mgral.detection.detectors.tiny_ssd.network",
     "score": TRAINING,
-    "draw": "import mgral.reward.candidate_batches, scipy.stats, sklearn.cluster",
+    "sample_batches": "import mgral.reward.candidate_batches, scipy.stats, sklearn.cluster",
     "proxy": f"{TRAINING}, mgral.reward.proxy, mgral.reward.semi.isd",
     "table": f"{FITTING}; import mgral.reward.lookup_table",
     "search": f"{TRAINING}; {FITTING}; import mgral.agent.reinforce",
     "select": "import mgral.cli.select, mgral.data.importing, mgral.data.selection",
     "noise": "import mgral.report.learning_curves",
     "curve": "import mgral.report.learning_curves",
+    "comparison": "import mgral.report.comparison",
     "report": "import mgral.report.sections, matplotlib.pyplot",
 }
 
@@ -81,9 +83,9 @@ def whole_runs(project: Checkout) -> None:
     annotations.mkdir(parents=True)
     for number in range(ANNOTATIONS):
         (annotations / f"{number:06d}.xml").touch()
-    jobs = project.plan(params="params/voc.yaml").total()
+    count = project.plan(params="params/voc.yaml").total()
     wall, processor = quickest(lambda: project.snakemake("--dry-run", "--quiet", params="params/voc.yaml"))
-    print(f"graph of {jobs} jobs: {wall:.1f} s, of a processor {processor:.1f} s")
+    print(f"graph of {count} jobs: {wall:.1f} s, of a processor {processor:.1f} s")
     print(f"seconds={wall:.4g}")
 
 
@@ -103,23 +105,19 @@ def until_the_first_job(project: Checkout) -> tuple[float, float]:
 
 
 def share(run: Path) -> None:
-    """The start-up of all jobs of a run against the processor time that they took."""
+    """The start-up of all jobs of a run against the processor time that they took, by the last lines of their logs."""
+    steps: dict[str, list[float]] = {}
+    for job in jobs.of_run(run, []):
+        if job.processor is not None:  # the shell's copies have no log
+            steps.setdefault(job.step, []).append(job.processor)
     total = startup = 0.0
-    print("rule        jobs  start-up  in all  processor time")
-    for folder in sorted((run / "benchmarks").iterdir()):
-        times = [float(row["cpu_time"]) for path in folder.glob("*.tsv") for row in read(path)]
-        copies = folder.name.startswith("share_")  # by the shell
-        verb = folder.name.partition("_")[0]  # train_replay is a train
-        start = 0.0 if copies else processor_time(IMPORTS.get(verb, "import mgral.data.importing"))
-        print(f"{folder.name:16}{len(times):3}{start:10.2f}{len(times) * start:8.1f}{sum(times):16.1f}", flush=True)
+    print("step            jobs  start-up  in all  processor time")
+    for step, times in steps.items():
+        start = processor_time(IMPORTS.get(step.partition("/")[0], "import mgral.data.importing"))
+        print(f"{step:16}{len(times):4}{start:10.2f}{len(times) * start:8.1f}{sum(times):16.1f}", flush=True)
         startup += len(times) * start
         total += sum(times)
     print(f"ratio={startup / total:.2f} seconds={startup:.4g}")
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
 
 
 def processor_time(code: str) -> float:

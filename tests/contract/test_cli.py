@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 import re
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -241,23 +243,26 @@ def test_show_tells_a_proxy_that_was_stopped(tmp_path, capsys):
 
 def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
     run = tmp_path / "run"
-    for name, seconds, memory, host in [
-        ("train/random-0-1", 2.5, "100.00", "one"),
-        ("train/random-0-2", 4.0, "300.00", "two"),
-        ("pool/shared-0-0", 0.1, "NA", None),
+    signed = "done on {} at 2026-01-02T03:04:05+00:00, {} s of processor time, at most {} MiB"
+    for name, seconds, memory, signature in [
+        ("train/random-0-1", 2.5, "NA", signed.format("one", 3.25, 100)),
+        ("train/random-0-2", 4.0, "120.00", signed.format("two", 7.0, 300)),
+        ("select/random-0-1", 1.5, "200.00", "done on one at 2026-01-02T03:04:05+00:00"),  # of an earlier version
+        ("select/random-0-2", 1.0, "100.00", signed.format("one", 0.5, 150)),
+        ("pool/shared-0-0", 0.1, "NA", ""),
     ]:
         for folder in ("benchmarks", "logs"):
             (run / folder / name).parent.mkdir(parents=True, exist_ok=True)
         (run / "benchmarks" / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t{memory}\n")
-        text = "step 1\n" + (f"done on {host} at 2026-01-02T03:04:05+00:00\n" if host else "")
-        (run / "logs" / f"{name}.log").write_text(text)
+        (run / "logs" / f"{name}.log").write_text(f"step 1\n{signature}\n")
     (run / "summary.json").write_text('{"random": {"mAP": 0.25, "auc_images": null}}')
     assert cli.main(["show", str(run)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "summary.json:",
         "  random: mAP 0.2500, auc_images undefined",
         "jobs:",
-        "  train: 2 jobs, 6.5 s, at most 300 MiB on one, two",
+        "  train: 2 jobs, 6.5 s, 10.2 s CPU, at most 300 MiB on one, two",
+        "  select: 2 jobs, 2.5 s, at most 200 MiB on one",
         "  pool: 1 job, 0.1 s",
     ]
     # the jobs of cycle 2, and not those of cycle 1
@@ -265,9 +270,10 @@ def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
     cycle.mkdir(parents=True)
     (cycle / "pool.json").write_text('{"cycle": 2, "labelled": [], "unlabelled": [7]}')
     assert cli.main(["show", str(cycle)]) == 0
-    *_, heading, job = capsys.readouterr().out.splitlines()
+    *_, heading, train, select = capsys.readouterr().out.splitlines()
     assert heading == "jobs:"
-    assert job.split() == ["train", "random-0-2", "4.0", "s", "300", "MiB", "on", "two,", "2026-01-02T03:04:05+00:00"]
+    assert " ".join(train.split()) == "train random-0-2 4.0 s 7.0 s CPU 300 MiB on two, 2026-01-02T03:04:05+00:00"
+    assert " ".join(select.split()) == "select random-0-2 1.0 s 0.5 s CPU 150 MiB on one, 2026-01-02T03:04:05+00:00"
 
 
 def test_of_what_is_shared_a_cycle_shows_what_its_strategy_took(tmp_path, capsys):
@@ -339,7 +345,13 @@ def test_what_makes_a_file_signs_its_log(tmp_path, monkeypatch, caplog):
     command = "curve --params p.json --run . --out curve.csv --summary summary.json"
     with caplog.at_level("INFO"):
         assert cli.main(command.split()) == 0
-    assert re.fullmatch(rf"done on {re.escape(platform.node())} at \d{{4}}-\S+\+00:00", caplog.messages[-1])
+    match = re.fullmatch(
+        rf"done on {re.escape(platform.node())} at \d{{4}}-\S+\+00:00, ([\d.]+) s of processor time, at most (\d+) MiB",
+        caplog.messages[-1],
+    )
+    assert match is not None
+    assert 0 < float(match[1]) <= time.process_time() + 0.01 + sum(os.times()[2:4])
+    assert int(match[2]) > 20  # an interpreter with numpy
     caplog.clear()
     assert cli.main(["show", "curve.csv"]) == 0
     assert caplog.messages == []
