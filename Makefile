@@ -28,7 +28,7 @@ SMK := Snakefile workflow
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test test-fast lint format params record environment env-kubernetes clean-env lock
+.PHONY: help demo test test-fast test-workflow lint format params record environment env-kubernetes clean-env lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +38,12 @@ demo: $(READY) ## run the demo on generated data, to a finished report
 	@echo
 	@echo "The report of the demo: $(CURDIR)/data/runs/demo/report.html"
 
-test: test-fast ## run all tests
-	pytest tests/workflow $(PYTEST_ARGS)
+test: test-fast test-workflow ## run all tests, two at a time
 
-test-fast: $(READY) ## run the tests of units, contracts and inputs, two at a time
+test-workflow: $(READY) ## run the tests of whole runs
+	pytest -n 2 --dist worksteal tests/workflow $(PYTEST_ARGS)
+
+test-fast: $(READY) ## run the tests of units, contracts and inputs
 	pytest -n 2 --dist loadfile tests/unit tests/contract tests/cases tests/fuzz $(PYTEST_ARGS)
 
 lint: $(READY) ## check code and workflow: style, types, Snakemake's own lints
