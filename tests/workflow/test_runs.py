@@ -7,6 +7,7 @@ import json
 import platform
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,37 @@ def test_what_was_deleted_is_made_again(checkout: Checkout):
     jobs = checkout.plan()
     assert jobs["train"] == 1
     assert "search" not in jobs
+
+
+def test_a_deleted_result_is_made_again_and_nothing_else(checkout: Checkout):
+    """Of which Snakemake knows newer files that follow from it."""
+    before = checkout.files("*.json")
+    assert {"comparison.json", "noise.json", "summary.json"} == set(before)
+    trained = checkout.files("benchmarks/train/*")
+    for name in before:
+        (checkout.run_folder / name).unlink()
+    checkout.snakemake()
+    assert checkout.files("*.json") == before
+    assert checkout.files("benchmarks/train/*") == trained
+    assert checkout.plan() == {}
+
+
+def test_parameters_edited_during_a_run_concern_the_next(checkout: Checkout):
+    """A job that waits is given what was recorded for it, and the next run sees the difference."""
+    checkout.edit(TINY, "iterations: 8", "iterations: 12")
+    log = checkout.run_folder / "logs/search/shared-0-0.log"
+    log.unlink()
+    run = checkout.start()
+    while not log.exists():
+        assert run.poll() is None
+        time.sleep(0.02)
+    checkout.edit(TINY, "iterations: 12", "iterations: 16")
+    checkout.edit(TINY, "batch: 4\n", "batch: 5\n")
+    assert run.wait() == 0
+    assert len(checkout.files("shared/seed-0/cycle-0/search.csv").popitem()[1].splitlines()) == 1 + 12
+    assert len(json.loads(checkout.files("mgral/seed-0/cycle-0/selected.json").popitem()[1])["picks"]) == 4
+    checkout.edit(TINY, "batch: 5\n", "batch: 4\n")
+    assert checkout.plan() == AFTER_THE_SEARCH
 
 
 @pytest.mark.parametrize(

@@ -60,3 +60,15 @@ def test_an_agents_batches_race_against_random_ones_of_the_first_round() -> None
         ("proxy_replay", 5, "proxies/3 proxies/4 proxies/5 proxies/6 proxies/7", random),
         ("proxy_second_round_replay", 0, "proxies/0 proxies/1", random),
     ]
+
+
+def test_a_job_is_told_the_numbers_of_its_batches_and_repetitions_by_kind() -> None:
+    paths = [
+        "a/replay/proxies/3.json",
+        "a/replay/control/0.json",
+        "a/replay/proxies/11.json",
+        "a/replay/repeats/1.json",
+    ]
+    assert proxy_plan.options(paths) == ["--batch", "3", "11", "--control", "0", "--repeat", "1"]
+    assert proxy_plan.options(["a/repeats/2.json"]) == ["--repeat", "2"]
+    assert proxy_plan.options([]) == []

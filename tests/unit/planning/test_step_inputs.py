@@ -1,0 +1,74 @@
+"""What a step declares: the parameters that it reads, by value and as a file, and its code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mgral.config import loading
+from mgral.core import code_hash
+from mgral.planning.run_plan import RunPlan
+from mgral.planning.step_inputs import StepInputs
+
+PARAMS = Path(__file__).resolve().parents[3] / "params"
+SELECT = "mgral.cli.select"
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def inputs(**changes: Any) -> StepInputs:
+    given = yaml.safe_load((PARAMS / "base.yaml").read_text())
+    for override in (yaml.safe_load((PARAMS / "tiny.yaml").read_text()), changes):
+        given = loading.merge(given, override)
+    plan = RunPlan(loading.check(given, "test"))
+    return StepInputs(plan.parameters(), plan.strategies)
+
+
+def test_a_step_declares_what_its_verb_reads_and_nothing_else() -> None:
+    pool = json.loads(inputs().parameters("mgral.cli.pool"))
+    assert pool == {"budget": {"initial": 12}}
+    assert inputs(search={"iterations": 9}).parameters("mgral.cli.pool") == inputs().parameters("mgral.cli.pool")
+    assert inputs(budget={"initial": 13}).parameters("mgral.cli.pool") != inputs().parameters("mgral.cli.pool")
+    assert inputs(budget={"batch": 5}).parameters("mgral.cli.pool") == inputs().parameters("mgral.cli.pool")
+
+
+def test_a_step_of_one_strategy_sees_no_other() -> None:
+    entropy = {"name": "mine", "plugin": "entropy", "options": {"aggregate": "max"}}
+    one, other = inputs(strategies=["random", entropy]), inputs(strategies=["coreset", entropy])
+    declared = json.loads(one.parameters(SELECT, "mine"))
+    assert [strategy["name"] for strategy in declared["strategies"]] == ["mine"]
+    assert one.parameters(SELECT, "mine") == other.parameters(SELECT, "mine")
+    assert one.parameters(SELECT) != other.parameters(SELECT)
+
+
+def test_the_file_for_a_command_holds_what_is_declared() -> None:
+    first = inputs()
+    path = Path(first.file(SELECT, "mgral"))
+    assert path.parent == Path(".snakemake/parameters")
+    assert path.name.startswith("select-")
+    assert json.loads(path.read_text()) == json.loads(first.parameters(SELECT, "mgral"))
+    assert inputs().file(SELECT, "mgral") == str(path)
+    changed = Path(inputs(budget={"batch": 5}).file(SELECT, "mgral"))
+    assert changed != path  # a job that waits is given what was declared for it
+    assert json.loads(path.read_text())["budget"]["batch"] == 4
+    assert json.loads(changed.read_text())["budget"]["batch"] == 5
+
+
+def test_a_file_that_was_edited_is_written_again() -> None:
+    path = Path(inputs().file(SELECT, "random"))
+    kept = path.read_bytes()
+    path.write_text("{}")
+    assert Path(inputs().file(SELECT, "random")).read_bytes() == kept
+
+
+def test_the_code_is_that_of_the_verb_and_its_plugins() -> None:
+    found = inputs()
+    assert found.code(SELECT) == code_hash.code_hash(SELECT)
+    assert found.code(SELECT, "mgral.strategies.entropy") != found.code(SELECT, "mgral.strategies.random")
