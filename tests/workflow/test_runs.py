@@ -6,7 +6,6 @@ import base64
 import json
 import platform
 import re
-import shutil
 import time
 from pathlib import Path
 
@@ -171,28 +170,6 @@ def test_the_code_of_an_assessment_concerns_its_strategy_alone(checkout: Checkou
     text = checkout.snakemake("--dry-run")
     found = re.findall(r"^Job \d+: (.*: (?:score the pool|train the detector))$", text, re.MULTILINE)
     assert found == ["ll4al, seed 0, cycle 0: score the pool", "ll4al, seed 0, cycle 1: train the detector"]
-
-
-def test_a_killed_run_leaves_no_half_file_and_goes_on_on_one_core(finished: Checkout, checkout: Checkout):
-    """Killed while proxies are trained; the rest of the run has one core in place of two."""
-    undisturbed = results(finished)
-    for strategy in ("shared", "random", "ll4al", "mgral"):
-        shutil.rmtree(checkout.run_folder / strategy)
-    proxies = checkout.run_folder / "shared/seed-0/cycle-0/proxies"
-    checkout.kill_run(lambda: any(proxies.glob("[0-9].json")))
-    left = results(checkout)
-    assert "shared/seed-0/cycle-0/detector.safetensors" in left
-    assert "mgral/seed-0/cycle-0/selected.json" not in left
-    assert left == {path: undisturbed[path] for path in left}
-
-    checkout.call("snakemake", "--unlock", "--configfile", TINY)
-    checkout.snakemake(cores=1)
-    resumed = results(checkout)
-    chosen = [path for path in undisturbed if path.endswith("selected.json")]
-    assert len(chosen) == 3
-    assert {path: resumed[path] for path in chosen} == {path: undisturbed[path] for path in chosen}
-    assert resumed == undisturbed
-    assert checkout.plan() == {}
 
 
 def results(checkout: Checkout) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -33,7 +34,7 @@ SHUFFLED = [k / 20 - 1 for k in range(40)]  # rank correlations of a table witho
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def params() -> Params:
     settings = yaml.safe_load(BASE.read_text(encoding="utf-8"))
     return Params.parse({**settings, "seeds": [0, 1], "cycles": 2, "strategies": list(FINAL)}, "test:")
@@ -41,9 +42,29 @@ def params() -> Params:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
+    """A run, to change."""
+    return make_run(tmp_path)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run as :func:`make_run` makes it, with its report. Shared: look, and change nothing."""
+
+    run: Path
+    page: Page
+    html: str
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Report:
+    run = make_run(tmp_path_factory.mktemp("report"))
+    return Report(run, *build(run, params))
+
+
+def make_run(parent: Path) -> Path:
     """Two strategies, two seeds, two cycles, ten images of 40 × 30 pixels with one box each."""
-    folder = tmp_path / "run"
-    write_dataset(folder / "dataset" / "dataset.json", tmp_path / "images")
+    folder = parent / "run"
+    write_dataset(folder / "dataset" / "dataset.json", parent / "images")
     dataset = dataset_json.read(folder / "dataset" / "dataset.json")
     for strategy, final in FINAL.items():
         for seed in (0, 1):
@@ -146,14 +167,14 @@ def build(run: Path, params: Params, name: str = "report.html") -> tuple[Page, s
     return Page(html), html
 
 
-def test_the_page_stands_alone(run: Path, params: Params) -> None:
-    page, html = build(run, params)
-    assert page.references and all(reference.startswith("data:image/") for reference in page.references)
-    assert not re.search(r"https?://|@import|url\(|<script|<link", html)
+def test_the_page_stands_alone(report: Report) -> None:
+    assert report.page.references
+    assert all(reference.startswith("data:image/") for reference in report.page.references)
+    assert not re.search(r"https?://|@import|url\(|<script|<link", report.html)
 
 
-def test_every_part_is_there(run: Path, params: Params) -> None:
-    page, _ = build(run, params)
+def test_every_part_is_there(report: Report) -> None:
+    page = report.page
     # random ends at 0.30 and 0.32, mgral at 0.34 and 0.36001: hardly more than +0.04 in both seeds
     assert "mgral is best: 0.350 test mAP with 4 labelled images, +0.040 compared with random." in page.text
     assert "(control" not in page.text and "controls" not in page.text
@@ -187,9 +208,9 @@ def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, param
     assert "mgral (control: reads the ground truth) 0.350 ± 0.014" in page.text
 
 
-def test_far_batches_are_called_extrapolated(run: Path, params: Params) -> None:
+def test_far_batches_are_called_extrapolated(run: Path, params: Params, report: Report) -> None:
     # 1 of 4 batches an iteration is far
-    assert "are extrapolated" not in build(run, params)[0].text
+    assert "are extrapolated" not in report.page.text
     path = cycle_folder(run, "mgral", 1, 0) / "search.csv"
     path.write_text(path.read_text().replace(",4,0,1,0.5", ",4,0,3,0.5"))
     page, _ = build(run, params)
@@ -199,9 +220,9 @@ def test_far_batches_are_called_extrapolated(run: Path, params: Params) -> None:
     )
 
 
-def test_every_figure_is_written(run: Path, params: Params) -> None:
-    build(run, params)
-    names = {path.name for path in (run / "figures").iterdir()}
+def test_every_figure_is_written(report: Report) -> None:
+    folder = report.run / "figures"
+    names = {path.name for path in folder.iterdir()}
     assert names == {
         "curve.png", "curve_boxes.png", "curve_ap50.png", "curve_ap50_boxes.png", "per_class.png",
         "difference_random_mAP.png", "difference_random_auc_images.png", "difference_random_auc_boxes.png",
@@ -209,16 +230,17 @@ def test_every_figure_is_written(run: Path, params: Params) -> None:
         "box_sizes.png",
     }  # fmt: skip
     for name in names:
-        with Picture.open(run / "figures" / name) as picture:
+        with Picture.open(folder / name) as picture:
             assert picture.format == "PNG" and picture.width == 736  # 4.6 inches of 160 pixels
 
 
-def test_equal_runs_are_equal_bytes(run: Path, params: Params) -> None:
-    _, first = build(run, params)
-    drawn = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
-    _, second = build(run, params, "again.html")
-    assert first == second
-    assert drawn == {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
+def test_equal_runs_are_equal_bytes(report: Report, params: Params, tmp_path: Path) -> None:
+    sections.build(report.run, params, tmp_path / "again.html", tmp_path / "figures")
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == report.html
+    drawn, again = (
+        {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} for folder in (report.run, tmp_path)
+    )
+    assert again == drawn
 
 
 def test_optional_files_may_be_absent(run: Path, params: Params) -> None:
@@ -347,8 +369,8 @@ def test_the_stamp_is_at_the_top(run: Path, params: Params) -> None:
     assert "mgral 0.1.0 commit abc123 made 2026-11-26 command: snakemake --cores all " in page.text
 
 
-def test_the_next_batch_is_listed(run: Path, params: Params) -> None:
-    assert "The next batch" not in build(run, params)[0].text
+def test_the_next_batch_is_listed(run: Path, params: Params, report: Report) -> None:
+    assert "The next batch" not in report.page.text
     dataset = dataset_json.read(run / "dataset" / "dataset.json")
     selection = Selection("mgral", "mgral", 0, 1, 2, [Pick(5, 0.25, {"odds": 7.0}), Pick(6, 0.125, {})])
     write_selection(selection, dataset, cycle_folder(run, "mgral", 0, 1) / "selected.json")
@@ -370,10 +392,9 @@ def test_training_and_embeddings_are_shown_where_they_were_kept(run: Path, param
     assert {"losses.png", "embeddings.png"} <= {path.name for path in (run / "figures").iterdir()}
 
 
-def test_predicted_and_realised_gain(run: Path, params: Params) -> None:
+def test_predicted_and_realised_gain(report: Report) -> None:
     # rewards 0.218 and 0.219 in the last tenth of 20; mgral gains 0.14 and 0.16001, random 0.10 and 0.12
-    page, _ = build(run, params)
-    assert "2 chosen batches: predicted gain +0.218 mAP on average, realised +0.040." in page.text.replace(
+    assert "2 chosen batches: predicted gain +0.218 mAP on average, realised +0.040." in report.page.text.replace(
         "+0.219", "+0.218"
     )
 
@@ -420,10 +441,9 @@ def browse(html: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
-def test_the_page_in_a_browser(run: Path, params: Params, tmp_path: Path) -> None:
+def test_the_page_in_a_browser(report: Report, tmp_path: Path) -> None:
     """Nothing scrolls sideways on a telephone, nothing fails, and a strategy has one colour, light and dark."""
-    _, html = build(run, params)
-    light, dark = browse(html, tmp_path, 375, False), browse(html, tmp_path, 375, True)
+    light, dark = (browse(report.html, tmp_path, 375, dark) for dark in (False, True))
     assert light["width"] == 375 and light["scroll"] <= 375
     assert light["errors"] == dark["errors"] == []
     assert light["ground"] != dark["ground"]  # the page did become dark
@@ -435,5 +455,5 @@ def test_the_page_in_a_browser(run: Path, params: Params, tmp_path: Path) -> Non
         shown = {colour for label, colour in light["dots"] if label.startswith(name)}
         assert shown == {f"rgb({rgb[0]}, {rgb[1]}, {rgb[2]})"}
         for figure in ("curve.png", "per_class.png"):
-            with Picture.open(run / "figures" / figure) as picture:
+            with Picture.open(report.run / "figures" / figure) as picture:
                 assert rgb in {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
