@@ -112,6 +112,8 @@ rule report:
         each(CYCLE.search, labels=PLAN.searchers, cycles=PLAN.selecting),
         RUN.dataset,
         PLAN.last_dataset,
+        each(CYCLE.labels, cycles=PLAN.cycles[1:]) if PLAN.answered else [],
+        each(CYCLE.manifest, cycles=PLAN.cycles[-1:]) if WAITING else [],
         RUN.comparison,
         [RUN.noise] if EXPERIMENT.noise.repeats else [],
         [RUN.stopping] if PLAN.parts() else [],

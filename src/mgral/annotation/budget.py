@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import nnls
 
 from mgral.annotation.exchange import Batch, Plan
 from mgral.config.annotation import Account
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
-from mgral.core.types import Dataset, Detections
+from mgral.core.types import Dataset, Detections, Doubles
 from mgral.data.pool import Pool
-
-Doubles = npt.NDArray[np.float64]
 
 SECONDS_A_BOX = 7.0
 """Before anybody was timed: extreme clicking (Papadopoulos et al. 2017); 35 for two corners (Su et al. 2012)."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mgral.config.schema import Params, curve_names, reference
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
-from mgral.core.run_layout import RUN
+from mgral.core.run_layout import CYCLE, RUN, cycle_folder
 from mgral.core.types import Dataset
 from mgral.data import dataset_json
 from mgral.report import comparison, learning_curves, sources
@@ -120,7 +120,7 @@ def read(run: Path, params: Params) -> Run:
     random = reference(params.strategies)
     names = curve_names(params.strategies)
     frame = learning_curves.collect(run, names, params.seeds, params.cycles)
-    dataset = dataset_json.read(run / RUN.dataset)
+    dataset = dataset_json.read(_newest(run, params))
     pool = sources.box_counts(dataset, dataset.ids("train"))
     order = sorted(range(len(pool)), key=lambda k: (-pool[k], k))
     compared = comparison.read(run / RUN.comparison)
@@ -130,3 +130,11 @@ def read(run: Path, params: Params) -> Run:
     looks = draw.looks([strategy.name for strategy in params.strategies], random)
     rules = {strategy.name: sources.rule(strategy.plugin) for strategy in params.strategies}
     return Run(run, params, rules, random, frame, compared, dataset, order, pool, looks)
+
+
+def _newest(run: Path, params: Params) -> Path:
+    """The data set with all labels: that of the last cycle where people label it, the imported one elsewhere."""
+    if params.oracle.kind != "people" or params.cycles < 2:
+        return run / RUN.dataset
+    last = cycle_folder(run, params.strategies[0].name, params.seeds[0], params.cycles - 1)
+    return Path(last) / CYCLE.dataset

@@ -39,6 +39,22 @@ def losses(curves: Mapping[str, Mapping[int, pd.DataFrame]], looks: Mapping[str,
     return figure
 
 
+def against_minutes(lines: Mapping[str, tuple[list[float], list[float]]], looks: Mapping[str, Look]) -> Figure:
+    """Lines of mAP against minutes.
+
+    Args:
+        lines: strategy → minutes, ascending, and mAP at each.
+        looks: of the strategies.
+    """
+    figure, (axes,) = canvas(2.8)
+    for name, (minutes, scores) in lines.items():
+        axes.plot(minutes, scores, color=looks[name].colour, marker=looks[name].marker, markersize=4, label=name)
+    axes.set_xlabel("minutes of people")
+    axes.set_ylabel("mAP")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
 def box_sizes(sides: Mapping[str, Doubles], priors: tuple[float, float] | None = None) -> Figure:
     """Histogram of the size of boxes, √(width · height) in pixels of the detector's input, a line a split.
 

@@ -16,7 +16,18 @@ from mgral.core.run_layout import CYCLE, RUN
 from mgral.data import dataset_json, importing
 from mgral.report import figures as draw
 from mgral.report import figures_method as draw_method
-from mgral.report import gallery, headline, insight, learning_curves, published, sources, table_verdict, tables, text
+from mgral.report import (
+    gallery,
+    headline,
+    insight,
+    learning_curves,
+    people,
+    published,
+    sources,
+    table_verdict,
+    tables,
+    text,
+)
 from mgral.report.context import Plate, Plates, Run, Stamp, read
 from mgral.report.learning_curves import strategy_of
 from mgral.report.sources import Cell
@@ -53,6 +64,7 @@ def build(run: Path, params: Params, out: Path, figures: Path, stamp: Stamp | No
         **contest(data, plates),
         **picks(data, plates),
         searchers=searchers(data, plates),
+        people=people.section(data, plates),
         **insight.next_batches(data),
         training=insight.training(data, plates),
         box_sizes=insight.box_sizes(data, plates),

@@ -11,18 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
+from mgral.core.types import Doubles
 
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 DRAWS = 20_000
 LEVEL = 0.9  # of the interval
 FEWEST = 3  # sizes of the pool
-
-Doubles = npt.NDArray[np.float64]
 
 
 def extrapolate(points: Sequence[tuple[int, float]], more: Sequence[int], deviation: float | None) -> dict[str, Any]:
@@ -101,7 +99,7 @@ def _draws(images: Doubles, scores: Doubles, sigma: float) -> Doubles:
 def sentence(gain: Mapping[str, float]) -> str:
     """One of ``gains`` for a reader."""
     return (
-        f"another {gain['images']:.0f} images are expected to bring {gain['gain']:+.3f} mAP "
+        f"Another {gain['images']:.0f} images are expected to bring {gain['gain']:+.3f} mAP "
         f"({gain['low']:+.3f} to {gain['high']:+.3f})"
     )
 
