@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import fcntl
+import gc
 import io
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import pydantic_core
 
 from mgral.core.errors import MgralError, shown
 
@@ -186,7 +191,16 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """
     path = Path(path)
     try:
-        return json.loads(read_text(path), object_pairs_hook=_each_key_once)
+        require_regular(path)
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        try:
+            with no_collection():
+                value = pydantic_core.from_json(content)
+                if _keys_written(content) == _keys(value):  # else a key is there twice, or a text looks like a key
+                    return value
+        except ValueError:  # json's words say where and why
+            pass
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_each_key_once)
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; give the path of an existing JSON file") from None
     except IsADirectoryError:
@@ -205,6 +219,30 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise MgralError(f"{path}: key {error} occurs twice in one object; remove one of them") from None
     except ValueError:  # Python reads no number of more than 4300 digits
         raise MgralError(f"{path}: holds a number of thousands of digits; fix or replace it") from None
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Put off the search for cyclic garbage: it takes a third of the time while a million containers are made."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _keys_written(content: bytes) -> int:
+    """How many keys JSON text holds, or more: a text with a quote and a colon in it is counted too."""
+    return content.count(b'":') + sum(1 for _ in re.finditer(rb'"\s+:', content))
+
+
+def _keys(value: Any) -> int:
+    """How many keys the objects of a JSON value hold in all."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = len(value) if isinstance(value, dict) else 0
+    return own + sum([_keys(item) for item in inner if type(item) is dict or type(item) is list])
 
 
 class DuplicateKeyError(ValueError):

@@ -102,11 +102,11 @@ def _corners(
     ``(None, True)``: a box without area; nothing lies there. ``(None, False)``: the place is not known.
     ``(corners, False)``: a fault; the region is to be ignored.
     """
-    given = [number(value) for value in item.numbers] if isinstance(item.numbers, list | tuple) else []
-    if len(given) != 4 or None in given:
+    found = four(item.numbers)
+    if found is None:
         _fallen(file, item, f"box {shown(item.numbers)} is not four numbers", report)
         return None, False
-    a, b, c, d = (value for value in given if value is not None)
+    a, b, c, d = given = found
     if not math.isfinite(a + b + c + d) and not all(map(math.isfinite, (a, b, c, d))):
         _fallen(file, item, f"box ({_said(given)}) is not finite", report)
         return None, False
@@ -119,6 +119,8 @@ def _corners(
         region = _clip(to_xyxy((min(a, c), min(b, d), max(a, c), max(b, d)), layout, size), size) if corners else None
         return (None, False) if region is None or _empty(region) else (region, False)
     xyxy = to_xyxy((a, b, c, d), layout, size)
+    if xyxy[0] >= 0 and xyxy[1] >= 0 and xyxy[2] <= size[0] and xyxy[3] <= size[1] and not _empty(xyxy):
+        return xyxy, True  # as nearly all are
     clipped = _clip(xyxy, size)
     excess = max(abs(x - y) for x, y in zip(xyxy, clipped, strict=True))
     empty = _empty(clipped)
@@ -138,7 +140,7 @@ def _fallen(file: str, item: RawObject, what: str, report: Findings) -> None:
     report.fallen += 1
 
 
-def _said(numbers: Sequence[float | None]) -> str:
+def _said(numbers: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in numbers)
 
 
@@ -167,6 +169,14 @@ def to_xyxy(numbers: Corners, layout: Layout, size: tuple[int, int]) -> Corners:
         x, y, w, h = a * size[0], b * size[1], c * size[0], d * size[1]
         return x - w / 2, y - h / 2, x + w / 2, y + h / 2
     return a, b, c, d
+
+
+def four(numbers: Any) -> Corners | None:
+    """The four numbers of a box as a file gives them; None for anything else."""
+    if not isinstance(numbers, list | tuple) or len(numbers) != 4:
+        return None
+    a, b, c, d = numbers if set(map(type, numbers)) == {float} else map(number, numbers)
+    return None if a is None or b is None or c is None or d is None else (a, b, c, d)
 
 
 def number(value: Any) -> float | None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -21,13 +23,14 @@ from mgral.config.base import Settings
 from mgral.core import boxes
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, whole
-from mgral.core.types import Boxes, Dataset, Image, Split
+from mgral.core.types import Bools, Boxes, Dataset, Doubles, Image, Ints, Split
 from mgral.data.faults import line
 from mgral.data.image_files import OutsideError, plain
 from mgral.data.locating import Links
 
 Number = Annotated[float, Field(strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
+_LARGEST = 2**53  # of an id or a flag: exact in every JSON reader
 
 
 class _Group(Settings):
@@ -63,10 +66,32 @@ class _Category(_Group):
 
 
 class _File(_Group):
+    """All but the annotations, of which there may be a million."""
+
     info: _Info
     images: list[_Image]
-    annotations: list[_Annotation]
     categories: list[_Category]
+
+
+class _Annotations(_Group):
+    annotations: list[_Annotation]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Annotations by their keys, in the order of the file.
+
+    Attributes:
+        id, image_id, category_id: [n] int64.
+        bbox: [n, 4] float64.
+        ignore: [n] bool.
+    """
+
+    id: Ints
+    image_id: Ints
+    category_id: Ints
+    bbox: Doubles
+    ignore: Bools
 
 
 def write(dataset: Dataset, info: Mapping[str, Any], path: str | Path) -> None:
@@ -118,22 +143,34 @@ def _image_texts(dataset: Dataset) -> Iterator[str]:
         yield _indented(entry, 2)
 
 
+_AT_ONCE = 4096  # images whose boxes become text at once
+
+
 def _annotation_texts(dataset: Dataset) -> Iterator[str]:
     number = 0
-    for image_id in sorted(dataset.boxes):
-        found = dataset.boxes[image_id]
-        if not np.isfinite(found.xyxy).all():
-            raise ValueError(f"image {image_id} has a box that is not finite")
-        corners = found.xyxy.astype(np.float64)  # exact, so that reading gives the same float32
-        bboxes, areas = boxes.xyxy_to_xywh(corners).tolist(), boxes.area(corners).tolist()
-        rows = zip(bboxes, areas, found.labels.tolist(), found.ignore.tolist(), strict=True)
-        for bbox, area, label, ignore in rows:
+    ids = [i for i in sorted(dataset.boxes) if len(dataset.boxes[i])]
+    for first in range(0, len(ids), _AT_ONCE):
+        chunk = ids[first : first + _AT_ONCE]
+        found = [dataset.boxes[i] for i in chunk]
+        image_ids = np.repeat(np.array(chunk, np.int64), [len(item) for item in found])
+        corners = np.concatenate([item.xyxy for item in found]).astype(np.float64)  # exact: reading gives it back
+        finite = np.isfinite(corners).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"image {image_ids[finite.argmin()]} has a box that is not finite")
+        rows = zip(
+            image_ids.tolist(),
+            boxes.xyxy_to_xywh(corners).tolist(),
+            boxes.area(corners).tolist(),
+            np.concatenate([item.labels for item in found]).tolist(),
+            np.concatenate([item.ignore for item in found]).astype(int).tolist(),
+            strict=True,
+        )
+        for image_id, (x, y, w, h), area, label, ignore in rows:
             number += 1
-            sides = ",\n    ".join(map(repr, bbox))
             yield (
                 f'{{\n   "id": {number},\n   "image_id": {image_id},\n   "category_id": {label + 1},\n'
-                f'   "bbox": [\n    {sides}\n   ],\n   "area": {area!r},\n'
-                f'   "iscrowd": {int(ignore)},\n   "ignore": {int(ignore)}\n  }}'
+                f'   "bbox": [\n    {x!r},\n    {y!r},\n    {w!r},\n    {h!r}\n   ],\n   "area": {area!r},\n'
+                f'   "iscrowd": {ignore},\n   "ignore": {ignore}\n  }}'
             )
 
 
@@ -145,18 +182,70 @@ def read(path: str | Path) -> Dataset:
     """
     remedy = "make it anew with `mgral import`"
     try:
-        content = _File.parse(read_json(path), f"{path}:")
-        return _dataset(content)
+        content = read_json(path)
+        file = _File.parse(content, f"{path}:")
+        columns = _columns(content.get("annotations"))
+        if columns is None:  # what is wrong, or only unusual
+            checked = _Annotations.parse(content, f"{path}:").annotations
+            columns = _columns([item.model_dump() for item in checked])
+        if columns is None:
+            raise ValueError("annotations: an id or a flag is below 0 or above 2 ** 53")
+        return _dataset(file, columns)
     except MgralError as error:
         raise MgralError(f"{error}; {remedy}") from None
     except ValueError as error:
         raise MgralError(line(f"{path}: {error}; {remedy}")) from None
 
 
-def _dataset(content: _File) -> Dataset:
+def _columns(items: Any) -> _Columns | None:
+    """The annotations by their keys; None if there is anything unusual about one of them."""
+    if not isinstance(items, list) or not set(map(type, items)) <= {dict}:
+        return None
+    try:
+        numbers = [[item[key] for item in items] for key in ("id", "image_id", "category_id")]
+        bboxes = [item["bbox"] for item in items]
+    except KeyError:
+        return None
+    flags = [[item.get(key, 0) for item in items] for key in ("iscrowd", "ignore")]
+    sides = list(chain.from_iterable(bboxes)) if set(map(type, bboxes)) <= {list, tuple} else [None]
+    if not set(map(len, bboxes)) <= {4} or not set(map(type, sides)) <= {float, int}:
+        return None
+    for column in (*numbers, *flags):
+        if not set(map(type, column)) <= {int} or not all(0 <= end <= _LARGEST for end in _ends(column)):
+            return None
+    if items and min(map(min, numbers)) < 1:
+        return None
+    ids, image_ids, category_ids = (np.array(column, np.int64) for column in numbers)
+    bbox = np.array(sides, np.float64).reshape(-1, 4)
+    if not np.isfinite(bbox).all():
+        return None
+    crowd, ignore = (np.array(column, np.bool_) for column in flags)
+    return _Columns(ids, image_ids, category_ids, bbox, crowd | ignore)
+
+
+def _ends(column: list[int]) -> tuple[int, ...]:
+    return (min(column), max(column)) if column else ()
+
+
+def _dataset(content: _File, columns: _Columns) -> Dataset:
     """Raises ValueError with the id and what is wrong with it."""
     root = Path(content.info.image_root)
+    images = _images(content, root)
+    numbers = [category.id for category in content.categories]
+    if numbers != list(range(1, len(numbers) + 1)) or not numbers:
+        raise ValueError("categories: ids do not count from 1")
+    annotated = np.array(sorted(image.id for image in content.images if image.annotated), np.int64)
+    return Dataset(
+        classes=tuple(category.name for category in content.categories),
+        images=images,
+        boxes=_boxes(images, annotated, columns, len(numbers)),
+        root=root,
+    )
+
+
+def _images(content: _File, root: Path) -> dict[int, Image]:
     links = None if content.info.links else Links(root)
+    start = content.info.image_root
     images: dict[int, Image] = {}
     for image in sorted(content.images, key=lambda image: image.id):
         if image.id in images:
@@ -164,39 +253,38 @@ def _dataset(content: _File) -> Dataset:
         try:
             name = plain(image.file_name)
             if links is not None:
-                links.resolve(root / name)
+                links.resolve(f"{start}/{name}")
         except OutsideError:
             raise ValueError(f"image {image.id}: file name {image.file_name!r} leaves the image root") from None
         images[image.id] = Image(image.id, image.file_name, image.width, image.height, image.split)
-    numbers = [category.id for category in content.categories]
-    if numbers != list(range(1, len(numbers) + 1)) or not numbers:
-        raise ValueError("categories: ids do not count from 1")
-
-    objects: dict[int, list[_Annotation]] = {image.id: [] for image in content.images if image.annotated}
-    for item in content.annotations:
-        if item.image_id not in objects:
-            raise ValueError(f"annotation {item.id}: image {item.image_id} does not exist or is not annotated")
-        if item.category_id > len(numbers):
-            raise ValueError(f"annotation {item.id}: category {item.category_id} does not exist")
-        objects[item.image_id].append(item)
-    return Dataset(
-        classes=tuple(category.name for category in content.categories),
-        images=images,
-        boxes={i: _boxes(images[i], objects[i]) for i in sorted(objects)},
-        root=root,
-    )
+    return images
 
 
-def _boxes(image: Image, items: list[_Annotation]) -> Boxes:
-    if not items:
-        return Boxes.empty()
-    xyxy = boxes.xywh_to_xyxy([item.bbox for item in items]).astype(np.float32)
-    outside = np.any(xyxy != boxes.clip(xyxy, image.width, image.height), axis=1) | (boxes.area(xyxy) <= 0)
+def _boxes(images: Mapping[int, Image], annotated: Ints, columns: _Columns, classes: int) -> dict[int, Boxes]:
+    """The boxes of each annotated image; those of one image keep their order."""
+    count = len(columns.id)
+    place = np.searchsorted(annotated, columns.image_id)
+    there = np.zeros(count, np.bool_)
+    if len(annotated):
+        there = annotated[np.minimum(place, len(annotated) - 1)] == columns.image_id
+    if not there.all():
+        k = int(there.argmin())
+        raise ValueError(f"annotation {columns.id[k]}: image {columns.image_id[k]} does not exist or is not annotated")
+    if count and columns.category_id.max() > classes:
+        k = int((columns.category_id > classes).argmax())
+        raise ValueError(f"annotation {columns.id[k]}: category {columns.category_id[k]} does not exist")
+    sizes = np.array([[images[i].width, images[i].height] * 2 for i in annotated.tolist()], np.float32).reshape(-1, 4)
+    xyxy = boxes.xywh_to_xyxy(columns.bbox).astype(np.float32)
+    outside = np.any(xyxy != np.clip(xyxy, 0, sizes[place]), axis=1) | (boxes.area(xyxy) <= 0)
     if outside.any():
-        item = items[int(outside.argmax())]
-        raise ValueError(f"annotation {item.id}: box {list(item.bbox)} is not inside image {image.id}")
-    return Boxes(
-        xyxy,
-        np.array([item.category_id - 1 for item in items], np.int64),
-        np.array([bool(item.iscrowd or item.ignore) for item in items], np.bool_),
-    )
+        k = int(outside.argmax())
+        raise ValueError(
+            f"annotation {columns.id[k]}: box {columns.bbox[k].tolist()} is not inside image {columns.image_id[k]}"
+        )
+    order = np.argsort(place, kind="stable")
+    ends = np.searchsorted(place[order], np.arange(len(annotated) + 1)).tolist()
+    xyxy, labels, ignore = xyxy[order], columns.category_id[order] - 1, columns.ignore[order]
+    return {
+        i: Boxes(xyxy[start:end], labels[start:end], ignore[start:end])
+        for i, start, end in zip(annotated.tolist(), ends[:-1], ends[1:], strict=True)
+    }

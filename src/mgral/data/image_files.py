@@ -7,13 +7,15 @@ them see an image as a viewer shows it: turned as its EXIF orientation says, its
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import PIL.Image
 
@@ -72,6 +74,9 @@ _TURNS = {
 _ORIENTATION = 0x0112
 
 
+_PLAIN_NAME = re.compile(r"(?:[^./\\:\0][^/\\:\0]*/)*[^./\\:\0][^/\\:\0]*")  # most names; paths are slow objects
+
+
 class OutsideError(Exception):
     """A file name that leaves the image root."""
 
@@ -118,6 +123,8 @@ def below(root: Path, name: str) -> tuple[str, Path]:
 
 def plain(name: str) -> str:
     """A relative name without ``.`` parts. Raises OutsideError if it is absolute or climbs with ``..``."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     if posix.is_absolute() or windows.drive or windows.root or ".." in posix.parts or ".." in windows.parts:
         raise OutsideError(name)
@@ -145,24 +152,27 @@ def is_image(path: Path | PurePosixPath) -> bool:
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int | None = None, draft: int | None = None) -> Iterator[PIL.Image.Image]:
+def opened(
+    source: Path | BinaryIO, max_pixels: int | None = None, draft: int | None = None
+) -> Iterator[PIL.Image.Image]:
     """An image file, open and decoded, not yet turned.
 
     Args:
-        path: of a regular file.
+        source: path of a regular file, or its content.
         max_pixels: refuse more than these; None for no limit (an image that import has admitted).
         draft: side in pixels; a JPEG may then decode at a fraction of its size, not below this side.
 
     Raises:
         OSError, or another of ``UNREADABLE``: missing, no image of ``FORMATS``, damaged, or too large.
     """
-    require_regular(path)
+    if isinstance(source, Path):
+        require_regular(source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged metadata: what matters is whether the pixels can be read
         limit = PIL.Image.MAX_IMAGE_PIXELS
         PIL.Image.MAX_IMAGE_PIXELS = None  # the limit is the caller's
         try:
-            image = PIL.Image.open(path, formats=FORMATS)
+            image = PIL.Image.open(source, formats=FORMATS)
         finally:
             PIL.Image.MAX_IMAGE_PIXELS = limit
         with image:
@@ -224,14 +234,16 @@ def examine(path: Path, max_pixels: int = MAX_PIXELS) -> Facts:
         ValueError: the file is missing, no whole image, or one whose values do not fit in 8 bits; says which.
     """
     try:
-        with opened(path, max_pixels) as image:
+        require_regular(path)
+        content = path.read_bytes()
+        with opened(io.BytesIO(content), max_pixels) as image:
             size, mode, frames = image.size, image.mode, _frames(image)
             if mode not in _PLAIN and not mode.startswith(("I", "F")):
                 image.convert("RGB")  # what import admits, the cache can decode
             turned = orientation(image) >= 5
             kind = image.format
             before = _stored(image) if kind == "TIFF" else size
-        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        digest = hashlib.blake2b(content, digest_size=16).digest()
     except FileNotFoundError:
         raise ValueError("image file is missing") from None
     except PIL.UnidentifiedImageError:

@@ -21,6 +21,7 @@ from typing import Any
 from mgral.config.schema import DatasetParams
 from mgral.core import plugins
 from mgral.core.errors import MgralError, shown
+from mgral.core.files import no_collection
 from mgral.core.types import SPLITS, Dataset
 from mgral.data import identity
 from mgral.data.faults import Findings
@@ -47,7 +48,9 @@ def import_dataset(params: DatasetParams, known: Known | None = None) -> tuple[D
     root = _root(params.root)
     plugin = plugins.load("formats", params.format)
     report = Findings(root, params.on_invalid, params.links, params.match)
-    source = plugin.read(root, plugin.Options.parse(params.options, "dataset.options"), report)
+    options = plugin.Options.parse(params.options, "dataset.options")
+    with no_collection():
+        source = plugin.read(root, options, report)
     dataset, made = assemble(source, params, report, known)
     report.tell_counts()
     info: dict[str, Any] = {

@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mgral.core.boxes import area
-from mgral.core.types import SPLITS, Dataset
-from mgral.data.box_validation import TOLERANCE, number, to_xyxy
+from mgral.core.types import Dataset
+from mgral.data.box_validation import TOLERANCE, four, number, to_xyxy
 from mgral.data.faults import Findings, shown
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def may_be_another(layout: Layout, sheets: Iterable[Sheet]) -> bool:
     count = backward = 0
     for sheet in sheets:
         for item in sheet.objects:
-            found = _four(item.numbers)
+            found = four(item.numbers)
             if found is None:
                 continue
             a, b, c, d = found
@@ -93,8 +95,8 @@ def check_layout(layout: Layout, sized: Iterable[tuple[Sheet, tuple[int, int]]],
     for sheet, size in sized:
         scale = size if layout == "centre" else (1, 1)
         for item in sheet.objects:
-            found = _four(item.numbers)
-            if found is None:
+            found = four(item.numbers)
+            if found is None or not math.isfinite(sum(found)):
                 continue
             if not _fits(tuple(n * s for n, s in zip(found, scale * 2, strict=True)), other, size):
                 return
@@ -103,16 +105,6 @@ def check_layout(layout: Layout, sized: Iterable[tuple[Sheet, tuple[int, int]]],
     if wrong:
         what = f"{wrong} boxes do not fit in their images as they are taken, and all boxes fit as {_SAID[other]}"
         report.refuse(*first, what, "convert them to the layout of the format")
-
-
-def _four(numbers: object) -> tuple[float, float, float, float] | None:
-    values = [number(value) for value in numbers] if isinstance(numbers, list | tuple) else []
-    if len(values) != 4:
-        return None
-    a, b, c, d = values
-    if a is None or b is None or c is None or d is None or not math.isfinite(a + b + c + d):
-        return None
-    return a, b, c, d
 
 
 def _fits(numbers: tuple[float, ...], layout: Layout, size: tuple[int, int]) -> bool:
@@ -161,24 +153,19 @@ def packed(finder: Finder, report: Findings) -> str:
 
 def check_whole(dataset: Dataset, grouped: bool, report: Findings) -> None:
     """What is doubtful in the data set that was made: said, not refused."""
-    per_class: Counter[int] = Counter()
-    tiny = total = ignored = filling = 0
-    without: dict[str, int] = dict.fromkeys(SPLITS, 0)
-    annotated: dict[str, int] = dict.fromkeys(SPLITS, 0)
-    for i, boxes in dataset.boxes.items():
-        split = dataset.images[i].split
-        annotated[split] += 1
-        if not len(boxes):
-            continue
-        sides = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]).max(axis=1)
-        tiny += int((sides < TINY).sum())
-        image = dataset.images[i]
-        filling += int((area(boxes.xyxy) >= _WHOLE * image.width * image.height).sum())
-        total += len(boxes)
-        ignored += int(boxes.ignore.sum())
-        counted = boxes.labels[~boxes.ignore].tolist()
-        per_class.update(counted)
-        without[split] += len(counted)
+    objects = [(dataset.images[i], found) for i, found in dataset.boxes.items() if len(found)]
+    counts = [len(found) for _, found in objects]
+    xyxy = np.concatenate([found.xyxy for _, found in objects] or [np.zeros((0, 4), np.float32)])
+    labels = np.concatenate([found.labels for _, found in objects] or [np.zeros(0, np.int64)])
+    ignore = np.concatenate([found.ignore for _, found in objects] or [np.zeros(0, np.bool_)])
+    areas = np.repeat(np.array([image.width * image.height for image, _ in objects], np.float64), counts)
+    total, ignored = len(labels), int(ignore.sum())
+    tiny = int(((xyxy[:, 2:] - xyxy[:, :2]).max(axis=1, initial=0) < TINY).sum())
+    filling = int((area(xyxy) >= _WHOLE * areas).sum())
+    per_class = np.bincount(labels[~ignore], minlength=len(dataset.classes))
+    annotated = Counter[str](dataset.images[i].split for i in dataset.boxes)
+    splits = np.repeat(np.array([image.split for image, _ in objects], object), counts)
+    counted = Counter[str](splits[~ignore].tolist())
     if tiny:
         report.note(
             f"{tiny} of {total} boxes are smaller than {TINY:g} pixels on both sides; a detector cannot learn them"
@@ -192,7 +179,7 @@ def check_whole(dataset: Dataset, grouped: bool, report: Findings) -> None:
     elif 2 * ignored > total:
         report.note(f"most boxes, {ignored} of {total}, are ignored (iscrowd, ignore or difficult is set)")
     for split, use in (("val", "rewards"), ("test", "results")):
-        if annotated[split] and not without[split]:
+        if annotated[split] and not counted[split]:
             report.note(f"there is no object in {split}: {use} cannot be measured on its {annotated[split]} images")
     unused = [name for label, name in enumerate(dataset.classes) if not per_class[label]]
     if unused and total > ignored:

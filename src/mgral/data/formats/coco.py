@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,11 +191,19 @@ def _refuse_without_any(source: Source, report: Findings) -> None:
 _FLAGS = frozenset({"iscrowd", "ignore", "difficult"})
 
 
+@lru_cache(maxsize=1000)
+def _flag_names(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Which keys are flags, in any case: the keys of a million annotations are nearly always the same."""
+    return tuple(key for key in keys if key.lower() in _FLAGS)
+
+
 def _flags(entry: dict[str, Any]) -> dict[str, Any]:
-    """The flags of an annotation, in any case, also of its ``attributes``."""
+    """The flags of an annotation, also those of its ``attributes``."""
+    said = {key: entry[key] for key in _flag_names(tuple(entry))}
     inner = entry.get("attributes")
-    said = [(entry, "")] + ([(inner, "attributes.")] if isinstance(inner, dict) else [])
-    return {start + key: group[key] for group, start in said for key in group if str(key).lower() in _FLAGS}
+    if isinstance(inner, dict):
+        said |= {f"attributes.{key}": inner[key] for key in _flag_names(tuple(inner))}
+    return said
 
 
 def _add_objects(source: Source, file: str, names: dict[int | str, str], entries: list[Any], report: Findings) -> None:
