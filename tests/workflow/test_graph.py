@@ -12,7 +12,9 @@ import yaml
 from checkouts import Checkout, job_stats
 from PIL import Image
 
+from mgral.config import loading
 from mgral.core.files import read_json
+from mgral.planning import forecast, requests
 
 
 def test_demo(project: Checkout):
@@ -262,6 +264,16 @@ def test_the_published_protocol_on_coco(project: Checkout):
     assert jobs["train"] == 3 + 6 * 3 * 4
     assert jobs["proxy"] == (30 + 2 + 2) * tables  # controls and repeats; one a job
     assert jobs["score"] == 3 * 4
+    # 25.6 million weights of the backbone and 10.8 of the rest; a detection as tests/benchmarks/embed.py measured it
+    sizes = forecast.Sizes(train=118_287 - 5_000, val=5_000, test=5_000)
+    timing = forecast.Timing(
+        *[0.0] * 8, detector=146_000_000, agent=2_200_000, detections=18_417, embedding=requests.EMBEDDING
+    )
+    experiment = loading.read([project.root / "params/base.yaml", project.root / "params/coco.yaml"])
+    graph = forecast.Graph(dict(enumerate(name for name, count in jobs.items() for _ in range(count))), {})
+    space = forecast.disk(graph, experiment, sizes, timing)
+    assert sum(size for name, size in space.items() if name not in (forecast.COPIED, forecast.CACHED)) <= 250e9
+    assert requests.peak_memory(jobs, sizes.train)["embed"] <= 4096
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 
 import pytest
 import yaml
 from checkouts import Checkout
+
+from mgral.planning.requests import REQUESTS
 
 DETECTOR_RULES = {"train", "retrain", "embed", "proxy", "search", "score"}
 PLUGINS = {
@@ -49,6 +52,19 @@ def test_a_profile_is_accepted_and_asks_for_gpus_only_where_it_is_told_to(descri
     given = shares(described.snakemake("--profile", f"profiles/{profile}", "--dry-run", "--resources", "gpu=2"))
     assert {rule for rule, share in given.items() if share} == DETECTOR_RULES
     assert set(given) == set(without)
+
+
+def test_jobs_ask_for_memory_and_time_by_the_size_of_the_pool(described: Checkout):
+    """From the files that there are: as many decoded images of 64 × 64 pixels as COCO has, in a file without blocks."""
+    images = described.root / "data/runs/tiny/dataset/images.npy"
+    images.parent.mkdir(parents=True)
+    images.touch()
+    os.truncate(images, 117_266 * 64 * 64 * 3)
+    text = described.snakemake("--profile", "profiles/slurm", "--dry-run")
+    body = re.split(r"^ *rule embed:", text, flags=re.MULTILINE)[1]
+    asked = dict(re.findall(r"\b(mem_mb|runtime)=(\d+)", re.search(r"^ *resources: .*$", body, re.MULTILINE)[0]))
+    request = REQUESTS["embed"]
+    assert asked == {"mem_mb": str(request.memory(117_266)), "runtime": str(request.runtime(117_266))}
 
 
 @pytest.mark.parametrize("name", sorted(PLUGINS))

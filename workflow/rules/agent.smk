@@ -25,6 +25,7 @@ rule search:
         ENV_OF_DETECTOR
     threads: THREADS
     resources:
+        **requested("search"),
         gpu=GPU,
     params:
         **step("search", DETECTOR, SEMI),

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 from mgral import cli
 from mgral.config import loading, schema
@@ -13,6 +14,7 @@ from mgral.core.errors import MgralError
 from mgral.core.run_layout import SECOND
 from mgral.data import source_files
 from mgral.planning import waiting
+from mgral.planning.requests import REQUESTS, pool_size
 from mgral.planning.run_plan import RunPlan, home, one_of
 from mgral.planning.step_inputs import StepInputs
 from mgral.reward import proxy_plan
@@ -99,6 +101,23 @@ if EXPERIMENT.machine.device != "cpu":
 # so that a cluster without GPUs is not asked for one.
 GIVEN_GPUS = EXPERIMENT.machine.device == "auto" and "gpu" in workflow.global_resources
 GPU = 1 if GIVEN_GPUS or EXPERIMENT.machine.device == "cuda" else None
+
+
+def requested(rule):
+    """Memory and time of a step that grow with the pool; without its files, those of the profile."""
+    request = REQUESTS[rule]
+
+    def images(input):
+        some = {name: Path(input.get(name)) for name in ("images", "embeddings") if input.get(name)}
+        return pool_size(some.get("images"), some.get("embeddings"), EXPERIMENT.image_size)
+
+    def times(of, attempt, input):
+        return of(images(input) or 0) * attempt
+
+    return {
+        "mem_mb": lambda wildcards, input, attempt: times(request.memory, attempt, input),
+        "runtime": lambda wildcards, input, attempt: times(request.runtime, attempt, input),
+    }
 
 
 def step(verb, *plugins):

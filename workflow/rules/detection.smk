@@ -47,6 +47,7 @@ rule embed:
         ENV_OF_DETECTOR
     threads: THREADS
     resources:
+        **requested("embed"),
         gpu=GPU,
     params:
         **step("embed", DETECTOR),

@@ -38,6 +38,8 @@ rule sample_batches:
         benchmark_of("sample_batches", PART_JOB)
     conda:
         "../envs/mgral.yaml"
+    resources:
+        **requested("sample_batches"),
     params:
         **step("sample-batches"),
         kind=lambda wildcards: run_layout.kind_of(wildcards.part),
@@ -114,6 +116,8 @@ rule table:
     conda:
         "../envs/mgral.yaml"
     threads: THREADS
+    resources:
+        **requested("table"),
     params:
         **step("table"),
     message:

@@ -53,6 +53,8 @@ rule select:
     conda:
         "../envs/mgral.yaml"
     threads: THREADS
+    resources:
+        **requested("select"),
     params:
         **step("select") | {"code": code_of_strategy("select")},
         evidence=lambda wildcards, input: options(input, *sorted(IN_FILES)),

@@ -16,14 +16,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from mgral.core import run_layout
     from mgral.core.files import read_json
     from mgral.planning import forecast, timing
+    from mgral.planning.run_plan import RunPlan
+    from mgral.strategies._contract import kept_for
 
     params = _arguments.read_experiment(arguments.params)
     graph = forecast.read_graph(read_json(arguments.graph))
     dataset = dataset_json.read(arguments.dataset)
     sizes = forecast.Sizes(*(len(dataset.ids(split)) for split in ("train", "val", "test")))
-    measured = timing.run(dataset, params)
+    plan = RunPlan(params)
+    keep = plan.kept(run_layout.SHARED, {label: kept_for(strategy) for label, strategy in plan.strategies.items()})
+    measured = timing.run(dataset, params, keep)
     workers = max(arguments.cores // params.machine.threads, 1)
     print("\n".join(forecast.table(graph, params, sizes, measured, workers)))
 

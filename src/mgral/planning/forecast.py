@@ -15,6 +15,7 @@ from typing import Any
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.rule_names import COPIES, RULES, TARGETS, rule_of
+from mgral.planning import requests
 from mgral.reward import proxy_plan
 
 # Rules by what their jobs do. Where {part} makes a difference, the part follows: see :func:`read_graph`.
@@ -23,6 +24,7 @@ LIGHT |= {"export", "labels", "subset", "stopping"}
 REPLAY_TRAINING, FIRST_SEARCH = "train/replay", "search/second_round"
 TRAININGS = {"train", REPLAY_TRAINING, "retrain", "train_subset"}
 SEARCHES = {"search", FIRST_SEARCH}
+COPIED, CACHED = "copies of what strategies share", "DVC's cache"
 SCORINGS = {"score", "score_own"}
 
 
@@ -186,19 +188,24 @@ def schedule(graph: Graph, durations: Mapping[str, float], workers: int) -> floa
 
 
 def disk(graph: Graph, params: Params, sizes: Sizes, timing: Timing) -> dict[str, int]:
-    """Bytes of what is large: the decoded images, weights, embeddings and detections.
+    """Bytes of what is large, each content once: the decoded images, weights, embeddings and detections.
 
-    DVC's cache holds the same once more where the file system cannot share it (reflink).
+    Two entries are of the same contents again. A file system with reflinks (XFS, Btrfs, APFS) shares them: the copies
+    that strategies get of what they share, and DVC's cache.
     """
     counts = graph.counts
-    views = counts["embed"] + counts["share_evidence"]
-    return {
+    detectors, agents = sum(counts[rule] for rule in TRAININGS), sum(counts[rule] for rule in SEARCHES)
+    view = sizes.train * (timing.embedding + timing.detections)
+    found = {
         "decoded images": sizes.images * params.image_size**2 * 3,
-        "detectors": (sum(counts[rule] for rule in TRAININGS) + counts["share_detector"]) * timing.detector,
-        "embeddings": views * sizes.train * timing.embedding,
-        "detections, at most": views * sizes.train * timing.detections,
-        "agents": (sum(counts[rule] for rule in SEARCHES) + counts["share_agent"]) * timing.agent,
+        "detectors": detectors * timing.detector,
+        "embeddings": counts["embed"] * sizes.train * timing.embedding,
+        "detections, at most": counts["embed"] * sizes.train * timing.detections,
+        "agents": agents * timing.agent,
     }
+    shared = {"share_detector": timing.detector, "share_evidence": view, "share_agent": timing.agent}
+    again = {COPIED: sum(counts[rule] * size for rule, size in shared.items()), CACHED: sum(found.values())}
+    return found | again
 
 
 def _proxies(params: Params) -> dict[str, int]:
@@ -241,7 +248,13 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
     lines += ["", "disk"]
     space = disk(graph, params, sizes, timing)
     lines += [f"  {name:<50}{_space(size):>12}" for name, size in space.items()]
-    lines.append(f"  {'together':<50}{_space(sum(space.values())):>12}")
+    once = sum(size for name, size in space.items() if name not in (COPIED, CACHED))
+    lines.append(f"  {'together, on a file system with reflinks':<50}{_space(once):>12}")
+    lines.append(f"  {'together, on others':<50}{_space(sum(space.values())):>12}")
+    memory = requests.peak_memory(counts, sizes.train)
+    if memory:
+        lines += ["", "peak memory of a job, at most, where it grows with the pool"]
+        lines += [f"  {rule:<50}{_space(size * 2**20):>12}" for rule, size in memory.items()]
     lines += ["", "What a selection computes, and Snakemake's own time between jobs, come on top."]
     lines.append("The batch after the last cycle (snakemake -- next) is not in it.")
     untimed = sorted(set(counts) - set(RULES) - {REPLAY_TRAINING, FIRST_SEARCH})

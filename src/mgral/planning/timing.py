@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from mgral.core.types import Dataset, Embeddings, Record
 from mgral.data import image_cache
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
+from mgral.detection import detections_file
 from mgral.detection.average_precision import evaluate
 from mgral.detection.base import EMBEDDING_DIM, build_detector, save_detector
 from mgral.detection.device import Device, prepare_device
@@ -36,7 +36,7 @@ STEPS = 5  # that are timed, after two that are not
 IMAGES = 64  # of train, and half as many of val, at most
 
 
-def run(dataset: Dataset, params: Params) -> Timing:
+def run(dataset: Dataset, params: Params, keep: Collection[str]) -> Timing:
     """Time a step of each kind, as if the machine had nothing else to do.
 
     On a processor that is its time divided by ``machine.threads``, whatever else runs; on a GPU the time on the wall.
@@ -45,6 +45,7 @@ def run(dataset: Dataset, params: Params) -> Timing:
     Args:
         dataset: of the run; a few of its images are decoded.
         params: the experiment.
+        keep: what its strategies read of detections, see ``mgral embed --keep``.
 
     Raises:
         MgralError: there are too few images, one cannot be read, or an option is unfit.
@@ -77,7 +78,9 @@ def run(dataset: Dataset, params: Params) -> Timing:
 
         see()
         looked = clock(see) / len(val)
-        views = run_inference(detector, cache, train, params.evaluation, machine)
+        views = run_inference(detector, cache, train, params.evaluation, machine, features="features" in keep)
+        path, classes = folder / "detections.npz", len(few.classes)
+        detections_file.write(path, views.detections, detector.activation, classes, keep)
 
         def priced(steps: int) -> Record:
             short = params.proxy.model_copy(update={"steps": steps, "stop_at": 0.0})
@@ -100,7 +103,7 @@ def run(dataset: Dataset, params: Params) -> Timing:
             scan=scan,
             detector=(folder / "detector.safetensors").stat().st_size,
             agent=agent,
-            detections=math.ceil(sum(map(len, views.detections.values())) / len(train)),
+            detections=path.stat().st_size // len(train),
             embedding=views.embeddings.vectors[0].nbytes + views.embeddings.ids[:1].nbytes,
         )
 

@@ -94,15 +94,28 @@ def test_trainings_are_counted(tiny: Params) -> None:
 
 def test_what_lies_on_disk(tiny: Params) -> None:
     found = forecast.disk(
-        graph(["train", "retrain", "share_detector", "embed", "search", "share_agent"]), tiny, SIZES, TIMING
+        graph(["train", "retrain", "share_detector", "embed", "share_evidence", "search", "share_agent"]),
+        tiny,
+        SIZES,
+        TIMING,
     )
-    assert found == {
+    once = {
         "decoded images": 150 * 64 * 64 * 3,
-        "detectors": 3 * 1000,
+        "detectors": 2 * 1000,
         "embeddings": 100 * 1032,
         "detections, at most": 100 * 60,
-        "agents": 2 * 500,
+        "agents": 500,
     }
+    again = {"copies of what strategies share": 1000 + 100 * (1032 + 60) + 500, "DVC's cache": sum(once.values())}
+    assert found == once | again
+
+
+def test_the_table_says_disk_with_and_without_reflinks_and_memory(tiny: Params) -> None:
+    lines = forecast.table(graph(["train", "embed", "select"]), tiny, Sizes(2**20, 1, 1), TIMING, 1)
+    text = " ".join(" ".join(lines).split())
+    once = (2**20 + 2) * 64 * 64 * 3 + 1000 + 2**20 * (1032 + 60)
+    assert f"with reflinks {once / 2**30:.1f} GiB together, on others {2 * once / 2**30:.1f} GiB" in text
+    assert "embed 6.4 GiB select 5.5 GiB" in text  # 3,500 + 3 · 1,032 MiB, and 1,500 + 4 · 1,032
 
 
 def test_the_schedule_keeps_the_order_and_fills_the_workers() -> None:
@@ -151,7 +164,7 @@ def test_a_straight_line_is_found() -> None:
 def test_a_probe_needs_images_for_rewards(tiny: Params, tmp_path: Path) -> None:
     images = {i: Image(i, f"{i}.jpg", 40, 30, "train") for i in (1, 2, 3)}
     with pytest.raises(MgralError, match="two annotated images in train and one in val"):
-        timing.run(Dataset(("cat",), images, {}, tmp_path), tiny)
+        timing.run(Dataset(("cat",), images, {}, tmp_path), tiny, [])
 
 
 def test_a_probe_trains_on_annotated_images() -> None:

@@ -1,0 +1,46 @@
+"""What a step asks a cluster for grows with the pool, whose size is read off its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mgral.core.types import Embeddings
+from mgral.detection import npz_files
+from mgral.planning.requests import REQUESTS, Request, peak_memory, pool_size
+
+PROFILES = Path(__file__).resolve().parents[3] / "profiles"
+
+
+def test_a_request_grows_with_the_pool() -> None:
+    request = Request(base=1000, image=2**20, minutes=30, rate=100)
+    assert [request.memory(n) for n in (0, 1, 500)] == [1000, 1001, 1500]
+    assert [request.runtime(n) for n in (0, 1, 100, 101)] == [30, 31, 31, 32]
+
+
+def test_the_size_of_the_pool_is_that_of_its_files(tmp_path: Path) -> None:
+    embeddings, images = tmp_path / "embeddings.npz", tmp_path / "images.npy"
+    npz_files.write_embeddings(Embeddings(np.arange(2000), np.zeros((2000, 256), np.float32)), embeddings)
+    np.save(images, np.zeros((50, 32, 32, 3), np.uint8))
+    assert pool_size(None, embeddings, 32) == pytest.approx(2000, rel=0.01)
+    assert pool_size(images, None, 32) == pytest.approx(50, rel=0.01)
+    assert pool_size(images, embeddings, 32) == pool_size(None, embeddings, 32)
+    assert pool_size(tmp_path / "later.npy", None, 32) is pool_size(None, None, 32) is None
+
+
+def test_coco_fits_and_a_million_is_asked_for() -> None:
+    """As tests/benchmarks/embed.py and million.py measured: 117,266 and a million images in 4 GiB."""
+    coco, million = peak_memory(REQUESTS, 117_266), peak_memory(REQUESTS, 1_000_000)
+    assert max(coco.values()) <= 4096
+    assert million["search"] >= 4096
+    assert list(coco.values()) == sorted(coco.values(), reverse=True)
+    assert peak_memory(["train", "report"], 10) == {}
+
+
+@pytest.mark.parametrize("name", ["slurm", "kubernetes"])
+def test_no_profile_takes_the_place_of_what_grows_with_the_pool(name: str) -> None:
+    profile = yaml.safe_load((PROFILES / name / "profile.yaml").read_text())
+    assert not set(profile["set-resources"]) & set(REQUESTS)
