@@ -40,7 +40,7 @@ class Trainer:
         pixels = np.random.default_rng(0).integers(0, 256, (real, SIDE, SIDE, 3), np.uint8)
         np.save(folder / "images.npy", pixels)
 
-    def infer_in_parts(self, ids: Sequence[int], features: bool) -> Iterator[InferenceResult]:
+    def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
         if self.real:
             machine = prepare_device(Machine(device="cpu", threads=1, precision="fp32"))
             detector = build_detector("retinanet", self.dataset.classes, SIDE, {}, seed=0)

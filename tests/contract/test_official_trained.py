@@ -1,4 +1,4 @@
-"""As test_official, for what strategies compute from networks and fits of their own: PAL and MEH-HUA."""
+"""As test_official, for what strategies compute from networks and fits of their own: PAL, MEH-HUA and FreeSel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from scipy.optimize import minimize
 from torch.nn import functional as F
 
-from mgral.core.types import Boxes, ImageScores
+from mgral.core.types import Boxes, ImageScores, Patterns
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.detection.base import RawOutput, Target, build_detector
-from mgral.strategies import pal
+from mgral.strategies import freesel, pal
 from mgral.strategies.meh_hua import aggregation, evidence_head
 from mgral.strategies.pal import truth
 
@@ -182,3 +182,28 @@ def test_pal_ranks_the_best_of_each_class_again(seed: int) -> None:
     assert {pick.id - 1: pick.score for pick in picks} == {
         row: pytest.approx(value, abs=1e-6) for row, value in expected.items()
     }
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_freesel_samples_the_farthest_pattern(seed: int) -> None:
+    """Cosine distance of each local pattern to its nearest chosen one; the image of the largest is chosen whole."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(20, 4, 6)).astype(np.float16)
+    local = {i: vectors[i - 1].astype(np.float64) for i in range(1, 21)}
+
+    def apart(a: np.ndarray, b: np.ndarray) -> float:
+        return float(1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+    chosen, expected = [19, 20], []
+    for _ in range(8):
+        far = {
+            i: max(min(apart(one, other) for j in chosen for other in local[j]) for one in local[i])
+            for i in range(1, 19)
+            if i not in chosen
+        }
+        best = min(far, key=lambda i: (-far[i], i))
+        expected.append((best, pytest.approx(far[best], abs=1e-6)))
+        chosen.append(best)
+    pool = Pool(0, {19: 0, 20: 0}, tuple(range(1, 19)))
+    given = Evidence(pool, ("a",), patterns=Patterns(np.arange(1, 21), vectors))
+    assert [(pick.id, pick.score) for pick in freesel.select(given, 8, 0, freesel.Options())] == expected

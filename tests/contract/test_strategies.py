@@ -17,7 +17,7 @@ from mgral.agent.policy import Policy
 from mgral.config.schema import Strategy
 from mgral.core import plugins
 from mgral.core.errors import MgralError
-from mgral.core.types import Activation, Boxes, Detections, Embeddings, ImageScores, Pick
+from mgral.core.types import Activation, Boxes, Detections, Embeddings, ImageScores, Patterns, Pick
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.strategies._contract import IN_FILES, Terms, kept_for
@@ -86,6 +86,10 @@ def evidence(agent: Path) -> Make:
         if "embeddings" in needs:
             vectors = np.random.default_rng(0).normal(size=(len(ids), DIMS)).astype(np.float32)
             embeddings = Embeddings(ids, np.zeros_like(vectors) if alike else vectors)
+        patterns = None
+        if "patterns" in needs:
+            local = np.random.default_rng(1).normal(size=(len(ids), 3, 8)).astype(np.float16)
+            patterns = Patterns(ids, np.ones_like(local) if alike else local)
         if "labels" in needs:
             labels = {i: boxes[i] for i in labelled}
         if "truth" in needs:
@@ -104,6 +108,7 @@ def evidence(agent: Path) -> Make:
             scores_of(ids, terms, classes, 0 if objects == (0,) else 1, alike) if terms is not None else None,
             np.linspace(0, 0.5, classes) if "competence" in needs else None,
             held_out,
+            patterns,
         )
 
     return make
@@ -299,6 +304,7 @@ MISSING = {
     "embeddings": r"image {} has no embedding",
     "image_scores": r"image {} has no row in the image scores",
     "truth": r"image {} has no annotation",
+    "patterns": r"image {} has no local patterns",
 }
 
 
@@ -308,6 +314,10 @@ def without(given: Evidence, need: str, image: int) -> Evidence:
         assert given.embeddings is not None
         kept = given.embeddings.ids != image
         return replace(given, embeddings=Embeddings(given.embeddings.ids[kept], given.embeddings.vectors[kept]))
+    if need == "patterns":
+        assert given.patterns is not None
+        kept = given.patterns.ids != image
+        return replace(given, patterns=Patterns(given.patterns.ids[kept], given.patterns.vectors[kept]))
     if need == "image_scores":
         assert given.image_scores is not None
         kept = given.image_scores.ids != image

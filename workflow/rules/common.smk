@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mgral import cli
 from mgral.config import loading, schema
+from mgral.config.embedding import RANDOM
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.run_layout import SECOND
@@ -64,6 +65,11 @@ PART = run_layout.CYCLE.below(f"{FOLDER}/{{part}}")
 OWN = run_layout.CYCLE.below(f"{run_layout.cycle_folder(PLAN.run, '{label}')}/")
 REPLAY = run_layout.CYCLE.below(f"{FOLDER}/{run_layout.REPLAY}")
 OWN_REPLAY = run_layout.CYCLE.below(f"{run_layout.cycle_folder(PLAN.run, '{label}')}/{run_layout.REPLAY}")
+
+# Of a backbone that is no part of the detector: its weights, and what embeds by it reads.
+WEIGHTS_OF_BACKBONE = [path for path in [EXPERIMENT.embedding.weights] if path not in (None, RANDOM)]
+FOUNDATION = {"foundation": RUN.foundation} if PLAN.by_backbone else {}
+
 REPEAT = f"{PLAN.run}/{run_layout.retrained()}"
 LABEL = one_of(PLAN.strategies)
 
@@ -188,7 +194,7 @@ def second_round(wildcards):
 
 def evidence(wildcards):
     """The files that a strategy reads. What no strategy needs is not made."""
-    elsewhere = {"competence": OWN.metrics, "held_out": OWN_REPLAY.detections}
+    elsewhere = {"competence": OWN.metrics, "held_out": OWN_REPLAY.detections, "patterns": RUN.foundation}
     needs = sorted(PLAN.needs[wildcards.label] & IN_FILES)
     return {need: elsewhere.get(need) or getattr(OWN, need) for need in needs}
 

@@ -69,9 +69,38 @@ rule cache:
         "mgral cache --params {params.file} --dataset {input.dataset} --out {output} 2> {log}"
 
 
+# Images as a backbone sees them that is no part of the detector: for embeddings, and to choose before any detector is
+# trained.
+rule foundation_features:
+    input:
+        WEIGHTS_OF_BACKBONE,
+        dataset=RUN.dataset,
+        images=RUN.images,
+    output:
+        RUN.foundation,
+    log:
+        log_of("foundation_features"),
+    benchmark:
+        benchmark_of("foundation_features")
+    conda:
+        "../envs/mgral.yaml"
+    threads: THREADS
+    resources:
+        gpu=GPU,
+    params:
+        **step("foundation-features"),
+        patterns="--patterns" if PLAN.by_patterns else "",
+    message:
+        "embed the pool by a backbone that is no part of the detector"
+    shell:
+        "mgral foundation-features --params {params.file} --dataset {input.dataset} --images {input.images}"
+        " {params.patterns} --out {output} 2> {log}"
+
+
 rule pool:
     input:
-        RUN.dataset,
+        **({"patterns": RUN.foundation} if EXPERIMENT.budget.initial_by == "freesel" else {}),
+        dataset=RUN.dataset,
     output:
         f"{PLAN.shared_folder('{seed}')}/{run_layout.CYCLE.pool}",
     log:
@@ -82,10 +111,12 @@ rule pool:
         "../envs/mgral.yaml"
     params:
         **step("pool"),
+        patterns=lambda wildcards, input: options(input, "patterns"),
     message:
         "seed {wildcards.seed}: draw the initial pool"
     shell:
-        "mgral pool --params {params.file} --dataset {input} --seed {wildcards.seed} --out {output} 2> {log}"
+        "mgral pool --params {params.file} --dataset {input.dataset} {params.patterns} --seed {wildcards.seed}"
+        " --out {output} 2> {log}"
 
 
 # Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place of

@@ -32,6 +32,7 @@ rule train:
 
 rule embed:
     input:
+        **FOUNDATION,
         dataset=dataset_of,
         images=RUN.images,
         pool=CYCLE.pool,
@@ -53,17 +54,20 @@ rule embed:
         **step("embed", DETECTOR),
         hint="",
         keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
+        foundation=lambda wildcards, input: options(input, "foundation"),
     message:
         f"{WHO}: detect and embed, in the whole pool"
     shell:
         f"{MGRAL} embed --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
         " --pool {input.pool} --detector {input.detector}"
-        " --embeddings {output.embeddings} --detections {output.detections} --keep {params.keep} {params.hint} 2> {log}"
+        " --embeddings {output.embeddings} --detections {output.detections} --keep {params.keep} {params.hint}"
+        " {params.foundation} 2> {log}"
 
 
 # What the detector of a split pool finds in the images that are split off.
 use rule embed as embed_replay with:
     input:
+        **FOUNDATION,
         dataset=dataset_of,
         images=RUN.images,
         pool=REPLAY.pool,
@@ -80,6 +84,7 @@ use rule embed as embed_replay with:
         **step("embed", DETECTOR),
         hint=lambda wildcards, output: options(output, "hint"),
         keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
+        foundation=lambda wildcards, input: options(input, "foundation"),
     message:
         f"{WHO}, replay: detect and embed, in the images that are split off"
 

@@ -20,7 +20,7 @@ rule track:
         sources=SOURCE.roots + PLAN.registered if SOURCE else [],
         people=PLAN.asks_people,
         dataset=[RUN.dataset_folder, *([PLAN.raw] if PLAN.generated else [])],
-        images=RUN.images,
+        dataset_files=[f"{PLAN.run}/{name}" for name in PLAN.dataset_files()],
         seeds=EXPERIMENT.seeds,
         shared=lambda wildcards: PLAN.shared_folder("${item}"),  # where a stage of DVC has its seed
         shared_targets=PLAN.shared_targets(),

@@ -34,6 +34,7 @@ VERBS = {
     "embed": "embed the pool and detect objects in it",
     "replay-split": "hold out labelled images, which replay proxies learn from as if they were new",
     "sample-batches": "sample the candidate batches that proxies are trained for",
+    "foundation-features": "embed the pool by a backbone that is no part of the detector",
     "backbone-features": "precompute features of the frozen backbone for all proxies",
     "proxy": "train proxies for batches",
     "table": "index the records of proxies and audit them",

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.config.base import Settings
+from mgral.config.embedding import EmbeddingParams
 from mgral.config.schema import DetectorParams, Evaluation, Machine
+from mgral.core.errors import MgralError
 
 
 class Params(Settings):
     """What this step reads."""
 
     detector: DetectorParams
+    embedding: EmbeddingParams
     evaluation: Evaluation
     machine: Machine
 
@@ -24,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset", "images", "pool", "detector")
     parser.add_argument("--embeddings", required=True, type=Path, help="embeddings.npz to write")
     parser.add_argument("--detections", required=True, type=Path, help="detections.npz to write")
+    parser.add_argument("--foundation", type=Path, help="foundation.npz, for embedding.kind: backbone")
     parser.add_argument(
         "--keep",
         nargs="*",
@@ -44,6 +48,12 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.detection.trainers import open_trainer
 
     params = _arguments.read_params(Params, arguments.params)
+    by_backbone = params.embedding.kind == "backbone"
+    if by_backbone != (arguments.foundation is not None):
+        raise MgralError(
+            f"--foundation: {'missing' if by_backbone else 'given'}, but embedding.kind is {params.embedding.kind}; "
+            "change one of them"
+        )
     machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
     trainer = open_trainer(params.detector, dataset, cache, params.evaluation, machine)
     held_out = frozenset(pool.unlabelled) if arguments.hint else None
@@ -51,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer.load(arguments.detector, Path(folder))
         ids = [*pool.labelled, *pool.unlabelled]
-        found = embed(trainer, ids, len(dataset.classes), *files, arguments.keep, held_out)
+        found = embed(trainer, ids, len(dataset.classes), *files, arguments.keep, held_out, arguments.foundation)
     if arguments.hint:
         from mgral.reward import learnability
 

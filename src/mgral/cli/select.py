@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-scores", type=Path, help="image_scores.npz, if the strategy makes them")
     parser.add_argument("--competence", type=Path, help="metrics.json of the cycle, if the strategy uses AP by class")
     parser.add_argument("--held-out", type=Path, help="replay/detections.npz, if the strategy uses held-out images")
+    parser.add_argument("--patterns", type=Path, help="foundation.npz, if the strategy uses local patterns")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "selected.json to write")
 

@@ -48,6 +48,10 @@ def check(given: dict[str, Any], where: str) -> Params:
         _check_oracle(params)
     except MgralError as error:
         raise MgralError(f"{where}: {error}") from None
+    if params.embedding.weights is None and _asks_a_backbone(params):
+        raise MgralError(
+            f"{where}: embedding.weights: missing; give a local weights file of {params.embedding.backbone}, or random"
+        )
     detector, options = parsed["detector"]
     if getattr(detector, "EXTERNAL", False):
         try:
@@ -98,6 +102,12 @@ def _check_oracle(params: Params) -> None:
     cheats = [s.name for s in params.strategies if "truth" in plugins.load("strategies", s.plugin).NEEDS]
     if cheats:
         raise MgralError(f"strategies: {cheats[0]} reads the labels that people are asked for; choose another")
+
+
+def _asks_a_backbone(params: Params) -> bool:
+    """Whether something is computed by a backbone that is no part of the detector."""
+    needs = frozenset[str]().union(*(plugins.load("strategies", one.plugin).NEEDS for one in params.strategies))
+    return params.embedding.kind == "backbone" or params.budget.initial_by == "freesel" or "patterns" in needs
 
 
 def _check_external(params: Params, options: Settings) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mgral.config.annotation import Account, Annotation, Oracle
 from mgral.config.base import Count, Fraction, Positive, Rate, Settings, parameter
+from mgral.config.embedding import EmbeddingParams
 from mgral.config.proxy_schema import Generators as Generators
 from mgral.config.proxy_schema import HoldOut as HoldOut
 from mgral.config.proxy_schema import Proxy as Proxy
@@ -72,7 +73,11 @@ class Initial(Settings):
     """Images of the initial pool."""
 
     initial: Positive | Literal["all"] = parameter(
-        60, "images labelled before cycle 0, drawn at random from the train split; all: every annotated one"
+        60, "images labelled before cycle 0, from the train split; all: every annotated one"
+    )
+    initial_by: Literal["random", "freesel"] = Field(
+        default="random",
+        description="how these are drawn: random, or freesel: by local patterns of the backbone in the group embedding",
     )
 
 
@@ -380,6 +385,7 @@ class Params(Settings):
         unit="pixels",
     )
     detector: DetectorParams
+    embedding: EmbeddingParams = Field(default_factory=EmbeddingParams, description="what embeds images")
     training: Training
     evaluation: Evaluation
     noise: Noise

@@ -77,6 +77,7 @@ class RunFiles(_Files):
     dataset_folder: str = "dataset"
     dataset: str = "dataset/dataset.json"
     images: str = "dataset/images.npy"
+    foundation: str = "dataset/foundation.npz"
     retrained: str = "noise"
     noise: str = "noise.json"
     probe: str = "probe.json"

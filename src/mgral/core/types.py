@@ -142,12 +142,24 @@ class Embeddings:
 
     def rows(self, ids: Sequence[int]) -> Floats:
         """[len(ids), 256], in the order asked for. Raises MgralError for an id that has no embedding."""
-        at = np.searchsorted(self.ids, ids)
-        at = np.minimum(at, len(self.ids) - 1)
-        missing = np.asarray(ids)[self.ids[at] != np.asarray(ids)] if len(ids) else []
-        if len(missing):
-            raise MgralError(f"image {missing[0]} has no embedding; make embeddings.npz anew with `mgral embed`")
-        return self.vectors[at]
+        return self.vectors[_places(self.ids, ids, "embedding; make embeddings.npz anew with `mgral embed`")]
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Local patterns of images, by a backbone that is no part of the detector.
+
+    Attributes:
+        ids: [N] int64, ascending.
+        vectors: [N, K, D] float16, finite: K patterns of image ids[i].
+    """
+
+    ids: Ints
+    vectors: Halfs
+
+    def rows(self, ids: Sequence[int]) -> Halfs:
+        """[len(ids), K, D], in the order asked for. Raises MgralError for an id that has no patterns."""
+        return self.vectors[_places(self.ids, ids, "local patterns; run `mgral foundation-features` again")]
 
 
 @dataclass(frozen=True)
@@ -207,3 +219,14 @@ class Pick:
     id: int
     score: float
     reason: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+def _places(known: Ints, ids: Sequence[int], what: str) -> Ints:
+    """[len(ids)] where the ids are among ascending ones. Raises MgralError for one that is not."""
+    if not len(ids):
+        return np.zeros(0, np.int64)
+    at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    missing = np.asarray(ids)[known[at] != np.asarray(ids)] if len(known) else ids
+    if len(missing):
+        raise MgralError(f"image {missing[0]} has no {what}")
+    return at

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mgral.core.errors import MgralError
-from mgral.core.types import Activation, Boxes, Detections, Doubles, Embeddings, Floats, ImageScores
+from mgral.core.types import Activation, Boxes, Detections, Doubles, Embeddings, Floats, ImageScores, Patterns
 from mgral.data.pool import Pool
 
 
@@ -30,6 +30,7 @@ class Evidence:
             strategy that reads it cheats.
         image_scores: of every unlabelled image, by the strategy's own ``score``.
         competence: [C] AP on val of the cycle's detector, by class, 0..1; 0 for a class without ground truth there.
+        patterns: local patterns of every image of the pool, by a backbone that is no part of the detector.
         held_out: detections of the labelled images that are held out from the replay detector, by that detector.
     """
 
@@ -44,6 +45,7 @@ class Evidence:
     image_scores: ImageScores | None = None
     competence: Doubles | None = None
     held_out: Mapping[int, Detections] | None = None
+    patterns: Patterns | None = None
 
     def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:
         """The detections, among them those of every image of ``ids``.
@@ -79,6 +81,17 @@ class Evidence:
         if self.embeddings is None:
             raise MgralError(f"{user}: needs embeddings; give --embeddings, made by `mgral embed`")
         return self.embeddings.rows(ids)
+
+    def patterns_of(self, ids: Sequence[int], user: str) -> Patterns:
+        """The local patterns, among them those of every image of ``ids``.
+
+        Raises:
+            MgralError: there are none, or one of the images has none.
+        """
+        if self.patterns is None:
+            raise MgralError(f"{user}: needs local patterns; give --patterns, made by `mgral foundation-features`")
+        self.patterns.rows(ids)
+        return self.patterns
 
     def labels_for(self, user: str) -> Mapping[int, Boxes]:
         """Ground truth of the labelled images. Raises MgralError if it was not given."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,15 +49,23 @@ def initial_pool(annotated: Iterable[int], size: int, seed: int, others: Iterabl
         MgralError: fewer annotated images than ``size``.
     """
     candidates = sorted(annotated)
-    if size > len(candidates):
+    check_size(candidates, size)
+    drawn = random_streams.generator(seed, "initial pool").choice(candidates, size=size, replace=False)
+    return started(drawn.tolist(), [*candidates, *others])
+
+
+def check_size(annotated: Sized, size: int) -> None:
+    """Refuse an initial pool of more images than are annotated. Raises MgralError."""
+    if size > len(annotated):
         raise MgralError(
-            f"pool exhausted: {len(candidates)} annotated images in the train split, budget.initial asks for {size}; "
+            f"pool exhausted: {len(annotated)} annotated images in the train split, budget.initial asks for {size}; "
             "lower it or annotate more"
         )
-    drawn = random_streams.generator(seed, "initial pool").choice(candidates, size=size, replace=False)
-    chosen = {int(i) for i in drawn}
-    unlabelled = sorted({*candidates, *others} - chosen)
-    return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(unlabelled))
+
+
+def started(chosen: Collection[int], ids: Iterable[int]) -> Pool:
+    """The pool of cycle 0 with some of its images labelled; ``ids`` are all of them, in any order."""
+    return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(sorted(set(ids).difference(chosen))))
 
 
 def annotate(pool: Pool, ids: Iterable[int], skipped: Collection[int] = (), cannot: Collection[int] = ()) -> Pool:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mgral.config.embedding import Backbone
 from mgral.core import random_streams
-from mgral.core.errors import MgralError, nearest
-from mgral.core.types import Floats
+from mgral.core.errors import MgralError
+from mgral.core.types import Floats, Halfs
 from mgral.data.image_cache import Cache
 
+if TYPE_CHECKING:
+    from mgral.detection.device import Device
+
 WIDTH = 256  # of an embedding, as for the detectors of this package
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
 def from_file(path: Path, ids: Sequence[int]) -> Floats:
@@ -46,44 +49,48 @@ def from_file(path: Path, ids: Sequence[int]) -> Floats:
     return project(chosen)
 
 
-def compute(backbone: str, weights: str | None, cache: Cache, ids: Sequence[int]) -> Floats:
-    """[len(ids), 256] embeddings by a timm backbone: global average of every feature map, then :func:`project`.
+def compute(
+    params: Backbone, where: str, cache: Cache, ids: Sequence[int], device: Device, count: int = 0
+) -> tuple[Floats, Halfs]:
+    """Embeddings [n, 256] of images by a backbone, and their local patterns [n, count, 256].
+
+    An embedding is the global average of every feature map, a pattern comes from the coarsest
+    (:mod:`mgral.detection.local_patterns`); both go through :func:`project`.
 
     Args:
-        backbone: name of a timm model that gives feature maps.
-        weights: its local weights file. None: initial weights from a fixed seed. Random convolutions keep some of
-            what tells images apart, and much less than trained ones.
+        params: the backbone.
+        where: key of these parameters, for messages.
         cache: images, read at its size.
         ids: the images.
+        device: where to compute.
+        count: patterns of an image; 0: none are computed.
 
     Raises:
-        MgralError: unknown model, or weights that do not fit.
+        MgralError: as of :func:`mgral.detection.backbones.build`, or the coarsest map has fewer cells than patterns.
     """
-    import timm
     import torch
 
-    from mgral.detection.base import load_fitting, read_weights
-    from mgral.detection.device import in_batches
+    from mgral.detection import backbones
+    from mgral.detection.inference import outputs
+    from mgral.detection.local_patterns import patterns
 
-    if not timm.is_model(backbone):
-        raise MgralError(
-            f"detector.options.embedding.backbone: timm has no model '{backbone}'; "
-            f"{nearest(backbone, timm.list_models(backbone[:4] + '*') or ['resnet18'])}"
-        )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_streams.stream("embedding backbone"))
-        model: Any = timm.create_model(backbone, features_only=True, pretrained=False)
-    if weights is not None:
-        load_fitting(model, read_weights(weights), weights, f"timm's {backbone}")
-    model.eval()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    parts = [np.zeros((0, sum(model.feature_info.channels())), np.float32)]
-    with torch.inference_mode():
-        for chosen in in_batches(ids):
-            images = torch.from_numpy(cache.pixels(chosen)).permute(0, 3, 1, 2).float() / 255
-            maps = model((images - mean) / std)
-            parts.append(torch.cat([one.mean((2, 3)) for one in maps], 1).numpy())
-    return project(np.concatenate(parts))
+    network = backbones.build(params, cache.size, where)
+    vectors, local = [], []
+    for chosen, _, maps in outputs(network, cache, ids, device):
+        vectors.append(torch.cat([one.float().mean((2, 3)) for one in maps], 1).cpu().numpy())
+        if count:
+            coarsest = maps[-1].float().cpu().numpy()
+            if coarsest[0, 0].size < count:
+                raise MgralError(
+                    f"{where}.patterns: {count}, but the coarsest map of {params.backbone} has {coarsest[0, 0].size} "
+                    f"cells at {cache.size} pixels; raise image_size, or name finer maps in {where}.options"
+                )
+            seeds = [random_streams.stream("local patterns", i) for i in chosen]
+            local += [patterns(one, count, seed) for one, seed in zip(coarsest, seeds, strict=True)]
+    width = local[0].shape[1] if local else WIDTH
+    flat = project(np.array(local, np.float32).reshape(-1, width))
+    embedded = project(np.concatenate(vectors)) if vectors else np.zeros((0, WIDTH), np.float32)
+    return embedded, flat.reshape(len(ids), count, WIDTH).astype(np.float16)
 
 
 def project(vectors: Floats) -> Floats:

@@ -14,6 +14,7 @@ module of its own, as in ``detectors/retinanet/network.py``; tests/contract/test
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +35,11 @@ from mgral.core.errors import MgralError
 from mgral.core.files import write_bytes
 from mgral.core.types import FEATURE_DIM, Activation
 
+log = logging.getLogger(__name__)
+
 EMBEDDING_DIM = 256  # of an image
 SAMPLES = 4  # a side: points at which the map is read inside a box
+COUNTER = "num_batches_tracked"  # of a batch norm: a buffer that no forward pass reads
 CANDIDATES = 400  # (prior, class) pairs of an image that enter the suppression, as in torchvision's SSD
 
 
@@ -320,7 +324,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: str) -> None:
-    """Load the tensors that fit by name and shape; the rest of the module stays as it is.
+    """Load the tensors that fit by name and shape; the rest of the module stays as it is. What fitted is logged.
 
     Args:
         module: receives the tensors.
@@ -331,11 +335,23 @@ def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: 
     Raises:
         MgralError: they fit less than half of the module: weights of another model.
     """
-    own = module.state_dict()
+    own = {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTER)}
     fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     if len(fits) < len(own) / 2:
         raise MgralError(f"{path}: fits {len(fits)} of {len(own)} tensors of {of}; give weights of that model")
     module.load_state_dict(fits, strict=False)
+    missing = [name for name in own if name not in fits]
+    unused = sum(not name.endswith(COUNTER) for name in state) - len(fits)
+    log.log(
+        logging.WARNING if missing else logging.INFO,
+        "%s: weights for %d of %d tensors of %s; %s; %d tensors of the file are not used",
+        path,
+        len(fits),
+        len(own),
+        of,
+        f"{len(missing)} stay as initialised, {missing[0]} first" if missing else "complete",
+        unused,
+    )
 
 
 def _mirror(maps: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:

@@ -21,6 +21,7 @@ def embed(
     detections: Path,
     keep: Collection[str],
     held_out: Collection[int] | None = None,
+    foundation: Path | None = None,
 ) -> dict[int, Detections]:
     """Embed images and detect objects in them.
 
@@ -34,6 +35,7 @@ def embed(
         detections: file to write.
         keep: what is written of a detection beside box, score and class, of :data:`detections_file.KEPT`.
         held_out: write the detections of these images alone. None: of all.
+        foundation: file with the embeddings of a backbone that is no part of the detector. None: the detector embeds.
 
     Returns:
         The detections of ``held_out``; of None, none.
@@ -45,13 +47,16 @@ def embed(
     vectors = [np.zeros((0, EMBEDDING_DIM), np.float32)]
     found: dict[int, Detections] = {}
     with detections_file.writing(detections, trainer.activation, classes, keep) as file:
-        for part in trainer.infer_in_parts(ids, features="features" in keep):
-            vectors.append(part.embeddings.vectors)
+        for part in trainer.infer_in_parts(ids, features="features" in keep, embed=foundation is None):
+            if foundation is None:
+                vectors.append(part.embeddings.vectors)
             if held_out is None:
                 file.add(part.detections)
             else:
                 kept = {i: one for i, one in part.detections.items() if i in held_out}
                 file.add(kept)
                 found |= kept
+    if foundation is not None:
+        vectors = [npz_files.read_embeddings(foundation).rows(ids)]
     npz_files.write_embeddings(Embeddings(np.asarray(ids, np.int64), np.concatenate(vectors)), embeddings)
     return found

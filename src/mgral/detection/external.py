@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mgral.config.schema import Evaluation
 from mgral.core import boxes as geometry
@@ -23,6 +24,7 @@ from mgral.data.image_cache import Cache
 from mgral.detection import backbone_embedding, command_process, command_results, packed_weights
 from mgral.detection.checkpoint import files_beside
 from mgral.detection.detectors.command import Options
+from mgral.detection.device import Device
 from mgral.detection.inference import InferenceResult
 
 log = logging.getLogger(__name__)
@@ -162,9 +164,9 @@ class ExternalTrainer:
             embedded = self._embeddings(vectors, ids) if embed else np.zeros((len(ids), 0), np.float32)
         return InferenceResult(found, Embeddings(np.asarray(ids, np.int64), embedded))
 
-    def infer_in_parts(self, ids: Sequence[int], features: bool) -> Iterator[InferenceResult]:
+    def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
         """All in one part: the command is run once. It has no features."""
-        yield self.infer(ids)
+        yield self.infer(ids, embed)
 
     def _coco(self, ids: Sequence[int], path: Path, labels: bool) -> Path:
         """Write a COCO JSON of some images; boxes in pixels, crowd regions and difficult objects as ``iscrowd``."""
@@ -203,8 +205,9 @@ class ExternalTrainer:
     def _embeddings(self, path: Path, ids: Sequence[int]) -> Any:
         if path.is_file():
             return backbone_embedding.from_file(path, ids)
-        chosen = self.options.embedding
-        return backbone_embedding.compute(chosen.backbone, chosen.weights, self.cache, ids)
+        device = Device(torch.device("cpu"), bf16=False)
+        where = "detector.options.embedding"
+        return backbone_embedding.compute(self.options.embedding, where, self.cache, ids, device)[0]
 
 
 def is_external(name: str) -> bool:

@@ -1,7 +1,8 @@
-"""Arrays between steps: embeddings.npz and image_scores.npz (NumPy archives, no pickles)."""
+"""Arrays between steps: embeddings, image scores, local patterns (NumPy archives, no pickles)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
 from mgral.core.npz_stream import DAMAGE
-from mgral.core.types import Embeddings, ImageScores, Ints
+from mgral.core.types import Embeddings, Floats, Halfs, ImageScores, Ints, Patterns
 
 
 def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
@@ -29,6 +30,27 @@ def read_embeddings(path: str | Path) -> Embeddings:
         return Embeddings(data["ids"], data["vectors"])
     except MgralError as error:
         raise MgralError(f"{path}: {error}") from None
+
+
+def write_foundation(ids: Sequence[int], vectors: Floats, patterns: Halfs, path: str | Path) -> None:
+    """Write ids [N], ascending, vectors [N, 256] and local patterns [N, K, 256]; K is 0 where nobody asked for them."""
+    _write(path, {"ids": np.asarray(ids, np.int64), "vectors": vectors, "patterns": patterns})
+
+
+def read_patterns(path: str | Path) -> Patterns:
+    """Read the local patterns of ``foundation.npz``.
+
+    Raises:
+        MgralError: it is missing, no such archive, without patterns, or holds what is not finite.
+    """
+    data, remedy = _read(path, "ids", "patterns", verb="foundation-features"), "run `mgral foundation-features` again"
+    check_ids(data["ids"], str(path), remedy)
+    patterns = data["patterns"]
+    if patterns.ndim != 3 or patterns.dtype != np.float16 or len(patterns) != len(data["ids"]) or not patterns.shape[1]:
+        raise MgralError(f"{path}: has no local patterns for each image; {remedy} with --patterns")
+    if not np.isfinite(patterns).all():
+        raise MgralError(f"{path}: holds local patterns that are not finite; {remedy}")
+    return Patterns(data["ids"], patterns)
 
 
 def write_image_scores(image_scores: ImageScores, path: str | Path) -> None:

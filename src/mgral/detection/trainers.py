@@ -42,12 +42,13 @@ class Trainer(Protocol):
         """Detections and, if wanted, embeddings of some images. Raises MgralError."""
         ...
 
-    def infer_in_parts(self, ids: Sequence[int], features: bool) -> Iterator[InferenceResult]:
+    def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
         """The same of a few images after the others, by ascending id, so that a pool need not fit in memory.
 
         Args:
             ids: of any images of the data set.
             features: whether detections are described by features, if the detector has any.
+            embed: whether embeddings are wanted.
 
         Raises:
             MgralError: as :meth:`infer`.
@@ -103,7 +104,7 @@ class NetworkTrainer:
         assert self.detector is not None
         return run_inference(self.detector, self.cache, ids, self.evaluation, self.device)
 
-    def infer_in_parts(self, ids: Sequence[int], features: bool) -> Iterator[InferenceResult]:
+    def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
         """Detections and embeddings, one forward pass after the other."""
         assert self.detector is not None
         return in_parts(self.detector, self.cache, ids, self.evaluation, self.device, features=features)

@@ -125,6 +125,21 @@ class RunPlan:
         """Whether proxies train the detector's head alone, on features of the backbone that are computed once."""
         return self.experiment.proxy.backbone == "frozen"
 
+    @property
+    def by_patterns(self) -> bool:
+        """Whether the first images or a strategy's batches are chosen by local patterns."""
+        needs = frozenset[str]().union(*self.needs.values())
+        return "patterns" in needs or self.experiment.budget.initial_by == "freesel"
+
+    @property
+    def by_backbone(self) -> bool:
+        """Whether embeddings come from a backbone that is no part of the detector."""
+        return self.experiment.embedding.kind == "backbone"
+
+    def dataset_files(self) -> list[str]:
+        """What is computed of the data set once, for all seeds and strategies, below the run's folder."""
+        return [RUN.images, *([RUN.foundation] if self.by_patterns or self.by_backbone else [])]
+
     def generated_images(self) -> list[str]:
         """The images of a generated data set. A user's are not listed: there may be a hundred thousand."""
         if not self.generated:

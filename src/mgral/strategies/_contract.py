@@ -3,8 +3,8 @@
 A strategy is a module with
 
 - ``NEEDS``: which parts of the :class:`Evidence` it uses, any of ``detections``, ``embeddings``, ``agent``,
-  ``image_scores``, ``competence``, ``held_out``, ``labels``, ``truth``. The
-  workflow computes these only and passes no others;
+  ``image_scores``, ``competence``, ``held_out``, ``patterns``, ``labels``, ``truth``. The workflow computes these only
+  and passes no others;
 - ``Options``: its parameters (:class:`mgral.config.base.Settings`), with defaults and explanations;
 - ``REASONS``: every term that can appear in the reason of a pick, each with one line that explains it to people;
 - ``select(evidence, budget, seed, options)``: a list of :class:`mgral.core.types.Pick`, best first: ``budget``
@@ -61,7 +61,7 @@ from mgral.core.types import Doubles, ImageScores, Ints
 from mgral.data.evidence import Evidence
 
 # Needs that are read from a file of their own.
-IN_FILES = frozenset({"detections", "embeddings", "agent", "image_scores", "competence", "held_out"})
+IN_FILES = frozenset({"detections", "embeddings", "agent", "image_scores", "competence", "held_out", "patterns"})
 
 
 Terms = Mapping[str, tuple[str, ...]]

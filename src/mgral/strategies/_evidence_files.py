@@ -22,6 +22,7 @@ def read(
     image_scores: Path | None = None,
     competence: Path | None = None,
     held_out: Path | None = None,
+    patterns: Path | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
@@ -44,6 +45,7 @@ def read(
         npz_files.read_image_scores(image_scores) if image_scores else None,
         metrics.read_competence(competence, dataset.classes) if competence else None,
         _detections(held_out, dataset)[0] if held_out else None,
+        npz_files.read_patterns(patterns) if patterns else None,
     )
 
 

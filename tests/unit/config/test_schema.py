@@ -202,7 +202,10 @@ BUDGET = {"initial": 60, "batch": 20}
 def test_a_step_takes_its_sections_from_a_whole_experiment():
     whole = loading.read([BASE]).model_dump(mode="json")
     step = loading.sections(Step, whole, "f.yaml")
-    assert step.model_dump() == {"cycles": 3, "budget": {**BUDGET, "unit": "images", "amount": None}}
+    assert step.model_dump() == {
+        "cycles": 3,
+        "budget": {**BUDGET, "initial_by": "random", "unit": "images", "amount": None},
+    }
     assert step == loading.sections(Step, {"cycles": 3, "budget": BUDGET}, "f.yaml")
 
 

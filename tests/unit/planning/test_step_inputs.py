@@ -33,7 +33,7 @@ def inputs(**changes: Any) -> StepInputs:
 
 def test_a_step_declares_what_its_verb_reads_and_nothing_else() -> None:
     pool = json.loads(inputs().parameters("mgral.cli.pool"))
-    assert pool == {"budget": {"initial": 12}}
+    assert pool == {"budget": {"initial": 12, "initial_by": "random"}}
     assert inputs(search={"iterations": 9}).parameters("mgral.cli.pool") == inputs().parameters("mgral.cli.pool")
     assert inputs(budget={"initial": 13}).parameters("mgral.cli.pool") != inputs().parameters("mgral.cli.pool")
     assert inputs(budget={"batch": 5}).parameters("mgral.cli.pool") == inputs().parameters("mgral.cli.pool")

@@ -33,6 +33,7 @@ from typing import Any, Literal, NoReturn, Self
 from pydantic import Field, field_validator, model_validator
 
 from mgral.config.base import Settings
+from mgral.config.embedding import RANDOM, Backbone
 from mgral.core.errors import MgralError, nearest
 from mgral.core.types import Activation
 
@@ -50,12 +51,11 @@ NEEDED = {
 }
 
 
-class Embedding(Settings):
+class Embedding(Backbone):
     """The backbone that embeds images where the command writes no ``{vectors}``."""
 
-    backbone: str = Field(default="resnet18", description="a timm model that gives feature maps")
     weights: str | None = Field(
-        default=None, description="local weights file of it; none: random features, drawn from a fixed seed"
+        default=RANDOM, description="local weights file of it; random: initial weights from a fixed seed"
     )
 
 
