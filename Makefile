@@ -100,3 +100,4 @@ lock: ## resolve the pins in requirements/all.txt and kubernetes.txt anew (needs
 	$(COMPILE) --constraint requirements/all.txt requirements/kubernetes.in --output-file requirements/kubernetes.txt
 
 include mmdet.mk
+include annotation.mk

@@ -1,11 +1,14 @@
 """Fetch the answers of a batch from the server of the annotation tool, and take them as `mgral return` does.
 
+Again, it takes nothing as long as nobody answered more.
+
 example: mgral pull --params params/base.yaml params/mine.yaml
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 from mgral.annotation import returns
@@ -22,11 +25,16 @@ def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
     annotation = asked.params.annotation
     content = server_of(annotation.tool).pull(asked.batch)
+    before = asked.folder.returned(asked.batch)
+    sha = hashlib.sha256(content).hexdigest()
+    same = next((file.name for file in before if file.sha256 == sha), None)
+    if same is not None:
+        print(f"nothing has changed since {same}")
+        return
     path = Path("server.json")
     found = [Source(str(path), path.name, content)]
     returned = returns.read(annotation.tool, found, asked.batch, annotation.options)
-    before = asked.read(asked.folder.returned(asked.batch))
-    outcome = asked.outcome([*before, ("the server", returned)])
+    outcome = asked.outcome([*asked.read(before), ("the server", returned)])
     (taken,) = asked.folder.take(asked.batch, [(path, found)], annotation.tool)
     print(f"taken as {asked.folder.path / taken.name}")
     print("\n".join(_people.summary(asked, outcome)))

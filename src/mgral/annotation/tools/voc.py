@@ -92,7 +92,12 @@ def _written(batch: Batch, answers: Mapping[int, Sequence[Answer]], folder: Path
             with whole(path) as temporary:
                 temporary.write_bytes(_document(image, answer, one_based))
             files.append(path)
-    return files
+    lists = {"ImageSets/Main/default.txt": [path.stem for path in files]}  # CVAT and datumaro ask for both lists
+    lists["labelmap.txt"] = [f"{name}:::" for name in batch.classes]
+    for name, lines in lists.items():
+        with whole(folder / name) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return [*files, *(folder / name for name in lists)]
 
 
 def _document(image: BatchImage, answer: Answer, one_based: bool) -> bytes:

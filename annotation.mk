@@ -1,0 +1,30 @@
+# Environments of the annotation tools that tests use: a Label Studio on loopback, and datumaro. The tests are skipped
+# without them. The data base of Label Studio is migrated once; each test copies it.
+
+LS_VENV := .venv-annotation
+DM_VENV := .venv-datumaro
+
+.PHONY: env-annotation clean-env-annotation lock-annotation
+
+env-annotation: $(LS_VENV)/.ready $(DM_VENV)/.ready ## build the environments of Label Studio and datumaro, for their tests
+
+$(LS_VENV)/.ready: requirements/label-studio.txt
+	rm -rf $(LS_VENV)
+	$(PYTHON) -m venv $(LS_VENV)
+	$(LS_VENV)/bin/python -m pip install --require-hashes --requirement requirements/label-studio.txt
+	$(PYTHON) tests/helpers/label_studio_server.py $(LS_VENV)/label-studio
+	@touch $@
+
+$(DM_VENV)/.ready: requirements/datumaro.txt
+	rm -rf $(DM_VENV)
+	$(PYTHON) -m venv $(DM_VENV)
+	$(DM_VENV)/bin/python -m pip install --require-hashes --requirement requirements/datumaro.txt
+	@touch $@
+
+clean-env-annotation: ## remove them
+	rm -rf $(LS_VENV) $(DM_VENV)
+
+lock-annotation: ## resolve the pins in requirements/label-studio.txt and datumaro.txt anew (needs uv)
+	for name in label-studio datumaro; do uv pip compile --universal --generate-hashes --python-version 3.11 \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock-annotation" \
+	  requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
