@@ -115,31 +115,40 @@ def test_core_set_is_greedy_k_center(seed: int) -> None:
     assert [(pick.id, pick.score) for pick in picks] == expected
 
 
+@pytest.mark.parametrize("variant", ["paper", "code"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_cdal_in_the_code_has_one_mixture_per_image(seed: int) -> None:
-    given = world(seed)
+def test_cdal_is_k_center_over_mixtures_of_classes(seed: int, variant: str) -> None:
+    """Paper: a mixture for each class, uniform where it has no detection; code: one per image."""
+    given, width = world(seed), CLASSES + 1
 
-    def mixture(i: int) -> list[float]:
-        found, total = [0.0] * (CLASSES + 1), 0.0
-        for _, _, probs, _ in each(given, i, 0.01):
-            p = [x / sum(probs) for x in probs]
-            weight = sum(-x * math.log(x) for x in p if x > 0)
-            total += weight
-            found = [a + weight * b for a, b in zip(found, p, strict=True)]
+    def mixture(i: int, of: int | None) -> list[float]:
+        found, total = [0.0] * width, 0.0
+        for _, label, probs, _ in each(given, i, 0.01):
+            if of in (None, label):
+                p = [x / sum(probs) for x in probs]
+                weight = sum(-x * math.log(x) for x in p if x > 0)
+                total += weight
+                found = [a + weight * b for a, b in zip(found, p, strict=True)]
+        if not total:
+            return [1 / width] * width
         smooth = [x / total + cdal.Options().epsilon for x in found]
         return [x / sum(smooth) for x in smooth]
 
-    def apart(a: list[float], b: list[float]) -> float:
-        return sum((x - y) * (math.log(x) - math.log(y)) for x, y in zip(a, b, strict=True)) / 2
+    def apart(a: int, b: int) -> float:
+        pairs = [
+            (x, y) for one, other in zip(mixtures[a], mixtures[b], strict=True) for x, y in zip(one, other, strict=True)
+        ]
+        return sum((x - y) * (math.log(x) - math.log(y)) for x, y in pairs) / 2
 
-    mixtures = {i: mixture(i) for i in range(1, IMAGES + 1)}
+    groups: list[int | None] = list(range(CLASSES)) if variant == "paper" else [None]
+    mixtures = {i: [mixture(i, of) for of in groups] for i in range(1, IMAGES + 1)}
     centres, expected = list(given.pool.labelled_ids), []
     for _ in range(5):
-        left = {i: min(apart(mixtures[i], mixtures[c]) for c in centres) for i in given.pool.unlabelled}
+        left = {i: min(apart(i, c) for c in centres) for i in given.pool.unlabelled}
         chosen = best({i: far for i, far in left.items() if i not in centres}, 1)[0]
-        expected.append((chosen, pytest.approx(left[chosen], abs=1e-6)))
+        expected.append((chosen, pytest.approx(left[chosen], rel=1e-6, abs=1e-6)))
         centres.append(chosen)
-    picks = cdal.select(given, 5, 0, cdal.Options(variant="code"))
+    picks = cdal.select(given, 5, 0, cdal.Options(variant=variant))  # type: ignore[arg-type]
     assert [(pick.id, pick.score) for pick in picks] == expected
 
 

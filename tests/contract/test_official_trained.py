@@ -1,4 +1,5 @@
-"""As test_official, for what strategies compute from networks and fits of their own: PAL, MEH-HUA and FreeSel."""
+"""As test_official, for what strategies compute from networks and fits of their own: CALD's choice, PAL, MEH-HUA and
+FreeSel."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from mgral.core.types import Boxes, ImageScores, Patterns
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.detection.base import RawOutput, Target, build_detector
-from mgral.strategies import freesel, pal
+from mgral.strategies import cald, freesel, pal
 from mgral.strategies.meh_hua import aggregation, evidence_head
 from mgral.strategies.pal import truth
 
@@ -207,3 +208,40 @@ def test_freesel_samples_the_farthest_pattern(seed: int) -> None:
     pool = Pool(0, {19: 0, 20: 0}, tuple(range(1, 19)))
     given = Evidence(pool, ("a",), patterns=Patterns(np.arange(1, 21), vectors))
     assert [(pick.id, pick.score) for pick in freesel.select(given, 8, 0, freesel.Options())] == expected
+
+
+@pytest.mark.parametrize("variant", ["paper", "code"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cald_takes_the_candidates_whose_classes_differ_most(seed: int, variant: str) -> None:
+    """The (1 + δ) b smallest mean distances; of these the b largest JS between softmaxes of classes."""
+    rng = np.random.default_rng(seed)
+    count, classes, budget = 30, 3, 10
+    terms = {name: rng.random(count) for name in cald.ALTERATIONS} | {"classes": rng.random((count, classes))}
+    terms["classes"][:4] = 0.0
+    labelled = {100 + k: rng.integers(0, classes, 4) for k in range(3)}
+
+    def softmax(values: list[float]) -> list[float]:
+        return [math.exp(x) / sum(map(math.exp, values)) for x in values]
+
+    def js(p: list[float], q: list[float]) -> float:
+        pairs = list(zip(p, q, strict=True))
+        return sum(a * math.log2(2 * a / (a + b)) + b * math.log2(2 * b / (a + b)) for a, b in pairs) / 2
+
+    known = softmax([sum(int((one == c).sum()) for one in labelled.values()) / 3 for c in range(classes)])
+    mean = [sum(terms[name][k] for name in cald.ALTERATIONS) / 4 for k in range(count)]
+    candidates = sorted(range(count), key=lambda k: (mean[k], k))[: math.ceil(1.2 * budget)]
+    apart = {
+        k: 1.0
+        if variant == "code" and not terms["classes"][k].any()
+        else js(softmax(terms["classes"][k].tolist()), known)
+        for k in candidates
+    }
+    expected = sorted(candidates, key=lambda k: (-apart[k], mean[k], k))[:budget]
+    given = Evidence(
+        Pool(0, dict.fromkeys(labelled, 0), tuple(range(1, count + 1))),
+        ("a", "b", "c"),
+        labels={i: Boxes(np.zeros((4, 4), np.float32), one, np.zeros(4, np.bool_)) for i, one in labelled.items()},
+        image_scores=ImageScores(np.arange(1, count + 1), terms),
+    )
+    picks = cald.select(given, budget, 0, cald.Options(variant=variant))  # type: ignore[arg-type]
+    assert {pick.id - 1: pick.score for pick in picks} == {k: pytest.approx(apart[k], abs=1e-6) for k in expected}

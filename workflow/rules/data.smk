@@ -83,7 +83,7 @@ rule foundation_features:
     benchmark:
         benchmark_of("foundation_features")
     conda:
-        "../envs/mgral.yaml"
+        ENV_OF_DETECTOR
     threads: THREADS
     resources:
         gpu=GPU,
@@ -93,7 +93,7 @@ rule foundation_features:
     message:
         "embed the pool by a backbone that is no part of the detector"
     shell:
-        "mgral foundation-features --params {params.file} --dataset {input.dataset} --images {input.images}"
+        f"{MGRAL} foundation-features --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
         " {params.patterns} --out {output} 2> {log}"
 
 
