@@ -57,7 +57,8 @@ rule compare:
 
 rule next:
     input:
-        each(CYCLE.selected, cycles=PLAN.cycles[-1:]),
+        NEXT_BATCHES,
+        RUN.report,
     message:
         f"the batches after cycle {PLAN.cycles[-1]} are in"
-        f" {PLAN.run}/<strategy>/seed-<seed>/cycle-{PLAN.cycles[-1]}/{run_layout.CYCLE.selected}"
+        f" {PLAN.run}/<strategy>/seed-<seed>/cycle-{PLAN.cycles[-1]}/{run_layout.CYCLE.selected}; open {RUN.report}"

@@ -44,6 +44,10 @@ def test_the_next_batch_of_a_folder_that_is_annotated_in_part(project: Checkout)
     assert {names[entry["id"]] for entry in pool["labelled"]} <= with_labels
     waiting = {names[i] for i in pool["unlabelled"]}
     assert waiting > set(names.values()) - with_labels
+    page = (run / "report.html").read_text()
     for strategy in MINE["strategies"]:
+        assert f"{strategy}/seed-0/cycle-0/selected.json" in page
         picks = read_json(run / strategy / "seed-0/cycle-0/selected.json")["picks"]
         assert len({pick["file_name"] for pick in picks} & waiting) == tiny["budget"]["batch"]
+    # the report follows the batches once there are any, so the target `all` has nothing to add
+    assert "Nothing to be done" in project.snakemake("--dry-run", params="params/mine.yaml")

@@ -159,6 +159,15 @@ def each(path, labels=PLAN.strategies, cycles=PLAN.cycles):
     return expand(path, strategy=labels, seed=EXPERIMENT.seeds, cycle=cycles)
 
 
+NEXT_BATCHES = each(CYCLE.selected, cycles=PLAN.cycles[-1:])
+
+
+def next_batches(wildcards):
+    """The batches after the last cycle, where they are asked for or chosen: the report shows them and follows them."""
+    wanted = "next" in workflow.dag_settings.targets or any(map(os.path.exists, NEXT_BATCHES))
+    return NEXT_BATCHES if wanted else []
+
+
 def in_cycle(names):
     return [f"{FOLDER}/{name}" for name in names]
 

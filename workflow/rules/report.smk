@@ -108,6 +108,7 @@ rule report:
         each(CYCLE.training),
         each(CYCLE.own, labels=PLAN.reporting_own),
         each(CYCLE.selected, cycles=PLAN.selecting),
+        next_batches,
         each(CYCLE.audit, labels=PLAN.searchers, cycles=PLAN.selecting),
         each(CYCLE.search, labels=PLAN.searchers, cycles=PLAN.selecting),
         RUN.dataset,
