@@ -10,6 +10,7 @@ RULES: dict[str, str | None] = {
     "generate": "generate",
     "import_data": "import",
     "cache": "cache",
+    "foundation_features": "foundation-features",
     "pool": "pool",
     "export": "export",
     "labels": "labels",
