@@ -170,16 +170,15 @@ def test_what_comes_late_or_more_changes_nothing(second: Checkout, tmp_path: Pat
 
 def test_a_corrected_box_concerns_the_next_cycle_alone(second: Checkout, tmp_path: Path):
     project = duplicate(second, tmp_path / "project")
-    batch, corrected = batch_of(project, 1), batch_of(project, 0).images[-1]
-    box = AnswerBox(batch.classes[0], (1.0, 2.0, 30.0, 31.0), "manual")
+    first = batch_of(project, 0)
+    corrected = first.images[-1]
+    box = AnswerBox(first.classes[0], (1.0, 2.0, 30.0, 31.0), "manual")
     answer(project, 1)
-    more = exchange.Batch(batch.experiment, 1, batch.classes, batch.root, (*batch.images, corrected))
     about: dict[str, Any] = {"id": corrected.id, "sha256": corrected.sha256, "at": "2026-05-01", "who": "1"}
     said = {corrected.id: [Answer(corrected.export_name, "finished", (box,), **about)]}
-    label_studio.respond(more, said, project.root / "back")
-    content = (project.root / "back/export.json").read_text().replace(more.id, batch.id)
-    (project.root / "back/export.json").write_text(content)
-    assert "1 images more that were not asked for" in verb(project, "return", "back/export.json")
+    label_studio.respond(first, said, project.root / "back")
+    assert "return it to the cycle it belongs to" in verb(project, "return", "back/export.json", fails=True)
+    assert "1 images more that were not asked for" in verb(project, "return", "--corrects", "0", "back/export.json")
     before = state(project, "shared", "dataset", "entropy")
     verb(project, "close")
     text = project.snakemake(params=MINE)

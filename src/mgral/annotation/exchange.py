@@ -199,12 +199,14 @@ class Returned:
         tool: that wrote it.
         version: of the tool; empty where the file does not say.
         notes: counts of what the reader passed over, by what it is.
+        corrects: whether the answers are corrections of an earlier batch, so that none need be of the one asked now.
     """
 
     answers: Sequence[Answer]
     tool: str
     version: str = ""
     notes: Mapping[str, int] = field(default_factory=Counter)
+    corrects: bool = False
 
 
 @dataclass(frozen=True)

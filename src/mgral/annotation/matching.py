@@ -129,6 +129,6 @@ def match(returned: Returned, batch: Batch, images: Images) -> Mapping[int, list
     found: dict[int, list[Answer]] = {}
     for answer in returned.answers:
         found.setdefault(images.find(answer, batch.id), []).append(answer)
-    if returned.answers and not any(image.id in found for image in batch.images):
+    if returned.answers and not returned.corrects and not any(image.id in found for image in batch.images):
         raise MgralError(f"{returned.answers[0].name}: none of its images belongs to batch {batch.id}; check the cycle")
     return found

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,17 +22,25 @@ from mgral.annotation import exchange
 from mgral.annotation.exchange import Batch, BatchImage, Returned, Source
 from mgral.config.annotation import Annotation
 from mgral.config.base import Settings
-from mgral.core import plugins
+from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_bytes, write_json
 
 
 class ReturnedFile(Settings):
-    """One entry of ``returned.json``."""
+    """One entry of ``returned.json``.
+
+    Attributes:
+        name: in the folder.
+        sha256: of the file.
+        tool: that wrote it.
+        corrects: the earlier cycle whose batch it holds, with corrections; None for answers to the batch itself.
+    """
 
     name: str
     sha256: str
     tool: str
+    corrects: int | None = None
 
 
 class _Returns(Settings):
@@ -134,8 +142,16 @@ class Folder:
         names = [file.name for file in self.read_closed().files]
         return [str(path) for path in (self.closed, self.manifest, *(self.path / name for name in names))]
 
-    def take(self, batch: Batch, given: Sequence[tuple[Path, Sequence[Source]]], tool: str) -> list[ReturnedFile]:
+    def take(
+        self, batch: Batch, given: Sequence[tuple[Path, Sequence[Source]]], tool: str, corrects: int | None = None
+    ) -> list[ReturnedFile]:
         """Keep returned files that have been judged: all of them, or none.
+
+        Args:
+            batch: that they answer.
+            given: the files, with what was read of each.
+            tool: that wrote them.
+            corrects: the earlier cycle whose batch they correct.
 
         Raises:
             MgralError: the batch is closed, or one of the files has been returned before.
@@ -153,7 +169,7 @@ class Folder:
                 before = "is given twice" if same[0] in contents else f"was returned before, as {same[0]}"
                 raise MgralError(f"{file}: {before}; leave it out")
             name = f"{len(files) + 1:03d}-{tool}{file.suffix.lower() if single else '.zip'}"
-            files = [*files, ReturnedFile(name=name, sha256=sha, tool=tool)]
+            files = [*files, ReturnedFile(name=name, sha256=sha, tool=tool, corrects=corrects)]
             contents[name] = content
         for name, content in contents.items():
             write_bytes(self.path / name, content)
@@ -188,8 +204,31 @@ class Folder:
             if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
                 raise MgralError(f"{path}: was changed after it was returned; restore it")
             given = options if file.tool == tool else {}
-            found.append((file.name, read(file.tool, exchange.sources(path), batch, given)))
+            found.append((file.name, self.read(file.tool, exchange.sources(path), batch, given, file.corrects)))
         return found
+
+    def read(
+        self, tool: str, found: Sequence[Source], batch: Batch, options: Mapping[str, Any], corrects: int | None
+    ) -> Returned:
+        """What a tool returned for the batch, or for an earlier one that it corrects.
+
+        Of a correction only finished images count: what was skipped then says nothing today.
+
+        Raises:
+            MgralError: a file that the tool did not write, or of another batch than it is said to correct.
+        """
+        if corrects is None:
+            return read(tool, found, batch, options)
+        earlier = Folder(Path(run_layout.answers_folder(self.path.parent, corrects)))
+        if corrects >= batch.cycle or not earlier.closed.exists():
+            raise MgralError(f"{earlier.closed}: cycle {corrects} is not closed; return the file without --corrects")
+        old = exchange.read_batch(earlier.manifest)
+        returned = read(tool, found, old, options)
+        other = [answer for answer in returned.answers if answer.batch not in (None, old.id)]
+        if other:
+            raise MgralError(f"{other[0].name}: of batch {other[0].batch}, and cycle {corrects} asked batch {old.id}")
+        answers = [replace(answer, batch=None) for answer in returned.answers if answer.state == "finished"]
+        return replace(returned, answers=answers, corrects=True)
 
 
 def read(tool: str, found: Sequence[Source], batch: Batch, options: Mapping[str, Any]) -> Returned:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.annotation import exchange, labels, returns
+from mgral.annotation import exchange, labels
 from mgral.annotation.exchange import Batch, BatchImage
 from mgral.annotation.labels import Outcome
 from mgral.annotation.returns import Folder, ReturnedFile
@@ -131,11 +131,15 @@ def summary(asked: Asked, outcome: Outcome) -> list[str]:
     boxes = [box for image in done for box in image.boxes]
     origins = {origin: sum(box.origin == origin for box in boxes) for origin in sorted({box.origin for box in boxes})}
     seconds = [one["seconds"] for image in done for one in image.people if one["seconds"] is not None]
+    plan = batch.plan
     lines = [
         f"batch {batch.id} of cycle {batch.cycle}: {len(batch.images)} images asked, {states['finished']} finished, "
         f"{states['skipped']} skipped, {states['cannot']} cannot be labelled, {len(waiting)} open",
         f"boxes: {len(boxes)}" + (f" ({', '.join(f'{n} {o}' for o, n in origins.items())})" if boxes else ""),
     ]
+    if plan is not None:
+        total, expected = plan.amount + plan.carried, f"{plan.expected:.0f} ({plan.low:.0f} to {plan.high:.0f})"
+        lines.append(f"budget: {total:.0f} {plan.unit}, {plan.carried:+.0f} of them carried; expected {expected}")
     if unsaid:
         lines.append(f"{unsaid} images are unsaid: the tool cannot tell whether anybody opened them")
     if extra := len(done) - states["finished"]:
@@ -156,8 +160,11 @@ def summary(asked: Asked, outcome: Outcome) -> list[str]:
     return [*lines, *(f"{what}: {times}" for what, times in outcome.counts.items())]
 
 
-def read_one(path: Path, tool: str, asked: Asked) -> tuple[list[exchange.Source], exchange.Returned]:
+def read_one(
+    path: Path, tool: str, asked: Asked, corrects: int | None
+) -> tuple[list[exchange.Source], exchange.Returned]:
     """Read one returned file or folder. Raises MgralError."""
     annotation = asked.params.annotation
     found = exchange.sources(path)
-    return found, returns.read(tool, found, asked.batch, annotation.options if tool == annotation.tool else {})
+    options = annotation.options if tool == annotation.tool else {}
+    return found, asked.folder.read(tool, found, asked.batch, options, corrects)

@@ -16,6 +16,8 @@ from mgral.cli import _people
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, help="what the annotation tool exported")
     parser.add_argument("--tool", help="that exported them, if it is not annotation.tool (mgral list annotators)")
+    what = "earlier cycle whose batch the files hold, with corrected labels; these count from the next cycle on"
+    parser.add_argument("--corrects", type=int, metavar="CYCLE", help=what)
     _people.add_arguments(parser)
 
 
@@ -23,9 +25,9 @@ def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
     tool = arguments.tool or asked.params.annotation.tool
     before = asked.read(asked.folder.returned(asked.batch))
-    new = [(path, *_people.read_one(path, tool, asked)) for path in arguments.files]
+    new = [(path, *_people.read_one(path, tool, asked, arguments.corrects)) for path in arguments.files]
     outcome = asked.outcome([*before, *((str(path), returned) for path, _, returned in new)])
-    taken = asked.folder.take(asked.batch, [(path, found) for path, found, _ in new], tool)
+    taken = asked.folder.take(asked.batch, [(path, found) for path, found, _ in new], tool, arguments.corrects)
     for (path, _, _), entry in zip(new, taken, strict=True):
         print(f"{path}: taken as {asked.folder.path / entry.name}")
     print("\n".join(_people.summary(asked, outcome)))

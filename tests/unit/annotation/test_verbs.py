@@ -295,3 +295,51 @@ def test_two_people_are_reconciled(place: Path, capsys: Any) -> None:
     boxes = dataset_json.read("next.json").boxes[1]
     assert boxes.xyxy.tolist() == [[1, 0, 20, 20], [30, 30, 40, 40]]
     assert boxes.ignore.tolist() == [False, True]
+
+
+def test_a_budget_in_boxes_is_shown_and_charged(place: Path, capsys: Any) -> None:
+    """Image 7 has 1 detection of 0.3 or more and 1 box, as each image of the batch is expected to have."""
+    Path("b.yaml").write_text("budget: {initial: all, batch: 6, unit: boxes, amount: 3}")
+    files = ["--dataset", f"{CYCLE}/dataset.json", "--selected", f"{CYCLE}/selected.json", "--params", "b.yaml"]
+    files += ["--pool", f"{CYCLE}/pool.json", "--detections", f"{CYCLE}/detections.npz"]
+    assert run("export", *files, "--out", f"{CYCLE}/batch/manifest.json") == 0
+    batch = exchange.read_batch(CYCLE / "batch/manifest.json")
+    assert [image.id for image in batch.images] == [1, 2, 3]
+    drawn = (AnswerBox("ant", (1.0, 1.0, 9.0, 9.0)),)
+    answers = {image.id: [batches.said(image, "finished", drawn * 2)] for image in batch.images}
+    assert run("return", returned(batch, answers)) == 0
+    assert "budget: 3 boxes, +0 of them carried; expected 3 (3 to 3)" in capsys.readouterr().out
+    assert run("close") == 0
+    assert labels() == 0
+    assert read_json("labels.json")["plan"]["amount"] == 3
+
+
+def test_corrections_of_an_earlier_batch_count_in_the_open_one(place: Path, capsys: Any) -> None:
+    first = export()
+    run("return", returned(first, said(first)))
+    run("close", "--partial")
+    second = replace(first, cycle=1, images=first.images[4:])
+    exchange.write_batch(second, CYCLE.parent / "cycle-1/batch/manifest.json")
+    images = [
+        {"id": im.id, "sha256": im.sha256, "file_name": im.file_name, "width": im.width, "height": im.height}
+        | {"split": "train", "since": 0}
+        for im in first.images
+    ]
+    register = {"experiment": "mine", "ids": "own", "splits_drawn": [], "images": images}
+    (ANSWERS.parent / "images.json").write_text(json.dumps(register))
+    box = (AnswerBox("zebra", (3.0, 3.0, 8.0, 8.0), "manual"),)
+    corrected = said(first) | {1: [batches.said(first.images[0], "finished", box)]}
+    file = returned(first, corrected, "corrected")
+    assert run("return", file, extra="take") == 2
+    assert "of batch" in capsys.readouterr().err
+    assert run("return", "--corrects", "1", file, extra="take") == 2
+    assert "cycle 1 is not closed" in capsys.readouterr().err
+    assert run("return", "--corrects", "0", file, extra="take") == 0
+    assert "2 images asked, 0 finished, 0 skipped" in capsys.readouterr().out  # a draft of that day says nothing
+    answers = {image.id: [batches.said(image, "finished")] for image in second.images}
+    assert run("return", returned(second, answers, "second"), extra="take") == 0
+    assert run("close", extra="take") == 0
+    assert labels("--closed", "data/annotations/mine/cycle-1/closed.json") == 0
+    after = dataset_json.read("next.json")
+    assert after.boxes[1].xyxy.tolist() == [[3, 3, 8, 8]]
+    assert after.boxes[1].labels.tolist() == [0]
