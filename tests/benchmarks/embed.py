@@ -1,6 +1,6 @@
 """Memory of embedding COCO's pool: 117,266 images with 100 detections of 80 classes each, by a RetinaNet of 640 pixels.
 
-python tests/benchmarks/embed.py. To reach: 4,096 MiB. The network runs over a few batches of noise (its memory is the
+python tests/benchmarks/embed.py. To reach: 4,096 MiB. The network runs over one batch of noise (its memory is the
 same for every batch); for the other images the step gets random numbers, and writes them as it writes real detections.
 ``--real 0`` leaves the network out. --images is the size of the pool.
 """
@@ -20,11 +20,12 @@ from mgral.core.types import Boxes, Dataset, Detections, Embeddings, Image
 from mgral.data.image_cache import Cache
 from mgral.detection import detections_file
 from mgral.detection.base import EMBEDDING_DIM, build_detector
-from mgral.detection.device import BATCH, prepare_device
+from mgral.detection.device import prepare_device
 from mgral.detection.embedding import embed
 from mgral.detection.inference import InferenceResult, in_parts
 
 IMAGES, DETECTIONS, CLASSES, SIDE = 117_266, 100, 80, 640
+PART = 32  # images that are made up at a time
 EVALUATION = Evaluation(score_threshold=0.001, nms_iou=0.5, max_detections=DETECTIONS)
 
 
@@ -50,8 +51,8 @@ class Trainer:
                 yield part
             del detector
         rng = np.random.default_rng(1)
-        for start in range(self.real, len(ids), BATCH):
-            chosen = ids[start : start + BATCH]
+        for start in range(self.real, len(ids), PART):
+            chosen = ids[start : start + PART]
             vectors = rng.random((len(chosen), EMBEDDING_DIM), np.float32)
             made = {i: self._made_up(rng, features) for i in chosen}
             yield InferenceResult(made, Embeddings(np.asarray(chosen, np.int64), vectors))
@@ -63,7 +64,7 @@ class Trainer:
 
 
 def main() -> None:
-    given = _measure.read(__doc__ or "", 1, images=IMAGES, real=2 * BATCH, features=0)
+    given = _measure.read(__doc__ or "", 1, images=IMAGES, real=PART, features=0)
     images, real = (200, 0) if given.small else (given.images, given.real)
     keep = detections_file.KEPT if given.features else ("probabilities",)
     with TemporaryDirectory(dir=".") as name:

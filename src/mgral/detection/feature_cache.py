@@ -105,7 +105,7 @@ def _length(detector: Detector) -> int:
 def _blocks(detector: Detector, cache: Cache, ids: Sequence[int], machine: Device) -> Iterator[Halfs]:
     """Rows of the array, [b, 2, F] for the images of a forward pass, in the order of ``ids``."""
     detector.to(machine.torch_device).eval()
-    for chosen in in_batches(ids):
+    for chosen in in_batches(ids, cache.size):
         images = machine.images(cache.pixels(chosen))
         views = []
         for pixels in (images, images.flip(3)):

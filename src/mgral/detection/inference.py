@@ -39,7 +39,7 @@ def outputs(
         device: device and precision.
     """
     network.to(device.torch_device).eval()
-    for chosen in in_batches(ids):
+    for chosen in in_batches(ids, cache.size):
         images = device.images(cache.pixels(chosen))
         with device.autocast():
             found = network(images)
@@ -88,7 +88,7 @@ def in_parts(
     """
     detector.to(device.torch_device).eval()
     limits = evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
-    for chosen in in_batches(sorted(ids)):
+    for chosen in in_batches(sorted(ids), cache.size):
         maps = backbone_features.maps(chosen, [False] * len(chosen), device) if backbone_features else None
         with device.autocast():
             raw = (answer or detector.answer)(maps or detector.maps(device.images(cache.pixels(chosen))))
