@@ -67,7 +67,7 @@ def main() -> None:
     given = _measure.read(__doc__ or "", 1, images=IMAGES, real=PART, features=0)
     images, real = (200, 0) if given.small else (given.images, given.real)
     keep = detections_file.KEPT if given.features else ("probabilities",)
-    with TemporaryDirectory(dir=".") as name:
+    with TemporaryDirectory() as name:
         folder = Path(name)
         trainer = Trainer(folder, real)
         start, files = time.perf_counter(), (folder / "embeddings.npz", folder / "detections.npz")

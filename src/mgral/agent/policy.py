@@ -6,7 +6,7 @@ arXiv 2310.08387 (Agent, Action). The state that matters is a file: weights, see
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -100,13 +100,43 @@ class Policy(nn.Module):
         """
         while (parts := min(self.parallel, len(features) // (PART * self.lead))) > 1:
             steps = max(self.chunk // parts, 1) if self.chunk else 0
-            dtype = torch.bfloat16 if self.precision == "bfloat16" else features.dtype
-            layout = scan.Layout(parts, self.lead, steps, dtype)
+            layout = scan.Layout(parts, self.lead, steps, self._dtype(features))
             try:
                 return scan.side_by_side(features, self._weights(), layout, self.training)
             except scan.TooShortError:
                 self.lead *= 2
         return self._chain(features)
+
+    @torch.no_grad()
+    def in_shards(self, shards: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Scores of a sequence that comes in pieces, piece by piece: those of the whole scan, up to rounding.
+
+        Args:
+            shards: [n, dims] each, one after the other; any n.
+        """
+        state: scan.State | None = None
+        for features in shards:
+            scores, state = self._continued(features, state)
+            yield scores
+
+    def _continued(self, features: Tensor, state: scan.State | None) -> tuple[Tensor, scan.State]:
+        """Scores of the images that follow on a state, and the state after them."""
+        while (parts := min(self.parallel, len(features) // (PART * self.lead))) > 1:
+            whole = len(features) - len(features) % parts
+            try:
+                layout = scan.Layout(parts, self.lead, 0, self._dtype(features))
+                scores, state = scan.continued(features[:whole], self._weights(), layout, state)
+            except scan.TooShortError:
+                self.lead *= 2
+                continue
+            if whole == len(features):
+                return scores, state
+            rest, state = self._scan(features[whole:], state)
+            return torch.cat([scores, rest]), state
+        return self._scan(features, state)
+
+    def _dtype(self, features: Tensor) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bfloat16" else features.dtype
 
     def backward(self, features: Tensor, scores: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """Add the gradient of a loss to the weights' ``grad``.
@@ -194,9 +224,6 @@ class Policy(nn.Module):
 def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tuple[list[int], Tensor]:
     """What the policy scans: the images in an order that its seed and the set of ids decide.
 
-    Embeddings are standardised per dimension over the whole pool (mean 0, standard deviation 1; a constant
-    dimension becomes 0), so that the LSTM's gates are not saturated by the detector's scale.
-
     Args:
         ids: images to scan, in any order.
         embeddings: of the whole pool.
@@ -208,23 +235,54 @@ def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tupl
     Raises:
         MgralError: no ids, an id without embedding, or embeddings of another width than the policy's.
     """
-    if embeddings.vectors.shape[1] != policy.dims:
-        raise MgralError(
-            f"embeddings are {embeddings.vectors.shape[1]} wide, the agent reads {policy.dims}; "
-            "use the embeddings it was trained with"
-        )
+    features = Features(embeddings, policy)
+    ordered = scan_order(ids, policy)
+    return ordered, features.of(ordered)
+
+
+def scan_order(ids: Iterable[int], policy: Policy) -> list[int]:
+    """The order in which the policy scans some images. Raises MgralError if there are none."""
     ordered = sorted(ids)
     if not ordered:
         raise MgralError("no unlabelled image is left to scan; end the experiment here or add images")
-    ordered = [ordered[k] for k in random_streams.generator(policy.seed, "scan order").permutation(len(ordered))]
-    features = embeddings.rows(ordered)
-    for start in range(0, policy.dims, COLUMNS):
-        columns = slice(start, start + COLUMNS)
-        pool = embeddings.vectors[:, columns].astype(np.float64)
-        mean, scale = pool.mean(axis=0), pool.std(axis=0)
-        constant = scale <= 1e-6 * np.abs(mean)
-        features[:, columns] = np.where(constant, 0, (features[:, columns] - mean) / np.where(constant, 1, scale))
-    return ordered, torch.from_numpy(features)
+    return [ordered[k] for k in random_streams.generator(policy.seed, "scan order").permutation(len(ordered))]
+
+
+class Features:
+    """What the policy reads of images: their embeddings, standardised.
+
+    Each dimension has mean 0 and standard deviation 1 over the whole pool (a constant dimension becomes 0), so that the
+    LSTM's gates are not saturated by the detector's scale.
+
+    Raises:
+        MgralError: embeddings of another width than the policy's.
+    """
+
+    def __init__(self, embeddings: Embeddings, policy: Policy) -> None:
+        if embeddings.vectors.shape[1] != policy.dims:
+            raise MgralError(
+                f"embeddings are {embeddings.vectors.shape[1]} wide, the agent reads {policy.dims}; "
+                "use the embeddings it was trained with"
+            )
+        self._embeddings = embeddings
+        self._mean, self._scale = np.zeros(policy.dims), np.ones(policy.dims)
+        for columns in _columns(policy.dims):
+            pool = embeddings.vectors[:, columns].astype(np.float64)
+            self._mean[columns], self._scale[columns] = pool.mean(axis=0), pool.std(axis=0)
+
+    def of(self, ids: Sequence[int]) -> Tensor:
+        """[n, dims] float32, in the order of ``ids``. Raises MgralError for an id without embedding."""
+        features = self._embeddings.rows(ids)
+        constant = self._scale <= 1e-6 * np.abs(self._mean)
+        scale = np.where(constant, 1, self._scale)
+        for columns in _columns(features.shape[1]):
+            standard = (features[:, columns] - self._mean[columns]) / scale[columns]
+            features[:, columns] = np.where(constant[columns], 0, standard)
+        return torch.from_numpy(features)
+
+
+def _columns(dims: int) -> list[slice]:
+    return [slice(start, start + COLUMNS) for start in range(0, dims, COLUMNS)]
 
 
 def sample(scores: Tensor, size: int, subsets: int, generator: torch.Generator) -> Tensor:

@@ -117,6 +117,25 @@ def side_by_side(features: Tensor, weights: Weights, layout: Layout, training: b
     return _joined(batches, len(features))
 
 
+def continued(features: Tensor, weights: Weights, layout: Layout, state: State | None) -> tuple[Tensor, State]:
+    """Scores of the images that follow on a state, without a way back, and the state after them.
+
+    Args:
+        features: [N, dims], N a multiple of ``layout.chunks``.
+        weights: see :data:`Weights`.
+        layout: how to split; ``lead`` is at most the length of a chunk.
+        state: [1, 1, hidden] each; None: nothing comes before.
+
+    Raises:
+        TooShortError: as for :func:`side_by_side`.
+    """
+    if len(features) % layout.chunks:
+        raise ValueError(f"{len(features)} images are no multiple of {layout.chunks} chunks")
+    batches = _run(features, [weight.detach() for weight in weights], layout, training=False, before=state)
+    h, c = (end[:, -1:].to(features.dtype) for end in batches[-1].end)
+    return _joined(batches, len(features)), (h, c)
+
+
 class _SideBySide(torch.autograd.Function):
     """Forward and backward of each batch of chunks in a thread of its own; sums over batches go in their order."""
 
@@ -151,8 +170,15 @@ class _SideBySide(torch.autograd.Function):
         return None, None, None, *(torch.stack(some).sum(0) for some in zip(*(f[:count] for f in found), strict=True))
 
 
-def _run(features: Tensor, weights: Weights, layout: Layout, training: bool, leaves: bool = False) -> list[Batch]:
-    """The batches of chunks, checked at their borders."""
+def _run(
+    features: Tensor,
+    weights: Weights,
+    layout: Layout,
+    training: bool,
+    leaves: bool = False,
+    before: State | None = None,
+) -> list[Batch]:
+    """The batches of chunks, checked at their borders; ``before`` is the state before the first image."""
     size = layout.chunks if features.is_cuda else GROUP
     length = -(-len(features) // layout.chunks)
     firsts = range(0, layout.chunks, size)
@@ -161,7 +187,7 @@ def _run(features: Tensor, weights: Weights, layout: Layout, training: bool, lea
         chunks = range(firsts[k], min(firsts[k] + size, layout.chunks))
         own = [weight.detach().requires_grad_() for weight in weights] if leaves else list(weights)
         with torch.set_grad_enabled(leaves):
-            return _batch(features, chunks, length, own, layout, training)
+            return _batch(features, chunks, length, own, layout, training, before)
 
     batches = _in_threads(batch, len(firsts), features.device)
     for at in (0, 1):
@@ -173,7 +199,13 @@ def _run(features: Tensor, weights: Weights, layout: Layout, training: bool, lea
 
 
 def _batch(
-    features: Tensor, chunks: range, length: int, weights: list[Tensor], layout: Layout, training: bool
+    features: Tensor,
+    chunks: range,
+    length: int,
+    weights: list[Tensor],
+    layout: Layout,
+    training: bool,
+    before: State | None,
 ) -> Batch:
     """Some neighbouring chunks of ``length`` images each as one batch."""
     grad, hidden = torch.is_grad_enabled(), weights[1].shape[1]
@@ -182,7 +214,7 @@ def _batch(
         """Steps begin … end - 1 of every chunk, counted from its first image."""
         lstm_weights, beta = step_weights(weights)
         later = features.new_ones(end - begin, len(chunks), 1)
-        if chunks[0] == 0 and begin == 0:
+        if chunks[0] == 0 and begin == 0 and before is None:
             later[0, 0] = 0
         inputs = torch.cat([_window(features, chunks, length, begin, end), later * beta], dim=2).to(layout.dtype)
         outputs, state = lstm(inputs, (h, c), [one.to(layout.dtype) for one in lstm_weights], training)
@@ -198,9 +230,13 @@ def _batch(
     zero = tuple(features.new_zeros(1, len(chunks), hidden, dtype=layout.dtype, requires_grad=grad) for _ in "hc")
     _, (h, c) = kept(-layout.lead, 0, (zero[0], zero[1]))
     begins = torch.ones(1, len(chunks), 1, dtype=layout.dtype, device=features.device)
-    if chunks[0] == 0:  # before the first image of the pool there is nothing
+    if chunks[0] == 0:  # the lead before the first image is not what came before it
         begins[0, 0] = 0
-    border = state = h * begins, c * begins
+    border = h * begins, c * begins
+    if chunks[0] == 0 and before is not None:
+        first = 1 - begins
+        border = border[0] + first * before[0].to(layout.dtype), border[1] + first * before[1].to(layout.dtype)
+    state = border
     parts = []
     steps = layout.steps or length
     for begin in range(0, length, steps):

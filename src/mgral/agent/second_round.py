@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 
-from mgral.agent.policy import Policy, sequence
+from mgral.agent.policy import Policy
+from mgral.agent.shards import scored
 from mgral.core.errors import MgralError
 from mgral.data.evidence import Evidence
 from mgral.reward.candidate_batches import CandidateBatch, draw_unseen, without_replacement
@@ -35,9 +35,8 @@ def draw_by_agent(
     if evidence.agent is None or evidence.embeddings is None:
         raise MgralError("proxy.generators.agent: needs embeddings and an agent; give --embeddings and --agent")
     policy = Policy.load(evidence.agent)
-    scanned, features = sequence(evidence.pool.unlabelled, evidence.embeddings, policy)
-    with torch.no_grad():
-        by_id = dict(zip(scanned, policy(features).double().tolist(), strict=True))
+    parts = scored(policy, evidence.pool.unlabelled, evidence.embeddings)
+    by_id = {i: score for ids, scores in parts for i, score in zip(ids, scores.tolist(), strict=True)}
     ids = sorted(by_id)
     scores = np.array([by_id[i] for i in ids]) / temperature
     size = min(batch, len(ids))

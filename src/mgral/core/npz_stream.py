@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import tempfile
 import weakref
 import zipfile
@@ -25,6 +26,7 @@ from mgral.core.files import whole
 Row = tuple[npt.DTypeLike, tuple[int, ...]]
 """dtype and shape of a row of an array."""
 
+PADDING = 0xD935  # the kind of extra field by which zipalign pads
 BLOCK = 2**20  # bytes that are copied at a time
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError, ValueError, EOFError, OSError, MemoryError)
@@ -56,14 +58,26 @@ class Writer:
         """Write the archive, one array after the other."""
         with zipfile.ZipFile(path, "w") as archive:
             for name, array in self.arrays.items():
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                with archive.open(_aligned(archive, f"{name}.npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
             for name, (dtype, shape) in self._rows.items():
                 header = {"descr": dtype.str, "fortran_order": False, "shape": (self._counts[name], *shape)}
                 self._files[name].seek(0)
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                with archive.open(_aligned(archive, f"{name}.npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array_header_1_0(member, header)
                     shutil.copyfileobj(self._files[name], member, BLOCK)
+
+
+def _aligned(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """An entry whose content begins at a multiple of 64 bytes, as NumPy aligns arrays, so that it can be mapped.
+
+    The local header has 30 bytes, the name, and extra fields: 20 bytes for the lengths of a large file, and ours.
+    """
+    assert archive.fp is not None
+    info = zipfile.ZipInfo(name)
+    padding = -(archive.fp.tell() + 30 + len(name) + 20 + 4) % 64
+    info.extra = struct.pack("<HH", PADDING, padding) + bytes(padding)
+    return info
 
 
 @contextmanager
@@ -100,7 +114,8 @@ class Reader:
     """
 
     def __init__(self, path: str | Path, check: bool = True) -> None:
-        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - stays open for the rows
+        self._path = Path(path)
+        self._file = self._path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
         self._at: dict[str, int] = {}
         self.dtypes: dict[str, np.dtype[Any]] = {}
@@ -132,7 +147,7 @@ class Reader:
         if inside + dtype.itemsize * int(np.prod(shape)) != info.file_size:
             raise ValueError(f"{info.filename} is not as long as its header says")
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         """Whether there is such an array."""
         return name in self._at
 
@@ -152,6 +167,11 @@ class Reader:
         """All of an array."""
         shape = self.shapes[name]
         return self.rows(name, 0, shape[0]) if shape else self._scalar(name)
+
+    def mapped(self, name: str) -> npt.NDArray[Any]:
+        """All of an array, as a read-only map of the file: rows are in memory when they are looked at."""
+        dtype, shape, at = self.dtypes[name], self.shapes[name], self._at[name]
+        return np.memmap(self._path, dtype, "r", at, shape).view(np.ndarray) if _size(shape) else self.whole(name)
 
     def _scalar(self, name: str) -> npt.NDArray[Any]:
         dtype = self.dtypes[name]

@@ -25,7 +25,7 @@ def embed(
 ) -> dict[int, Detections]:
     """Embed images and detect objects in them.
 
-    In memory are the embeddings (1 KiB an image), the detections of one forward pass, and those of ``held_out``.
+    In memory are the results of one forward pass, and the detections of ``held_out``.
 
     Args:
         trainer: with a trained detector.
@@ -43,20 +43,19 @@ def embed(
     Raises:
         MgralError: the detector fails, or a file cannot be written.
     """
-    ids = sorted(ids)
-    vectors = [np.zeros((0, EMBEDDING_DIM), np.float32)]
     found: dict[int, Detections] = {}
-    with detections_file.writing(detections, trainer.activation, classes, keep) as file:
-        for part in trainer.infer_in_parts(ids, features="features" in keep, embed=foundation is None):
-            if foundation is None:
-                vectors.append(part.embeddings.vectors)
+    stored = None if foundation is None else npz_files.read_embeddings(foundation)
+    with (
+        npz_files.writing_embeddings(embeddings, EMBEDDING_DIM) as add,
+        detections_file.writing(detections, trainer.activation, classes, keep) as file,
+    ):
+        for part in trainer.infer_in_parts(sorted(ids), features="features" in keep, embed=stored is None):
+            seen = sorted(part.detections)
+            add(part.embeddings if stored is None else Embeddings(np.asarray(seen, np.int64), stored.rows(seen)))
             if held_out is None:
                 file.add(part.detections)
             else:
                 kept = {i: one for i, one in part.detections.items() if i in held_out}
                 file.add(kept)
                 found |= kept
-    if foundation is not None:
-        vectors = [npz_files.read_embeddings(foundation).rows(ids)]
-    npz_files.write_embeddings(Embeddings(np.asarray(ids, np.int64), np.concatenate(vectors)), embeddings)
     return found

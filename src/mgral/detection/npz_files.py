@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mgral.core import npz_stream
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
 from mgral.core.npz_stream import DAMAGE
 from mgral.core.types import Embeddings, Floats, Halfs, ImageScores, Ints, Patterns
 
+MAPPED = 2**27
+"""Bytes of embeddings from which on they are mapped from their file, not read."""
+
+
+@contextmanager
+def writing_embeddings(path: str | Path, width: int) -> Iterator[Callable[[Embeddings], None]]:
+    """Write ``embeddings.npz``, ids [N] int64 and vectors [N, width] float32, a few images at a time.
+
+    Yields:
+        A function that appends embeddings; their ids ascend from call to call.
+    """
+    with npz_stream.writing(path, {"vectors": (np.float32, (width,))}) as archive:
+        ids: list[Ints] = [np.zeros(0, np.int64)]
+
+        def add(part: Embeddings) -> None:
+            ids.append(part.ids)
+            archive.add("vectors", part.vectors)
+
+        yield add
+        archive.arrays["ids"] = np.concatenate(ids)
+
 
 def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
-    """Write ids [N] int64 and vectors [N, D] float32."""
-    _write(path, {"ids": embeddings.ids, "vectors": embeddings.vectors})
+    """Write embeddings that are in memory; see :func:`writing_embeddings`."""
+    with writing_embeddings(path, embeddings.vectors.shape[1]) as add:
+        add(embeddings)
 
 
 def read_embeddings(path: str | Path) -> Embeddings:
-    """Read ``embeddings.npz``. Raises MgralError if it is missing, no such archive, or holds what is not finite."""
-    data = _read(path, "ids", "vectors")
+    """Read ``embeddings.npz``; map it where it is large, so that the pool need not fit in memory.
+
+    Raises:
+        MgralError: it is missing, no such archive, or holds what is not finite.
+    """
+    data = _read(path, "ids", "vectors", mapped="vectors")
     remedy = "make it anew with `mgral embed`"
     check_ids(data["ids"], str(path), remedy)
     if data["vectors"].ndim != 2 or data["vectors"].dtype != np.float32 or len(data["vectors"]) != len(data["ids"]):
@@ -93,16 +121,29 @@ def _write(path: str | Path, arrays: dict[str, Any]) -> None:
         np.savez(file, **arrays)
 
 
-def _read(path: str | Path, *names: str, verb: str = "embed", others: bool = False) -> dict[str, Any]:
-    """The arrays of some names, or with ``others`` all there are; ``verb`` makes the file."""
+def _require(names: Iterable[str], archive: Container[str], path: str | Path, verb: str) -> None:
+    missing = [name for name in names if name not in archive]
+    if missing:
+        raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral {verb}`")
+
+
+def _read(
+    path: str | Path, *names: str, verb: str = "embed", others: bool = False, mapped: str | None = None
+) -> dict[str, Any]:
+    """The arrays of some names, or with ``others`` all there are; ``verb`` makes the file.
+
+    Of a large file the array ``mapped`` is mapped.
+    """
     try:
+        if mapped is not None and Path(path).stat().st_size > MAPPED:
+            reader = npz_stream.Reader(path)
+            _require(names, reader, path, verb)
+            return {name: reader.mapped(name) if name == mapped else reader.whole(name) for name in names}
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError
         with loaded as archive:
-            missing = [name for name in names if name not in archive]
-            if missing:
-                raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral {verb}`")
+            _require(names, archive, path, verb)
             return {name: archive[name] for name in (archive if others else names)}
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral {verb}`") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 from mgral.core.types import Pick
@@ -28,18 +30,18 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no agent or no embeddings, or they do not fit each other or the pool.
     """
-    import torch
-
-    from mgral.agent.policy import Policy, sequence
+    from mgral.agent.policy import Policy
+    from mgral.agent.shards import Top, scored
 
     if evidence.agent is None or evidence.embeddings is None:
         raise MgralError("strategy mgral: needs the pool's embeddings and a trained agent; give both files")
     if not evidence.pool.unlabelled:
         return []
     policy = Policy.load(evidence.agent)
-    ids, features = sequence(evidence.pool.unlabelled, evidence.embeddings, policy)
-    with torch.no_grad():
-        scores = policy(features).double()
-    odds = dict(zip(ids, (scores.softmax(0) * len(ids)).tolist(), strict=True))
-    best = sorted(zip(ids, scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))[:budget]
-    return [Pick(i, score, {"rank": rank, "odds": odds[i]}) for rank, (i, score) in enumerate(best, start=1)]
+    top = Top(budget)
+    for ids, scores in scored(policy, evidence.pool.unlabelled, evidence.embeddings):
+        top.add(ids, scores)
+    return [
+        Pick(i, score, {"rank": rank, "odds": top.count * math.exp(score - top.logsumexp)})
+        for rank, (i, score) in enumerate(top.best(), start=1)
+    ]

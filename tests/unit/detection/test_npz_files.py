@@ -9,11 +9,13 @@ import pytest
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Embeddings, ImageScores
+from mgral.detection import npz_files
 from mgral.detection.npz_files import (
     read_embeddings,
     read_image_scores,
     write_embeddings,
     write_image_scores,
+    writing_embeddings,
 )
 
 
@@ -29,6 +31,34 @@ def test_embeddings_come_back_and_others_are_refused(tmp_path: Path) -> None:
         write_embeddings(Embeddings(ids, rows), path)
         with pytest.raises(MgralError, match=rf"embeddings\.npz: .*{says}.*; make it anew with `mgral embed`"):
             read_embeddings(path)
+
+
+def test_embeddings_come_back_from_parts_and_from_a_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file is mapped, at an address that NumPy's arrays have, and damage is found all the same."""
+    path, parts = tmp_path / "embeddings.npz", tmp_path / "parts.npz"
+    vectors = np.random.default_rng(0).random((5, 7), np.float32)
+    write_embeddings(Embeddings(np.arange(5), vectors), path)
+    with writing_embeddings(parts, 7) as add:
+        for rows in (slice(0, 2), slice(2, 2), slice(2, 5)):
+            add(Embeddings(np.arange(5)[rows], vectors[rows]))
+    assert parts.read_bytes() == path.read_bytes()
+    monkeypatch.setattr(npz_files, "MAPPED", 0)
+    for file in (path, parts):
+        found = read_embeddings(file)
+        assert isinstance(found.vectors.base, np.memmap) and not found.vectors.flags.writeable
+        assert found.vectors.flags.aligned and found.vectors.ctypes.data % 64 == 0
+        np.testing.assert_array_equal(found.rows([4, 0]), vectors[[4, 0]])
+    content = bytearray(path.read_bytes())
+    content[content.index(vectors.tobytes()) + 3] ^= 1
+    path.write_bytes(content)
+    for smallest in (0, 2**30):
+        monkeypatch.setattr(npz_files, "MAPPED", smallest)
+        with pytest.raises(MgralError, match="not a NumPy archive"):
+            read_embeddings(path)
+    np.savez(parts, ids=np.arange(5))
+    monkeypatch.setattr(npz_files, "MAPPED", 0)
+    with pytest.raises(MgralError, match="has no array 'vectors'"):
+        read_embeddings(parts)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
