@@ -111,9 +111,7 @@ def _run(arguments: list[str]) -> int:
         raise MgralError(f"unknown verb '{verb}'; {nearest(verb, VERBS)}")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     implementation = importlib.import_module(module(verb))
-    parser = _Parser(prog=f"mgral {verb}", description=implementation.__doc__, allow_abbrev=False)
-    implementation.add_arguments(parser)
-    given = parser.parse_args(rest)
+    given = parser_of(verb).parse_args(rest)
     _check_paths(given)
     implementation.run(given)
     if verb not in LOOKING:
@@ -121,6 +119,22 @@ def _run(arguments: list[str]) -> int:
 
         _log.info(jobs.signature())
     return 0
+
+
+def parser_of(verb: str) -> argparse.ArgumentParser:
+    """The parser of a verb's options; its help ends with two examples."""
+    from mgral.cli import _examples
+
+    implementation = importlib.import_module(module(verb))
+    parser = _Parser(
+        prog=f"mgral {verb}",
+        description=implementation.__doc__,
+        epilog=_examples.epilog(verb),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    implementation.add_arguments(parser)
+    return parser
 
 
 def _check_paths(given: argparse.Namespace) -> None:
