@@ -115,7 +115,7 @@ def _data_files(path: Path) -> list[Path]:
     if path.name != "__init__.py":
         return []
     files = (file for file in path.parent.iterdir() if file.is_file() and not file.name.startswith("."))
-    return sorted(file for file in files if file.suffix not in {".py", ".pyc"})
+    return sorted(file for file in files if file.suffix not in {".py", ".pyc", ".pyi"})
 
 
 def _text(path: Path) -> str:

@@ -50,6 +50,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ from mgral.config.base import Settings
 from mgral.config.schema import Strategy
 from mgral.core import plugins
 from mgral.core.errors import MgralError, nearest
-from mgral.core.types import Doubles, ImageScores, Ints
+from mgral.core.types import Doubles, ImageScores, Ints, Pick
 from mgral.data.evidence import Evidence
 
 # Needs that are read from a file of their own.
@@ -102,6 +103,33 @@ def _rows(image_scores: ImageScores, ids: Sequence[int], remedy: str) -> Ints:
     if missing:
         raise MgralError(f"image {missing[0]} has no row in the image scores; {remedy}")
     return np.array([row[image] for image in ids], np.int64)
+
+
+def select(
+    strategy: str, evidence: Evidence, budget: int, seed: int = 0, options: Mapping[str, Any] | None = None
+) -> list[Pick]:
+    """The next batch of a strategy: the way in from Python.
+
+    Args:
+        strategy: its name, as ``mgral list strategies`` prints it.
+        evidence: what the strategy needs, see its ``NEEDS``; its pool says which images are unlabelled.
+        budget: images wanted; at least 1.
+        seed: 0 or more; it matters to strategies with randomness only.
+        options: of the strategy; what is left out has its default.
+
+    Returns:
+        ``budget`` picks, best first, or one for each unlabelled image if there are fewer. The same arguments give the
+        same picks.
+
+    Raises:
+        MgralError: unknown strategy or option, or evidence that the strategy needs and does not get.
+    """
+    plugin = plugins.load("strategies", strategy)
+    if budget < 1:
+        raise MgralError(f"budget: {budget} images; ask for 1 or more")
+    parsed = plugin.Options.parse(dict(options or {}), f"options of {strategy}")
+    picks: list[Pick] = plugin.select(evidence, budget, seed, parsed)
+    return picks
 
 
 def find(strategies: Iterable[Strategy], label: str) -> tuple[Strategy, ModuleType, Settings]:
