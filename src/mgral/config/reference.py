@@ -52,6 +52,9 @@ def schema_json() -> str:
             group.pop("required", None)  # base.yaml gives what a file leaves out
     schema["$defs"]["Strategy"]["required"] = ["name"]  # the plug-in's, or a label
     schema["properties"]["strategies"]["items"] = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Strategy"}]}
+    oracle = schema["properties"]["oracle"]
+    kinds = schema["$defs"]["Oracle"]["properties"]["kind"]["enum"]
+    oracle["anyOf"] = [{"enum": kinds}, {"$ref": oracle.pop("$ref")}]  # `oracle: people` is short for its kind
     return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
