@@ -66,12 +66,19 @@ def _synthetic(root: Path) -> None:
     synthetic.generate(root, synthetic.Options(train=3, val=1, test=1, size=32))
 
 
+def _table(root: Path) -> None:
+    _coco(root)
+    lines = ['1.png,train,"cat, small",2,3,6,8.5', "2.png,val,,,,,", "3.png,test,,,,,"]
+    (root / "boxes.csv").write_text("\n".join(["file,split,label,x1,y1,x2,y2", *lines]))
+
+
 EXAMPLES: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
     "coco": (_coco, {}),
     "voc": (_voc, {}),
     "yolo": (_yolo, {}),
     "folder": (_folder, {"images": "images", "annotations": "annotations.json"}),
     "synthetic": (_synthetic, {}),
+    "table": (_table, {}),  # of examples/plugins, see test_docs_examples.py
 }
 """A small sound data set of each format, and the options that read it."""
 

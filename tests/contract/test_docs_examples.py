@@ -1,0 +1,86 @@
+"""The examples of docs/extending.md keep the contract of their kind; examples/next_batch.py picks a batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
+
+import mgral
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = sorted((ROOT / "examples/plugins").glob("*/*.py"))
+SHORT = [*PLUGINS, ROOT / "examples/next_batch.py"]
+
+
+@pytest.mark.parametrize("path", SHORT, ids=lambda path: path.stem)
+def test_an_example_fits_on_one_page(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_a_plug_in_passes_the_contract_tests_of_its_kind(path: Path) -> None:
+    tests = ROOT / "tests/contract" / f"test_{path.parent.name}.py"
+    without = f"{tests.relative_to(ROOT)}::test_every_strategy_has_a_page"  # the example is none of the package's
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "example_plugins", "-p", "no:cacheprovider", str(tests)]
+    places = os.pathsep.join([str(ROOT / "tests/helpers"), str(ROOT / "src")])
+    environment = {**os.environ, "PYTHONPATH": places, "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(
+        [*command, "-k", path.stem, "--deselect", without],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout and " failed" not in done.stdout
+
+
+def test_the_next_batch_of_a_folder_by_a_network_of_torchvision(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=91)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        Image.fromarray(rng.integers(0, 255, (64, 96, 3), np.uint8)).save(tmp_path / f"{name}.jpg")
+    command = [sys.executable, str(ROOT / "examples/next_batch.py"), str(tmp_path), str(tmp_path / "weights.pt"), "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len({line.split()[0] for line in lines}) == 2
+    assert all("entropy" in line for line in lines)
+
+
+def test_public_names_are_those_of_the_stub_and_light() -> None:
+    stub = (ROOT / "src/mgral/__init__.pyi").read_text()
+    names = {line.split()[-1] for line in stub.splitlines() if line.startswith("from ")}
+    assert names == set(mgral.__all__)
+    assert all(getattr(mgral, name) is not None for name in mgral.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'choose'"):
+        mgral.choose  # noqa: B018
+    code = "import sys, mgral; sys.exit(bool({'torch', 'numpy', 'pydantic'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_select_names_what_is_missing_and_checks_what_it_is_given() -> None:
+    pool = mgral.Pool(0, {}, (1, 2, 3))
+    evidence = mgral.Evidence(pool, ("cat",))
+    assert [pick.id for pick in mgral.select("random", evidence, 9)] != []
+    assert mgral.select("random", evidence, 2, seed=4) == mgral.select("random", evidence, 2, seed=4)
+    for arguments, says in [
+        (("entrpy", evidence, 1), "did you mean 'entropy'"),
+        (("entropy", evidence, 1), "strategy entropy: needs detections"),
+        (("random", evidence, 0), "budget: 0 images; ask for 1 or more"),
+        (("entropy", evidence, 1, 0, {"agregate": "sum"}), "options of entropy.agregate: unknown key"),
+    ]:
+        with pytest.raises(mgral.MgralError, match=says):
+            mgral.select(*arguments)
