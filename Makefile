@@ -94,10 +94,12 @@ env-kubernetes: $(READY) ## add to .venv what profiles/kubernetes needs
 clean-env: ## remove .venv
 	rm -rf $(VENV)
 
-lock: ## resolve the pins in requirements/all.txt and kubernetes.txt anew (needs uv)
+lock: ## resolve the pins in requirements/ again, but for mmdet's (needs uv)
 	$(COMPILE) --extra report --extra workflow --extra s3 --extra slurm --extra dev \
 	  pyproject.toml requirements/pins.in --output-file requirements/all.txt
 	$(COMPILE) --constraint requirements/all.txt requirements/kubernetes.in --output-file requirements/kubernetes.txt
+	$(COMPILE) requirements/docs.in --output-file requirements/docs.txt
 
 include mmdet.mk
 include annotation.mk
+include docs.mk

@@ -36,6 +36,6 @@ $(MMDET_READY): $(MMDET_PINNED) pyproject.toml
 clean-env-mmdet: ## remove .venv-mmdet
 	rm -rf $(MMDET_VENV)
 
-lock-mmdet: ## resolve the pins in requirements/mmdet.txt anew (needs uv)
+lock-mmdet: ## resolve the pins in requirements/mmdet.txt again (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock-mmdet" requirements/mmdet.in --output-file requirements/mmdet.txt

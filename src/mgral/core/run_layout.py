@@ -45,7 +45,7 @@ class _Files:
 
 @dataclass(frozen=True)
 class CycleFiles(_Files):
-    """Files of one cycle of one strategy and seed, or of one part of it; which step makes them: docs/workflow.md."""
+    """Files of one cycle of one strategy and seed, or of one part of it; which step makes them: docs/caching.md."""
 
     pool: str = "pool.json"
     detector: str = "detector.safetensors"

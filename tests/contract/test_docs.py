@@ -1,0 +1,197 @@
+"""README and docs say what is true of the code: lists, links, examples and commands."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mgral import cli
+from mgral.cli import _examples, _lists
+from mgral.core import plugins
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if not path.is_symlink())
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+GENERATED = re.compile(r"<!-- list: .*?<!-- end -->", re.DOTALL)
+TOOLS = ("mgral", "snakemake", "make", "dvc", "pytest", "python")
+OTHERS = {".", "git", "pre-commit", "cd"}  # in console blocks; other people's programs
+PLACEHOLDER = re.compile(r"[…<>]")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+each_verb = pytest.mark.parametrize("verb", list(cli.VERBS))
+
+
+def words(command: str) -> list[str]:
+    """The words of a command, without its comment, and of a pipe the first program."""
+    return shlex.split(command.partition(" #")[0].partition(" | ")[0])
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Every command of a page that one of our tools runs: in console blocks, and inline."""
+    text = page.read_text(encoding="utf-8")
+    for language, block in FENCE.findall(text):
+        if language == "console":
+            yield from (line for line in block.replace("\\\n", " ").splitlines() if line.strip())
+    for inline in re.findall(r"`([^`]+)`", FENCE.sub("", text)):
+        command = " ".join(inline.split())
+        if command.startswith(tuple(f"{tool} " for tool in TOOLS)):
+            yield command
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "<!-- list:" in p.read_text()], ids=lambda path: path.stem)
+def test_lists_are_those_of_the_code(page: Path) -> None:
+    assert page.read_text() == _lists.updated(page), "run `make docs-lists`"
+
+
+def test_every_kind_of_plug_in_is_listed() -> None:
+    text = (ROOT / "docs/reference/plugins.md").read_text()
+    for kind in plugins.PACKAGES:
+        assert f"<!-- list: {kind} -->" in text and f"<!-- list: options {kind} -->" in text
+
+
+@pytest.mark.parametrize("name", plugins.names("strategies"))
+def test_the_page_of_a_strategy_names_its_options(name: str) -> None:
+    text = (ROOT / "docs/strategies" / f"{name}.md").read_text()
+    for option in plugins.load("strategies", name).Options.model_fields:
+        assert f"`{option}" in text, f"docs/strategies/{name}.md does not name the option {option}"
+
+
+@each_verb
+def test_a_verb_has_two_examples_that_parse(verb: str) -> None:
+    examples = _examples.of(verb)
+    assert len(examples) == len(set(examples)) == 2
+    for example in examples:
+        program, named, *rest = shlex.split(_examples.wrapped(example, "  ").replace("\\\n", " "))
+        assert (program, named) == ("mgral", verb)
+        assert [program, named, *rest] == shlex.split(example)
+        cli.parser_of(verb).parse_args(rest)
+        assert all((ROOT / word).is_file() for word in rest if word.startswith("params/"))
+
+
+def test_there_are_examples_of_verbs_only() -> None:
+    assert set(_examples._EXAMPLES) == set(cli.VERBS)
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    """To a file, and to a heading in it; from a page of the site to the site, whose pages are those of docs/."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text())):
+        if re.match(r"https?:|mailto:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name) if name else page
+        assert linked.is_file(), f"{page}: {target}"
+        if page.is_relative_to(ROOT / "docs"):
+            assert linked.resolve().is_relative_to(ROOT / "docs") or linked.is_symlink(), f"{page}: {target}"
+        if anchor:
+            assert anchor in headings(linked), f"{page}: {target}"
+
+
+def headings(page: Path) -> set[str]:
+    found = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"`", "", title)).strip().lower().replace(" ", "-") for title in found}
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    def entries(node: object) -> Iterator[str]:
+        if isinstance(node, str):
+            yield node
+        for inner in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+            yield from entries(inner)
+
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(entries(navigation)) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in SITE)
+
+
+@each_page
+def test_a_block_of_commands_says_what_runs_it(page: Path) -> None:
+    """``<!-- run by FILE -->`` or ``<!-- not run: REASON -->`` stands before it; lists from the code have own tests."""
+    text = GENERATED.sub("", page.read_text())
+    for found in FENCE.finditer(text):
+        if found[1] != "console":
+            continue
+        before = text[: found.start()].rstrip().rpartition("\n")[2]
+        says = re.fullmatch(r"<!-- (?:run by (\S+)|not run: .+) -->", before)
+        assert says, f"{page}: before `{found[2].splitlines()[0]}`: say what runs it"
+        assert says[1] is None or (ROOT / says[1]).is_file(), f"{page}: {says[1]}"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.stem != "CHANGELOG"], ids=lambda path: path.stem)
+def test_commands_are_those_of_the_tools(page: Path) -> None:
+    for command in commands(page):
+        program, *rest = words(command)
+        if program == "mgral":
+            check_mgral(rest, command)
+        elif program == "snakemake":
+            check_snakemake(rest, command)
+        elif program == "make":
+            named = [word for word in rest if "=" not in word]
+            assert set(named) <= make_targets(), command
+        elif program == "dvc":
+            check_dvc(rest, command)
+        elif program in ("pytest", "python"):
+            files = [word for word in rest if word.endswith(".py") or word.startswith("tests/")]
+            assert all((ROOT / file).exists() or file.startswith("trainer") for file in files), command
+        else:
+            assert program in OTHERS, command
+
+
+def check_mgral(rest: list[str], command: str) -> None:
+    if not rest or rest[0] in ("…", "VERB") or rest[0].startswith(("-", "<")):
+        return
+    assert rest[0] in cli.VERBS, command
+    options = {name for action in cli.parser_of(rest[0])._actions for name in action.option_strings}
+    assert {word for word in rest if word.startswith("--")} <= options, command
+    check_files(rest, command)
+
+
+def check_snakemake(rest: list[str], command: str) -> None:
+    given = rest[: rest.index("--")] if "--" in rest else rest
+    assert {word for word in given if word.startswith("--")} <= snakemake_options(), command
+    check_files(rest, command)
+    for target in rest[len(given) + 1 :]:
+        assert target in rules() or target == "dvc.yaml" or target.startswith("data/runs/"), command
+
+
+def check_dvc(rest: list[str], command: str) -> None:
+    from dvc.cli.parser import get_main_parser
+
+    if PLACEHOLDER.search(command):
+        return
+    with contextlib.suppress(SystemExit):  # of --help; a subcommand alone may lack its arguments
+        get_main_parser().parse_args(rest if any(word.startswith("-") for word in rest) else [*rest, "--help"])
+
+
+def check_files(rest: list[str], command: str) -> None:
+    for word in rest:
+        if word.startswith(("params/", "profiles/", "examples/")) and not PLACEHOLDER.search(word):
+            assert (ROOT / word).exists(), command
+
+
+@cache
+def make_targets() -> set[str]:
+    texts = [path.read_text() for path in [ROOT / "Makefile", *ROOT.glob("*.mk")]]
+    return {name for text in texts for name in re.findall(r"^([a-z][a-z-]*):(?!=)", text, re.MULTILINE)}
+
+
+@cache
+def snakemake_options() -> set[str]:
+    from snakemake.cli import get_argument_parser
+
+    parser = get_argument_parser()
+    return {name for action in parser._actions for name in action.option_strings}
+
+
+@cache
+def rules() -> set[str]:
+    texts = [path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]]
+    return {name for text in texts for name in re.findall(r"^\s*rule (\w+):", text, re.MULTILINE)}
