@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from checkouts import TINY, Checkout, copy_project
+from nursery import Nursery
 
 from conftest import duplicate
 from mgral.annotation import exchange, simulated
@@ -64,9 +65,9 @@ def state(checkout: Checkout, *folders: str) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def waiting(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def waiting(tmp_path_factory: pytest.TempPathFactory, nursery: Nursery | None) -> Checkout:
     """A run whose first batch waits for people, of a folder that is annotated in part. Shared: change nothing."""
-    project = copy_project(tmp_path_factory.mktemp("waiting") / "project")
+    project = copy_project(tmp_path_factory.mktemp("waiting") / "project", nursery)
     project.snakemake("--", "data/raw/tiny/annotations.json")
     raw = project.root / "data/raw/tiny"
     shutil.copytree(raw / "images", project.root / "mine")
@@ -203,7 +204,7 @@ def test_months_later_in_a_clone(second: Checkout, tmp_path: Path):
     origin.call("dvc", "push", "--quiet")
     origin.git_commit()
     origin.call("git", "clone", "--quiet", str(origin.root), str(tmp_path / "clone"))
-    clone = Checkout(tmp_path / "clone")
+    clone = Checkout(tmp_path / "clone", origin.nursery)
     clone.call("dvc", "pull", "--quiet")
     assert clone.plan(params=MINE) == {}
     assert CLEAN in clone.call("dvc", "status")

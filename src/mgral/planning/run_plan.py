@@ -250,7 +250,7 @@ class RunPlan:
             files = [CYCLE.metrics]
             files += [CYCLE.own] if label in self.reporting_own else []
             files += [CYCLE.selected] if cycle in self.selecting else []
-            files += [CYCLE.manifest] if cycle == self.waiting else []
+            files += [CYCLE.manifest] if self.asks_people and cycle in self.selecting else []
             said = [run_layout.answers_folder(self.annotations, cycle - 1)] if cycle else self.registered
             yield {
                 "name": f"{label}-{seed}-{cycle}",
