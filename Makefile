@@ -41,7 +41,7 @@ demo: $(READY) ## run the demo on generated data, to a finished report
 test: test-fast test-workflow ## run all tests, two at a time
 
 test-workflow: $(READY) ## run the tests of whole runs
-	pytest -n 2 --dist worksteal tests/workflow $(PYTEST_ARGS)
+	pytest -n 2 --dist loadgroup tests/workflow $(PYTEST_ARGS)
 
 test-fast: $(READY) ## run the tests of units, contracts and inputs
 	pytest -n 2 --dist loadfile tests/unit tests/contract tests/cases tests/fuzz $(PYTEST_ARGS)

@@ -21,7 +21,7 @@ from mgral.core.types import Dataset
 from mgral.data import dataset_json
 from mgral.data.pool import read_pool
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("people")]  # its fixtures are made once
 
 MINE = "params/mine.yaml"
 RUN = "data/runs/mine"
