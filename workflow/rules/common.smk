@@ -163,8 +163,11 @@ NEXT_BATCHES = each(CYCLE.selected, cycles=PLAN.cycles[-1:])
 
 
 def next_batches(wildcards):
-    """The batches after the last cycle, where they are asked for or chosen: the report shows them and follows them."""
-    wanted = "next" in workflow.dag_settings.targets or any(map(os.path.exists, NEXT_BATCHES))
+    """The batches after the last cycle, where they are asked for or chosen: the report shows them and follows them.
+
+    Of a run that waits for people they are chosen on the way, so that the next start finds the same input.
+    """
+    wanted = WAITING or "next" in workflow.dag_settings.targets or any(map(os.path.exists, NEXT_BATCHES))
     return NEXT_BATCHES if wanted else []
 
 
