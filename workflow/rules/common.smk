@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mgral import cli
 from mgral.config import loading, schema
-from mgral.config.embedding import RANDOM
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.run_layout import SECOND
@@ -67,7 +66,7 @@ REPLAY = run_layout.CYCLE.below(f"{FOLDER}/{run_layout.REPLAY}")
 OWN_REPLAY = run_layout.CYCLE.below(f"{run_layout.cycle_folder(PLAN.run, '{label}')}/{run_layout.REPLAY}")
 
 # Of a backbone that is no part of the detector: its weights, and what embeds by it reads.
-WEIGHTS_OF_BACKBONE = [path for path in [EXPERIMENT.embedding.weights] if path not in (None, RANDOM)]
+WEIGHTS_OF_BACKBONE = [EXPERIMENT.embedding.weights] if PLAN.reads_weights else []
 FOUNDATION = {"foundation": RUN.foundation} if PLAN.by_backbone else {}
 
 REPEAT = f"{PLAN.run}/{run_layout.retrained()}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mgral.annotation.returns import Folder
+from mgral.config.embedding import RANDOM
 from mgral.config.schema import Params, Strategy
 from mgral.core import plugins, run_layout
 from mgral.core.run_layout import CYCLE, RUN, SECOND
@@ -135,6 +136,11 @@ class RunPlan:
     def by_backbone(self) -> bool:
         """Whether embeddings come from a backbone that is no part of the detector."""
         return self.experiment.embedding.kind == "backbone"
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether such a backbone has a weights file."""
+        return (self.by_patterns or self.by_backbone) and self.experiment.embedding.weights != RANDOM
 
     def dataset_files(self) -> list[str]:
         """What is computed of the data set once, for all seeds and strategies, below the run's folder."""
