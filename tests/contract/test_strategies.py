@@ -376,6 +376,6 @@ def test_every_strategy_has_a_page(name: str) -> None:
     headings = [line.removeprefix("## ") for line in path.read_text().splitlines() if line.startswith("## ")]
     assert len(headings) == len(SECTIONS)
     assert all(found.startswith(wanted) for found, wanted in zip(headings, SECTIONS, strict=True))
-    assert f"[{name}]({name}.md)" in (PAGES / "README.md").read_text()
+    assert f"[`{name}`]({name}.md)" in (PAGES / "README.md").read_text()
     variants = plugins.load("strategies", name).Options.model_fields
     assert all(f"`{key}`" in path.read_text() for key in variants), "name every option"
