@@ -41,6 +41,7 @@ rule all:
         each(CYCLE.metrics),
         each(CYCLE.own, labels=PLAN.reporting_own),
         each(CYCLE.selected, cycles=PLAN.selecting),
+        [each(f"{FOLDER}/{name}", PLAN.searchers, PLAN.selecting) for name in PLAN.prices],
         each(CYCLE.manifest, cycles=PLAN.cycles[-1:] if WAITING else []),
         [f"{PLAN.run}/{name}" for name in PLAN.result_files()],
     message:

@@ -1,10 +1,11 @@
-"""One selection from cycle 0 by several strategies: mAP on test and boxes, by seed.
+"""One selection from cycle 0 by several strategies, an agent's among them: mAP on test and boxes, by seed.
 
     python tests/benchmarks/free_rules.py params/generated_rules.yaml OUT [SEED ...]
 
 The steps are those of the workflow, in one process, which saves the start of an interpreter for each. OUT/results.csv
-gets a line for each seed and strategy as soon as it is known; what is there is not computed again. The last lines give
-the mean gain over random and entropy with its 95 % t-interval over the seeds that are complete.
+gets a line for each seed and strategy as soon as it is known; what is there is not computed again, nor is a detector or
+a record. The last lines give the mean gain over random and entropy with its 95 % t-interval over the seeds that are
+complete.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def verb(name: str, params: list[str], **options: object) -> None:
     """Run one verb, as its command line would; end at the first that fails."""
     words = [name, *(["--params", *params] if params else [])]
     for key, value in options.items():
-        words += [f"--{key.replace('_', '-')}", *([] if value is True else [str(value)])]
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        words += [f"--{key.replace('_', '-')}", *map(str, values)]
     if cli.main(words):
         sys.exit(f"{' '.join(words)} failed")
 
@@ -57,6 +59,8 @@ def first_cycle(params: list[str], data: dict[str, object], folder: Path, seed: 
     pool = folder / "pool.json"
     verb("pool", params, dataset=data["dataset"], seed=seed, out=pool)
     for home in (folder, folder / "replay")[: 1 + replay]:
+        if (home / "detections.npz").exists():
+            continue
         if home != folder:
             verb("replay-split", params, dataset=data["dataset"], pool=pool, seed=seed, out=home / "pool.json")
         verb("train", params, **data, pool=home / "pool.json", seed=seed, out=home)
@@ -73,6 +77,29 @@ def first_cycle(params: list[str], data: dict[str, object], folder: Path, seed: 
         )
 
 
+def reward(params: list[str], data: dict[str, object], folder: Path, seed: int) -> dict[str, object]:
+    """Replay records, the table and the agent; what a selection reads of them."""
+    experiment = read_experiment(params[:2])
+    replay, table, records = folder / "replay", folder / "table", []
+    seen = {name: replay / f"{name}.npz" for name in ("embeddings", "detections")}
+    split = {"pool": replay / "pool.json", "seed": seed, "kind": "replay"}
+    if not (replay / "batches.json").exists():
+        verb("sample-batches", params, dataset=data["dataset"], **split, **seen, out=replay / "batches.json")
+    for k in range(experiment.proxy.records):
+        records.append(replay / "proxies" / f"{k}.json")
+        if not records[-1].exists():
+            files = {"batches": replay / "batches.json", "detector": replay / "detector.safetensors", "out": replay}
+            verb("proxy", params, **data, **split, **files, batch=k)
+    own = {name: folder / f"{name}.npz" for name in ("embeddings", "detections")}
+    given = {"dataset": data["dataset"], "pool": folder / "pool.json", "competence": folder / "metrics.json"}
+    given |= {f"replay_{name}": path for name, path in {"pool": split["pool"], **seen}.items()}
+    verb("table", params, **own, **given, records=records, out=table)
+    detector = {"pool": folder / "pool.json", "detector": folder / "detector.safetensors"}
+    verb("search", params, **data, **detector, **own, table=table, seed=seed, out=folder / "search")
+    price = {"price": table / "price.npz"} if (table / "price.npz").exists() else {}
+    return {"agent": folder / "search/agent.safetensors", **price, "polish": experiment.search.polish}
+
+
 def one_seed(params: list[str], data: dict[str, object], out: Path, seed: int, done: set[tuple[int, str]]) -> None:
     """Every strategy's batch, annotated and trained on."""
     experiment = read_experiment(params[:2])
@@ -80,12 +107,15 @@ def one_seed(params: list[str], data: dict[str, object], out: Path, seed: int, d
     folder = out / f"seed-{seed}"
     if all((seed, name) in done for name in needs):
         return
-    first_cycle(params, data, folder, seed, any("held_out" in some for some in needs.values()))
+    replay = any({"held_out", "agent"} & some for some in needs.values())
+    first_cycle(params, data, folder, seed, replay)
     for name, some in needs.items():
         if (seed, name) in done:
             continue
         home = folder / name
-        given = {need: folder / FILES[need] for need in sorted(some)}
+        given = {need: folder / FILES[need] for need in sorted(some & FILES.keys())}
+        if "agent" in some:
+            given |= reward(params, data, folder, seed)
         chosen, pool = home / "selected.json", home / "pool.json"
         files = {"dataset": data["dataset"], "pool": folder / "pool.json"}
         verb("select", params, strategy=name, **files, **given, seed=seed, out=chosen)

@@ -6,6 +6,7 @@ rule search:
     input:
         PART.records,
         PART.index,
+        [f"{FOLDER}/{{part}}{name}" for name in PLAN.price],
         dataset=dataset_of,
         images=RUN.images,
         pool=CYCLE.pool,

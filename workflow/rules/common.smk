@@ -210,6 +210,23 @@ def evidence(wildcards):
     return {need: elsewhere.get(need) or getattr(OWN, need) for need in needs}
 
 
+def of_growth():
+    """What a table reads beside its records where its representation is growth."""
+    if not PLAN.price:
+        return {}
+    found = {"dataset": dataset_of, "pool": CYCLE.pool, "competence": CYCLE.metrics}
+    if "replay" in EXPERIMENT.proxy.kinds:
+        found["replay_pool"] = REPLAY.pool
+    if PLAN.replay_seen:
+        found |= {"replay_embeddings": REPLAY.embeddings, "replay_detections": REPLAY.detections}
+    return found
+
+
+def of_agent(wildcards):
+    """The price that a searcher's state and polish read, where its representation is growth."""
+    return {"price": OWN.price} if PLAN.price and wildcards.label in PLAN.searchers else {}
+
+
 def options(files, *names):
     """Those of some named inputs or outputs that there are, as options of a command."""
     return [text for name in names if files.get(name) for text in (f"--{name.replace('_', '-')}", files.get(name))]

@@ -111,6 +111,7 @@ rule report:
         next_batches,
         each(CYCLE.audit, labels=PLAN.searchers, cycles=PLAN.selecting),
         each(CYCLE.search, labels=PLAN.searchers, cycles=PLAN.selecting),
+        [each(f"{FOLDER}/{name}", PLAN.searchers, PLAN.selecting) for name in PLAN.prices],
         RUN.dataset,
         PLAN.last_dataset,
         each(CYCLE.labels, cycles=PLAN.cycles[1:]) if PLAN.answered else [],

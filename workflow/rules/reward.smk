@@ -102,12 +102,14 @@ for some in PLAN.proxies:
 rule table:
     input:
         unpack(records_of_table),
+        **of_growth(),
         embeddings=CYCLE.embeddings,
         detections=CYCLE.detections,
         carried=lambda wildcards: PLAN.carried(wildcards.strategy, wildcards.seed, int(wildcards.cycle)),
     output:
         PART.records,
         PART.index,
+        [f"{FOLDER}/{{part}}{name}" for name in PLAN.price],
         audit=PART.audit,
     log:
         log_of("table", PART_JOB),
@@ -120,9 +122,10 @@ rule table:
         **requested("table"),
     params:
         **step("table"),
+        growth=lambda wildcards, input: options(input, *of_growth()),
     message:
         f"{WHO}{{params.of}}: index the records and audit the table"
     shell:
         "mgral table --params {params.file} --embeddings {input.embeddings} --detections {input.detections}"
         " --records {input.proxies} --carried {input.carried} --control {input.control} --repeats {input.repeats}"
-        ' --out "$(dirname {output.audit})" 2> {log}'
+        ' {params.growth} --out "$(dirname {output.audit})" 2> {log}'

@@ -42,6 +42,7 @@ for own in [False, True]:
 rule select:
     input:
         unpack(evidence),
+        unpack(of_agent),
         dataset=dataset_of,
         pool=OWN.pool,
     output:
@@ -57,9 +58,48 @@ rule select:
         **requested("select"),
     params:
         **step("select") | {"code": code_of_strategy("select")},
-        evidence=lambda wildcards, input: options(input, *sorted(IN_FILES)),
+        evidence=lambda wildcards, input: options(input, *sorted(IN_FILES), "price"),
+        polish=lambda wildcards: ["--polish", EXPERIMENT.search.polish] if of_agent(wildcards) else [],
     message:
         f"{OWN_WHO}: choose the batch"
     shell:
         "mgral select --params {params.file} --strategy {wildcards.label} --dataset {input.dataset}"
-        " --pool {input.pool} {params.evidence} --seed {wildcards.seed} --out {output} 2> {log}"
+        " --pool {input.pool} {params.evidence} {params.polish} --seed {wildcards.seed} --out {output} 2> {log}"
+
+
+# The predicted gains of an agent's batch, before and after polishing, and of the batches that the other strategies
+# would choose from the same pool.
+rule prices:
+    input:
+        dataset=dataset_of,
+        pool=OWN.pool,
+        embeddings=OWN.embeddings,
+        detections=OWN.detections,
+        agent=OWN.agent,
+        price=OWN.price,
+        competence=OWN.metrics,
+        held_out=OWN_REPLAY.detections if PLAN.replay_seen else [],
+    output:
+        OWN.prices,
+    log:
+        log_of("prices", OWN_JOB),
+    benchmark:
+        benchmark_of("prices", OWN_JOB)
+    wildcard_constraints:
+        label=one_of(PLAN.searchers),
+    conda:
+        "../envs/mgral.yaml"
+    threads: THREADS
+    resources:
+        **requested("prices"),
+    params:
+        **step("prices", *STRATEGY_MODULES),
+        polish=["--polish", EXPERIMENT.search.polish],
+        held_out=lambda wildcards, input: options(input, "held_out"),
+    message:
+        f"{OWN_WHO}: compare predicted gains"
+    shell:
+        "mgral prices --params {params.file} --strategy {wildcards.label} --dataset {input.dataset}"
+        " --pool {input.pool} --embeddings {input.embeddings} --detections {input.detections} --agent {input.agent}"
+        " --price {input.price} --competence {input.competence} {params.held_out} {params.polish}"
+        " --seed {wildcards.seed} --out {output} 2> {log}"

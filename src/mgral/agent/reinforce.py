@@ -23,6 +23,7 @@ from tqdm import trange
 from mgral.agent.policy import Policy, log_probability, sample, sequence
 from mgral.config.schema import Search
 from mgral.core import random_streams
+from mgral.core.errors import MgralError
 from mgral.core.files import read_checkpoint, whole, write_checkpoint
 from mgral.core.types import Doubles, Embeddings, Record
 from mgral.reward import records
@@ -56,7 +57,8 @@ class Row:
 
     Attributes:
         iteration: 0 … iterations - 1.
-        reward: mean over the sampled batches of the gain: mAP(proxy) less the mean of random batches' proxies.
+        reward: mean over the sampled batches of the gain: mAP(proxy) less the mean of random batches' proxies; where
+            the table predicts it, less ``search.caution`` of its standard deviations.
         baseline: what this iteration's rewards were held against (mean over the batches).
         loss: mean over the batches of -(reward - baseline) · log π(S), less the weighted entropy.
         estimated, trained: batches priced by the table, and by a proxy trained for them.
@@ -154,7 +156,7 @@ def run(
         subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
         batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
         price = table.price(batches)
-        rewards = price.value.copy()
+        rewards = cautious(price, params.caution)
         trained = _train_far(price, rewards, batches, table, added, params.fallback, train_proxy)
 
         mean = float(rewards.mean())
@@ -195,6 +197,16 @@ def run(
         _report(rows, params.iterations)
 
     return Result(policy, tuple(rows), tuple(added))
+
+
+def cautious(price: Price, caution: float) -> Doubles:
+    """[n] gains less ``caution`` of their standard deviations. Raises MgralError where the table knows none."""
+    if not caution:
+        return price.value.copy()
+    if price.deviation is None:
+        raise MgralError("search.caution: this table.surrogate knows no standard deviation; set caution to 0")
+    rewards: Doubles = price.value - caution * price.deviation
+    return rewards
 
 
 def _objective(scores: Tensor, subsets: Tensor, advantages: Doubles, params: Search) -> Tensor:

@@ -41,6 +41,7 @@ VERBS = {
     "search": "train the agent against the lookup table",
     "score": "score the unlabelled images for a strategy that trains or runs a network of its own",
     "select": "select the next batch",
+    "prices": "compare the predicted gains of an agent's batch and of other strategies' batches",
     "noise": "measure the spread between trainings of one pool",
     "subset": "draw a part of the labelled pool",
     "stopping": "say what further images are expected to bring",

@@ -124,6 +124,12 @@ _EXAMPLES = {
         "{PARAMS} {DATASET} {POOL} --strategy mgral {EMBEDDINGS} --agent {CYCLE}/agent.safetensors --seed 0"
         " --out selected.json",
     ),
+    "prices": (
+        "{PARAMS} {DATASET} {POOL} --strategy mgral {EMBEDDINGS} {DETECTIONS} --agent {CYCLE}/agent.safetensors"
+        " --price {CYCLE}/table/price.npz --competence {CYCLE}/metrics.json --seed 0 --out prices.json",
+        "{PARAMS} {DATASET} {POOL} --strategy mgral {EMBEDDINGS} {DETECTIONS} --agent {CYCLE}/agent.safetensors"
+        " --price {CYCLE}/table/price.npz --competence {CYCLE}/metrics.json --polish 10 --seed 0 --out prices.json",
+    ),
     "noise": (
         "--metrics {RUN}/random/seed-0/cycle-0/metrics.json {RUN}/random/seed-1/cycle-0/metrics.json --out noise.json",
         "--metrics {RUN}/noise/repeat-0/metrics.json {RUN}/noise/repeat-1/metrics.json --out noise.json",

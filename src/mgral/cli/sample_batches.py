@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     batch, seed = params.budget.batch, arguments.seed
     if arguments.kind == "replay":
         batch = replay_batch(batch, len(evidence.pool.unlabelled))
+        evidence = _evidence_files.with_quality(evidence, dataset)
         seed = random_streams.stream(seed, "replay")
     if arguments.agent is None:
         batches = candidate_batches.draw(first, batch, params.proxy.first_shares, evidence, seed)

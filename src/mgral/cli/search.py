@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.agent.policy import Policy
     from mgral.core import random_streams
     from mgral.core.files import write_json
-    from mgral.reward import proxy, records
+    from mgral.reward import batch_price, proxy, records
+    from mgral.reward.growth import Worlds
     from mgral.reward.lookup_table import LookupTable
     from mgral.strategies import _evidence_files
 
@@ -59,6 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
     inputs += [detections] if detections else []
     inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
+    worlds, state = None, embeddings
+    if params.table.representation == "growth":
+        inputs.append(arguments.table / "price.npz")
+        price = batch_price.read(inputs[-1], embeddings)
+        worlds, state = Worlds(price.world), price.agent_state(embeddings)
     plugins = [f"mgral.detection.detectors.{params.detector.name}", f"mgral.reward.semi.{params.proxy.semi}"]
     if arguments.no_fallback or params.proxy.kind == "replay":
         # A batch of the pool has no labels: where the table holds replay records only, nothing compares to its proxy.
@@ -67,10 +73,10 @@ def run(arguments: argparse.Namespace) -> None:
     proxies = proxy.ProxyTrainer(dataset, cache, pool, arguments.detector, sections, machine, arguments.seed)
     with kept_checkpoint(agent, params, arguments.seed, inputs, [__name__, *plugins], [arguments.images]) as checkpoint:
         result = reinforce.run(
-            Policy.of(params.agent, embeddings.vectors.shape[1], seed),
-            embeddings,
+            Policy.of(params.agent, state.vectors.shape[1], seed),
+            state,
             pool.unlabelled,
-            LookupTable.load(arguments.table, embeddings, params.table, gpu=machine.torch_device.type == "cuda"),
+            LookupTable.load(arguments.table, embeddings, params.table, machine.torch_device.type == "cuda", worlds),
             params.budget.batch,
             params.search,
             seed,

@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--competence", type=Path, help="metrics.json of the cycle, if the strategy uses AP by class")
     parser.add_argument("--held-out", type=Path, help="replay/detections.npz, if the strategy uses held-out images")
     parser.add_argument("--patterns", type=Path, help="foundation.npz, if the strategy uses local patterns")
+    parser.add_argument("--price", type=Path, help="table/price.npz, if an agent was trained with the signals in it")
+    parser.add_argument("--polish", type=int, default=0, help="search.polish: passes over the agent's batch; default 0")
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "selected.json to write")
 
@@ -53,7 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
         prepare_device(params.machine)
     dataset = dataset_json.read(arguments.dataset)
     files = {need: getattr(arguments, need) for need in sorted(IN_FILES)}
-    evidence = _evidence_files.read(dataset, arguments.pool, **files, needs=plugin.NEEDS)
+    price = {"price": arguments.price, "polish": arguments.polish}
+    evidence = _evidence_files.read(dataset, arguments.pool, **files, **price, needs=plugin.NEEDS)
     cycle, budget, left = evidence.pool.cycle, params.budget.batch, len(evidence.pool.unlabelled)
     if not left:
         raise MgralError(

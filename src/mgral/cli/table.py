@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import Table
 from mgral.core.errors import MgralError
 from mgral.core.types import Record
+
+if TYPE_CHECKING:
+    from mgral.reward.growth import Worlds
 
 
 class Params(Settings):
@@ -32,12 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--control", type=Path, nargs="*", default=[], help="records with unsupervised weight zero")
     parser.add_argument("--repeats", type=Path, nargs="*", default=[], help="records of one batch trained again")
-    _arguments.add_out(parser, "folder for records.parquet, index.faiss and audit.json")
+    growth = parser.add_argument_group("for the representation growth")
+    growth.add_argument("--dataset", type=Path, help="dataset.json of the run")
+    growth.add_argument("--pool", type=Path, help="pool.json of the cycle")
+    growth.add_argument("--competence", type=Path, help="metrics.json of the cycle")
+    growth.add_argument("--replay-pool", type=Path, help="pool.json of replay, if there are replay records")
+    growth.add_argument("--replay-embeddings", type=Path, help="embeddings.npz of replay's detector, if there is one")
+    growth.add_argument("--replay-detections", type=Path, help="detections.npz of the same")
+    _arguments.add_out(parser, "folder for records.parquet, index.faiss, audit.json and (growth) price.npz")
 
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral.core.files import write_json
-    from mgral.reward import records, variance
+    from mgral.reward import batch_price, records, variance
+    from mgral.reward.batch_price import BatchPrice
     from mgral.reward.lookup_table import LookupTable
     from mgral.strategies import _evidence_files
 
@@ -51,8 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
             )
     carried = [record for path in arguments.carried for record in _carried(path, cycle)]
     embeddings = _evidence_files.read_embeddings(arguments.embeddings, arguments.detections)
-    table = LookupTable([*found, *carried], embeddings, params.table)
+    worlds = _worlds(arguments) if params.table.representation == "growth" else None
+    table = LookupTable([*found, *carried], embeddings, params.table, worlds=worlds)
     table.save(arguments.out)
+    if worlds is not None:
+        batch_price.write(BatchPrice(worlds.own, table.weights), arguments.out / "price.npz")
     control, repeats = ([records.read(path) for path in paths] for paths in (arguments.control, arguments.repeats))
     audit = {**table.audit(), **variance.audit(table.own, control, repeats)}
     write_json(arguments.out / "audit.json", audit)
@@ -62,11 +77,27 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
+def _worlds(arguments: argparse.Namespace) -> Worlds:
+    """What the representation growth is computed from. Raises MgralError for an option that is missing."""
+    from mgral.data import dataset_json
+    from mgral.strategies import _evidence_files
+
+    for name in ("dataset", "pool", "detections", "competence"):
+        if getattr(arguments, name) is None:
+            raise MgralError(f"--{name}: missing; table.representation growth needs it")
+    cycle = arguments.pool, arguments.embeddings, arguments.detections
+    split = arguments.replay_pool, arguments.replay_embeddings, arguments.replay_detections
+    if (split[1] is None) != (split[2] is None):
+        raise MgralError("--replay-embeddings and --replay-detections belong together; give both or neither")
+    dataset = dataset_json.read(arguments.dataset)
+    return _evidence_files.read_worlds(dataset, cycle, arguments.competence, split if split[0] else None)
+
+
 def _carried(path: Path, cycle: int) -> list[Record]:
     """Records of an earlier cycle than ``cycle``: those that were trained for a table, or for its search."""
-    from mgral.reward import lookup_table, records
+    from mgral.reward import records, table_files
 
-    found = lookup_table.read_records(path) if path.suffix == ".parquet" else records.read_list(path)
+    found = table_files.read_records(path) if path.suffix == ".parquet" else records.read_list(path)
     latest = max((record.cycle for record in found), default=-1)  # what a table has carried itself stands in another
     if latest >= cycle:
         raise MgralError(f"--carried: {path} is of cycle {latest}; name files of cycles before {cycle}")

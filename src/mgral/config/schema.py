@@ -222,19 +222,24 @@ class Stopping(Settings):
 class Table(Settings):
     """How its records price a batch."""
 
-    representation: Literal["embedding", "index", "moments", "counts", "objects"] = parameter(
+    representation: Literal["growth", "embedding", "index", "moments", "counts", "objects"] = parameter(
         "embedding",
-        "of a batch: embedding (mean over its images), index (one-hot over the pool), moments (mean and "
-        "spread), counts (shares of clusters), objects (of each class, as the detector expects them). "
-        "audit.json compares them",
+        "of a batch: growth (of each class's labelled boxes, and a few image scores; docs/strategies/mgral.md), "
+        "embedding (mean over its images), index (one-hot over the pool), moments (mean and spread), counts (shares of "
+        "clusters), objects (of each class, as the detector expects them). audit.json compares them",
         source="paper: embedding; its first version: index",
     )
     centroids: Positive = parameter(32, "counts: clusters of the pool")
-    surrogate: Literal["nearest", "gp", "ridge"] = parameter(
+    surrogate: Literal["bayes", "nearest", "gp", "ridge"] = parameter(
         "ridge",
-        "how records predict the gain of a batch: nearest (inverse-distance mean), gp (Gaussian process) or "
-        "ridge (linear regression). audit.json compares them",
+        "how records predict the gain of a batch: bayes (linear in the numbers of growth, with a rule as its prior), "
+        "nearest (inverse-distance mean), gp (Gaussian process) or ridge (linear regression). audit.json compares them",
         source="paper: nearest",
+    )
+    prior: Literal["learnable", "growth"] = Field(
+        default="learnable",
+        description="bayes: the rule whose price a batch has where the records carry no signal: learnable, or growth "
+        "with competence weights",
     )
     neighbours: Positive = parameter(5, "nearest: records averaged (M)", source="the paper gives no number")
     threshold_deviations: float = parameter(
@@ -245,8 +250,17 @@ class Table(Settings):
     )
     far_uncertainty: Fraction = parameter(
         0.9,
-        "gp: a batch is extrapolated if the records leave more than this share of the standard deviation",
+        "gp, bayes: a batch is extrapolated if the records leave more than this share of the standard deviation",
     )
+
+    @model_validator(mode="after")
+    def _bayes_reads_growth(self) -> Self:
+        if self.surrogate == "bayes" and self.representation != "growth":
+            raise ValueError(
+                f"surrogate: bayes reads the numbers of representation growth, not {self.representation}; set "
+                "representation: growth, or surrogate to nearest, gp or ridge"
+            )
+        return self
 
 
 class TableParams(Table):
@@ -325,6 +339,16 @@ class Search(Settings):
         "proxy.kind: replay none, since batches of the pool have no labels",
     )
     checkpoint_every: Count = parameter(100, "distance between checkpoints; 0 for none", unit="iterations")
+    caution: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="standard deviations of a predicted gain that are subtracted from the reward; above 0 needs a "
+        "surrogate that knows them (bayes, gp)",
+    )
+    polish: Count = Field(
+        default=10,
+        description="surrogate bayes: passes over the agent's batch, at most, that exchange images where that raises "
+        "the predicted gain; 0: none (paper: none)",
+    )
 
     @model_validator(mode="after")
     def _others_to_compare_with(self) -> Self:
@@ -425,6 +449,24 @@ class Params(Settings):
         taken = [seed for seed in self.seeds if seed in own]
         if taken:
             raise ValueError(f"seeds: {taken[0]} is one that noise.repeats trains with; choose another")
+        return self
+
+    @model_validator(mode="after")
+    def _caution_needs_deviations(self) -> Self:
+        if self.search.caution and self.table.surrogate not in ("bayes", "gp"):
+            raise ValueError(
+                f"search.caution: surrogate {self.table.surrogate} knows no standard deviation; set it to 0, or "
+                "table.surrogate to bayes or gp"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_second_round_reads_embeddings(self) -> Self:
+        if self.table.representation == "growth" and self.proxy.generators.get("agent", 0) > 0:
+            raise ValueError(
+                "proxy.generators.agent: a second round reads embeddings alone; set it to 0, or "
+                "table.representation to another than growth"
+            )
         return self
 
     @model_validator(mode="after")

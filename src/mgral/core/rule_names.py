@@ -27,6 +27,7 @@ RULES: dict[str, str | None] = {
     "score": "score",
     "score_own": "score",
     "select": "select",
+    "prices": "prices",
     "share_detector": None,
     "share_evidence": None,
     "share_held_out": None,

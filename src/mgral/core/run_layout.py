@@ -61,6 +61,7 @@ class CycleFiles(_Files):
     records: str = "table/records.parquet"
     index: str = "table/index.faiss"
     audit: str = "table/audit.json"
+    price: str = "table/price.npz"
     agent: str = "agent.safetensors"
     search: str = "search.csv"
     added: str = "added.json"
@@ -68,6 +69,7 @@ class CycleFiles(_Files):
     manifest: str = "batch/manifest.json"
     labels: str = "labels.json"
     dataset: str = "dataset.json"
+    prices: str = "prices.json"
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,8 @@ class Record:
         stopped: whether the proxy was stopped there, as hopeless.
         per_class: AP on val of each class, 0..1, None for one without ground truth there; None as a whole for a record
             of an earlier version, and for a proxy that was stopped.
+        vector: the batch in the representation ``growth``, as the detector of its own cycle and pool saw it
+            (:meth:`mgral.reward.growth.World.features`, flat); None before a table has described it, and elsewhere.
     """
 
     ids: tuple[int, ...]
@@ -204,6 +206,7 @@ class Record:
     partway: float | None = None
     stopped: bool = False
     per_class: tuple[float | None, ...] | None = None
+    vector: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

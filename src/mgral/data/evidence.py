@@ -32,6 +32,10 @@ class Evidence:
         competence: [C] AP on val of the cycle's detector, by class, 0..1; 0 for a class without ground truth there.
         patterns: local patterns of every image of the pool, by a backbone that is no part of the detector.
         held_out: detections of the labelled images that are held out from the replay detector, by that detector.
+        quality: of detection, expected by the rank of an image's entropy: intercept and slope, see
+            :func:`mgral.reward.detection_quality.quality_by_rank`; 1 everywhere where it was not measured.
+        price: file of the table's price of batches, where its representation is ``growth``.
+        polish: passes over an agent's batch that exchange images where that raises this price.
     """
 
     pool: Pool
@@ -46,6 +50,9 @@ class Evidence:
     competence: Doubles | None = None
     held_out: Mapping[int, Detections] | None = None
     patterns: Patterns | None = None
+    quality: tuple[float, float] = (1.0, 0.0)
+    price: Path | None = None
+    polish: int = 0
 
     def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:
         """The detections, among them those of every image of ``ids``.

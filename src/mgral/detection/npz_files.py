@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
     Raises:
         MgralError: it is missing, no such archive, or holds what is not finite.
     """
-    data = _read(path, "ids", "vectors", mapped="vectors")
+    data = read_arrays(path, "ids", "vectors", mapped="vectors")
     remedy = "make it anew with `mgral embed`"
     check_ids(data["ids"], str(path), remedy)
     if data["vectors"].ndim != 2 or data["vectors"].dtype != np.float32 or len(data["vectors"]) != len(data["ids"]):
@@ -62,7 +62,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
 
 def write_foundation(ids: Sequence[int], vectors: Floats, patterns: Halfs, path: str | Path) -> None:
     """Write ids [N], ascending, vectors [N, 256] and local patterns [N, K, 256]; K is 0 where nobody asked for them."""
-    _write(path, {"ids": np.asarray(ids, np.int64), "vectors": vectors, "patterns": patterns})
+    write_arrays(path, {"ids": np.asarray(ids, np.int64), "vectors": vectors, "patterns": patterns})
 
 
 def read_patterns(path: str | Path) -> Patterns:
@@ -71,7 +71,10 @@ def read_patterns(path: str | Path) -> Patterns:
     Raises:
         MgralError: it is missing, no such archive, without patterns, or holds what is not finite.
     """
-    data, remedy = _read(path, "ids", "patterns", verb="foundation-features"), "run `mgral foundation-features` again"
+    data, remedy = (
+        read_arrays(path, "ids", "patterns", verb="foundation-features"),
+        "run `mgral foundation-features` again",
+    )
     check_ids(data["ids"], str(path), remedy)
     patterns = data["patterns"]
     if patterns.ndim != 3 or patterns.dtype != np.float16 or len(patterns) != len(data["ids"]) or not patterns.shape[1]:
@@ -88,12 +91,12 @@ def write_image_scores(image_scores: ImageScores, path: str | Path) -> None:
         MgralError: it is not as :class:`mgral.core.types.ImageScores` says.
     """
     _check_image_scores(image_scores, str(path), "train the detector anew")
-    _write(path, {"ids": image_scores.ids, **image_scores.terms})
+    write_arrays(path, {"ids": image_scores.ids, **image_scores.terms})
 
 
 def read_image_scores(path: str | Path) -> ImageScores:
     """Read ``image_scores.npz``. Raises MgralError if it is missing or no such archive."""
-    terms = _read(path, "ids", verb="score", others=True)
+    terms = read_arrays(path, "ids", verb="score", others=True)
     image_scores = ImageScores(terms.pop("ids"), terms)
     _check_image_scores(image_scores, str(path), "make it anew with `mgral score`")
     return image_scores
@@ -116,7 +119,8 @@ def check_ids(ids: Ints, path: str, remedy: str) -> None:
         raise MgralError(f"{path}: its ids are not whole numbers in ascending order; {remedy}")
 
 
-def _write(path: str | Path, arrays: dict[str, Any]) -> None:
+def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name."""
     with whole(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -127,12 +131,15 @@ def _require(names: Iterable[str], archive: Container[str], path: str | Path, ve
         raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral {verb}`")
 
 
-def _read(
+def read_arrays(
     path: str | Path, *names: str, verb: str = "embed", others: bool = False, mapped: str | None = None
 ) -> dict[str, Any]:
     """The arrays of some names, or with ``others`` all there are; ``verb`` makes the file.
 
     Of a large file the array ``mapped`` is mapped.
+
+    Raises:
+        MgralError: the file is missing, no such archive, or lacks one of the names.
     """
     try:
         if mapped is not None and Path(path).stat().st_size > MAPPED:

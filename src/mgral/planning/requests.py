@@ -45,6 +45,7 @@ REQUESTS = {
     "table": Request(1500, 4 * EMBEDDING, 30, 2000),
     "search": Request(2500, 4 * EMBEDDING, 240, 1000),
     "select": Request(1500, 4 * EMBEDDING, 60, 2000),
+    "prices": Request(1500, 4 * EMBEDDING, 60, 2000),
 }
 REQUESTS["embed_replay"] = REQUESTS["embed"]
 

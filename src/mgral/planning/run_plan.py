@@ -146,6 +146,21 @@ class RunPlan:
         """What is computed of the data set once, for all seeds and strategies, below the run's folder."""
         return [RUN.images, *([RUN.foundation] if self.by_patterns or self.by_backbone else [])]
 
+    @property
+    def price(self) -> list[str]:
+        """What the table of a cycle makes beside the rest, where its representation is growth."""
+        return [CYCLE.price] if self.experiment.table.representation == "growth" else []
+
+    @property
+    def prices(self) -> list[str]:
+        """The comparison of predicted gains in a cycle of a searcher, where the surrogate is one that makes it."""
+        return [CYCLE.prices] if self.experiment.table.surrogate == "bayes" else []
+
+    @property
+    def replay_seen(self) -> bool:
+        """Whether a detector that was not trained on them describes the held-out images."""
+        return "replay" in self.experiment.proxy.kinds and self.from_detector
+
     def generated_images(self) -> list[str]:
         """The images of a generated data set. A user's are not listed: there may be a hundred thousand."""
         if not self.generated:
@@ -201,7 +216,7 @@ class RunPlan:
         agent = [file for some in self.proxies for file in (f"{some.folder}{CYCLE.batches}", *some.files)]
         if "replay" in self.experiment.proxy.kinds:
             agent += [f"{run_layout.REPLAY}{name}" for name in replay]
-        table = [*run_layout.OF_TABLE, *run_layout.OF_SEARCH]
+        table = [*run_layout.OF_TABLE, *self.price, *run_layout.OF_SEARCH]
         if any(some.second for some in self.proxies):
             agent += [f"{SECOND}{name}" for name in table]
         return {
@@ -224,7 +239,7 @@ class RunPlan:
     def kept(self, strategy: str, read: Mapping[str, frozenset[str]]) -> list[str]:
         """What ``mgral embed`` keeps of a cycle's detections.
 
-        That is what strategies read of them, and the generators of batches where an agent is trained.
+        That is what strategies read of them, and the generators of batches and the price where an agent is trained.
 
         Args:
             strategy: whose cycle, as in a path.
@@ -234,7 +249,7 @@ class RunPlan:
         found = frozenset[str]().union(*(read[label] for label in labels))
         if set(labels) & set(self.searchers):
             drawn = {name for name, share in self.experiment.proxy.generators.items() if share > 0}
-            found |= {"probabilities"} if drawn & proxy_plan.READ_PROBABILITIES else set()
+            found |= {"probabilities"} if self.price or drawn & proxy_plan.READ_PROBABILITIES else set()
         return sorted(found)
 
     def carried(self, strategy: str, seed: int | str, cycle: int) -> list[str]:

@@ -29,6 +29,8 @@ from mgral.detection.device import Device, prepare_device
 from mgral.detection.inference import run_inference
 from mgral.detection.training import TrainingConfig, fit
 from mgral.planning.forecast import Timing
+from mgral.reward.batch_price import BatchPrice
+from mgral.reward.growth import COVERED, PLAIN, World, Worlds
 from mgral.reward.lookup_table import LookupTable
 from mgral.reward.proxy import ProxyTrainer
 
@@ -136,15 +138,36 @@ def _search(
         Record(tuple(sorted(random.choice(ids, size, replace=False).tolist())), "random", float(random.random()), 0.0)
         for _ in range(params.proxy.records)
     ]
-    table = LookupTable(records, embeddings, params.table, gpu=machine.torch_device.type == "cuda")
-    policy = Policy.of(params.agent, EMBEDDING_DIM, 0)
+    gpu, worlds, state = machine.torch_device.type == "cuda", None, embeddings
+    if params.table.representation == "growth":
+        world = _any_world(embeddings, random)
+        worlds, state = Worlds(world, world), BatchPrice(world, None).agent_state(embeddings)
+    table = LookupTable(records, embeddings, params.table, gpu, worlds)
+    policy = Policy.of(params.agent, state.vectors.shape[1], 0)
     policy.save(folder / "agent.safetensors")
 
     def iterate(steps: int) -> object:
         own = params.search.model_copy(update={"iterations": steps, "patience": 0})
-        return reinforce.run(policy, embeddings, ids, table, size, own, seed=0, train_on=params.agent.train_on)
+        return reinforce.run(policy, state, ids, table, size, own, seed=0, train_on=params.agent.train_on)
 
     return _line(clock, iterate)[1], (folder / "agent.safetensors").stat().st_size
+
+
+def _any_world(embeddings: Embeddings, random: np.random.Generator) -> World:
+    """A pool with made-up signals, all of it unlabelled."""
+    assert embeddings.objects is not None
+    count, classes = embeddings.objects.shape
+    return World(
+        ids=embeddings.ids,
+        expected=embeddings.objects.astype(np.float64),
+        boxes=np.ones(classes),
+        competence=np.ones(classes),
+        scores=random.random((count, len(COVERED + PLAIN))),
+        squares=np.full(count, np.inf),
+        scale=1.0,
+        labelled=0,
+        vectors=embeddings.vectors,
+    )
 
 
 def _of(plan: TrainingConfig, steps: int) -> TrainingConfig:

@@ -22,6 +22,7 @@ from mgral.report import (
     insight,
     learning_curves,
     people,
+    prices,
     published,
     sources,
     table_verdict,
@@ -227,18 +228,22 @@ def ratios(picked: Sequence[int], pool: Sequence[int]) -> list[float]:
 def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
     """For each strategy with a lookup table or a search: verdict, figures and tables."""
     audits, searches = sources.audits(*run.cells), sources.searches(*run.cells)
+    priced = prices.read(*run.cells)
     found = []
     for name, look in run.looks.items():
         own_audits = [cell for cell in audits if cell.strategy == name]
         own_searches = [cell for cell in searches if cell.strategy == name]
         part: dict[str, Any] = {"strategy": name, "table": None, "search": None, "predicted": None}
+        own_prices = [cell for cell in priced if cell.strategy == name]
+        part["prices"] = prices.table(own_prices) if own_prices else None
         if own_audits:
             caption = "Held-out records, ρ: rank correlation. Solid: exact. Dashed: predicting the mean."
             plate = plates.add(f"table_{name}", draw_method.table_error(own_audits, look), caption)
             verdict, detail = table_verdict.signal([cell.value for cell in own_audits])
-            noise = table_verdict.noise_of_records([cell.value for cell in own_audits])
+            values = [cell.value for cell in own_audits]
+            more = [*prices.signals(values), *prices.rules(values), *table_verdict.noise_of_records(values)]
             compared = tables.comparison(own_audits)
-            part["table"] = (verdict, [detail, *noise], plate, tables.audits(own_audits), compared)
+            part["table"] = (verdict, [detail, *more], plate, tables.audits(own_audits), compared)
         if own_searches:
             caption = (
                 "Dots: mean predicted gain of an iteration's batches over random ones (or a proxy's own). "

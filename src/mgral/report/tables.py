@@ -82,12 +82,15 @@ def comparison(cells: Sequence[Cell]) -> Table:
     for cell in cells:
         for row in cell.value["comparison"]:
             found.setdefault(row["representation"], {}).setdefault(row["surrogate"], []).append(row)
-    surrogates = list(next(iter(found.values()), {}))
+    surrogates = list(dict.fromkeys(name for by_surrogate in found.values() for name in by_surrogate))
     rows = []
     for name, by_surrogate in found.items():
         shown = []
         for surrogate in surrogates:
-            own = by_surrogate[surrogate]
+            own = by_surrogate.get(surrogate)
+            if own is None:  # bayes reads the numbers of growth alone
+                shown.append("–")
+                continue
             error = spread(row["mae"] for row in own if row["mae"] is not None)[0]
             rank = spread(row["spearman"] for row in own if row["spearman"] is not None)[0]
             shown.append(f"{number(error, 4)} (ρ {signed(rank, 2)})")

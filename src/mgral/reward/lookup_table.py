@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ import numpy as np
 from mgral.config.schema import Table
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
-from mgral.core.files import whole, write_bytes
-from mgral.core.types import Bools, Doubles, Embeddings, Floats, Record
+from mgral.core.types import Bools, Doubles, Embeddings, Ints, Record
 from mgral.reward import records as recorded
+from mgral.reward import table_files
 from mgral.reward.batch_features import REPRESENTATIONS, Batches, check_batch, describer
-from mgral.reward.nearest_neighbours import flat_index
+from mgral.reward.bayes import Bayes, Weights
+from mgral.reward.growth import FEATURES, Worlds
 from mgral.reward.surrogates import EXACT, SURROGATES, Nearest, Price, Surrogate
 
 ROUNDING = 1e-12  # of gains, which are differences of mAP
@@ -47,10 +48,19 @@ class LookupTable:
             kind, generator, mAP, seconds).
         cycle: the latest of the records; the others are carried.
         references: by cycle and kind, the mAP that its records are compared with.
+        left_out: carried records without a vector that fits, where the representation is ``growth``: of an earlier
+            version, of a search, or of another number of classes.
         params: representation, surrogate and what these need.
     """
 
-    def __init__(self, records: Iterable[Record], embeddings: Embeddings, params: Table, gpu: bool = False) -> None:
+    def __init__(
+        self,
+        records: Iterable[Record],
+        embeddings: Embeddings,
+        params: Table,
+        gpu: bool = False,
+        worlds: Worlds | None = None,
+    ) -> None:
         """Build the table.
 
         Args:
@@ -58,15 +68,22 @@ class LookupTable:
             embeddings: of the whole pool, labelled images too, by the detector of that cycle.
             params: the section ``table`` of the parameters.
             gpu: look for neighbours on a GPU if there is one; prices are the same.
+            worlds: what the representation ``growth`` is computed from; that of replay for records without a vector.
 
         Raises:
             MgralError: fewer than two records of the latest cycle, none of a cycle's and kind's random, or an unfit
-                one: its ids are not in the pool or repeat, its mAP lies outside 0..1, or it is a control.
+                one: its ids are not in the pool or repeat, its mAP lies outside 0..1, or it is a control. The
+                representation is ``growth``, and a world is missing.
         """
         self.params = params
         self._gpu = gpu
         self._embeddings = embeddings
-        self._describe = describer(embeddings, params.representation, params.centroids)
+        self._worlds = worlds
+        if params.representation == "growth":
+            if worlds is None:
+                raise MgralError("table.representation: growth needs the signals of the pool; run `mgral table`")
+        else:
+            self._describe = describer(embeddings, params.representation, params.centroids)
         self._build(records)
 
     def _build(self, records: Iterable[Record]) -> None:
@@ -77,11 +94,30 @@ class LookupTable:
             raise MgralError(f"a lookup table needs at least 2 records of its cycle, not {own}; raise proxy.records")
         for record in ordered:
             _check(record, self._embeddings)
-        vectors = self._describe([r.ids for r in ordered])
+        given = len(ordered)
+        if self._worlds is not None and self.params.representation == "growth":
+            ordered = _described(ordered, self._worlds)
+            vectors = np.array([record.vector for record in ordered], np.float32)
+        else:
+            vectors = self._describe([r.ids for r in ordered])
+        self.left_out = given - len(ordered)
         self.records, self.cycle = tuple(ordered), ordered[0].cycle
         self.references = recorded.references(ordered)
         self._nearest = Nearest(vectors, np.array([self.gain(r) for r in ordered]), self.params, self._gpu)
-        self._surrogate = SURROGATES[self.params.surrogate](self._nearest, self.params)
+        self._groups = _groups(ordered)
+        self._by_class = _by_class(ordered, self._worlds) if self._worlds is not None else None
+        self._surrogate = self._fitted(self._nearest, np.arange(len(ordered)))
+
+    def _fitted(self, near: Nearest, order: Ints) -> Surrogate:
+        """The surrogate on some vectors and gains; ``order`` says whose gains each record has."""
+        if self.params.surrogate == "bayes" and self._by_class is not None:
+            return Bayes(near, self.params, self._by_class[order], self._groups)
+        return SURROGATES[self.params.surrogate](near, self.params)
+
+    @property
+    def weights(self) -> Weights | None:
+        """Of the surrogate ``bayes``; None of another."""
+        return self._surrogate.model.weights if isinstance(self._surrogate, Bayes) else None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -112,6 +148,8 @@ class LookupTable:
         Raises:
             MgralError: a batch is unfit, see :func:`mgral.reward.batch_features.describer`.
         """
+        if self._worlds is not None and self.params.representation == "growth":
+            return self._surrogate.price(self._worlds.own.features(batches).reshape(len(batches), -1))
         return self._surrogate.price(self._describe(batches))
 
     def add(self, record: Record) -> None:
@@ -134,7 +172,9 @@ class LookupTable:
 
         Returns:
             The content of ``audit.json``: ``records`` (how many of its own cycle; the rest is about these),
-            ``carried`` (how many of earlier cycles), ``neighbours`` (count), ``representation``, ``surrogate``,
+            ``carried`` (how many of earlier cycles), ``left_out`` (how many of earlier cycles have no vector that
+            fits), ``signal`` (of the surrogate bayes, see :meth:`mgral.reward.bayes.Bayes.verdict`; None of another),
+            ``neighbours`` (count), ``representation``, ``surrogate``,
             ``threshold``, ``mae`` (mean absolute error), ``mae_mean`` (the same when the mean of the other records of
             its cycle is predicted), ``spearman`` and ``kendall`` (rank correlation of trained and estimated gain; None
             where either is constant), ``chance`` (``spearman`` over ``SHUFFLES`` shuffles: its ``values``, their
@@ -153,6 +193,8 @@ class LookupTable:
             "neighbours": self.params.neighbours,
             "representation": self.params.representation,
             "surrogate": self.params.surrogate,
+            "left_out": self.left_out,
+            "signal": self._surrogate.verdict() if isinstance(self._surrogate, Bayes) else None,
             "threshold": self.threshold,
             "mae_mean": float(np.abs(mean_of_others - values).mean()),
             "spread": float(values.std()),
@@ -164,8 +206,7 @@ class LookupTable:
             ],
             "comparison": [
                 {"representation": kind, "surrogate": name, **_agreement(values, surrogate.leave_one_out().of(priced))}
-                for kind in REPRESENTATIONS
-                if kind != "objects" or self._embeddings.objects is not None
+                for kind in self._representations()
                 for name, surrogate in self._surrogates(kind)
             ],
         }
@@ -180,51 +221,49 @@ class LookupTable:
         groups = [np.flatnonzero(priced & (kinds == kind)) for kind in np.unique(kinds)]
         found = []
         for _ in range(SHUFFLES if _vary(values[priced]) else 0):
-            near = copy.copy(self._nearest)
-            near.values = values.copy()
+            order = np.arange(len(values))
             for rows in groups:
-                near.values[rows] = values[rng.permutation(rows)]
-            estimated = SURROGATES[self.params.surrogate](near, self.params).leave_one_out().value[priced]
+                order[rows] = rng.permutation(rows)
+            near = copy.copy(self._nearest)
+            near.values = values[order]
+            estimated = self._fitted(near, order).leave_one_out().value[priced]
             if _vary(estimated):
                 found.append(spearmanr(near.values[priced], estimated).statistic)
         if not found:
             return None
         return {"mean": float(np.mean(found)), "deviation": float(np.std(found)), "values": [*map(float, found)]}
 
+    def _representations(self) -> list[str]:
+        """Those that can be computed from what was given."""
+        found = [kind for kind in REPRESENTATIONS if kind != "objects" or self._embeddings.objects is not None]
+        return [*found, "growth"] if self.params.representation == "growth" else found
+
     def _surrogates(self, kind: str) -> Iterator[tuple[str, Surrogate]]:
         """Every surrogate, fitted to this table's records in another representation."""
-        vectors = describer(self._embeddings, kind, self.params.centroids)([r.ids for r in self.records])
-        near = Nearest(vectors, self._nearest.values, self.params, self._gpu)
+        if kind == self.params.representation:
+            near = self._nearest
+        else:
+            vectors = describer(self._embeddings, kind, self.params.centroids)([r.ids for r in self.records])
+            near = Nearest(vectors, self._nearest.values, self.params, self._gpu)
         for name, make in SURROGATES.items():
             yield name, make(near, self.params)
+        if isinstance(self._surrogate, Bayes) and kind == "growth":
+            yield "bayes", self._surrogate
 
     def save(self, folder: str | Path) -> None:
         """Write ``records.parquet`` and ``index.faiss`` into ``folder``."""
-        import faiss
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema = pa.schema(
-            [
-                ("ids", pa.list_(pa.int64())),
-                ("generator", pa.string()),
-                ("mAP", pa.float64()),
-                ("seconds", pa.float64()),
-                ("kind", pa.string()),
-                ("cycle", pa.int64()),
-                ("partway", pa.float64()),
-                ("stopped", pa.bool_()),
-                ("reference", pa.float64()),
-                ("per_class", pa.list_(pa.float64())),
-            ]
-        )
-        with whole(Path(folder) / "records.parquet") as temporary:
-            rows = [{**asdict(r), "reference": self.references[r.cycle, r.kind]} for r in self.records]
-            pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-        write_bytes(Path(folder) / "index.faiss", faiss.serialize_index(flat_index(self._nearest.vectors)).data)
+        table_files.write_records(self.records, self.references, Path(folder) / "records.parquet")
+        table_files.write_vectors(self._nearest.vectors, Path(folder) / "index.faiss")
 
     @classmethod
-    def load(cls, folder: str | Path, embeddings: Embeddings, params: Table, gpu: bool = False) -> LookupTable:
+    def load(
+        cls,
+        folder: str | Path,
+        embeddings: Embeddings,
+        params: Table,
+        gpu: bool = False,
+        worlds: Worlds | None = None,
+    ) -> LookupTable:
         """Read a saved table; it prices as the one that was saved, to the last bit.
 
         Args:
@@ -232,16 +271,17 @@ class LookupTable:
             embeddings: those the table was built from.
             params: the parameters it was built with.
             gpu: look for neighbours on a GPU if there is one; prices are the same.
+            worlds: for the representation ``growth``; saved records bring their vectors.
 
         Raises:
             MgralError: a file is missing or damaged, a record is unfit, or the index does not belong to these
                 records, embeddings and parameters.
         """
         records_file, index_file = Path(folder) / "records.parquet", Path(folder) / "index.faiss"
-        records = read_records(records_file)
-        saved = _read_vectors(index_file)
+        records = table_files.read_records(records_file)
+        saved = table_files.read_vectors(index_file)
         try:
-            table = cls(records, embeddings, params, gpu)
+            table = cls(records, embeddings, params, gpu, worlds)
         except MgralError as error:
             raise MgralError(f"{records_file}: {error}") from None
         vectors = table._nearest.vectors
@@ -282,40 +322,38 @@ def _distinct(ordered: list[Record]) -> list[Record]:
     return kept if sum(record.cycle == ordered[0].cycle for record in kept) > 1 else ordered
 
 
+def _described(ordered: list[Record], worlds: Worlds) -> list[Record]:
+    """The records with their vectors; of earlier cycles only those that bring one of the right length."""
+    width = len(worlds.own.boxes) * len(FEATURES)
+    kept = [record for record in ordered if record.cycle == ordered[0].cycle or len(record.vector or ()) == width]
+    found = []
+    for record in kept:
+        if record.vector is None:
+            numbers = worlds.of(record.kind).features([record.ids]).ravel().astype(np.float32)
+            record = replace(record, vector=tuple(numbers.tolist()))
+        found.append(record)
+    return found
+
+
+def _by_class(records: Sequence[Record], worlds: Worlds) -> Doubles:
+    """[n, C] AP of each record; NaN where there is none."""
+    found = np.full((len(records), len(worlds.own.boxes)), np.nan)
+    for row, record in zip(found, records, strict=True):
+        if record.per_class is not None:
+            row[:] = [np.nan if value is None else value for value in record.per_class]
+    return found
+
+
+def _groups(records: Sequence[Record]) -> Ints:
+    """[n] a number for each cycle and kind."""
+    names = [f"{record.cycle} {record.kind}" for record in records]
+    numbers: Ints = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return numbers
+
+
 def _vary(values: Doubles) -> bool:
     """Whether gains differ by more than rounding."""
     return bool(np.ptp(values) > ROUNDING)
-
-
-def read_records(path: Path) -> list[Record]:
-    """The records of a saved table, in its order. Raises MgralError if the file is missing or damaged."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        # ParquetFile and not read_table: the latter may guess columns from the names of the folders above
-        rows = pq.ParquetFile(path).read().to_pylist()
-    except FileNotFoundError:
-        raise MgralError(f"{path}: no such file; make it with `mgral table`") from None
-    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError):  # ValueError: text that is not UTF-8
-        raise MgralError(f"{path}: not a Parquet file; make it anew with `mgral table`") from None
-    return [recorded.from_json(row, f"{path}, row {k}") for k, row in enumerate(rows)]
-
-
-def _read_vectors(path: Path) -> Floats:
-    """Vectors [n, d] of an index file. Raises MgralError if it is missing or no flat L2 index."""
-    import faiss
-
-    if not path.is_file():
-        raise MgralError(f"{path}: no such file; make it with `mgral table`")
-    try:
-        index = faiss.read_index(str(path))
-        if index.metric_type != faiss.METRIC_L2:
-            raise TypeError
-        vectors: Floats = index.reconstruct_n(0, index.ntotal)
-    except (RuntimeError, TypeError):
-        raise MgralError(f"{path}: not a flat FAISS index of L2 distance; make it anew with `mgral table`") from None
-    return vectors
 
 
 def _check(record: Record, embeddings: Embeddings) -> None:

@@ -16,7 +16,12 @@ from mgral.core.types import RECORD_KINDS, Record
 def as_json(record: Record) -> dict[str, Any]:
     """A record as a JSON object."""
     per_class = None if record.per_class is None else list(record.per_class)
-    return {**asdict(record), "ids": list(record.ids), "per_class": per_class}
+    found = {**asdict(record), "ids": list(record.ids), "per_class": per_class}
+    if record.vector is None:
+        del found["vector"]  # as in a proxy's own file
+    else:
+        found["vector"] = list(record.vector)
+    return found
 
 
 def from_json(value: Any, where: str) -> Record:
@@ -42,7 +47,8 @@ def from_json(value: Any, where: str) -> Record:
         mAP, seconds = float(value["mAP"]), float(value["seconds"])
         partway = None if value["partway"] is None else float(value["partway"])
         stopped, per_class = bool(value["stopped"]), _per_class(value.get("per_class"))
-        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, stopped, per_class)
+        vector = None if value.get("vector") is None else tuple(map(float, value["vector"]))
+        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, stopped, per_class, vector)
     except (KeyError, TypeError, ValueError):
         raise MgralError(
             f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle, partway, stopped); "

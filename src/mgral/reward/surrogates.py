@@ -2,7 +2,8 @@
 
 - ``nearest``: the mean of the nearest records, weighted by inverse distance (arXiv 2310.08387).
 - ``gp``: regression by a Gaussian process, which knows its own uncertainty (Rasmussen & Williams 2006, chapter 2).
-- ``ridge``: linear regression, its penalty chosen by leave-one-out over the records.
+- ``ridge``: linear regression, its penalty chosen by leave-one-out over the records;
+- ``bayes``: :mod:`mgral.reward.bayes`, for the representation ``growth`` alone.
 
 None is stored: each is fitted to the records, in their order, to the same bits.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mgral.config.schema import Table
@@ -56,21 +58,24 @@ class Price:
         distance: [n] float64, L2 distance to the nearest record.
         far: [n] bool, the estimate is not to be trusted: the nearest record lies beyond the threshold, or the
             surrogate says so itself. Never a batch that has a record.
+        deviation: [n] float64, standard deviation of the estimate, in mAP; None where the surrogate knows none.
     """
 
     value: Doubles
     distance: Doubles
     far: Bools
+    deviation: Doubles | None = None
 
     def of(self, some: Bools) -> Price:
         """That of some of the batches; ``some`` is [n]."""
-        return Price(self.value[some], self.distance[some], self.far[some])
+        deviation = None if self.deviation is None else self.deviation[some]
+        return Price(self.value[some], self.distance[some], self.far[some], deviation)
 
 
 class Surrogate(Protocol):
     """A way to estimate; made from the records by :data:`SURROGATES`."""
 
-    def price(self, queries: Floats) -> Price:
+    def price(self, queries: npt.NDArray[np.floating]) -> Price:
         """Estimate batches by their vectors [n, d]."""
         ...
 
@@ -102,13 +107,13 @@ class Nearest:
         self.threshold = float(self.scale - params.threshold_deviations * pairs.std())
         self._neighbours = params.neighbours
 
-    def price(self, queries: Floats) -> Price:
+    def price(self, queries: npt.NDArray[np.floating]) -> Price:
         """Predicted gain of each batch, and its distance to the records.
 
         A batch at distance 0 of a record (see :data:`EXACT`) gets that record's gain, or the mean of several such. With
         fewer than M records all of them count.
         """
-        return self._price(*self._records.search_with_ties(queries, self._neighbours))
+        return self._price(*self._records.search_with_ties(queries.astype(np.float32), self._neighbours))
 
     def leave_one_out(self) -> Price:
         """Predicted gain of each record by all others."""
@@ -161,7 +166,7 @@ class GaussianProcess:
         self._model = GaussianProcessRegressor(found, optimizer=None)
         _fit(self._model, _scaled(nearest.vectors, nearest), self._standard)
 
-    def price(self, queries: Floats) -> Price:
+    def price(self, queries: npt.NDArray[np.floating]) -> Price:
         """Predicted gain of each batch, and its distance to the records."""
         standard, deviation = self._model.predict(_scaled(queries, self._nearest), return_std=True)
         return self._price(standard, deviation**2, self._nearest.price(queries).distance)
@@ -179,7 +184,8 @@ class GaussianProcess:
         shape = self._model.kernel_.k1
         left = np.sqrt(np.maximum(variance - shape.k2.noise_level, 0) / shape.k1.k1.constant_value)
         value = np.clip(self._mean + self._spread * standard, -1, 1)
-        return Price(value, distance, (left > self._limit) & (distance > EXACT))
+        deviation = self._spread * left * np.sqrt(shape.k1.k1.constant_value)
+        return Price(value, distance, (left > self._limit) & (distance > EXACT), deviation)
 
 
 class Ridge:
@@ -195,7 +201,7 @@ class Ridge:
         self._nearest = nearest
         self._model = _fit(RidgeCV(PENALTIES), _scaled(nearest.vectors, nearest), nearest.values)
 
-    def price(self, queries: Floats) -> Price:
+    def price(self, queries: npt.NDArray[np.floating]) -> Price:
         """Predicted gain of each batch, and its distance to the records."""
         near = self._nearest.price(queries)
         value = np.clip(self._model.predict(_scaled(queries, self._nearest)), -1, 1)
@@ -215,7 +221,7 @@ class Ridge:
         return Price(np.clip(estimated, -1, 1), near.distance, near.far)
 
 
-def _scaled(vectors: Floats, nearest: Nearest) -> Doubles:
+def _scaled(vectors: npt.NDArray[np.floating], nearest: Nearest) -> Doubles:
     """Vectors among which the mean distance between records is 1."""
     return vectors.astype(np.float64) / (nearest.scale or 1.0)
 

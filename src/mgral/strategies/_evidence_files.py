@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mgral.core.errors import MgralError
@@ -10,7 +11,9 @@ from mgral.core.types import Activation, Dataset, Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import read_pool
 from mgral.detection import detections_file, metrics, npz_files
-from mgral.reward import batch_features
+from mgral.reward import batch_features, detection_quality
+from mgral.reward.growth import World, Worlds
+from mgral.reward.signals import measure
 
 
 def read(
@@ -23,6 +26,8 @@ def read(
     competence: Path | None = None,
     held_out: Path | None = None,
     patterns: Path | None = None,
+    price: Path | None = None,
+    polish: int = 0,
     needs: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
@@ -46,7 +51,54 @@ def read(
         metrics.read_competence(competence, dataset.classes) if competence else None,
         _detections(held_out, dataset)[0] if held_out else None,
         npz_files.read_patterns(patterns) if patterns else None,
+        price=price,
+        polish=polish,
     )
+
+
+def read_worlds(
+    dataset: Dataset,
+    cycle: tuple[Path, Path, Path],
+    competence: Path,
+    replay: tuple[Path, Path | None, Path | None] | None = None,
+) -> Worlds:
+    """What the representation ``growth`` is computed from.
+
+    Args:
+        dataset: whose labels of labelled images are counted; of replay's pool too.
+        cycle: files of its pool, embeddings and detections.
+        competence: metrics.json of its detector.
+        replay: files of the split pool, and of the embeddings and detections by replay's detector; where it has none
+            (``proxy.start: scratch``) the cycle's detector describes the images that are held out, which it was trained
+            on, and the expected quality of detection is 1.
+
+    Raises:
+        MgralError: a file is missing, damaged or of another data set.
+    """
+    pool, embeddings, detections = cycle
+    user = "table.representation: growth"
+    needs = frozenset({"labels"})
+    own = read(dataset, pool, embeddings, detections, competence=competence, needs=needs)
+    learnt = own.competence_for(user)
+    if replay is None:
+        return Worlds(World.of(measure(own, user), learnt))
+    split, seen, found = replay
+    held_out = read(dataset, split, seen or embeddings, found or detections, needs=needs)
+    line = with_quality(held_out, dataset).quality if found is not None else held_out.quality
+    return Worlds(World.of(measure(own, user), learnt, line), World.of(measure(held_out, user), learnt, line))
+
+
+def with_quality(held_out: Evidence, dataset: Dataset) -> Evidence:
+    """The evidence of a split pool, with the quality of detection measured on the images that are held out.
+
+    Raises:
+        MgralError: an image of the pool has no detections.
+    """
+    ids = held_out.pool.unlabelled
+    found = held_out.detections_of(ids, "proxy.kind: replay")
+    activation = held_out.activation_for("proxy.kind: replay")
+    line = detection_quality.quality_by_rank({i: found[i] for i in ids}, dataset.boxes, activation)
+    return replace(held_out, quality=line)
 
 
 def _detections(path: Path, dataset: Dataset) -> tuple[Mapping[int, Detections], Activation]:

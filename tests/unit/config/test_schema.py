@@ -90,7 +90,7 @@ def test_every_experiment_is_sound() -> None:
         ("proxy: {start: middle}", "proxy.start: Input should be 'scratch' or 'detector'"),
         (
             "table: {representation: bag}",
-            "table.representation: Input should be 'embedding', 'index', 'moments', 'counts' or 'objects'",
+            "table.representation: Input should be 'growth', 'embedding', 'index', 'moments', 'counts' or 'objects'",
         ),
         ("table: {carry: -1}", "table.carry: Input should be greater than or equal to 0"),
         ("search: {baseline: mean}", "search.baseline: Input should be 'moving' or 'leave_one_out'"),

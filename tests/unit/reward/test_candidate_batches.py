@@ -19,8 +19,11 @@ from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
 from mgral.reward import candidate_batches, designed_batches
 from mgral.reward.candidate_batches import draw
+from mgral.reward.detection_quality import expected_quality
 from mgral.reward.proxy_plan import GENERATORS, allot
+from mgral.reward.signals import measure
 from mgral.strategies import balanced, growth
+from mgral.strategies._greedy_picks import by_score
 
 CLASSES = ("ant", "bee")
 EVERY = {"random": 0.4, "uncertain": 0.2, "cluster": 0.2, "class": 0.2}
@@ -257,10 +260,11 @@ def test_what_is_no_list_of_batches_is_refused(tmp_path: Path, content: object, 
 def test_designed_batches_are_the_ends_of_each_signal_and_those_of_the_rules() -> None:
     evidence = synthetic()
     batches = draw(30, 10, {"designed": 1}, evidence, seed=0)
-    assert [batch["generator"] for batch in batches[:10]] == list(designed_batches.NAMES)
-    assert [batch["generator"] for batch in batches[10:20]] == list(designed_batches.NAMES)  # with chance in them
+    names = list(designed_batches.NAMES)
+    assert [batch["generator"] for batch in batches[:11]] == names
+    assert [batch["generator"] for batch in batches[11:22]] == [f"varied {name}" for name in names]
     assert len({tuple(batch["ids"]) for batch in batches}) == 30
-    by_name = {batch["generator"]: batch["ids"] for batch in batches[:10]}
+    by_name = {batch["generator"]: batch["ids"] for batch in batches[:11]}
     # groups 1 and 3 are unsure; of equal ones the smallest ids
     assert by_name["most entropy"] == [i for i in range(1, 81) if i % 2][:10]
     assert by_name["least entropy"] == [i for i in range(1, 81) if i % 2 == 0][:10]
@@ -270,6 +274,16 @@ def test_designed_batches_are_the_ends_of_each_signal_and_those_of_the_rules() -
     assert by_name["rule balanced"] == sorted(pick.id for pick in picks)
     grown = growth.select(replace(evidence, competence=np.zeros(2)), 10, 0, growth.Options(weights="equal"))
     assert by_name["rule growth"] == sorted(pick.id for pick in grown)
+
+
+def test_the_learnable_design_is_the_batch_of_that_rule() -> None:
+    evidence = replace(synthetic(), quality=(1.0, -1.4))
+    number = designed_batches.NAMES.index("rule learnable")
+    rows = designed_batches.sampler(evidence, 10)(number, np.random.default_rng(0))
+    signals = measure(evidence, "test")
+    scores = signals.balanced * expected_quality((1.0, -1.4), signals.entropy)
+    assert signals.ids[rows].tolist() == [pick.id for pick in by_score(signals, scores, 10, lambda row: {})]
+    assert signals.ids[rows].tolist() != [pick.id for pick in by_score(signals, signals.balanced, 10, lambda row: {})]
 
 
 def test_designed_batches_do_not_depend_on_the_order_of_the_pool() -> None:

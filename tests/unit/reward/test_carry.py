@@ -18,8 +18,9 @@ from mgral.report import tables
 from mgral.report.sources import Cell
 from mgral.reward import records
 from mgral.reward.batch_features import REPRESENTATIONS
-from mgral.reward.lookup_table import LookupTable, read_records
+from mgral.reward.lookup_table import LookupTable
 from mgral.reward.surrogates import SURROGATES
+from mgral.reward.table_files import read_records
 
 
 def record(cycle: int, ids: tuple[int, ...], value: float, generator: str = "random") -> Record:

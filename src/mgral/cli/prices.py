@@ -1,0 +1,61 @@
+"""Compare the predicted gains of an agent's batch, of the batches of other strategies and of random ones."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mgral.cli import _arguments
+from mgral.config.base import Settings
+from mgral.config.schema import Batch, Machine, Strategy
+
+
+class Params(Settings):
+    """What this step reads."""
+
+    strategies: list[Strategy]
+    budget: Batch
+    machine: Machine
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _arguments.add(parser, "params", "dataset", "pool", "embeddings", "detections", "agent")
+    parser.add_argument("--strategy", required=True, help="label of the strategy whose agent it is")
+    parser.add_argument("--price", required=True, type=Path, help="table/price.npz of the cycle")
+    parser.add_argument("--competence", required=True, type=Path, help="metrics.json of the cycle")
+    parser.add_argument("--held-out", type=Path, help="replay/detections.npz, for strategies that use held-out images")
+    parser.add_argument("--polish", type=int, default=0, help="search.polish: passes over the agent's batch; default 0")
+    _arguments.add_seed(parser)
+    _arguments.add_out(parser, "prices.json to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from mgral.core import random_streams
+    from mgral.core.files import write_json
+    from mgral.data import dataset_json
+    from mgral.detection import npz_files
+    from mgral.detection.device import prepare_device
+    from mgral.reward import batch_price, price_list
+    from mgral.strategies import _contract, _evidence_files
+
+    params = _arguments.read_params(Params, arguments.params)
+    prepare_device(params.machine)
+    files = {name: getattr(arguments, name) for name in ("embeddings", "detections", "agent", "competence", "held_out")}
+    more = {"price": arguments.price, "polish": arguments.polish, "needs": frozenset({"labels"})}
+    evidence = _evidence_files.read(dataset_json.read(arguments.dataset), arguments.pool, **files, **more)
+    seed = random_streams.stream(arguments.seed, "select", evidence.pool.cycle)
+    given = {"detections", "embeddings", "labels", "competence"} | ({"held_out"} if arguments.held_out else set())
+    batches = {}
+    for label in dict.fromkeys([arguments.strategy, *(strategy.name for strategy in params.strategies)]):
+        strategy, plugin, options = _contract.find(params.strategies, label)
+        if label == arguments.strategy:
+            agent = plugin.select(replace(evidence, polish=0), params.budget.batch, seed, options)
+            batches[f"{label}, agent"] = agent
+            batches[f"{label}, polished"] = plugin.select(evidence, params.budget.batch, seed, options)
+        elif given >= plugin.NEEDS and "features" not in _contract.kept_for(strategy):
+            batches[label] = plugin.select(evidence, params.budget.batch, seed, options)
+    price = batch_price.read(arguments.price, npz_files.read_embeddings(arguments.embeddings))
+    found = price_list.compare(price, {name: [pick.id for pick in picks] for name, picks in batches.items()}, seed)
+    write_json(arguments.out, found)

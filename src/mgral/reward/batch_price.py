@@ -1,0 +1,81 @@
+"""The price of batches of a cycle's pool, as one file: ``table/price.npz``.
+
+It holds the pool as the representation ``growth`` describes it and the weights that the table has found, so that an
+agent can be trained and its batch polished without the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mgral.core.errors import MgralError
+from mgral.core.types import Doubles, Embeddings
+from mgral.detection import npz_files
+from mgral.reward.bayes import Weights
+from mgral.reward.growth import COVERED, FEATURES, PLAIN, World
+
+WORLD = ("ids", "expected", "boxes", "competence", "scores", "squares", "scale", "labelled")
+WEIGHTS = ("mean", "covariance", "classes")
+
+
+@dataclass(frozen=True)
+class BatchPrice:
+    """What batches of a pool are worth.
+
+    Attributes:
+        world: the pool.
+        weights: of its numbers; None where the surrogate is none that reads them one by one.
+    """
+
+    world: World
+    weights: Weights | None
+
+    def of(self, batches: Sequence[Sequence[int]]) -> tuple[Doubles, Doubles]:
+        """Expected gain in mAP over random batches [n], and its standard deviation [n].
+
+        Raises:
+            MgralError: there are no weights, or a batch is unfit.
+        """
+        if self.weights is None:
+            raise MgralError("table.surrogate: bayes alone prices batches without records; set it")
+        return self.weights.predict(self.world.features(batches))
+
+    def agent_state(self, embeddings: Embeddings) -> Embeddings:
+        """What the agent reads of each unlabelled image: the embedding, and beside it :meth:`World.state`."""
+        ids = self.world.ids
+        return Embeddings(ids, np.hstack([embeddings.rows(ids.tolist()), self.world.state()]))
+
+
+def write(price: BatchPrice, path: str | Path) -> None:
+    """Write ``price.npz``, without the embeddings."""
+    world = {name: np.asarray(getattr(price.world, name)) for name in WORLD}
+    weights = {name: getattr(price.weights, name) for name in WEIGHTS} if price.weights else {}
+    npz_files.write_arrays(path, {**world, **weights})
+
+
+def read(path: str | Path, embeddings: Embeddings) -> BatchPrice:
+    """Read ``price.npz``.
+
+    Raises:
+        MgralError: the file is missing or damaged, or is of other images than the embeddings.
+    """
+    data = npz_files.read_arrays(path, *WORLD, verb="table", others=True)
+    count, classes = len(data["ids"]), len(data["boxes"])
+    shapes = {"expected": (count, classes), "competence": (classes,), "squares": (count,), "scale": (), "labelled": ()}
+    shapes |= {"scores": (count, len(COVERED + PLAIN))}
+    known = len(FEATURES)
+    of_weights = {"mean": (known,), "covariance": (known, known), "classes": (classes,)} if "mean" in data else {}
+    for name, shape in (shapes | of_weights).items():
+        if name not in data or data[name].shape != shape:
+            raise MgralError(f"{path}: array '{name}' is missing or has another shape; run `mgral table` again")
+    try:
+        vectors = embeddings.rows(data["ids"].tolist())
+    except MgralError as error:
+        raise MgralError(f"{path}: {error}") from None
+    arrays = {name: data[name] for name in WORLD if name not in ("scale", "labelled")}
+    world = World(**arrays, scale=float(data["scale"]), labelled=int(data["labelled"]), vectors=vectors)
+    return BatchPrice(world, Weights(**{name: data[name] for name in WEIGHTS}) if of_weights else None)

@@ -1,0 +1,56 @@
+"""The price of batches in words and as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mgral.core.errors import MgralError
+from mgral.report import prices
+from mgral.report.sources import Cell
+
+
+def audit(signal: bool, **gains: float) -> dict[str, Any]:
+    text = "The rewards carry no signal (p = 0.40); the choice is that of the rule learnable."
+    points = [{"generator": f"rule {name}", "trained": gain} for name, gain in gains.items()]
+    points += [{"generator": "varied rule growth", "trained": 0.5}, {"generator": "random", "trained": 0.5}]
+    return {"signal": {"signal": signal, "level": 0.05, "rule": "learnable", "text": text}, "points": points}
+
+
+def test_one_table_speaks_for_itself_and_several_are_counted() -> None:
+    assert prices.signals([audit(False)]) == [audit(False)["signal"]["text"]]
+    (sentence,) = prices.signals([audit(True), audit(False), audit(True)])
+    assert sentence.startswith("The rewards carry a signal in 2 of 3 tables")
+    assert sentence.endswith("the choice is that of the rule learnable.")
+    assert prices.signals([{"signal": None}, {}]) == []
+
+
+def test_gains_of_rules_are_pooled_over_tables() -> None:
+    # 0.01 and 0.03: mean 0.02, deviation 0.0141; 12.706 of its 1 / sqrt 2 are 0.1271
+    (sentence,) = prices.rules([audit(True, growth=0.01, learnable=0.02), audit(True, growth=0.03)])
+    assert "2 tables: growth +0.0200 (-0.1071 to +0.1471), learnable +0.0200." in sentence.replace("−", "-")
+    assert prices.rules([{"points": [{"generator": "random", "trained": 0.1}]}]) == []
+
+
+def test_a_table_of_predicted_gains() -> None:
+    def cell(seed: int, gain: float, near: bool) -> Cell:
+        value = {
+            "batches": [{"name": "mgral, polished", "gain": gain, "deviation": 0.01}],
+            "random": {"mean": 0.001, "near_zero": near},
+        }
+        return Cell("mgral", seed, 0, value)
+
+    found = prices.table([cell(0, 0.02, True), cell(1, 0.04, False)])
+    assert [row[0] for row in found.rows] == ["mgral, polished", "random (near 0 in 1 of 2)"]
+    assert found.rows[0][1:] == ["+0.0300", "0.0100", "2"]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mgral" / "seed-0" / "cycle-0" / "prices.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[]")
+    with pytest.raises(MgralError, match=r"prices\.json: holds no predicted gains; run `mgral prices` again"):
+        prices.read(tmp_path, ["mgral"], [0], 2)
+    assert prices.read(tmp_path, ["mgral"], [1], 2) == []
