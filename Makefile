@@ -28,7 +28,8 @@ SMK := Snakefile workflow
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo test test-fast test-workflow lint format params record environment env-kubernetes clean-env lock
+.PHONY: help demo test test-fast test-workflow benchmarks lint format params record environment env-kubernetes \
+	clean-env lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ format: $(READY) ## bring code and workflow into the house style
 	ruff check --fix
 	ruff format
 	snakefmt --line-length 120 $(SMK)
+
+benchmarks: $(READY) ## run the benchmarks and write their figures to docs/performance.md (an hour on two free cores)
+	python tests/benchmarks/all.py
 
 params: $(READY) ## write params/base.yaml and params/params.schema.json from src/mgral/config/schema.py
 	python -m mgral.config.reference params

@@ -1,0 +1,48 @@
+"""The figures of docs/performance.md are those that the benchmarks printed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def runner() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("all_benchmarks", ROOT / "tests/benchmarks/all.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_shows_the_figures_that_are_kept(runner: ModuleType) -> None:
+    figures = json.loads(runner.FIGURES.read_text())
+    shown = runner.PAGE.read_text().split(runner.BEGIN)[1].split(runner.END)[0]
+    assert shown == f"\n{runner.table(figures)}\n", "write it with `make benchmarks`, or --only some of them"
+
+
+def test_every_benchmark_is_there_and_has_figures(runner: ModuleType) -> None:
+    assert set(json.loads(runner.FIGURES.read_text())) <= set(runner.BENCHMARKS)
+    for benchmark in runner.BENCHMARKS.values():
+        assert (ROOT / "tests/benchmarks" / benchmark.command.split()[0]).is_file()
+
+
+def test_what_a_benchmark_prints_becomes_a_row(runner: ModuleType) -> None:
+    found = runner.entry("12 images: fast\nratio=15.2 seconds=0.5012 peak_mib=1273\n")
+    assert (found["ratio"], found["seconds"], found["peak_mib"], found["lines"]) == (
+        15.2, 0.5012, 1273, ["12 images: fast"]
+    )  # fmt: skip
+    text = runner.table({"search": found})
+    assert "| 15.2 | 0.501 s | 1,273 MiB | 5 s on two cores |" in text
+    assert "- search: 12 images: fast" in text
+    assert found["machine"] in text and found["versions"]["torch"] in text
+    text = runner.table({"million": runner.entry("ratio=- seconds=1.672e+03 peak_mib=4044")})
+    assert "| – | 1,672 s | 4,044 MiB |" in text
