@@ -48,7 +48,7 @@ def check(given: dict[str, Any], where: str) -> Params:
         _check_oracle(params)
     except MgralError as error:
         raise MgralError(f"{where}: {error}") from None
-    if params.embedding.weights is None and _asks_a_backbone(params):
+    if params.embedding.weights is None and (by_patterns(params) or params.embedding.kind == "backbone"):
         raise MgralError(
             f"{where}: embedding.weights: missing; give a local weights file of {params.embedding.backbone}, or random"
         )
@@ -104,10 +104,10 @@ def _check_oracle(params: Params) -> None:
         raise MgralError(f"strategies: {cheats[0]} reads the labels that people are asked for; choose another")
 
 
-def _asks_a_backbone(params: Params) -> bool:
-    """Whether something is computed by a backbone that is no part of the detector."""
+def by_patterns(params: Params) -> bool:
+    """Whether the first images or a strategy's batches are chosen by local patterns of a backbone."""
     needs = frozenset[str]().union(*(plugins.load("strategies", one.plugin).NEEDS for one in params.strategies))
-    return params.embedding.kind == "backbone" or params.budget.initial_by == "freesel" or "patterns" in needs
+    return params.budget.initial_by == "freesel" or "patterns" in needs
 
 
 def _check_external(params: Params, options: Settings) -> None:

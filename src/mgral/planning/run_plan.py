@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mgral.annotation.returns import Folder
+from mgral.config import loading
 from mgral.config.embedding import RANDOM
 from mgral.config.schema import Params, Strategy
 from mgral.core import plugins, run_layout
@@ -129,8 +130,7 @@ class RunPlan:
     @property
     def by_patterns(self) -> bool:
         """Whether the first images or a strategy's batches are chosen by local patterns."""
-        needs = frozenset[str]().union(*self.needs.values())
-        return "patterns" in needs or self.experiment.budget.initial_by == "freesel"
+        return loading.by_patterns(self.experiment)
 
     @property
     def by_backbone(self) -> bool:
