@@ -77,7 +77,9 @@ class Nursery:
 
 
 def _files(source: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(source)): path.read_bytes() for path in source.rglob("*.py")}
+    """What the package consists of, its data included."""
+    paths = (path for path in (source / "mgral").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {str(path.relative_to(source)): path.read_bytes() for path in paths}
 
 
 class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):

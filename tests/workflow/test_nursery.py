@@ -35,6 +35,15 @@ def test_edited_code_is_what_runs(forked: Checkout):
     assert after == before.replace("make the generated data set", "a text that no other version has")
 
 
+@pytest.mark.parametrize("name", ["agent/policy.py", "report/page.html"])
+def test_a_copy_that_was_edited_starts_its_commands_plainly(forked: Checkout, name):
+    where = ("sh", "-c", "command -v snakemake; command -v mgral")
+    assert forked.call(*where).count(str(forked.nursery.commands)) == 2
+    path = forked.root / "src/mgral" / name
+    path.write_text(path.read_text() + "\n")
+    assert str(forked.nursery.commands) not in forked.call(*where)
+
+
 def test_nothing_is_left_of_a_killed_run(forked: Checkout):
     def in_a_training() -> bool:
         found = commands(forked.root)
