@@ -28,14 +28,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from mgral.config import loading
 from mgral.config.schema import Machine, Params
 from mgral.core import random_streams
 from mgral.core.types import Dataset
-from mgral.data import dataset_json, image_cache
+from mgral.data import dataset_json
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool, initial_pool
 from mgral.detection.base import build_detector, load_detector, save_detector
@@ -58,10 +55,7 @@ class Decoding(Cache):
 
     def __init__(self, dataset: Dataset, path: Path) -> None:
         super().__init__(dataset, path)
-        self._files = {i: dataset.root / image.file_name for i, image in dataset.images.items()}
-
-    def pixels(self, ids: Sequence[int]) -> npt.NDArray[np.uint8]:
-        return np.stack([image_cache.decode(self._files[i], self.size, i) for i in ids])
+        self.decoded = False
 
 
 def train(way: str, experiment: Params, weights: Path, runs: int) -> None:

@@ -12,7 +12,7 @@ import yaml
 from mgral import cli
 from mgral.config import loading
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json
+from mgral.core.files import read_json, write_json
 from mgral.detection import detections_file, npz_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +79,71 @@ def test_train_embed_and_select(cycle: Path, monkeypatch: pytest.MonkeyPatch) ->
         select = ["--strategy", strategy, "--dataset=dataset.json", "--pool=pool.json", evidence, "--seed=0"]
         run("select", p, *select, "--out=selected.json")
         assert len(read_json(cycle / "selected.json")["picks"]) == 4
+
+
+def test_proxies_are_priced_by_replay(cycle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`mgral proxy` trains the command on kept images and a batch, and records its mAP on val."""
+    monkeypatch.chdir(cycle)
+    p, data = f"--params={parameters(cycle)}", ["--dataset=dataset.json", "--images=images.npy"]
+    run("train", p, *data, "--pool=pool.json", "--seed=0", f"--out={tmp_path}/made")
+    files = [f"--embeddings={tmp_path}/embeddings.npz", f"--detections={tmp_path}/detections.npz"]
+    run("embed", p, *data, "--pool=pool.json", f"--detector={tmp_path}/made/detector.safetensors", *files)
+    replay, batches = ["--pool=replay.json", "--kind=replay", "--seed=0"], f"{tmp_path}/batches.json"
+    run("sample-batches", p, "--dataset=dataset.json", *replay, *files, f"--out={batches}")
+    for folder in ("once", "again"):
+        run("proxy", p, *data, *replay, f"--batches={batches}", "--batch", "0", "1", f"--out={tmp_path}/{folder}")
+    held_out = set(read_json(cycle / "replay.json")["unlabelled"])
+    found = [path.relative_to(tmp_path / "once") for path in sorted((tmp_path / "once").rglob("*")) if path.is_file()]
+    assert [str(path) for path in found] == ["proxies/0.json", "proxies/1.json"]
+    for path, batch in zip(found, read_json(Path(batches)), strict=False):
+        record, other = (read_json(tmp_path / folder / path) for folder in ("once", "again"))
+        assert record["kind"] == "replay" and record["ids"] == sorted(batch["ids"])
+        assert set(record["ids"]) < held_out
+        assert 0 < record["mAP"] <= 1 and len(record["per_class"]) == len(
+            read_json(cycle / "dataset.json")["categories"]
+        )
+        assert {**record, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("'import sys; sys.exit(3)'", "detector.options.train: the command failed (exit status 3)"),
+        ("'0'", "detector.options.train: the command left no weights"),
+    ],
+)
+def test_a_proxy_whose_command_fails_leaves_no_record(
+    program: str,
+    says: str,
+    cycle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(cycle)
+    held_out = sorted(read_json(cycle / "replay.json")["unlabelled"])
+    write_json(tmp_path / "batches.json", [{"generator": "random", "ids": held_out[:2]}])
+    train = f"'{sys.executable}' -c {program} {{train}} {{weights}} {{seed}}"
+    given = parameters(tmp_path, detector={"options": {"train": train}})
+    files = [
+        "--dataset=dataset.json",
+        "--images=images.npy",
+        "--pool=replay.json",
+        f"--batches={tmp_path}/batches.json",
+    ]
+    words = ["proxy", f"--params={given}", *files, "--kind=replay", "--seed=0", "--batch", "0", f"--out={tmp_path}/out"]
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"mgral: {says}")
+    assert not list(tmp_path.glob("out/**/*.json"))
+
+
+def test_its_data_can_be_checked(
+    cycle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(cycle)
+    run("check", f"--params={parameters(tmp_path, dataset={'root': None})}", "--data", "--dataset=dataset.json")
+    said = capsys.readouterr().out
+    assert "images, then 4 a cycle" in said and "priors" not in said
 
 
 def test_weights_of_another_detector_are_refused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -9,22 +11,36 @@ from torchvision.models import resnet50, vgg16
 
 from mgral.core import files, plugins
 from mgral.core.errors import MgralError
-from mgral.detection.base import RawOutput, Target, build_detector, load_detector, read_weights, save_detector
+from mgral.detection.base import Target, build_detector, load_detector, read_weights, save_detector
+from mgral.detection.priors import PriorDetector
 
-SIZES = {"ssd300": 300}  # pixels; others take any
+SIZES = {"ssd300": 300, "ssdlite": 320}  # pixels; others take any
 CLASSES = ("a", "b", "c")
 # Networks of this package; one behind a user's command lines has its own contract, in test_command.py.
 NAMES = [name for name in plugins.names("detectors") if not hasattr(plugins.load("detectors", name), "EXTERNAL")]
 
 
+def has_priors(name):
+    return getattr(plugins.load("detectors", name), "PRIORS", True)
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def built(request):
-    if request.param == "mmdet":
+    return build(request.param)
+
+
+@pytest.fixture(scope="module", params=[name for name in NAMES if has_priors(name)])
+def built_with_priors(request):
+    return build(request.param)
+
+
+def build(name):
+    if name == "mmdet":
         pytest.importorskip(
             "mmdet", reason="needs an environment of its own, `make env-mmdet`; tests/contract/in_mmdet.py"
         )
-    size = SIZES.get(request.param, 128)
-    detector = build_detector(request.param, CLASSES, size, {}, seed=1)
+    size = SIZES.get(name, 128)
+    detector = build_detector(name, CLASSES, size, {}, seed=1)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, size, size, generator=generator)
     with torch.no_grad():
@@ -32,8 +48,19 @@ def built(request):
     return detector, images, raw
 
 
-def test_shapes_and_the_statement_softmax_or_sigmoid(built):
-    detector, _, raw = built
+def parts(raw):
+    """The tensors of a raw output, each [B, …]."""
+    values = [getattr(raw, field.name) for field in fields(raw)]
+    return [one for value in values for one in (value if isinstance(value, list) else [value])]
+
+
+def test_it_tells_whether_it_has_priors(built, request):
+    detector, _, _ = built
+    assert isinstance(detector, PriorDetector) == has_priors(request.node.callspec.params["built"])
+
+
+def test_shapes_and_the_statement_softmax_or_sigmoid(built_with_priors):
+    detector, _, raw = built_with_priors
     width = {"softmax": len(CLASSES) + 1, "sigmoid": len(CLASSES)}[detector.activation]
     assert raw.logits.shape == (2, len(detector.priors), width)
     assert raw.offsets.shape == (2, len(detector.priors), 4)
@@ -61,6 +88,8 @@ def test_predictions_keep_full_probabilities(built):
     detector, _, raw = built
     for one in detector.predict(raw, score_threshold=0.0, nms_iou=0.5, max_detections=20, features=True):
         assert 0 < len(one.scores) <= 20
+        if detector.activation == "softmax":
+            torch.testing.assert_close(one.probs.sum(1), torch.ones(len(one.probs)))
         assert (one.scores.diff() <= 0).all()
         picked = detector.foreground(one.probs).gather(1, one.labels[:, None])[:, 0]
         torch.testing.assert_close(picked, one.scores)
@@ -68,7 +97,8 @@ def test_predictions_keep_full_probabilities(built):
         assert one.xyxy.min() >= 0 and one.xyxy.max() <= detector.image_size
         assert one.features.shape == (len(one.scores), 64) and one.features.norm(dim=1).max() < 1.001
     nothing = detector.predict(raw, score_threshold=1.0, nms_iou=0.5, max_detections=20, features=True)
-    assert all(one.xyxy.shape == (0, 4) and one.probs.shape == (0, raw.logits.shape[2]) for one in nothing)
+    width = {"softmax": len(CLASSES) + 1, "sigmoid": len(CLASSES)}[detector.activation]
+    assert all(one.xyxy.shape == (0, 4) and one.probs.shape == (0, width) for one in nothing)
     assert all(one.features.shape == (0, 64) for one in nothing)
     plain = detector.predict(raw, score_threshold=0.0, nms_iou=0.5, max_detections=20)
     assert all(one.features is None for one in plain)  # they cost time, and few strategies look at them
@@ -91,8 +121,8 @@ def test_features_of_detections_follow_the_map(built):
         torch.testing.assert_close(detector.describe(features * scale, boxes), found, rtol=1e-4, atol=1e-5)
 
 
-def test_the_classifier_makes_the_logits(built):
-    detector, _, raw = built
+def test_the_classifier_makes_the_logits(built_with_priors):
+    detector, _, raw = built_with_priors
     with torch.no_grad():
         torch.testing.assert_close(detector.eval().classifier()(raw.features), raw.logits)
 
@@ -101,7 +131,8 @@ def test_single_equals_batched(built):
     detector, images, raw = built
     with torch.no_grad():
         alone = detector.eval()(images[1:])
-    torch.testing.assert_close(alone.logits[0], raw.logits[1], rtol=1e-3, atol=1e-3)
+    for one, both in zip(parts(alone), parts(raw), strict=True):
+        torch.testing.assert_close(one[0], both[1], rtol=1e-3, atol=1e-3)
 
 
 def test_losses_are_finite_without_any_box_and_teach_with_one(built):
@@ -126,31 +157,32 @@ def test_the_loss_of_an_image_is_its_own(built):
     """Neither the other image's boxes nor its pixels are in it, and its gradient reaches its own outputs alone."""
     detector, _, _ = built
     raw = detector.eval()(torch.rand(2, 3, *[detector.image_size] * 2, generator=torch.Generator().manual_seed(3)))
-    raw.logits.retain_grad()
+    for part in parts(raw):
+        part.retain_grad()
     quarter = detector.image_size / 4
     small = Target(torch.tensor([[quarter, quarter, 2 * quarter, 2 * quarter]]), torch.tensor([2]))
     large = Target(torch.tensor([[quarter, 0, 4 * quarter, 4 * quarter]]), torch.tensor([0]))
     both = detector.image_losses(raw, [small, large])
     assert both.shape == (2,) and torch.isfinite(both).all()
-    swapped = detector.image_losses(RawOutput(raw.logits.flip(0), raw.offsets.flip(0), raw.features), [large, small])
-    torch.testing.assert_close(swapped, both.flip(0))
+    assert torch.equal(detector.image_losses(raw.of_image(1), [large]), both[1:])
     other = detector.image_losses(raw, [small, small])
     assert other[0] == both[0] and other[1] != both[1]
     both[1].backward()
-    assert raw.logits.grad[0].abs().sum() == 0 < raw.logits.grad[1].abs().sum()
+    reached = [part.grad for part in parts(raw) if part.grad is not None]
+    assert sum(grad[0].abs().sum() for grad in reached) == 0 < sum(grad[1].abs().sum() for grad in reached)
     detector.zero_grad(set_to_none=True)
 
 
-def test_decoding_undoes_encoding(built):
-    detector, _, _ = built
+def test_decoding_undoes_encoding(built_with_priors):
+    detector, _, _ = built_with_priors
     size = detector.image_size
     boxes = torch.tensor([[0.1, 0.2, 0.6, 0.9]]).mul(size).expand(len(detector.priors), 4)
     offsets = detector.coder.encode_single(boxes, detector.priors)
     torch.testing.assert_close(detector.decode(offsets), boxes, rtol=1e-3, atol=1e-2)
 
 
-def test_mirrored_priors_undo_each_other_and_keep_size(built):
-    detector, _, _ = built
+def test_mirrored_priors_undo_each_other_and_keep_size(built_with_priors):
+    detector, _, _ = built_with_priors
     mirror = detector.mirror
     assert torch.equal(mirror[mirror], torch.arange(len(mirror)))
     here, there = detector.priors, detector.priors[mirror]
@@ -218,9 +250,10 @@ def test_weights_that_have_no_names_are_refused(tmp_path, state):
         read_weights(tmp_path / "w.pth")
 
 
-def test_retinanet_refuses_images_too_small_for_its_levels() -> None:
-    with pytest.raises(MgralError, match=r"^image_size: at 64 pixels retinanet's coarsest maps shrink to one cell"):
-        build_detector("retinanet", CLASSES, 64, {}, 0)
+@pytest.mark.parametrize(("name", "size"), [("retinanet", 64), ("retinanet_v2", 64), ("fcos", 64), ("ssdlite", 128)])
+def test_images_too_small_for_the_levels_are_refused(name, size) -> None:
+    with pytest.raises(MgralError, match=rf"^image_size: at {size} pixels \w+'s coarsest maps shrink to one cell"):
+        build_detector(name, CLASSES, size, {}, 0)
 
 
 def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from mgral.core.types import Boxes, ImageScores, Patterns
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
-from mgral.detection.base import RawOutput, Target, build_detector
+from mgral.detection.base import Target, build_detector
+from mgral.detection.priors import PriorOutput
 from mgral.strategies import cald, freesel, pal
 from mgral.strategies.meh_hua import aggregation, evidence_head
 from mgral.strategies.pal import truth
@@ -79,7 +80,7 @@ def test_meh_hua_learns_the_losses_of_matched_priors(seed: int, name: str) -> No
     width = 4 if name == "tiny_ssd" else 3
     logits = torch.randn(1, len(detector.priors), width, generator=generator, requires_grad=True)
     box = torch.tensor([[20.0, 24.0, 60.0, 66.0]])
-    raw = RawOutput(logits, torch.zeros(1, len(detector.priors), 4), [])
+    raw = PriorOutput(logits, torch.zeros(1, len(detector.priors), 4), [])
     images, priors, losses = evidence_head.prior_losses(detector, raw, [Target(box, torch.tensor([1]))])
 
     def iou(prior: list[float]) -> float:

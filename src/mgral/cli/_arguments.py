@@ -103,7 +103,7 @@ def open_files(arguments: argparse.Namespace, machine: Machine) -> tuple[Device,
 
     chosen = prepare_device(machine)
     dataset = dataset_json.read(arguments.dataset)
-    return chosen, dataset, read_pool(arguments.pool, dataset), Cache(dataset, arguments.images)
+    return chosen, dataset, read_pool(arguments.pool, dataset), Cache(dataset, arguments.images, machine.decoders)
 
 
 def _read(source: str) -> tuple[str, Any]:

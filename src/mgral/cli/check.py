@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.config.schema import Params
+from mgral.core import plugins
 from mgral.core.errors import MgralError
 
 
@@ -37,14 +38,19 @@ def run(arguments: argparse.Namespace) -> None:
 def _warn(params: Params, path: Path | None) -> None:
     """Print what :mod:`mgral.planning.data_check` finds, a line each."""
     from mgral.data import dataset_json, importing
+    from mgral.data.resizing import Resizing
     from mgral.detection.base import build_detector
+    from mgral.detection.priors import with_priors
     from mgral.planning import data_check
 
     dataset = dataset_json.read(path) if path else importing.import_dataset(params.dataset)[0]
-    options = params.detector.options
-    detector = build_detector(params.detector.name, dataset.classes, params.image_size, options, params.seeds[0])
-    priors = getattr(detector, "priors", None)
-    found = data_check.findings(params, dataset, None if priors is None else priors.double().numpy())
+    priors = None
+    if getattr(plugins.load("detectors", params.detector.name), "PRIORS", True):
+        options = params.detector.options
+        side = Resizing.of(params.resize, params.image_size, params.longest_edge).side(dataset)
+        detector = build_detector(params.detector.name, dataset.classes, side, options, params.seeds[0])
+        priors = with_priors(detector).priors.double().numpy()
+    found = data_check.findings(params, dataset, priors)
     for line in found or ["the data set is fit for the experiment: no problem found"]:
         print(f"warning: {line}" if found else line)
 

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     inputs = [arguments.dataset, arguments.pool, arguments.detector]
     large = [arguments.images, *initial_weights(params.detector)]
-    cache = Cache(replace(dataset, boxes=labels), arguments.images)
+    cache = Cache(replace(dataset, boxes=labels), arguments.images, params.machine.decoders)
     seed = random_streams.stream(arguments.seed, "assess", pool.cycle)
     with kept_checkpoint(arguments.out, params, arguments.seed, inputs, modules, large) as checkpoint:
         context = StrategyContext(

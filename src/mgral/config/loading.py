@@ -59,6 +59,10 @@ def check(given: dict[str, Any], where: str) -> Params:
         except MgralError as error:
             raise MgralError(f"{where}: {error}") from None
     says = detector.activation(options)
+    try:
+        _check_priors(params, getattr(detector, "PRIORS", True))
+    except MgralError as error:
+        raise MgralError(f"{where}: {error}") from None
     searched = any("agent" in plugins.load("strategies", s.plugin).NEEDS for s in params.strategies)
     if says is not None and searched and "unlabelled" in params.proxy.kinds:
         try:
@@ -130,6 +134,25 @@ def _check_external(params: Params, options: Settings) -> None:
             raise MgralError("proxy.stop_at: a command cannot be stopped partway; set it to 0")
         if params.proxy.start == "detector" and getattr(options, "finetune", None) is None:
             raise MgralError("detector.options.finetune: missing; give it, or set proxy.start: scratch")
+
+
+def _check_priors(params: Params, has_priors: bool) -> None:
+    """Refuse what looks at the priors of a detector that has none. Raises MgralError."""
+    if has_priors:
+        return
+    for strategy in params.strategies:
+        plugin = plugins.load("strategies", strategy.plugin)
+        if getattr(plugin, "USES_PRIORS", False):
+            raise MgralError(
+                f"strategies: {strategy.name} needs a detector with priors, and {params.detector.name} has none; "
+                "leave it out or choose another detector"
+            )
+        trained = "agent" in plugin.NEEDS and "unlabelled" in params.proxy.kinds
+        if trained and plugins.load("semi", params.proxy.semi).USES_PRIORS:
+            raise MgralError(
+                f"proxy.semi: {params.proxy.semi} needs a detector with priors, and {params.detector.name} has none; "
+                "set proxy.kind: replay or choose another detector"
+            )
 
 
 def check_semi(name: str, activation: Activation) -> None:

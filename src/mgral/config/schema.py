@@ -158,7 +158,8 @@ class DetectorParams(Settings):
 
     name: str = parameter(
         "tiny_ssd",
-        "tiny_ssd, ssd, ssd300, retinanet, mmdet (needs `make env-mmdet`), command (your own trainer)",
+        "tiny_ssd, ssd, ssd300, ssdlite, retinanet, retinanet_v2, fasterrcnn, fcos, mmdet (needs `make env-mmdet`), "
+        "command (your own trainer)",
     )
     options: dict[str, Any] = parameter({}, "the detector's own keys")
 
@@ -383,6 +384,12 @@ class Machine(Settings):
         "cpu, cuda, or auto: a GPU where there is one. On it the search also finds nearest neighbours "
         "(FAISS); predicted gains are the same either way",
     )
+    decoders: int = Field(
+        default=2,
+        ge=0,
+        description="processes of a job that read image files ahead, with cache: none; 0: the job itself. It changes "
+        "no result",
+    )
 
 
 class Params(Settings):
@@ -405,8 +412,25 @@ class Params(Settings):
     dataset: DatasetParams
     image_size: Annotated[int, Field(ge=32, le=2048)] = parameter(
         128,
-        "images are decoded once and resized to a square of this side",
+        "side of the images as the detector sees them; what it means depends on resize",
         unit="pixels",
+    )
+    resize: Literal["squash", "letterbox", "shortest_edge"] = Field(
+        default="squash",
+        description="squash: to a square of image_size; letterbox: the longer side to image_size; shortest_edge: the "
+        "shorter side to image_size. The last two keep the shape and fill the square input with grey",
+    )
+    longest_edge: int = Field(
+        default=1333,
+        ge=32,
+        le=4096,
+        description="of shortest_edge: an image whose longer side would exceed it becomes smaller [pixels] (RetinaNet: "
+        "image_size 800, longest_edge 1333)",
+    )
+    cache: Literal["decoded", "none"] = Field(
+        default="decoded",
+        description="decoded: each image is decoded once and kept on disk; none: image files are read whenever needed, "
+        "for data sets too large to keep decoded. The results are the same",
     )
     detector: DetectorParams
     embedding: EmbeddingParams = Field(default_factory=EmbeddingParams, description="what embeds images")

@@ -17,7 +17,9 @@ COLOUR = 0.3  # largest relative change of contrast and saturation
 BRIGHTNESS = 0.12  # largest shift, of 0..1
 
 
-def augment(images: Tensor, boxes: Sequence[Boxes], generator: np.random.Generator) -> tuple[Tensor, list[Boxes]]:
+def augment(
+    images: Tensor, boxes: Sequence[Boxes], generator: np.random.Generator, extent: Floats | None = None
+) -> tuple[Tensor, list[Boxes]]:
     """Each image is flipped with probability 1/2, scaled and shifted with probability 1/2, and recoloured.
 
     What comes into view from outside is grey. As in SSD's crop (Liu et al. 2016, section 2.2), a box stays if
@@ -27,23 +29,39 @@ def augment(images: Tensor, boxes: Sequence[Boxes], generator: np.random.Generat
         images: [B, 3, S, S] float, 0..1.
         boxes: per image, xyxy in pixels of the input.
         generator: all randomness of the batch.
+        extent: [B, 2] the share of the input, 0..1, that each image fills from the left and from above. It is flipped,
+            scaled and shifted within that part, and the rest stays grey. None: all of it.
     """
     count, size = len(images), images.shape[-1]
+    share = np.ones((count, 2), np.float32) if extent is None else extent
     zoom = np.exp(generator.uniform(math.log(SCALE[0]), math.log(SCALE[1]), count))
     zoom = np.where(generator.random(count) < 0.5, zoom, 1.0)
     room = np.abs(1 - zoom)  # how far the image may shift, in half image sides
     shift = generator.uniform(-1, 1, (count, 2)) * room[:, None]
     slope = np.stack([zoom * np.where(generator.random(count) < 0.5, -1, 1), zoom], 1)  # [B, 2] for x, y
-    images = recolour(_warp(images, slope, shift), generator)
-    return images, [_move(b, slope[i], shift[i], size) for i, b in enumerate(boxes)]
+    images = recolour(_warp(images, slope, shift, share), generator)
+    if extent is not None:
+        images = _grey_outside(images, extent)
+    return images, [_move(b, slope[i], shift[i], size * share[i]) for i, b in enumerate(boxes)]
 
 
-def _warp(images: Tensor, slope: Floats, shift: Floats) -> Tensor:
-    """Output coordinate = slope * input coordinate + shift, in -1..1 per axis."""
+def _warp(images: Tensor, slope: Floats, shift: Floats, share: Floats) -> Tensor:
+    """Output coordinate = slope * input coordinate + shift, in -1..1 per axis of the part that the image fills.
+
+    A coordinate o of a part of share r is r (o + 1) - 1 of the input.
+    """
     inverse = np.zeros((len(images), 2, 3), np.float32)
     inverse[:, 0, 0], inverse[:, 1, 1] = 1 / slope[:, 0], 1 / slope[:, 1]
-    inverse[:, :, 2] = -shift / slope
+    inverse[:, :, 2] = -shift / slope + (share - 1) * (1 - (1 + shift) / slope)
     return warp(images, inverse)
+
+
+def _grey_outside(images: Tensor, extent: Floats) -> Tensor:
+    """Images [B, 3, S, S] with what lies beyond the part of each made grey."""
+    places = torch.arange(images.shape[-1], device=images.device) + 0.5
+    columns, rows = torch.from_numpy(extent * images.shape[-1]).to(images.device).T[:, :, None] > places  # [2, B, S]
+    seen = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return images.where(seen, 0.5)
 
 
 def warp(images: Tensor, inverse: Floats) -> Tensor:
@@ -59,7 +77,8 @@ def warp(images: Tensor, inverse: Floats) -> Tensor:
     return F.grid_sample(images - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + 0.5
 
 
-def _move(boxes: Boxes, slope: Floats, shift: Floats, size: int) -> Boxes:
+def _move(boxes: Boxes, slope: Floats, shift: Floats, size: Floats) -> Boxes:
+    """Boxes of an image [2] pixels wide and high."""
     points = boxes.xyxy.reshape(-1, 2, 2) * (2 / size) - 1
     points = (points * slope + shift + 1) * (size / 2)
     points = np.sort(points, axis=1)  # a flip swaps left and right

@@ -1,57 +1,68 @@
-"""The decoded-image cache: every image of a data set decoded and resized once, then read from a memory map."""
+"""Images at the detector's input size: decoded once into a memory map, or read from their files each time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from mgral.core import boxes as geometry
 from mgral.core.errors import MgralError
 from mgral.core.files import require_regular, whole
-from mgral.core.types import Boxes, Dataset, Floats
+from mgral.core.types import Bools, Boxes, Dataset, Floats, Image
 from mgral.data import image_files
+from mgral.data.resizing import Resizing
+
+GREY = 128  # of 255, around an image that does not fill the input
+AHEAD = 2  # batches that each process which reads files holds ready
+Pixels = npt.NDArray[np.uint8]
 
 
-def build(dataset: Dataset, size: int, path: str | Path) -> None:
-    """Write the cache: uint8 [N, size, size, 3] RGB, rows in ascending order of id.
+def build(dataset: Dataset, resizing: Resizing | int, path: str | Path, decoded: bool = True) -> None:
+    """Write the cache: uint8 [N, S, S, 3] RGB, rows in ascending order of id; without ``decoded`` it has no rows.
 
-    Images are squashed to a square (as SSD does), so a box is scaled by one factor per axis.
+    A number for ``resizing`` squashes to that side. Squash keeps the plain array of earlier versions; of another rule
+    the array's one field has the name, so that the file says how its images were resized.
 
     Raises:
         MgralError: an image is missing or unreadable (names file and id), or the disk is full.
     """
+    resizing = Resizing("squash", resizing) if isinstance(resizing, int) else resizing
+    side = resizing.side(dataset)
     with whole(path) as temporary, temporary.open("wb") as file:
-        shape = (len(dataset.images), size, size, 3)
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for image in tqdm(dataset.images.values(), "decoding", disable=None):
-            file.write(decode(dataset.root / image.file_name, size, image.id, (image.width, image.height)).data)
+        shape = (len(dataset.images) if decoded else 0, side, side, 3)
+        descr = "|u1" if resizing.mode == "squash" else [(resizing.name, "|u1")]
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+        for image in tqdm(dataset.images.values() if decoded else (), "decoding", disable=None):
+            file.write(decode(dataset.root, image, resizing, side).data)
 
 
-def decode(path: Path, size: int, image_id: int, shown: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
-    """One image as uint8 [size, size, 3] RGB, turned as EXIF says.
-
-    Args:
-        path: of the image.
-        size: side, pixels.
-        image_id: for the message.
-        shown: width and height that the data set gives; None: not checked.
+def decode(root: Path, image: Image, resizing: Resizing, side: int) -> Pixels:
+    """One image as uint8 [side, side, 3] RGB, turned as EXIF says, in the upper left corner.
 
     Raises:
-        MgralError: it cannot be read, or is of another size.
+        MgralError: it cannot be read, or is of another size than the data set says.
     """
+    path = root / image.file_name
     remedy = "restore the file or import the data set again"
     try:
-        if shown is not None and image_files.size_of(path) != shown:
+        if image_files.size_of(path) != (image.width, image.height):
             raise MgralError(
-                f"{path}: image {image_id}: not {shown[0]} x {shown[1]} pixels as in the data set; {remedy}"
+                f"{path}: image {image.id}: not {image.width} x {image.height} pixels as in the data set; {remedy}"
             )
-        return np.asarray(image_files.shown(path, draft=size, square=size))
+        pixels = np.asarray(image_files.shown(path, resizing.shape(image)))
     except image_files.UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be decoded"
-        raise MgralError(f"{path}: image {image_id}: {reason}; {remedy}") from None
+        raise MgralError(f"{path}: image {image.id}: {reason}; {remedy}") from None
+    if pixels.shape[:2] == (side, side):
+        return pixels
+    padded = np.full((side, side, 3), GREY, np.uint8)
+    padded[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return padded
 
 
 class Cache:
@@ -59,41 +70,106 @@ class Cache:
 
     Attributes:
         size: side of the square input, pixels.
+        resizing: how images become it.
+        decoded: whether pixels are read from the cache; else from the image files.
     """
 
-    def __init__(self, dataset: Dataset, path: str | Path) -> None:
+    def __init__(self, dataset: Dataset, path: str | Path, workers: int = 0) -> None:
         """Open a cache.
 
+        Args:
+            dataset: what it was made of.
+            path: of the file.
+            workers: processes that read image files ahead, where the cache holds no pixels; 0: this one.
+
         Raises:
-            MgralError: missing, damaged, or of another number of images.
+            MgralError: missing, damaged, or of another number of images or another size.
         """
         try:
             require_regular(path)
-            self._array = np.load(path, mmap_mode="r", allow_pickle=False)
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             raise MgralError(f"{path}: no such file; make it with `mgral cache`") from None
         except (ValueError, OSError, EOFError, SyntaxError, TypeError):
             raise MgralError(f"{path}: not a NumPy array; run `mgral cache` again") from None
-        if not isinstance(self._array, np.ndarray) or self._array.dtype != np.uint8 or self._array.ndim != 4:
+        if not isinstance(array, np.ndarray) or array.ndim != 4:
             raise MgralError(f"{path}: not a cache of images; run `mgral cache` again")
-        if len(self._array) != len(dataset.images):
+        self.size = int(array.shape[1])
+        name = f"squash_{self.size}" if array.dtype == np.uint8 else (array.dtype.names or ("",))[0]
+        resizing = Resizing.named(name)
+        if resizing is None or array.shape[2:] != (self.size, 3) or array.dtype.itemsize != 1:
+            raise MgralError(f"{path}: not a cache of images; run `mgral cache` again")
+        if len(array) not in (0, len(dataset.images)):
             raise MgralError(
-                f"{path}: holds {len(self._array)} images, the data set {len(dataset.images)}; run `mgral cache` again"
+                f"{path}: holds {len(array)} images, the data set {len(dataset.images)}; run `mgral cache` again"
             )
-        self.size = int(self._array.shape[1])
+        if resizing.side(dataset) != self.size:
+            raise MgralError(f"{path}: made of another data set; run `mgral cache` again")
+        self.resizing, self.decoded, self._workers = resizing, len(array) > 0, workers
+        self._array: Pixels = array.view(np.uint8) if array.dtype.names is None else array[name]
         self._dataset = dataset
         self._row = {image_id: row for row, image_id in enumerate(dataset.images)}
 
-    def pixels(self, ids: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """[len(ids), size, size, 3] uint8 RGB, in the order asked for."""
-        chosen: npt.NDArray[np.uint8] = self._array[[self._row[i] for i in ids]]
-        return chosen
+    def pixels(self, ids: Sequence[int]) -> Pixels:
+        """[len(ids), size, size, 3] uint8 RGB, in the order asked for. Raises MgralError as :func:`decode` does."""
+        if self.decoded:
+            chosen: Pixels = self._array[[self._row[i] for i in ids]]
+            return chosen
+        root, images = self._dataset.root, self._dataset.images
+        read = [decode(root, images[i], self.resizing, self.size) for i in ids]
+        return np.stack(read) if read else np.zeros((0, self.size, self.size, 3), np.uint8)
+
+    def stream(self, batches: Iterable[Sequence[int]]) -> Iterator[Pixels]:
+        """What :meth:`pixels` says of each batch in turn; image files are read ahead by worker processes.
+
+        Raises:
+            MgralError: as :meth:`pixels`.
+        """
+        if self.decoded or not self._workers:
+            yield from map(self.pixels, batches)
+            return
+        import torch
+        from torch.utils.data import DataLoader
+
+        loader: DataLoader[Any] = DataLoader(
+            _Answers(self),  # type: ignore[arg-type]  # torch's Dataset has no protocol, and importing it here is slow
+            batch_sampler=(list(batch) for batch in batches),
+            collate_fn=list,
+            num_workers=self._workers,
+            prefetch_factor=AHEAD,
+            generator=torch.Generator(),  # torch's own is left as it is; nothing here is random
+        )
+        for found in loader:
+            failed = [one for one in found if isinstance(one, MgralError)]
+            if failed:
+                raise failed[0]
+            yield np.stack(found)
+
+    def extent(self, ids: Sequence[int]) -> Floats | None:
+        """[len(ids), 2] the share of the input, 0..1, that images fill from the left and from above; None: all."""
+        if self.resizing.mode == "squash":
+            return None
+        shapes = [self.resizing.shape(self._dataset.images[i]) for i in ids]
+        return np.asarray(shapes, np.float32).reshape(-1, 2) / np.float32(self.size)
 
     def scale(self, image_id: int) -> Floats:
         """[4] float32: pixels of the original image to pixels of the input, for x, y, x, y."""
         image = self._dataset.images[image_id]
-        x, y = self.size / image.width, self.size / image.height
+        width, height = self.resizing.shape(image)
+        x, y = width / image.width, height / image.height
         return np.asarray([x, y, x, y], np.float32)
+
+    def to_original(self, xyxy: Floats, image_id: int) -> tuple[Floats, Bools]:
+        """[n, 4] boxes in pixels of the input, in pixels of the original image, and [n] which have area in it.
+
+        Of an image that does not fill the input they are clipped to it.
+        """
+        boxes: Floats = (xyxy / self.scale(image_id)).astype(np.float32)
+        if self.resizing.mode == "squash":
+            return boxes, np.ones(len(boxes), np.bool_)
+        image = self._dataset.images[image_id]
+        boxes = geometry.clip(boxes, image.width, image.height).astype(np.float32)
+        return boxes, np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1), np.bool_)
 
     def boxes(self, image_id: int) -> Boxes:
         """Ground truth in pixels of the input.
@@ -106,3 +182,17 @@ class Cache:
             name = self._dataset.images[image_id].file_name
             raise MgralError(f"image {image_id} ({name}) is not annotated; annotate it and import the data set again")
         return Boxes(boxes.xyxy * self.scale(image_id), boxes.labels, boxes.ignore)
+
+
+class _Answers:
+    """A data set of torch: images by id, or why one cannot be read."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def __getitem__(self, image_id: int) -> Pixels | MgralError:
+        try:
+            pixels: Pixels = self._cache.pixels([image_id])[0]
+            return pixels
+        except MgralError as error:  # raised in the process that asks, where it is one line
+            return error

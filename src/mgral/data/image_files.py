@@ -204,17 +204,20 @@ def turn(pixels: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
     return pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
 
 
-def shown(path: Path, draft: int | None = None, square: int | None = None) -> PIL.Image.Image:
-    """An image as RGB, turned as it is to be shown. With ``square`` it is squashed to that side.
+def shown(path: Path, size: tuple[int, int] | None = None) -> PIL.Image.Image:
+    """An image as RGB, turned as it is to be shown; with ``size`` resized to that width and height.
+
+    ``size`` has the image's own shape, or is a square.
 
     Raises:
         OSError, or another of ``UNREADABLE``.
     """
-    with opened(path, draft=draft) as image:
+    with opened(path, draft=min(size) if size else None) as image:
         turned = orientation(image)
         picture = image.convert("RGB")
-        if square is not None:
-            picture = picture.resize((square, square), PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
+        if size is not None:
+            stored = size[::-1] if turned >= 5 else size
+            picture = picture.resize(stored, PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
         return turn(picture, turned)
 
 

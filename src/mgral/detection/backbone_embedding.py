@@ -73,16 +73,19 @@ def compute(
     from mgral.detection import backbones
     from mgral.detection.inference import outputs
     from mgral.detection.local_patterns import patterns
+    from mgral.detection.padding import mean_within, seen_cells
 
     network = backbones.build(params, cache.size, where)
     vectors, local = [], []
     for chosen, _, maps in outputs(network, cache, ids, device):
-        vectors.append(torch.cat([one.float().mean((2, 3)) for one in maps], 1).cpu().numpy())
+        extent = cache.extent(chosen)
+        vectors.append(torch.cat([mean_within(one.float(), extent) for one in maps], 1).cpu().numpy())
         if count:
-            coarsest = maps[-1].float().cpu().numpy()
-            if coarsest[0, 0].size < count:
+            coarsest = seen_cells(maps[-1].float().cpu().numpy(), extent)
+            fewest = min(one[0].size for one in coarsest)
+            if fewest < count:
                 raise MgralError(
-                    f"{where}.patterns: {count}, but the coarsest map of {params.backbone} has {coarsest[0, 0].size} "
+                    f"{where}.patterns: {count}, but the coarsest map of {params.backbone} has {fewest} "
                     f"cells at {cache.size} pixels; raise image_size, or name finer maps in {where}.options"
                 )
             seeds = [random_streams.stream("local patterns", i) for i in chosen]

@@ -5,6 +5,8 @@ A detector is a module or a package in :mod:`.detectors` with
 - ``Options``: its parameters (:class:`mgral.config.base.Settings`), with defaults and explanations;
 - ``activation(options)``: how its logits become probabilities, said before anything is built, so that what does not
   go together is refused when parameters are checked; None where only the built detector can tell;
+- ``PRIORS = False``, unless it is a :class:`mgral.detection.priors.PriorDetector`: what compares objects with priors
+  is then refused when parameters are checked;
 - ``build(classes, image_size, options)``: a :class:`Detector`. Initial weights come from the options or from torch's
   generator, which :func:`build_detector` here seeds and restores.
 
@@ -16,8 +18,8 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,41 +28,47 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
-from torchvision.ops import batched_nms, clip_boxes_to_image, roi_align
+from torchvision.ops import batched_nms, roi_align
 
 from mgral.config.schema import DetectorParams
 from mgral.core import plugins, random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import write_bytes
-from mgral.core.types import FEATURE_DIM, Activation
+from mgral.core.types import FEATURE_DIM, Activation, Floats
+from mgral.detection.padding import mean_within
 
 log = logging.getLogger(__name__)
 
 EMBEDDING_DIM = 256  # of an image
 SAMPLES = 4  # a side: points at which the map is read inside a box
 COUNTER = "num_batches_tracked"  # of a batch norm: a buffer that no forward pass reads
-CANDIDATES = 400  # (prior, class) pairs of an image that enter the suppression, as in torchvision's SSD
+CANDIDATES = 400  # (box, class) pairs of an image that enter the suppression, as in torchvision's SSD
 
 
-@dataclass(frozen=True)
 class RawOutput:
-    """What the network says of a batch, before any threshold.
+    """What the network says of a batch, before any threshold. Each kind of detector has its own, a frozen dataclass.
+
+    Its fields are tensors, or lists of tensors, whose first axis is that of the images.
 
     Attributes:
-        logits: [B, P, K] for P priors. ``softmax``: K = C + 1, background first. ``sigmoid``: K = C.
-        offsets: [B, P, 4] box offsets (dx, dy, dw, dh) relative to the priors, in the coder's weights.
         features: the maps the head looks at, finest first, each [B, C_l, H_l, W_l].
     """
 
-    logits: Tensor
-    offsets: Tensor
     features: list[Tensor]
 
-    def of_image(self, index: int) -> RawOutput:
+    def finest(self, wanted: bool) -> Sequence[Tensor | None]:
+        """The finest map of each image, [C, H, W], or so many times None where it is not wanted."""
+        maps = self.features[0]
+        return list(maps) if wanted else [None] * len(maps)
+
+    def of_image(self, index: int) -> Self:
         """What it says of one image of the batch, as a batch of one."""
         rows = slice(index, index + 1)
-        return RawOutput(self.logits[rows], self.offsets[rows], [features[rows] for features in self.features])
+        own = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        parts = {
+            key: [one[rows] for one in part] if isinstance(part, list) else part[rows] for key, part in own.items()
+        }
+        return type(self)(**parts)
 
 
 @dataclass(frozen=True)
@@ -88,48 +96,31 @@ class Prediction:
 
 
 class Detector(nn.Module):
-    """The part that anchor-based one-stage detectors share.
+    """What every detector has.
 
-    A subclass implements :meth:`maps`, :meth:`answer`, :meth:`losses` and :meth:`classifier`, and has a ``head``; the
-    rest is its backbone.
+    A subclass implements :meth:`maps`, :meth:`answer`, :meth:`losses` and :meth:`predict`, and has a ``head``; the rest
+    is its backbone. One with priors derives from :class:`mgral.detection.priors.PriorDetector`.
 
     Attributes:
         head: the layers between the maps and the raw outputs.
         activation: how logits become probabilities.
         num_classes: C, without background.
         image_size: side of the square input, pixels.
-        priors: [P, 4] xyxy, pixels of the input.
-        mirror: [P] index of the prior that a horizontal flip turns each prior into.
         shapes: (C_l, H_l, W_l) of the maps the head looks at, finest first.
-        level_sizes: number of priors of each map, in the same order; they sum to P.
     """
 
     activation: Activation
     head: nn.Module
-    priors: Tensor
-    mirror: Tensor
     projection: Tensor
     feature_projection: Tensor
 
-    def __init__(
-        self,
-        num_classes: int,
-        image_size: int,
-        priors: Tensor,
-        maps: Sequence[Tensor],
-        anchors: Sequence[int],
-        coder: BoxCoder,
-    ) -> None:
-        """Take the priors [P, 4] and their layout: the maps of one image and the anchors per cell of each map."""
+    def __init__(self, num_classes: int, image_size: int, maps: Sequence[Tensor]) -> None:
+        """Take the maps of one image, [1, C_l, H_l, W_l] each."""
         super().__init__()
         self._frozen = False
         self.num_classes = num_classes
         self.image_size = image_size
-        self.coder = coder
-        self.register_buffer("priors", priors, persistent=False)
-        self.register_buffer("mirror", _mirror(maps, anchors), persistent=False)
         self.shapes = [(m.shape[1], m.shape[2], m.shape[3]) for m in maps]
-        self.level_sizes = [m.shape[2] * m.shape[3] * count for m, count in zip(maps, anchors, strict=True)]
         widths = [channels for channels, _, _ in self.shapes]
         embedding = _projection("embedding projection", sum(widths), EMBEDDING_DIM)
         self.register_buffer("projection", embedding, persistent=False)
@@ -164,12 +155,8 @@ class Detector(nn.Module):
         self.training = mode
         return self
 
-    def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """``classification`` and ``localisation``, scalars."""
-        raise NotImplementedError
-
-    def classifier(self) -> nn.Module:
-        """The part that turns the feature maps of :class:`RawOutput` into its logits, with this detector's weights."""
+    def losses(self, raw: Any, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """``classification`` and ``localisation``, scalars, of this detector's :class:`RawOutput` of a batch."""
         raise NotImplementedError
 
     def image_losses(self, raw: RawOutput, targets: Sequence[Target]) -> Tensor:
@@ -186,40 +173,66 @@ class Detector(nn.Module):
         """[…, K] probabilities to those of the C classes, [..., C]."""
         return probs[..., 1:] if self.activation == "softmax" else probs
 
-    def decode(self, offsets: Tensor, priors: Tensor | None = None) -> Tensor:
-        """[n, 4] offsets from as many priors (all: None) to boxes, xyxy in pixels of the input, clipped to it."""
-        boxes = self.coder.decode_single(offsets.float(), self.priors if priors is None else priors)
-        clipped: Tensor = clip_boxes_to_image(boxes, (self.image_size, self.image_size))
-        return clipped
-
-    def embed(self, raw: RawOutput) -> Tensor:
+    def embed(self, raw: RawOutput, extent: Floats | None = None) -> Tensor:
         """[B, 256] image embedding.
 
         Global average of every feature map the head looks at, end to end, then a fixed Gaussian projection to
         256 dimensions, which keeps distances (Johnson and Lindenstrauss 1984). The paper states the width
         (256) but not how it is reached: [R].
+
+        Args:
+            raw: of a batch.
+            extent: [B, 2] the share of the input that each image fills; the rest is left out. None: all of it.
         """
-        pooled = torch.cat([features.float().mean((2, 3)) for features in raw.features], 1)
+        pooled = torch.cat([mean_within(features.float(), extent) for features in raw.features], 1)
         return pooled @ self.projection
 
     def predict(
-        self, raw: RawOutput, score_threshold: float, nms_iou: float, max_detections: int, features: bool = False
+        self, raw: Any, score_threshold: float, nms_iou: float, max_detections: int, features: bool = False
     ) -> list[Prediction]:
         """Per-class non-maximum suppression, keeping each detection's full class probabilities.
 
         Args:
-            raw: outputs of a batch.
+            raw: this detector's :class:`RawOutput` of a batch.
             score_threshold: detections below are dropped, 0..1.
             nms_iou: of two boxes of a class that overlap more than this, the lower score goes.
-            max_detections: kept per image. The best ``CANDIDATES`` (prior, class) pairs enter the suppression, or four
+            max_detections: kept per image. The best ``CANDIDATES`` (box, class) pairs enter the suppression, or four
                 times as many as are kept if that is more.
             features: whether to describe the detections, see :meth:`describe`.
         """
-        maps = raw.features[0] if features else [None] * len(raw.logits)
-        return [
-            self._predict_one(*one, score_threshold, nms_iou, max_detections)
-            for one in zip(self.probabilities(raw.logits), raw.offsets, maps, strict=True)
-        ]
+        raise NotImplementedError
+
+    def suppress(
+        self,
+        probs: Tensor,
+        boxes_of: Callable[[Tensor, Tensor], Tensor],
+        features: Tensor | None,
+        threshold: float,
+        nms_iou: float,
+        limit: int,
+    ) -> Prediction:
+        """The detections of one image, as :meth:`predict` promises them.
+
+        Args:
+            probs: [P, K] class probabilities of its candidates.
+            boxes_of: boxes [n, 4] of candidates [n] for classes [n], clipped to the input.
+            features: its finest map, [C, H, W], by which detections are described. None: they are not.
+            threshold: as in :meth:`predict`.
+            nms_iou: as in :meth:`predict`.
+            limit: ``max_detections`` of :meth:`predict`.
+        """
+        scores = self.foreground(probs).flatten()  # [P * C]
+        index = torch.nonzero(scores > threshold).squeeze(1)
+        order = torch.sort(scores[index], descending=True, stable=True).indices[: max(CANDIDATES, 4 * limit)]
+        index = index[order]
+        scores, candidate, labels = scores[index], index // self.num_classes, index % self.num_classes
+        boxes = boxes_of(candidate, labels)
+        sound = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
+        boxes, scores, candidate, labels = boxes[sound], scores[sound], candidate[sound], labels[sound]
+        keep = batched_nms(boxes, scores, labels, nms_iou)[:limit]
+        boxes, candidate = boxes[keep], candidate[keep]
+        described = None if features is None else self.describe(features, boxes)
+        return Prediction(boxes, scores[keep], labels[keep], probs[candidate], described)
 
     def describe(self, features: Tensor, boxes: Tensor) -> Tensor:
         """[n, 64] what is in some boxes of one image, each of length 1, or 0 where the map is.
@@ -233,28 +246,6 @@ class Detector(nn.Module):
         scale = features.shape[-1] / self.image_size
         pooled = roi_align(features.float()[None], rois, 1, scale, SAMPLES, aligned=True)[:, :, 0, 0]
         return F.normalize(pooled @ self.feature_projection, dim=1)
-
-    def _predict_one(
-        self,
-        probs: Tensor,
-        offsets: Tensor,
-        features: Tensor | None,
-        threshold: float,
-        nms_iou: float,
-        limit: int,
-    ) -> Prediction:
-        scores = self.foreground(probs).flatten()  # [P * C]
-        index = torch.nonzero(scores > threshold).squeeze(1)
-        order = torch.sort(scores[index], descending=True, stable=True).indices[: max(CANDIDATES, 4 * limit)]
-        index = index[order]
-        scores, prior, labels = scores[index], index // self.num_classes, index % self.num_classes
-        boxes = self.decode(offsets[prior], self.priors[prior])
-        sound = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)
-        boxes, scores, prior, labels = boxes[sound], scores[sound], prior[sound], labels[sound]
-        keep = batched_nms(boxes, scores, labels, nms_iou)[:limit]
-        boxes, prior = boxes[keep], prior[keep]
-        described = None if features is None else self.describe(features, boxes)
-        return Prediction(boxes, scores[keep], labels[keep], probs[prior], described)
 
 
 def build_detector(name: str, classes: Sequence[str], image_size: int, options: dict[str, Any], seed: int) -> Detector:
@@ -352,21 +343,6 @@ def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: 
         f"{len(missing)} stay as initialised, {missing[0]} first" if missing else "complete",
         unused,
     )
-
-
-def _mirror(maps: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:
-    """[P] For each prior, the index of the one at the mirrored cell of its map.
-
-    Priors run by row, column and anchor. Where a stride does not divide the image (SSD300's first map: 38 cells
-    of 8 pixels) the mirrored prior is off by a part of the stride, as in the public code of CSD and ISD.
-    """
-    start, parts = 0, []
-    for features, count in zip(maps, anchors, strict=True):
-        height, width = features.shape[-2:]
-        cells = torch.arange(start, start + height * width * count).view(height, width, count)
-        parts.append(cells.flip(1).flatten())
-        start += cells.numel()
-    return torch.cat(parts)
 
 
 def _projection(name: str, width: int, to: int) -> Tensor:

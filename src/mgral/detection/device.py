@@ -41,8 +41,8 @@ class Device:
         return torch.from_numpy(pixels).to(self.torch_device).permute(0, 3, 1, 2).float().div_(255)
 
 
-def in_batches(ids: Sequence[int], side: int) -> Iterator[Sequence[int]]:
-    """The ids in their order, those of one forward pass at a time, with a progress bar.
+def batches(ids: Sequence[int], side: int) -> list[Sequence[int]]:
+    """The ids in their order, those of one forward pass together.
 
     Args:
         ids: of images.
@@ -50,8 +50,12 @@ def in_batches(ids: Sequence[int], side: int) -> Iterator[Sequence[int]]:
             with 32 images of 640 pixels RetinaNet took 4 GiB.
     """
     size = max(min(BATCH, BATCH * FULL**2 // side**2), 1)
-    for start in tqdm(range(0, len(ids), size), "inference", disable=None, leave=False):
-        yield ids[start : start + size]
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def in_batches(ids: Sequence[int], side: int) -> Iterator[Sequence[int]]:
+    """What :func:`batches` gives, with a progress bar."""
+    yield from tqdm(batches(ids, side), "inference", disable=None, leave=False)
 
 
 def prepare_device(machine: Machine) -> Device:

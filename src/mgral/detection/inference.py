@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mgral.config.schema import Evaluation
-from mgral.core.types import Detections, Embeddings, Floats
+from mgral.core.types import Detections, Embeddings
 from mgral.data.image_cache import Cache
 from mgral.detection.base import EMBEDDING_DIM, Detector, Prediction, RawOutput
-from mgral.detection.device import Device, in_batches
+from mgral.detection.device import Device, batches, in_batches
 from mgral.detection.feature_cache import BackboneFeatures
 
 
@@ -39,8 +39,9 @@ def outputs(
         device: device and precision.
     """
     network.to(device.torch_device).eval()
+    pixels = cache.stream(batches(ids, cache.size))
     for chosen in in_batches(ids, cache.size):
-        images = device.images(cache.pixels(chosen))
+        images = device.images(next(pixels))
         with device.autocast():
             found = network(images)
         yield chosen, images, found
@@ -88,22 +89,25 @@ def in_parts(
     """
     detector.to(device.torch_device).eval()
     limits = evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
-    for chosen in in_batches(sorted(ids), cache.size):
+    ids = sorted(ids)
+    pixels = cache.stream(batches(ids, cache.size))
+    for chosen in in_batches(ids, cache.size):
         maps = backbone_features.maps(chosen, [False] * len(chosen), device) if backbone_features else None
         with device.autocast():
-            raw = (answer or detector.answer)(maps or detector.maps(device.images(cache.pixels(chosen))))
-        vectors = detector.embed(raw).cpu().numpy()
+            raw = (answer or detector.answer)(maps or detector.maps(device.images(next(pixels))))
+        vectors = detector.embed(raw, cache.extent(chosen)).cpu().numpy()
         found = detector.predict(raw, *limits, features=features)
-        detections = {i: _stored(one, cache.scale(i)) for i, one in zip(chosen, found, strict=True)}
+        detections = {i: _stored(one, cache, i) for i, one in zip(chosen, found, strict=True)}
         yield InferenceResult(detections, Embeddings(np.asarray(chosen, np.int64), vectors))
 
 
-def _stored(one: Prediction, scale: Floats) -> Detections:
-    """A prediction as arrays, in pixels of the original image."""
+def _stored(one: Prediction, cache: Cache, image_id: int) -> Detections:
+    """A prediction as arrays, in pixels of the original image; what lies in the padding is left out."""
+    xyxy, inside = cache.to_original(one.xyxy.cpu().numpy(), image_id)
     return Detections(
-        (one.xyxy.cpu().numpy() / scale).astype(np.float32),
-        one.scores.cpu().numpy(),
-        one.labels.cpu().numpy(),
-        one.probs.cpu().numpy(),
-        None if one.features is None else one.features.half().cpu().numpy(),
+        xyxy[inside],
+        one.scores.cpu().numpy()[inside],
+        one.labels.cpu().numpy()[inside],
+        one.probs.cpu().numpy()[inside],
+        None if one.features is None else one.features.half().cpu().numpy()[inside],
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mgral.core.errors import MgralError
 from mgral.core.files import read_checkpoint, write_checkpoint
 from mgral.core.types import Boxes
 from mgral.data.augmentation import augment, mirror
-from mgral.data.image_cache import Cache
+from mgral.data.image_cache import Cache, Pixels
 from mgral.detection.base import Detector, RawOutput, Target
 from mgral.detection.device import Device
 from mgral.detection.feature_cache import BackboneFeatures
@@ -92,10 +93,11 @@ def fit(
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
     labelled = [*sorted(labelled), *sorted(added)]
     detector.to(device.torch_device)
+    ahead = ReadAhead(cache, lambda step: draw(labelled, plan.batch_size, step, seed, "order"), plan.steps)
 
     def losses(step: int) -> dict[str, Tensor]:
         if backbone_features is None:
-            images, targets = batch(cache, labelled, plan, device, seed, step)
+            images, targets = prepared(cache, *ahead.of(step), plan, device, seed, step)
             with device.autocast():
                 raw = detector(images)
         else:
@@ -198,6 +200,30 @@ def draw(ids: Sequence[int], size: int, step: int, seed: int, purpose: str) -> l
     return chosen
 
 
+class ReadAhead:
+    """The ids and the pixels of each step's batch, in turn from any first step on."""
+
+    def __init__(self, cache: Cache, batch_of: Callable[[int], Sequence[int]], steps: int) -> None:
+        self._cache, self._batch_of, self._steps = cache, batch_of, steps
+        self._next = -1
+        self._drawn: deque[Sequence[int]] = deque()
+        self._pixels: Iterator[Pixels] = iter(())
+
+    def of(self, step: int) -> tuple[Sequence[int], Pixels]:
+        """[B] and [B, S, S, 3] of one step, 0 … steps - 1. Raises MgralError if a file cannot be read."""
+        if step != self._next:
+            self._drawn.clear()
+            self._pixels = self._cache.stream(self._draws(step))
+        self._next = step + 1
+        pixels = next(self._pixels)
+        return self._drawn.popleft(), pixels
+
+    def _draws(self, first: int) -> Iterator[Sequence[int]]:
+        for step in range(first, self._steps):
+            self._drawn.append(self._batch_of(step))
+            yield self._drawn[-1]
+
+
 def batch(
     cache: Cache, ids: Sequence[int], plan: TrainingConfig, device: Device, seed: int, step: int, labelled: bool = True
 ) -> tuple[Tensor, list[Target]]:
@@ -206,10 +232,25 @@ def batch(
     Images that are not ``labelled`` have no targets: nothing is asked of the cache but their pixels.
     """
     chosen = draw(ids, plan.batch_size, step, seed, "order")
-    images = device.images(cache.pixels(chosen))
+    return prepared(cache, chosen, cache.pixels(chosen), plan, device, seed, step, labelled)
+
+
+def prepared(
+    cache: Cache,
+    chosen: Sequence[int],
+    pixels: Pixels,
+    plan: TrainingConfig,
+    device: Device,
+    seed: int,
+    step: int,
+    labelled: bool = True,
+) -> tuple[Tensor, list[Target]]:
+    """What :func:`batch` gives, of images [B] whose pixels [B, S, S, 3] are there."""
+    images = device.images(pixels)
     boxes = [cache.boxes(i) for i in chosen] if labelled else []
     if plan.augment:
-        images, boxes = augment(images, boxes, random_streams.generator(seed, "augment", step))
+        generator = random_streams.generator(seed, "augment", step)
+        images, boxes = augment(images, boxes, generator, cache.extent(chosen))
     return images.contiguous(memory_format=torch.channels_last), [target(b, device) for b in boxes]
 
 

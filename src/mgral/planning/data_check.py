@@ -9,6 +9,7 @@ import numpy as np
 from mgral.config.schema import Params
 from mgral.core.types import SPLITS, Dataset, Doubles
 from mgral.data.box_sizes import sides
+from mgral.data.resizing import Resizing
 
 MOST_OUTSIDE = 0.2  # share of boxes beyond the priors that is worth a warning
 REACH = 1.5  # a prior suits boxes whose side is up to so many times smaller or larger: IoU of squares 0.44
@@ -21,7 +22,7 @@ def findings(params: Params, dataset: Dataset, priors: Doubles | None) -> list[s
     Args:
         params: the experiment.
         dataset: what it would run on.
-        priors: [P, 4] xyxy of the detector, pixels of its input; None where they are not known (an external trainer).
+        priors: [P, 4] xyxy of the detector, pixels of its input; None for one without priors.
     """
     return [*_classes(dataset), *_sizes(params, dataset, priors), *_steps(params, dataset), *_budget(params, dataset)]
 
@@ -44,7 +45,8 @@ def _classes(dataset: Dataset) -> Iterator[str]:
 
 def _sizes(params: Params, dataset: Dataset, priors: Doubles | None) -> Iterator[str]:
     """Sides √(width · height) of the boxes of train against those of the priors."""
-    boxes = sides(dataset, params.image_size)["train"]
+    resizing = Resizing.of(params.resize, params.image_size, params.longest_edge)
+    boxes = sides(dataset, resizing)["train"]
     if not len(boxes) or priors is None or not len(priors):
         return
     own = np.sqrt((priors[:, 2] - priors[:, 0]) * (priors[:, 3] - priors[:, 1]))

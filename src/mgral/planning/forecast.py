@@ -15,6 +15,8 @@ from typing import Any
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.rule_names import COPIES, RULES, TARGETS, rule_of
+from mgral.data.image_cache import AHEAD
+from mgral.data.resizing import Resizing
 from mgral.planning import requests
 from mgral.reward import proxy_plan
 
@@ -194,10 +196,11 @@ def disk(graph: Graph, params: Params, sizes: Sizes, timing: Timing) -> dict[str
     that strategies get of what they share, and DVC's cache.
     """
     counts = graph.counts
+    side = Resizing.of(params.resize, params.image_size, params.longest_edge).largest_side
     detectors, agents = sum(counts[rule] for rule in TRAININGS), sum(counts[rule] for rule in SEARCHES)
     view = sizes.train * (timing.embedding + timing.detections)
     found = {
-        "decoded images": sizes.images * params.image_size**2 * 3,
+        "decoded images": sizes.images * side**2 * 3 if params.cache == "decoded" else 0,
         "detectors": detectors * timing.detector,
         "embeddings": counts["embed"] * sizes.train * timing.embedding,
         "detections, at most": counts["embed"] * sizes.train * timing.detections,
@@ -206,6 +209,17 @@ def disk(graph: Graph, params: Params, sizes: Sizes, timing: Timing) -> dict[str
     shared = {"share_detector": timing.detector, "share_evidence": view, "share_agent": timing.agent}
     again = {COPIED: sum(counts[rule] * size for rule, size in shared.items()), CACHED: sum(found.values())}
     return found | again
+
+
+def memory(params: Params) -> int:
+    """Bytes of the images that a training holds: its batch as numbers of 4 bytes, and what is read ahead as 1 byte.
+
+    The network's own memory comes on top; it depends on the detector.
+    """
+    side = Resizing.of(params.resize, params.image_size, params.longest_edge).largest_side
+    batch = max(params.training.batch_size, params.proxy.batch_size) * side**2 * 3
+    ahead = AHEAD * params.machine.decoders if params.cache == "none" else 0
+    return batch * (4 + 1 + ahead)
 
 
 def _proxies(params: Params) -> dict[str, int]:
@@ -251,10 +265,11 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
     once = sum(size for name, size in space.items() if name not in (COPIED, CACHED))
     lines.append(f"  {'together, on a file system with reflinks':<50}{_space(once):>12}")
     lines.append(f"  {'together, on others':<50}{_space(sum(space.values())):>12}")
-    memory = requests.peak_memory(counts, sizes.train)
-    if memory:
+    peaks = requests.peak_memory(counts, sizes.train)
+    if peaks:
         lines += ["", "peak memory of a job, at most, where it grows with the pool"]
-        lines += [f"  {rule:<50}{_space(size * 2**20):>12}" for rule, size in memory.items()]
+        lines += [f"  {rule:<50}{_space(size * 2**20):>12}" for rule, size in peaks.items()]
+    lines += ["", f"{'memory of a job, for images':<52}{_space(memory(params)):>12}"]
     lines += ["", "What a selection computes, and Snakemake's own time between jobs, come on top."]
     lines.append("The batch after the last cycle (snakemake -- next) is not in it.")
     untimed = sorted(set(counts) - set(RULES) - {REPLAY_TRAINING, FIRST_SEARCH})

@@ -22,6 +22,7 @@ from mgral.core.types import Dataset, Embeddings, Record
 from mgral.data import image_cache
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
+from mgral.data.resizing import Resizing
 from mgral.detection import detections_file
 from mgral.detection.average_precision import evaluate
 from mgral.detection.base import EMBEDDING_DIM, build_detector, save_detector
@@ -61,8 +62,12 @@ def run(dataset: Dataset, params: Params, keep: Collection[str]) -> Timing:
     clock = _clock(machine, params.machine.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        decode = clock(lambda: image_cache.build(few, params.image_size, folder / "images.npy")) / len(few.images)
-        cache = Cache(few, folder / "images.npy")
+        resizing = Resizing.of(params.resize, params.image_size, params.longest_edge)
+        decode = clock(lambda: image_cache.build(few, resizing, folder / "images.npy")) / len(few.images)
+        if params.cache == "none":
+            image_cache.build(few, resizing, folder / "images.npy", decoded=False)
+            decode = 0.0  # in each step, which is timed with it
+        cache = Cache(few, folder / "images.npy", params.machine.decoders)
         train, val = few.ids("train"), few.ids("val")
         labelled, batch = train[: len(train) // 2], train[len(train) // 2 :]
         pool = Pool(0, dict.fromkeys(labelled, 0), tuple(batch))

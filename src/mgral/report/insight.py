@@ -9,6 +9,7 @@ import numpy as np
 
 from mgral.core.run_layout import CYCLE
 from mgral.data.box_sizes import sides
+from mgral.data.resizing import Resizing
 from mgral.report import figures_data, figures_method, headline, sources, tables
 from mgral.report.context import Plate, Plates, Run
 from mgral.report.learning_curves import cycle_folder
@@ -32,10 +33,12 @@ def training(run: Run, plates: Plates) -> Plate | None:
 
 def box_sizes(run: Run, plates: Plates) -> Plate | None:
     """Sizes of the boxes by split; None without any box."""
-    found = sides(run.dataset, run.params.image_size)
+    resizing = Resizing.of(run.params.resize, run.params.image_size, run.params.longest_edge)
+    found = sides(run.dataset, resizing)
     if not any(len(values) for values in found.values()):
         return None
-    caption = f"Size of the boxes in the detector's input of {run.params.image_size} × {run.params.image_size} pixels."
+    side = resizing.side(run.dataset)
+    caption = f"Size of the boxes in the detector's input of {side} × {side} pixels."
     return plates.add("box_sizes", figures_data.box_sizes(found), caption)
 
 

@@ -16,6 +16,10 @@ A strategy that compares detections by their features also has
 
 - ``USES_FEATURES = True``. A detector without features (``command``) is then refused when parameters are checked.
 
+One that looks at a detector's priors (:class:`mgral.detection.priors.PriorDetector`) also has
+
+- ``USES_PRIORS = True``. Detectors without priors are then refused when parameters are checked.
+
 A strategy that reads the class probabilities of detections also has
 
 - ``USES_PROBABILITIES = True``. Where no strategy of an experiment has it, they are not kept on disk.

@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision.models.detection._utils import SSDMatcher
 from torchvision.ops import box_iou
 
-from mgral.detection.base import Detector, Target
+from mgral.detection.base import Target
+from mgral.detection.priors import PriorDetector
 
 OVERLAP = 0.5  # IoU from which a prior is positive
 
@@ -24,7 +25,7 @@ class Positives(NamedTuple):
     labels: Tensor  # [n] classes of these
 
 
-def positives(detector: Detector, targets: Sequence[Target]) -> Positives:
+def positives(detector: PriorDetector, targets: Sequence[Target]) -> Positives:
     """The priors that overlap an object by at least 0.5, or are its best."""
     matcher = SSDMatcher(OVERLAP)
     parts = [torch.zeros(4, 0, dtype=torch.int64, device=detector.priors.device)]

@@ -9,6 +9,7 @@ import pytest
 
 from mgral.config import loading, schema
 from mgral.config.base import Settings
+from mgral.core import plugins
 from mgral.core.errors import MgralError
 
 FOLDER = Path(__file__).resolve().parents[3] / "params"
@@ -117,6 +118,10 @@ def test_every_experiment_is_sound() -> None:
             "{detector: {name: mmdet, options: {config: retinanet}}, proxy: {kind: both}}",
             "proxy.semi: isd is for detectors with softmax, not sigmoid",
         ),
+        (
+            "{detector: {name: fcos}, proxy: {kind: unlabelled}}",
+            "proxy.semi: isd needs a detector with priors, and fcos has none; set proxy.kind: replay or choose another",
+        ),
         # files that are no parameters
         ("cycles: [1", "not valid YAML at line 1"),
         ("a: 1\n\tb: 2", "not valid YAML at line 2"),
@@ -128,6 +133,28 @@ def test_every_experiment_is_sound() -> None:
 )
 def test_a_bad_file_ends_in_one_line_with_place_and_remedy(tmp_path, text, says):
     assert says in refusal(tmp_path, text)
+
+
+def test_what_needs_priors_is_refused_for_detectors_without_and_nothing_else_is(tmp_path: Path) -> None:
+    modules = {name: plugins.load("detectors", name) for name in plugins.names("detectors")}
+    detectors = [name for name, module in modules.items() if not getattr(module, "PRIORS", True)]
+    detectors.remove("command")  # shows less than priors; see test_command.py
+    assert {"fasterrcnn", "fcos"} <= set(detectors)
+    needs = {
+        name: getattr(plugins.load("strategies", name), "USES_PRIORS", False) for name in plugins.names("strategies")
+    }
+    assert {"meh_hua", "mi_aod", "pal", "ppal"} == {name for name, it_does in needs.items() if it_does}
+    for detector in detectors:
+        for strategy, it_does in needs.items():
+            given = f"strategies: [{strategy}], proxy: {{kind: replay}}, embedding: {{weights: random}}"
+            text = f"{{detector: {{name: {detector}}}, {given}}}"
+            if it_does:
+                said = refusal(tmp_path, text)
+                assert f"strategies: {strategy} needs a detector with priors, and {detector} has none; leave it" in said
+            else:
+                path = tmp_path / "sound.yaml"
+                path.write_text(text)
+                loading.read([BASE, path])
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import torch
 from torchvision.models.detection._utils import SSDMatcher
 from torchvision.ops import box_iou
 
-from mgral.detection.base import RawOutput, Target, build_detector
+from mgral.detection.base import Target, build_detector
 from mgral.detection.detectors._ssd import NEGATIVES_PER_POSITIVE, SSD
+from mgral.detection.priors import PriorOutput
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_the_hardest_negatives_count(detector: SSD) -> None:
     logits = torch.zeros(1, len(detector.priors), 4)
     logits[..., 0] = 5.0  # background, surely
     logits[0, [7, 100, 101, 102, 103], 0] = torch.tensor([-3.0, 1.0, 2.0, 2.0, 2.0])
-    raw = RawOutput(logits, torch.zeros(1, len(detector.priors), 4), [])
+    raw = PriorOutput(logits, torch.zeros(1, len(detector.priors), 4), [])
     classes, _ = detector.match([target])
     positive = int((classes > 0).sum())
     entropy = torch.nn.functional.cross_entropy(logits[0], classes[0], reduction="none")

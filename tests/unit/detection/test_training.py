@@ -13,7 +13,7 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image, Record
 from mgral.data import image_cache
 from mgral.data.pool import Pool
-from mgral.detection import training
+from mgral.detection import average_precision, training
 from mgral.detection.base import build_detector
 from mgral.detection.device import prepare_device
 from mgral.detection.inference import run_inference
@@ -311,3 +311,34 @@ def test_detections_are_in_pixels_of_the_original_image(world, machine, tmp_path
     for i in (1, 2):
         assert len(plain[i]) == 5
         np.testing.assert_allclose(found[i].xyxy, plain[i].xyxy * [2, 0.5, 2, 0.5], rtol=1e-6)
+
+
+SMALL = {
+    "fasterrcnn": {"backbone": "resnet18", "anchors": [16, 24, 32, 48, 64], "proposals": 50, "regions": 32},
+    "fcos": {"backbone": "resnet18"},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_detector_without_priors_learns_to_find_squares(name, tmp_path, machine):
+    """From scratch, on the very images; twice, to the same weights."""
+    size = 96
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 80, (4, size, size, 3), dtype=np.uint8)
+    listed, boxes = {}, {}
+    for i, (x, y) in enumerate([(8, 10), (44, 12), (12, 48), (50, 50)]):
+        pixels[i, y : y + 36, x : x + 36] = 230
+        listed[i + 1] = Image(i + 1, f"{i}.png", size, size, "train")
+        boxes[i + 1] = Boxes(np.array([[x, y, x + 36, y + 36]], np.float32), np.array([0]), np.array([False]))
+    np.save(tmp_path / "images.npy", pixels)
+    dataset = Dataset(("square",), listed, boxes, tmp_path)
+    cache = image_cache.Cache(dataset, tmp_path / "images.npy")
+    plan = TrainingConfig(steps=40, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=5, augment=False)
+    found, trained = [], []
+    for steps in (40, 3, 3):
+        trained.append(build_detector(name, ("square",), size, SMALL[name], 0))
+        training.fit(trained[-1], cache, [1, 2, 3, 4], replace(plan, steps=steps), machine, 0)
+    assert same(trained[1], trained[2])
+    evaluation = Evaluation(score_threshold=0.0, nms_iou=0.5, max_detections=10)
+    found = run_inference(trained[0], cache, [1, 2, 3, 4], evaluation, machine).detections
+    assert average_precision.evaluate(dataset, found, [1, 2, 3, 4], 10)["AP50"] > 0.5

@@ -11,6 +11,7 @@ from mgral.config import loading
 from mgral.config.schema import Params
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data import box_sizes
+from mgral.data.resizing import Resizing
 from mgral.planning import data_check
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +44,7 @@ def dataset(side: float = 20, classes: tuple[int, ...] = (0, 1), train: int = 60
 
 def test_sizes_are_those_of_the_input() -> None:
     # boxes of 40 pixels in images of 200, at an input of 100: 20
-    assert box_sizes.sides(dataset(side=40), 100)["train"] == pytest.approx(np.full(120, 20.0))
+    assert box_sizes.sides(dataset(side=40), Resizing("squash", 100))["train"] == pytest.approx(np.full(120, 20.0))
 
 
 def test_a_fit_data_set_has_no_findings() -> None:

@@ -118,6 +118,17 @@ def test_the_table_says_disk_with_and_without_reflinks_and_memory(tiny: Params) 
     assert "embed 6.4 GiB select 5.5 GiB" in text  # 3,500 + 3 · 1,032 MiB, and 1,500 + 4 · 1,032
 
 
+def test_images_that_are_not_decoded_fill_memory_and_no_disk(tiny: Params) -> None:
+    shapes = {"image_size": 800, "resize": "shortest_edge", "longest_edge": 1333}
+    jobs, square = graph(["train"]), 1344 * 1344 * 3
+    decoded = tiny.model_copy(update=shapes)
+    assert forecast.disk(jobs, decoded, SIZES, TIMING)["decoded images"] == 150 * square
+    assert forecast.memory(decoded) == 4 * square * 5  # four images, float32, and uint8 before
+    none = tiny.model_copy(update={**shapes, "cache": "none"})
+    assert forecast.disk(jobs, none, SIZES, TIMING)["decoded images"] == 0
+    assert forecast.memory(none) == 4 * square * (5 + 2 * 2)  # two processes, two batches each
+
+
 def test_the_schedule_keeps_the_order_and_fills_the_workers() -> None:
     # a (2 s), then b, b and b (3 s each), then c (1 s)
     jobs = graph(["a", "b", "b", "b", "c"], (0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 4))

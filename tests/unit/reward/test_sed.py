@@ -16,8 +16,9 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data import image_cache
 from mgral.detection import training
-from mgral.detection.base import Detector, RawOutput, build_detector
+from mgral.detection.base import build_detector
 from mgral.detection.device import prepare_device
+from mgral.detection.priors import PriorDetector, PriorOutput
 from mgral.detection.training import TrainingConfig
 from mgral.reward.semi import sed
 
@@ -26,7 +27,7 @@ STRIDES = (2, 4, 8)
 OFFSETS = torch.tensor([0.1, 0.2, 0.3, 0.4])
 
 
-class Pyramid(Detector):
+class Pyramid(PriorDetector):
     """Three levels, one anchor a cell of twice the stride: the mean of the pixels below it, times a learned gain.
 
     The mean of 2k x 2k pixels is that of k x k pixels of the image at half the size, so what level k + 1 says of an
@@ -47,10 +48,10 @@ class Pyramid(Detector):
         self.gain = nn.Parameter(torch.tensor([[4.0, -4.0]]))
         self.register_buffer("seen", torch.zeros(()))
 
-    def forward(self, images: Tensor) -> RawOutput:
+    def forward(self, images: Tensor) -> PriorOutput:
         features = [F.avg_pool2d(images, stride) for stride in STRIDES]
         means = torch.cat([level.mean(1).flatten(1) for level in features], 1)[..., None]  # [B, P, 1]
-        return RawOutput(means * self.gain, means * OFFSETS * self.gain.mean(), features)
+        return PriorOutput(means * self.gain, means * OFFSETS * self.gain.mean(), features)
 
     def losses(self, raw, targets):
         return {"classification": raw.logits.square().mean()}
@@ -65,7 +66,7 @@ def pictures(seed: int = 0) -> Tensor:
     return torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
 
 
-def taught(student: Detector, decay: float = 0.999):
+def taught(student: PriorDetector, decay: float = 0.999):
     teacher = sed.averaged(student, decay)
     teacher.update_parameters(student)
     return teacher
@@ -123,10 +124,12 @@ def test_what_has_no_corresponding_levels_is_refused(machine) -> None:
 
 
 def test_a_half_that_shrinks_to_one_cell_twice_is_refused() -> None:
-    full = RawOutput(
+    full = PriorOutput(
         torch.zeros(1, 21, 2), torch.zeros(1, 21, 4), [torch.zeros(1, 3, side, side) for side in (4, 2, 1)]
     )
-    half = RawOutput(torch.zeros(1, 6, 2), torch.zeros(1, 6, 4), [torch.zeros(1, 3, side, side) for side in (2, 1, 1)])
+    half = PriorOutput(
+        torch.zeros(1, 6, 2), torch.zeros(1, 6, 4), [torch.zeros(1, 3, side, side) for side in (2, 1, 1)]
+    )
     with pytest.raises(MgralError, match=r"^image_size: .* shrink to one cell"):
         sed.corresponding(full, half, Pyramid(SIZE // 2).priors)
 
@@ -191,10 +194,10 @@ def test_sizes_that_disagree(machine) -> None:
     """A student whose answer to small images is off by ln 3 in one class: 1/2 against 1/4, symmetric."""
 
     class Biased(Pyramid):
-        def forward(self, images: Tensor) -> RawOutput:
+        def forward(self, images: Tensor) -> PriorOutput:
             raw = super().forward(images)
             off = math.log(3) * (images.shape[-1] < SIZE)
-            return RawOutput(raw.logits - torch.tensor([off, 0.0]), raw.offsets, raw.features)
+            return PriorOutput(raw.logits - torch.tensor([off, 0.0]), raw.offsets, raw.features)
 
     student = Biased()
     with torch.no_grad():

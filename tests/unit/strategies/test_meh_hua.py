@@ -13,8 +13,9 @@ from contexts import context
 from mgral.config.schema import Machine
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data.image_cache import Cache
-from mgral.detection.base import RawOutput, build_detector
+from mgral.detection.base import build_detector
 from mgral.detection.device import prepare_device
+from mgral.detection.priors import PriorOutput
 from mgral.detection.training import TrainingConfig
 from mgral.strategies.meh_hua import Options, aggregation, evidence_head
 from mgral.strategies.meh_hua.aggregation import ObjectBoxes
@@ -113,7 +114,7 @@ def test_boxes_belong_to_the_objects_they_overlap() -> None:
     logits[..., 0] = 9.0
     chosen = [100, 101, 700]
     logits[0, chosen, 2] = torch.tensor([15.0, 14.0, 13.0])
-    raw = RawOutput(logits, torch.zeros(1, len(detector.priors), 4), [torch.zeros(1, *s) for s in detector.shapes])
+    raw = PriorOutput(logits, torch.zeros(1, len(detector.priors), 4), [torch.zeros(1, *s) for s in detector.shapes])
     objects = detector.predict(raw, 0.3, 0.5, 20)[0]
     numbers = torch.arange(float(len(detector.priors)))
     found = evidence_head._of_image(detector, raw, numbers, objects, 0.3, 0.5)

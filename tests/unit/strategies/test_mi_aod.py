@@ -18,8 +18,9 @@ from mgral.config.schema import Evaluation, Machine
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data.image_cache import Cache
-from mgral.detection.base import RawOutput, Target, build_detector
+from mgral.detection.base import Target, build_detector
 from mgral.detection.device import Device, prepare_device
+from mgral.detection.priors import PriorOutput
 from mgral.detection.training import TrainingConfig
 from mgral.strategies.mi_aod import losses, training
 from mgral.strategies.mi_aod.losses import Combination
@@ -101,7 +102,7 @@ def test_in_the_code_one_unclear_image_silences_its_batch() -> None:
 def test_the_mean_of_logits_is_not_that_of_probabilities() -> None:
     net = network("retinanet")
     cells = net.detector.priors.shape[0]
-    raw = RawOutput(torch.full((1, cells, 2), LN3), torch.zeros(1, cells, 4), [])
+    raw = PriorOutput(torch.full((1, cells, 2), LN3), torch.zeros(1, cells, 4), [])
     seen = training.TwoHeadOutput(raw, torch.full((1, cells, 2), -3 * LN3), torch.zeros(1, cells, 2))
     # sigmoids 3/4 and 1/28: mean 11/28; mean logit -ln 3: 1/4
     assert net.together(seen, PAPER)[0, 0, 0].item() == pytest.approx(11 / 28)

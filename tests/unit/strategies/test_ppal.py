@@ -196,7 +196,8 @@ def test_the_code_lets_absent_classes_drift() -> None:
 
 
 def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
-    from mgral.detection.base import RawOutput, Target, build_detector
+    from mgral.detection.base import Target, build_detector
+    from mgral.detection.priors import PriorOutput
     from mgral.strategies.ppal.difficulty import qualities
 
     detector = build_detector("tiny_ssd", ("a", "b"), 64, {}, 0)
@@ -207,16 +208,16 @@ def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
     logits = torch.zeros(1, len(detector.priors), 3)
     logits[..., 2] = math.log(2)  # background : a : b = 1 : 1 : 2, so b has 1/2
     offsets = detector.coder.encode_single(wanted.expand(len(detector.priors), 4), detector.priors)[None]
-    labels, found = qualities(detector, RawOutput(logits, offsets, []), [target], 0.6)
+    labels, found = qualities(detector, PriorOutput(logits, offsets, []), [target], 0.6)
     # every positive prior decodes to the very box, IoU 1: 0.5^0.6 = 0.659754
     assert len(labels) >= 1 and set(labels.tolist()) == {1}
     assert found.tolist() == pytest.approx([0.659754] * len(found), abs=1e-3)
     half = torch.tensor([[x1, y1, (x1 + x2) / 2, y2]])  # the left half of it, IoU 1/2
     offsets = detector.coder.encode_single(half.expand(len(detector.priors), 4), detector.priors)[None]
-    _, found = qualities(detector, RawOutput(logits, offsets, []), [target], 0.6)
+    _, found = qualities(detector, PriorOutput(logits, offsets, []), [target], 0.6)
     assert found.tolist() == pytest.approx([0.5] * len(found), abs=2e-3)  # 0.5^0.6 · 0.5^0.4
     none = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    labels, found = qualities(detector, RawOutput(logits, offsets, []), [none], 0.6)
+    labels, found = qualities(detector, PriorOutput(logits, offsets, []), [none], 0.6)
     assert labels.tolist() == [] and found.tolist() == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,23 +15,32 @@ from torchvision.models.detection.ssd import SSDHead
 from torchvision.ops import box_iou
 
 from mgral.core.types import Activation
-from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.base import Target
+from mgral.detection.priors import PriorDetector, PriorOutput
 
 NEGATIVES_PER_POSITIVE = 3
 MATCHED = 0.5  # least overlap (IoU) of a prior and a box that it should say
 
 
-class SSD(Detector):
+class SSD(PriorDetector):
     """An SSD over any backbone.
 
     Args:
         backbone: images [B, 3, S, S] in 0..1 to a list of feature maps, finest first.
         generator: priors; torchvision's.
+        head: makes the head from the channels of each map, the priors per cell and the classes with background.
     """
 
     activation: Activation = "softmax"
 
-    def __init__(self, num_classes: int, image_size: int, backbone: nn.Module, generator: DefaultBoxGenerator) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        image_size: int,
+        backbone: nn.Module,
+        generator: DefaultBoxGenerator,
+        head: Callable[[list[int], list[int], int], nn.Module] = SSDHead,
+    ) -> None:
         image = torch.zeros(1, 3, image_size, image_size)
         with torch.no_grad():
             maps = backbone.eval()(image)
@@ -39,14 +48,14 @@ class SSD(Detector):
         anchors = generator.num_anchors_per_location()
         super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((10.0, 10.0, 5.0, 5.0)))
         self.trunk = backbone.train()  # as weight files call it
-        self.head = SSDHead([m.shape[1] for m in maps], anchors, num_classes + 1)
+        self.head = head([m.shape[1] for m in maps], anchors, num_classes + 1)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         return list(self.trunk(images))
 
-    def answer(self, maps: list[Tensor]) -> RawOutput:
+    def answer(self, maps: list[Tensor]) -> PriorOutput:
         out = self.head(maps)
-        return RawOutput(out["cls_logits"], out["bbox_regression"], maps)
+        return PriorOutput(out["cls_logits"], out["bbox_regression"], maps)
 
     def classifier(self) -> nn.Module:
         return self.head.get_submodule("classification_head")
@@ -79,7 +88,7 @@ class SSD(Detector):
         wanted[positive] = xyxy[said[positive]]
         return classes, wanted
 
-    def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, raw: PriorOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """MultiBox loss: cross-entropy with 3:1 hard negatives and smooth L1, over the number of positives."""
         classes, boxes = self.match(targets)
         positive = classes > 0

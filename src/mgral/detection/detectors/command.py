@@ -38,6 +38,7 @@ from mgral.core.errors import MgralError, nearest
 from mgral.core.types import Activation
 
 EXTERNAL = True  # mgral.detection.external runs it; there is no network to build
+PRIORS = False
 DATA = {"train", "val", "images", "seed"}
 PLACEHOLDERS = {
     "train": DATA | {"weights", "loss", "work"},

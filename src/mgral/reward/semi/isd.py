@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from mgral.data.image_cache import Cache
     from mgral.detection.base import Detector, RawOutput, Target
     from mgral.detection.device import Device
+    from mgral.detection.priors import PriorDetector
     from mgral.detection.training import ExtraLoss, TrainingConfig
 
 ACTIVATIONS: frozenset[Activation] = frozenset({"softmax"})  # foreground is where background is not the largest
+USES_PRIORS = True
 
 
 class Options(Settings):
@@ -73,6 +75,7 @@ def build(
     """
     import torch
 
+    from mgral.detection.priors import with_priors
     from mgral.detection.training import draw
 
     ids, own = sorted(unlabelled), sorted(labelled)
@@ -90,7 +93,7 @@ def build(
         images = device.images(cache.pixels(chosen))
         share = float(random_streams.generator(seed, "mix", step).beta(options.beta, options.beta))
         with torch.set_grad_enabled(weight > 0):
-            parts = losses(detector, images, share, device, options)
+            parts = losses(with_priors(detector), images, share, device, options)
         return {f"isd_{name}": weight * value for name, value in parts.items()}
 
     return term
@@ -106,7 +109,9 @@ def ramp(step: int, steps: int, options: Options) -> float:
     return 1.0
 
 
-def losses(detector: Detector, images: Tensor, share: float, device: Device, options: Options) -> dict[str, Tensor]:
+def losses(
+    detector: PriorDetector, images: Tensor, share: float, device: Device, options: Options
+) -> dict[str, Tensor]:
     """Flip consistency, type I and type II of a batch.
 
     Args:

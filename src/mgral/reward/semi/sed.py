@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from mgral.data.image_cache import Cache
     from mgral.detection.base import Detector, RawOutput, Target
     from mgral.detection.device import Device
+    from mgral.detection.priors import PriorDetector, PriorOutput
     from mgral.detection.training import ExtraLoss, TrainingConfig
 
 ACTIVATIONS: frozenset[Activation] = frozenset({"sigmoid"})  # a yes or no per class, so that none is background
+USES_PRIORS = True
 
 DOUBLING = (1.9, 2.1)  # anchors of a level over those of the finer one; whole pixels round them
 
@@ -63,6 +65,7 @@ def build(
     import torch
 
     from mgral.data.augmentation import recolour
+    from mgral.detection.priors import with_priors
     from mgral.detection.training import draw
 
     ids = sorted(unlabelled)
@@ -79,7 +82,7 @@ def build(
         view = recolour(images, random_streams.generator(seed, "recolour", step))
         weight = options.weight * (step >= options.burn_in * plan.steps)
         with torch.set_grad_enabled(weight > 0):
-            parts = losses(detector, teacher, images, view, device, options)
+            parts = losses(with_priors(detector), teacher, images, view, device, options)
         return {f"sed_{name}": weight * value for name, value in parts.items()}
 
     return term
@@ -101,7 +104,7 @@ def averaged(student: Detector, decay: float) -> AveragedModel:
 
 
 def losses(
-    student: Detector, teacher: AveragedModel, images: Tensor, view: Tensor, device: Device, options: Options
+    student: PriorDetector, teacher: AveragedModel, images: Tensor, view: Tensor, device: Device, options: Options
 ) -> dict[str, Tensor]:
     """Distillation of classes and of boxes, and agreement of two sizes.
 
@@ -136,7 +139,7 @@ def losses(
     }
 
 
-def corresponding(full: RawOutput, half: RawOutput, priors: Tensor) -> tuple[slice, slice]:
+def corresponding(full: PriorOutput, half: PriorOutput, priors: Tensor) -> tuple[slice, slice]:
     """The priors that see the same of an image and of the image at half the size.
 
     Args:

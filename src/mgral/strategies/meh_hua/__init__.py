@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
 
 NEEDS: frozenset[str] = frozenset({"image_scores"})
+USES_PRIORS = True
 TERMS: Terms = {"uncertainty": (), "objects": ()}
 REASONS: Reasons = {
     "uncertainty": "epistemic, of the image's objects together; in nats, the larger, the thinner the evidence",
@@ -53,9 +54,10 @@ def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     Raises:
         MgralError: nothing is labelled, or the training diverges.
     """
+    from mgral.detection.priors import with_priors
     from mgral.strategies.meh_hua import aggregation, evidence_head
 
-    detector = context.fresh_detector(seed)
+    detector = with_priors(context.fresh_detector(seed))
     head = evidence_head.train(detector, context, seed, options)
     ids = sorted(context.pool.unlabelled)
     images = evidence_head.boxes_of_objects(detector, head, context, ids, options)

@@ -13,6 +13,7 @@ from torchvision.ops import box_iou, sigmoid_focal_loss
 from mgral.core import random_streams
 from mgral.detection.base import Detector, Prediction, RawOutput, Target
 from mgral.detection.inference import outputs
+from mgral.detection.priors import PriorDetector, PriorOutput, of_priors
 from mgral.strategies._context import StrategyContext
 from mgral.strategies._distributions import class_distributions
 from mgral.strategies._positives import positives
@@ -28,7 +29,7 @@ class EvidenceHead(nn.Module):
     Of each map a 3 × 3 convolution with ReLU, and another to as many numbers as there are anchors in a cell.
     """
 
-    def __init__(self, detector: Detector, hidden: int) -> None:
+    def __init__(self, detector: PriorDetector, hidden: int) -> None:
         """Take the detector whose maps and priors these are, and the width of the first convolutions."""
         super().__init__()
         self.of_map = nn.ModuleList(
@@ -46,7 +47,7 @@ class EvidenceHead(nn.Module):
         return F.softplus(torch.cat([one.permute(0, 2, 3, 1).flatten(1) for one in maps], 1))
 
 
-def prior_losses(detector: Detector, raw: RawOutput, targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
+def prior_losses(detector: PriorDetector, raw: PriorOutput, targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
     """Image [n], prior [n] and classification loss [n] of the priors that are matched with an object.
 
     Cross-entropy of the object's class (softmax), or focal loss (γ = 2, α = 0.25), summed over classes (sigmoid).
@@ -65,7 +66,7 @@ def evidence_loss(predicted: Tensor, losses: Tensor) -> Tensor:
     return ((predicted - losses.detach()) ** 2).sum() / max(len(losses), 1)
 
 
-def train(detector: Detector, context: StrategyContext, seed: int, options: Options) -> EvidenceHead:
+def train(detector: PriorDetector, context: StrategyContext, seed: int, options: Options) -> EvidenceHead:
     """Train a detector, and the head that predicts its losses on features that are detached.
 
     Args:
@@ -83,7 +84,7 @@ def train(detector: Detector, context: StrategyContext, seed: int, options: Opti
 
     def term(_detector: Detector, _step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
-            images, priors, losses = prior_losses(detector, raw, targets)
+            images, priors, losses = prior_losses(detector, of_priors(raw), targets)
         predicted = head([one.detach() for one in raw.features])
         return {"evidence": options.weight * evidence_loss(predicted[images, priors], losses)}
 
@@ -93,7 +94,7 @@ def train(detector: Detector, context: StrategyContext, seed: int, options: Opti
 
 @torch.inference_mode()
 def boxes_of_objects(
-    detector: Detector, head: EvidenceHead, context: StrategyContext, ids: Sequence[int], options: Options
+    detector: PriorDetector, head: EvidenceHead, context: StrategyContext, ids: Sequence[int], options: Options
 ) -> Iterator[ObjectBoxes]:
     """The boxes that belong to the objects of each image, in the order of ``ids``.
 
@@ -111,7 +112,7 @@ def boxes_of_objects(
 
 
 def _of_image(
-    detector: Detector, raw: RawOutput, losses: Tensor, objects: Prediction, min_score: float, overlap: float
+    detector: PriorDetector, raw: PriorOutput, losses: Tensor, objects: Prediction, min_score: float, overlap: float
 ) -> ObjectBoxes:
     probs = detector.probabilities(raw.logits[0])  # [P, K]
     scores, labels = detector.foreground(probs).max(1)

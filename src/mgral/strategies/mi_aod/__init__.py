@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
 
 NEEDS: frozenset[str] = frozenset({"image_scores"})
+USES_PRIORS = True
 TERMS: Terms = {"discrepancy": (), "peak": ()}
 REASONS: Reasons = {
     "discrepancy": "how far two classifiers disagree, 0 to 1; mean over the anchors where they do most",
@@ -77,10 +78,11 @@ def score_and_detect(context: StrategyContext, seed: int, options: Options) -> t
 
     Arguments and errors are those of :func:`score`.
     """
+    from mgral.detection.priors import with_priors
     from mgral.strategies.mi_aod import training
 
     ids = sorted(context.pool.unlabelled)
-    network = training.build(context.fresh_detector, seed)
+    network = training.build(lambda given: with_priors(context.fresh_detector(given)), seed)
     training.train(network, context, seed, options)
     mean, peak = training.discrepancies(network, context.cache, ids, context.device, options.top)
 

@@ -27,9 +27,10 @@ from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.types import Detections, Doubles
 from mgral.data.image_cache import Cache
-from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.base import Target
 from mgral.detection.device import Device
 from mgral.detection.inference import outputs, run_inference
+from mgral.detection.priors import PriorDetector, PriorOutput
 from mgral.detection.training import batch, descend
 from mgral.strategies._context import StrategyContext
 from mgral.strategies.mi_aod.losses import Combination, discrepancy, image_labels
@@ -48,7 +49,7 @@ class TwoHeadOutput:
         mil: [B, P, C] logits of the MIL head.
     """
 
-    raw: RawOutput
+    raw: PriorOutput
     second: Tensor
     mil: Tensor
 
@@ -56,7 +57,7 @@ class TwoHeadOutput:
 class TwoHeads(nn.Module):
     """A detector, a second classifier and a MIL head."""
 
-    def __init__(self, detector: Detector, second: nn.Module, mil: nn.Module) -> None:
+    def __init__(self, detector: PriorDetector, second: nn.Module, mil: nn.Module) -> None:
         super().__init__()
         self.detector, self.second, self.mil = detector, second, mil
 
@@ -79,7 +80,7 @@ class TwoHeads(nn.Module):
         first, second = self.probabilities(seen)
         return (first + second) / 2
 
-    def answer(self, maps: list[Tensor]) -> RawOutput:
+    def answer(self, maps: list[Tensor]) -> PriorOutput:
         """The detector's answer to the maps, with logits whose probabilities are the mean of those of f1 and f2."""
         raw = self.detector.answer(maps)
         first, second = (self.detector.probabilities(logits) for logits in (raw.logits, self.second(raw.features)))
@@ -91,7 +92,7 @@ class TwoHeads(nn.Module):
         return [*self.detector.classifier().parameters(), *self.second.parameters()]
 
 
-def build(fresh: Callable[[int], Detector], seed: int) -> TwoHeads:
+def build(fresh: Callable[[int], PriorDetector], seed: int) -> TwoHeads:
     """The network; the heads are those of three detectors with initial weights from different seeds.
 
     Args:

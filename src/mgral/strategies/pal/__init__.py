@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mgral.strategies._context import StrategyContext
 
 NEEDS: frozenset[str] = frozenset({"image_scores", "labels"})
+USES_PRIORS = True
 TERMS: Terms = dict.fromkeys(("uncertainty", "entropy", "detections", "objects"), ("class",))
 REASONS: Reasons = {
     "class": "for whose budget the image was picked, or any for a place that was left",

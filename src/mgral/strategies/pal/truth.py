@@ -13,8 +13,9 @@ from torchvision.ops import box_iou
 
 from mgral.core import boxes
 from mgral.core.types import Bools, Doubles, Ints
-from mgral.detection.base import Detector, Prediction, RawOutput
+from mgral.detection.base import Prediction
 from mgral.detection.inference import outputs
+from mgral.detection.priors import PriorDetector, PriorOutput, with_priors
 from mgral.strategies._context import StrategyContext
 
 OVERLAP = 0.5  # IoU with an object of its class from which a detection is true
@@ -43,14 +44,16 @@ class Counted:
 @torch.inference_mode()
 def counted(context: StrategyContext, ids: Sequence[int], min_score: float) -> Iterator[Counted]:
     """The detections of images, in the order of ``ids``, with the number of boxes merged into each."""
-    detector, evaluation = context.trained_detector(), context.evaluation
+    detector, evaluation = with_priors(context.trained_detector()), context.evaluation
     for _, _, raw in outputs(detector, context.cache, ids, context.device):
         found = detector.predict(raw, min_score, evaluation.nms_iou, evaluation.max_detections)
         for k, one in enumerate(found):
             yield _with_counts(detector, raw.of_image(k), one, min_score, evaluation.nms_iou)
 
 
-def _with_counts(detector: Detector, raw: RawOutput, found: Prediction, min_score: float, nms_iou: float) -> Counted:
+def _with_counts(
+    detector: PriorDetector, raw: PriorOutput, found: Prediction, min_score: float, nms_iou: float
+) -> Counted:
     probs = detector.foreground(detector.probabilities(raw.logits))[0]  # [P, C]
     alike = box_iou(found.xyxy, detector.decode(raw.offsets[0])) > nms_iou  # [n, P]
     counts = (alike & (min_score < probs[:, found.labels].T)).sum(1)

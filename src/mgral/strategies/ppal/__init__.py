@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 
 NEEDS: frozenset[str] = frozenset({"image_scores", "detections"})
 USES_FEATURES = True
+USES_PRIORS = True
 TERMS: Terms = {"difficulty": ("class",)}
 REASONS: Reasons = {
     "uncertainty": "entropy of the detections, difficult classes weighing more; in nats",
@@ -115,13 +116,14 @@ def score(context: StrategyContext, seed: int, options: Options) -> ImageScores:
     Raises:
         MgralError: nothing is labelled, or the training diverges.
     """
+    from mgral.detection.priors import with_priors
     from mgral.strategies.ppal.difficulty import ClassDifficulty, measure
 
     ids = sorted(context.pool.unlabelled)
     if not ids:
         return ImageScores(np.zeros(0, np.int64), {"difficulty": np.zeros((0, len(context.classes)))})
     average = ClassDifficulty(len(context.classes), MOMENTUM[options.variant], options.variant == "code")
-    difficulty = measure(context.fresh_detector(seed), average, context, seed, options.exponent)
+    difficulty = measure(with_priors(context.fresh_detector(seed)), average, context, seed, options.exponent)
     return ImageScores(np.array(ids, np.int64), {"difficulty": np.tile(difficulty, (len(ids), 1))})
 
 

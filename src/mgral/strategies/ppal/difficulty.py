@@ -10,6 +10,7 @@ from torchvision.ops import box_iou
 
 from mgral.core.types import Doubles
 from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.priors import PriorDetector, PriorOutput, of_priors
 from mgral.strategies._context import StrategyContext
 from mgral.strategies._positives import positives
 
@@ -43,7 +44,9 @@ class ClassDifficulty(nn.Module):
         self.momentum = torch.where(there, self._base, self._base * self.momentum)
 
 
-def qualities(detector: Detector, raw: RawOutput, targets: Sequence[Target], exponent: float) -> tuple[Tensor, Tensor]:
+def qualities(
+    detector: PriorDetector, raw: PriorOutput, targets: Sequence[Target], exponent: float
+) -> tuple[Tensor, Tensor]:
     """Class [n] and p^ξ · IoU^(1-ξ) [n] of the positive priors of a batch.
 
     Args:
@@ -65,7 +68,7 @@ def qualities(detector: Detector, raw: RawOutput, targets: Sequence[Target], exp
 
 
 def measure(
-    detector: Detector, average: ClassDifficulty, context: StrategyContext, seed: int, exponent: float
+    detector: PriorDetector, average: ClassDifficulty, context: StrategyContext, seed: int, exponent: float
 ) -> Doubles:
     """Train a detector and average the qualities of its predictions over all steps.
 
@@ -85,7 +88,7 @@ def measure(
 
     def term(_detector: Detector, _step: int, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         with torch.no_grad():
-            average.update(*qualities(detector, raw, targets, exponent))
+            average.update(*qualities(detector, of_priors(raw), targets, exponent))
         return {}
 
     context.fit_with(detector, average, seed, term)

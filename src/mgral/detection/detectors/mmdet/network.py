@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 
 from mgral.core.errors import MgralError
-from mgral.detection.base import Detector, RawOutput, Target
+from mgral.detection.base import Target
+from mgral.detection.priors import PriorDetector, PriorOutput
 
 
-class MMDetector(Detector):
+class MMDetector(PriorDetector):
     """A one-stage anchor-based detector of mmdet.
 
     Boxes decode as in mmdet with one exception: mmdet also bounds how far a box may shrink against its prior (to
@@ -70,16 +71,16 @@ class MMDetector(Detector):
         images = images.flip(1) if self._swap else images
         return list(self.model.extract_feat((images * 255 - self.mean) / self.std))
 
-    def answer(self, maps: list[Tensor]) -> RawOutput:
+    def answer(self, maps: list[Tensor]) -> PriorOutput:
         """Class logits [B, P, n] and box offsets [B, P, 4] of all priors."""
         scores, offsets = self.head(maps)
-        return RawOutput(_logits(self.head, scores), _by_prior(offsets, 4), maps)
+        return PriorOutput(_logits(self.head, scores), _by_prior(offsets, 4), maps)
 
     def classifier(self) -> nn.Module:
         """mmdet's head is one module, so the layers that locate boxes come along, unused."""
         return _Classifier(self.head)
 
-    def losses(self, raw: RawOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(self, raw: PriorOutput, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The head's own losses with the config's matching and weights.
 
         mmdet's SSD takes negatives in proportion to the positives of the same image, so an image without a box
@@ -173,7 +174,10 @@ def _by_prior(maps: Sequence[Tensor], width: int) -> Tensor:
 
 
 def _logits(head: Any, scores: Sequence[Tensor]) -> Tensor:
-    """mmdet's maps of scores to logits of :class:`mgral.detection.base.RawOutput`; mmdet has the background last."""
+    """mmdet's maps of scores to logits of :class:`~mgral.detection.priors.PriorOutput`.
+
+    mmdet has the background last.
+    """
     logits = _by_prior(scores, head.cls_out_channels)
     return logits if head.use_sigmoid_cls else logits.roll(1, -1)
 

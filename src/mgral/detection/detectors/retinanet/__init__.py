@@ -37,14 +37,9 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNe
     """
     from torchvision.models.detection import retinanet_resnet50_fpn
 
-    from mgral.detection.base import load_fitting, read_weights
+    from mgral.detection.detectors._torchvision import load_weights
     from mgral.detection.detectors.retinanet.network import RetinaNet
 
     model = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=len(classes))
-    if options.weights is not None:
-        state = read_weights(options.weights)
-        if "conv1.weight" in state:
-            load_fitting(model.backbone.body, state, options.weights, "torchvision's resnet50")
-        else:
-            load_fitting(model, state, options.weights, "torchvision's retinanet_resnet50_fpn")
+    load_weights(model, options.weights, "resnet50", "retinanet_resnet50_fpn")
     return RetinaNet(len(classes), image_size, model)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from mgral.detection.detectors._ssd import conv_bn
 
+PRIORS = True
+
 
 class Backbone(nn.Module):
     """Strided 3x3 convolutions; four maps at strides 8, 16, 32, 64."""

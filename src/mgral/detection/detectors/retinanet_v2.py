@@ -1,0 +1,45 @@
+"""retinanet_v2: torchvision's improved RetinaNet: group normalisation in the head, GIoU loss (Zhang et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from mgral.config.base import Settings
+from mgral.core.types import Activation
+
+if TYPE_CHECKING:
+    from mgral.detection.detectors.retinanet.network import RetinaNet
+
+
+class Options(Settings):
+    """Options of retinanet_v2."""
+
+    weights: str | None = Field(
+        None,
+        description="local .safetensors or .pth of torchvision's resnet50 (ImageNet) or of its "
+        "retinanet_resnet50_fpn_v2; none: from scratch",
+    )
+
+
+def activation(options: Options) -> Activation:
+    """A sigmoid per class."""
+    return "sigmoid"
+
+
+def build(classes: Sequence[str], image_size: int, options: Options) -> RetinaNet:
+    """RetinaNet R50-FPN v2.
+
+    Raises:
+        MgralError: weights that do not fit, or an image size that is too small.
+    """
+    from torchvision.models.detection import retinanet_resnet50_fpn_v2
+
+    from mgral.detection.detectors._torchvision import load_weights
+    from mgral.detection.detectors.retinanet.network import RetinaNet
+
+    model = retinanet_resnet50_fpn_v2(weights=None, weights_backbone=None, num_classes=len(classes))
+    load_weights(model, options.weights, "resnet50", "retinanet_resnet50_fpn_v2")
+    return RetinaNet(len(classes), image_size, model)
