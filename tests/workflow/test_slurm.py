@@ -167,7 +167,7 @@ def test_a_run_on_slurm_gives_the_same_bytes_though_a_job_was_killed(
     gpus = [[gpu for _, gpu in holders] for holders in seen]
     assert {verb for holders in seen for verb, _ in holders} == HOLD_A_DETECTOR
     assert {gpu for snapshot in gpus for gpu in snapshot} <= {"0", "1"}
-    assert all(len(set(snapshot)) == len(snapshot) for snapshot in gpus)
+    assert [holders for holders, used in zip(seen, gpus, strict=True) if len(set(used)) < len(used)] == []
 
     alike = [*SELECTED, LAST, LAST.replace("metrics.json", "detector.safetensors")]
     on_slurm, local = plain_project.files("*/seed-0/cycle-*/*"), finished.files("*/seed-0/cycle-*/*")
@@ -199,13 +199,17 @@ def wait_for(condition: Callable[[], bool], failure: str, folder: Path) -> None:
 
 
 def detectors(root: Path) -> dict[str, tuple[str, str]]:
-    """Processes that hold a detector of the run in ``root``: the verb and the GPUs that CUDA may see, by number."""
-    found = {}
+    """Processes that hold a detector of the run in ``root``: the verb and the GPUs that CUDA may see, by number.
+
+    Without their children: until it executes another program, a fork has the command line of its parent.
+    """
+    found, parents = {}, {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode().split("\0")
             if not (len(words) > 2 and words[1].endswith("/mgral") and words[2] in HOLD_A_DETECTOR):
                 continue
+            parents[process.name] = (process / "stat").read_text().rpartition(")")[2].split()[1]
             variables = (process / "environ").read_bytes().decode().split("\0")
             if (process / "cwd").resolve() != root.resolve():
                 continue
@@ -213,4 +217,4 @@ def detectors(root: Path) -> dict[str, tuple[str, str]]:
             continue
         gpu = next((text.partition("=")[2] for text in variables if text.startswith("CUDA_VISIBLE_DEVICES=")), "none")
         found[process.name] = (words[2], gpu)
-    return found
+    return {number: held for number, held in found.items() if parents[number] not in found}
