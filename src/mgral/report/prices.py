@@ -75,7 +75,8 @@ def rules(audits: Sequence[Mapping[str, Any]]) -> list[str]:
             text += f" ({signed(mean - half, 4)} to {signed(mean + half, 4)})"
         said.append(text)
     most = max(map(len, gains.values()))
-    return [f"Gain in mAP of each rule's batch over random ones in replay, {most} tables: {', '.join(said)}."]
+    tables = f"{most} table{'' if most == 1 else 's'}"
+    return [f"Gain in mAP of each rule's batch over random ones in replay, {tables}: {', '.join(said)}."]
 
 
 def table(cells: Sequence[Cell]) -> Table:
