@@ -23,7 +23,8 @@ endif
 COMPILE = uv pip compile --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
-CONFIG := $(if $(PARAMS),--configfile $(PARAMS))
+quoted = '$(subst ','\'',$(1))'
+CONFIG := $(if $(PARAMS),--configfile $(call quoted,$(PARAMS)))
 SMK := Snakefile workflow
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -71,8 +72,9 @@ params: $(READY) ## write params/base.yaml and params/params.schema.json from sr
 record: $(READY) ## take what snakemake has made into DVC, running nothing [PARAMS=params/bccd.yaml]
 	@found=$$(snakemake --cores 1 --dry-run $(CONFIG) 2>&1) || { printf '%s\n' "$$found" >&2; exit 1; }; \
 	  printf '%s\n' "$$found" | grep -q '^Nothing to be done' || { \
-	  echo "make record: results and parameters of $(or $(PARAMS),the demo) differ, or are unfinished; first run" \
-	    "'snakemake --cores all $(CONFIG)', or name another experiment: make record PARAMS=params/<name>.yaml" >&2; \
+	  echo "make record: results and parameters of" $(call quoted,$(or $(PARAMS),the demo)) "differ, or are" \
+	    "unfinished; first run:" $(call quoted,snakemake --cores all $(CONFIG)). "Another experiment is named by" \
+	    "make record PARAMS=params/<name>.yaml" >&2; \
 	  exit 1; }
 	snakemake --cores 1 --quiet progress host reason --force --drop-metadata $(CONFIG) -- dvc.yaml
 	dvc commit --force

@@ -35,7 +35,7 @@ def test_record_refuses_results_of_other_parameters(recorded: Checkout):
     lock = (recorded.root / "dvc.lock").read_bytes()
     recorded.edit(TINY, "iterations: 8", "iterations: 12")
     text = recorded.call("make", "record", f"PARAMS={TINY}", fails=True)
-    assert f"first run 'snakemake --cores all --configfile {TINY}'" in text
+    assert f"first run: snakemake --cores all --configfile '{TINY}'" in text
     assert (recorded.root / "dvc.lock").read_bytes() == lock
 
 

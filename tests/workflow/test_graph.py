@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -318,7 +319,7 @@ def test_a_changed_data_set_is_imported_again(project: Checkout):
     (root / "Annotations/1.xml").write_text(annotation)
     (root / "ImageSets/Main/train.txt").write_text("1\n")
     Image.new("RGB", (40, 30)).save(root / "JPEGImages/1.jpg")
-    blood = "params/blood.yaml"
+    blood = "params/blood's own & more.yaml"
     (project.root / blood).write_text(
         "experiment: blood\nstrategies: [random]\ncycles: 1\ndataset: {format: voc, root: blood, links: follow}\n"
     )
@@ -334,8 +335,11 @@ def test_a_changed_data_set_is_imported_again(project: Checkout):
     dvc = project.call(
         "snakemake", "--configfile", blood, "--force", "--drop-metadata", "--cores", "1", "--", "dvc.yaml"
     )
-    dataset = yaml.safe_load((project.root / "dvc.yaml").read_text())["stages"]["dataset"]
+    written = yaml.safe_load((project.root / "dvc.yaml").read_text())
+    dataset = written["stages"]["dataset"]
     assert {"blood/Annotations", "blood/ImageSets"} < set(dataset["deps"]), dvc
+    assert {blood: None} in dataset["params"]
+    assert f"--configfile {blood} --" in " ".join(shlex.split(written["vars"][0]["snakemake"]))
 
 
 @pytest.mark.slow

@@ -193,12 +193,12 @@ rule forecast:
         gpu=GPU,
     params:
         **step("forecast"),
-        snakemake=f"{sys.executable} -m snakemake",
+        snakemake=shlex.join([sys.executable, "-m", "snakemake"]),
         cores=lambda wildcards: workflow.cores or 1,
     message:
         "time the steps, and predict what the experiment takes"
     shell:
-        "graph=$(mktemp) && trap 'rm $graph' EXIT && "
-        "{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile {params.file} -- all > $graph 2> {log} && "
-        f"{MGRAL} forecast --params {{params.file}} --dataset {{input.dataset}} --graph $graph"
+        "graph=$(mktemp) && trap 'rm \"$graph\"' EXIT && "
+        "{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile {params.file} -- all > \"$graph\" 2> {log} && "
+        f"{MGRAL} forecast --params {{params.file}} --dataset {{input.dataset}} --graph \"$graph\""
         " --cores {params.cores} 2>> {log}"

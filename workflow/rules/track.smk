@@ -15,6 +15,7 @@ rule track:
         log_of("track"),
     params:
         overrides=OVERRIDES,
+        configfiles="".join(f" --configfile {shlex.quote(file)}" for file in OVERRIDES),
         run=PLAN.run,
         files=vars(run_layout.CYCLE) | vars(run_layout.RUN),
         sources=SOURCE.roots + PLAN.registered if SOURCE else [],

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json, write_json
+from mgral.core.files import read_json, require_regular, write_json
 
 State = Literal["finished", "skipped", "cannot", "draft", "untouched", "unsaid"]
 """What a person said of an image.
@@ -239,6 +239,7 @@ def sources(path: str | Path) -> list[Source]:
         if path.is_dir():
             found = [(p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file()]
             return _bounded(path, [_source(str(p), name, p.read_bytes()) for name, p in found if _wanted(name)])
+        require_regular(path)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if sum(member.file_size for member in archive.infolist() if _wanted(member.filename)) > LARGEST:

@@ -58,13 +58,8 @@ def _warn(params: Params, path: Path | None) -> None:
 def _check_pool(params: Params, path: Path) -> None:
     """Raises MgralError if the images of train do not suffice for all cycles."""
     from mgral.data import dataset_json
+    from mgral.data.pool import shortage
 
     images = len(dataset_json.read(path).ids("train"))
-    if params.budget.initial == "all":
-        return
-    needed = params.budget.initial + (params.cycles - 1) * params.budget.batch
-    if needed > images:
-        raise MgralError(
-            f"{path}: {images} images in train, but budget.initial {params.budget.initial} and {params.cycles - 1} "
-            f"batches of {params.budget.batch} need {needed}; lower the budget or cycles"
-        )
+    if what := shortage(images, params.budget.initial, params.budget.batch, params.cycles):
+        raise MgralError(f"{path}: {what}")

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.config.base import Settings
-from mgral.config.schema import DatasetParams
+from mgral.config import loading
+from mgral.config.base import Positive, Settings
+from mgral.config.schema import Budget, DatasetParams
 from mgral.core.errors import MgralError
 from mgral.data import dataset_json, identity, importing
+from mgral.data.pool import shortage
 
 
 class Params(Settings):
     """What this step reads."""
 
     dataset: DatasetParams
+
+
+class _Asked(Settings):
+    """What an experiment asks of the pool; a step of the workflow is not given it."""
+
+    budget: Budget
+    cycles: Positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,3 +61,16 @@ def run(arguments: argparse.Namespace) -> None:
         logging.info("%d images keep their ids, splits %s; %d new", len(dataset.images) - len(new), what, len(new))
     for line in importing.summary(dataset, info):
         logging.info("%s", line)
+    if what := _shortage(arguments.params, len(dataset.ids("train"))):
+        logging.info("warning: %s", what)
+
+
+def _shortage(sources: Sequence[str], images: int) -> str:
+    """Why the pool does not suffice for the experiment, if its parameters were given whole; empty otherwise."""
+    if "-" in sources:
+        return ""
+    given, _ = loading.combine((source, loading.read_yaml(source)) for source in sources)
+    if not {"budget", "cycles"} <= given.keys():
+        return ""
+    asked = _arguments.read_params(_Asked, sources)
+    return shortage(images, asked.budget.initial, asked.budget.batch, asked.cycles)

@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from mgral.core.files import whole
+from mgral.core.files import require_regular, whole
 
 Row = tuple[npt.DTypeLike, tuple[int, ...]]
 """dtype and shape of a row of an array."""
@@ -114,6 +114,7 @@ class Reader:
     """
 
     def __init__(self, path: str | Path, check: bool = True) -> None:
+        require_regular(path)
         self._path = Path(path)
         self._file = self._path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)

@@ -21,7 +21,7 @@ from pydantic import Field
 from mgral.config.base import Settings
 from mgral.config.schema import Splits
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json, write_json
+from mgral.core.files import read_json, require_regular, write_json
 from mgral.core.types import Dataset, Split
 from mgral.data import dataset_json, grouping, stratified_split
 
@@ -216,6 +216,7 @@ def write_register(register: Register, path: str | Path) -> None:
 
 def sha256_of(path: str | Path) -> str:
     """Hash of a file, in hexadecimal digits. Raises OSError."""
+    require_regular(path)
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

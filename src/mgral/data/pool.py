@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
@@ -92,6 +93,21 @@ def annotate(pool: Pool, ids: Iterable[int], skipped: Collection[int] = (), cann
     resting = unlabelled.intersection(skipped)
     left = (unlabelled | set(pool.resting)) - resting - set(cannot)
     return Pool(cycle, dict(sorted(labelled.items())), tuple(sorted(left)), tuple(sorted(resting)))
+
+
+def shortage(images: int, initial: int | Literal["all"], batch: int, cycles: int) -> str:
+    """Why the images of train do not suffice for all cycles of an experiment; empty if they do.
+
+    >>> shortage(50, 20, 15, 4)
+    'budget.initial 20 and 3 batches of 15 need 65 images, but train has 50; lower the budget or cycles'
+    """
+    needed = 0 if initial == "all" else initial + (cycles - 1) * batch
+    if needed <= images:
+        return ""
+    return (
+        f"budget.initial {initial} and {cycles - 1} batches of {batch} need {needed} images, but train has {images}; "
+        "lower the budget or cycles"
+    )
 
 
 def hold_out(pool: Pool, classes: Mapping[int, Collection[int]], share: float, seed: int) -> Pool:

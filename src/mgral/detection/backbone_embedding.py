@@ -12,6 +12,7 @@ import numpy as np
 from mgral.config.embedding import Backbone
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
+from mgral.core.files import require_regular
 from mgral.core.types import Floats, Halfs
 from mgral.data.image_cache import Cache
 
@@ -33,6 +34,7 @@ def from_file(path: Path, ids: Sequence[int]) -> Floats:
     """
     where = "detector.options.predict: {vectors}"
     try:
+        require_regular(path)
         with np.load(path, allow_pickle=False) as data:
             found, vectors = data["ids"], np.asarray(data["vectors"], np.float32)
     except (KeyError, ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile):

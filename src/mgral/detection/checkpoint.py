@@ -12,7 +12,7 @@ from mgral.config.base import Settings
 from mgral.config.schema import DetectorParams
 from mgral.core import code_hash
 from mgral.core.errors import MgralError
-from mgral.core.files import make_folder
+from mgral.core.files import make_folder, require_regular
 
 
 def initial_weights(detector: DetectorParams) -> list[Path]:
@@ -53,6 +53,7 @@ def checkpoint_path(
     digest = hashlib.sha256(f"{code_hash.code_hash(*modules)} {params.model_dump_json()} {seed}".encode())
     for path in inputs:
         try:
+            require_regular(path)
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except (FileNotFoundError, IsADirectoryError):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mgral.core.errors import MgralError
-from mgral.core.files import whole
+from mgral.core.files import require_regular, whole
 from mgral.core.types import Halfs
 from mgral.data.image_cache import Cache
 from mgral.detection.base import Detector
@@ -84,6 +84,7 @@ def read(detector: Detector, ids: Sequence[int], path: str | Path) -> BackboneFe
     """
     remedy = "run `mgral backbone-features` again"
     try:
+        require_regular(path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral backbone-features`") from None

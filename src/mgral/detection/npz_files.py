@@ -11,7 +11,7 @@ import numpy as np
 
 from mgral.core import npz_stream
 from mgral.core.errors import MgralError
-from mgral.core.files import whole
+from mgral.core.files import require_regular, whole
 from mgral.core.npz_stream import DAMAGE
 from mgral.core.types import Embeddings, Floats, Halfs, ImageScores, Ints, Patterns
 
@@ -142,6 +142,7 @@ def read_arrays(
         MgralError: the file is missing, no such archive, or lacks one of the names.
     """
     try:
+        require_regular(path)
         if mapped is not None and Path(path).stat().st_size > MAPPED:
             reader = npz_stream.Reader(path)
             _require(names, reader, path, verb)

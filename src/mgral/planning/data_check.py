@@ -9,6 +9,7 @@ import numpy as np
 from mgral.config.schema import Params
 from mgral.core.types import SPLITS, Dataset, Doubles
 from mgral.data.box_sizes import sides
+from mgral.data.pool import shortage
 from mgral.data.resizing import Resizing
 
 MOST_OUTSIDE = 0.2  # share of boxes beyond the priors that is worth a warning
@@ -84,11 +85,8 @@ def _budget(params: Params, dataset: Dataset) -> Iterator[str]:
     if initial == "all":
         return
     needed = initial + (params.cycles - 1) * batch
-    if needed > pool:
-        yield (
-            f"budget: {initial} images and {params.cycles - 1} batches of {batch} need {needed}, but train has {pool}; "
-            "lower the budget or cycles"
-        )
+    if what := shortage(pool, initial, batch, params.cycles):
+        yield what
     elif needed > 0.8 * pool and params.cycles > 1:
         yield (
             f"budget: the last batch is drawn when few of the {pool} images of train are left ({needed} labelled at "

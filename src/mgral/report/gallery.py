@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Picture
 from PIL import ImageDraw
 
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Detections, Image, Pick
+from mgral.data import image_files
 from mgral.report.figures import PALETTE
 from mgral.report.sources import Cell, box_counts
 from mgral.report.text import reason, term
@@ -133,10 +133,8 @@ def _thumbnail(
 def _jpeg(path: Path, image: Image, boxes: Boxes, colours: Sequence[str], side: int) -> str | None:
     """The image within ``side`` pixels with its boxes drawn, ``ignore`` boxes left out, as a data URI."""
     try:
-        with Picture.open(path) as file:
-            file.draft("RGB", (2 * side, 2 * side))
-            small = file.convert("RGB")
-    except (OSError, Picture.DecompressionBombError):
+        small = image_files.shown(path, draft=2 * side)
+    except image_files.UNREADABLE:
         return None
     small.thumbnail((side, side))
     draw = ImageDraw.Draw(small)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
+from mgral.core.files import require_regular
 from mgral.core.rule_names import RULES
 from mgral.core.run_layout import CYCLE
 
@@ -120,6 +121,7 @@ def _read(run: Path, found: Iterable[tuple[str, str, Path]], faults: list[MgralE
 def read_benchmark(path: Path) -> tuple[float, float | None]:
     """Wall time in seconds and peak memory in MiB (None if not measured). Raises MgralError."""
     try:
+        require_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
             row = next(csv.DictReader(file, delimiter="\t"))
         memory = row["max_rss"]

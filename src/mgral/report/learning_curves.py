@@ -17,7 +17,7 @@ import pandas as pd
 from mgral.config.schema import OWN
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json, whole
+from mgral.core.files import read_json, require_regular, whole
 
 COLUMNS = ["strategy", "seed", "cycle", "images", "boxes", "mAP", "AP50"]
 MEASURES = ["mAP", "AP50", "auc_images", "auc_boxes"]
@@ -111,6 +111,7 @@ def read(path: str | Path) -> pd.DataFrame:
         "AP50": float,
     }
     try:
+        require_regular(path)
         frame = pd.read_csv(path, dtype=types)
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral curve`") from None

@@ -13,7 +13,7 @@ import pandas as pd
 
 from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json
+from mgral.core.files import read_json, require_regular
 from mgral.core.run_layout import CYCLE
 from mgral.core.types import Dataset, Detections, Embeddings
 from mgral.data.pool import read_pool
@@ -105,6 +105,7 @@ def searches(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles:
         if not path.exists():
             continue
         try:
+            require_regular(path)
             frame = pd.read_csv(path)[SEARCH].astype(float)
         except (KeyError, ValueError):
             raise MgralError(f"{path}: not a search (columns {', '.join(SEARCH)}); run `mgral search` again") from None
@@ -136,6 +137,7 @@ def losses(run: Path, strategies: Sequence[str], seed: int, cycles: int) -> dict
             if not path.exists():
                 continue
             try:
+                require_regular(path)
                 frame = pd.read_csv(path)[["step", "loss"]].astype(float)
             except (KeyError, ValueError):
                 raise MgralError(f"{path}: not a training (columns step, loss); run `mgral train` again") from None
@@ -184,6 +186,7 @@ def timings(run: Path) -> dict[str, list[float]]:
     """
     found: dict[str, list[float]] = defaultdict(list)
     for step, _, path in run_layout.benchmarks(run):
+        require_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
             try:
                 seconds = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]

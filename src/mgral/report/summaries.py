@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mgral.core import run_layout
-from mgral.core.files import read_json
+from mgral.core.files import read_json, require_regular
 from mgral.core.run_layout import CYCLE, RUN
 
 Lines = Iterator[str]
@@ -211,6 +211,7 @@ IN_FOLDER = [
 
 
 def _column(path: Path, name: str) -> Sequence[float]:
+    require_regular(path)
     with path.open(encoding="utf-8", newline="") as file:
         values = [float(row[name]) for row in csv.DictReader(file)]
     if not values:

@@ -62,7 +62,7 @@ def test_a_fit_data_set_has_no_findings() -> None:
         # 40 · 4/20 = 8 times; 10 · 20/4 = 50
         ({"training": {"steps": 40}}, {"side": 40}, "show each initial image only 8.0 times; raise it to 50 or more"),
         ({"training": {"warmup": 100}}, {"side": 40}, "training.warmup: 100 steps are not fewer"),
-        ({}, {"side": 40, "train": 39}, "20 images and 2 batches of 10 need 40, but train has 39"),
+        ({}, {"side": 40, "train": 39}, "2 batches of 10 need 40 images, but train has 39"),
         ({}, {"side": 40, "train": 45}, "few of the 45 images of train are left (40 labelled"),
     ],
 )

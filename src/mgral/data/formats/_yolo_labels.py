@@ -46,7 +46,7 @@ class Labels:
         found = list(dict.fromkeys(found))
         self.used.update(found)
         if len(found) > 1:
-            contents = {(report.root / name).read_bytes() for name in found}
+            contents = {(report.root / name).read_bytes() for name in found if locating.is_file(report.root / name)}
             if len(contents) > 1:
                 report.refuse(found[1], "", f"another label file for the image of {found[0]}", "leave one of them")
         return found[0] if found else None
