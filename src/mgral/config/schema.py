@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -455,7 +456,7 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
-        twice = [seed for seed in self.seeds if self.seeds.count(seed) > 1]
+        twice = [seed for seed, times in Counter(self.seeds).items() if times > 1]
         if twice:
             raise ValueError(f"seeds: {min(twice)} stands twice; give each seed once")
         names = [strategy.name for strategy in self.strategies]

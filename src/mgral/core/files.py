@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -252,6 +253,5 @@ class DuplicateKeyError(ValueError):
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise DuplicateKeyError(shown(next(key for key in keys if keys.count(key) > 1)))
+        raise DuplicateKeyError(shown(Counter(key for key, _ in pairs).most_common(1)[0][0]))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def _unfit(item: RawObject, index: Mapping[str, int]) -> tuple[str, str]:
     if isinstance(item.ignore, str):
         return item.ignore, "write 0 or 1"
     if not is_name(item.label) or item.label not in index:
-        valid = f"use one of: {', '.join(list(index)[:20])}"
+        valid = f"use one of: {', '.join(islice(index, 20))}"
         if isinstance(item.label, int):
             valid += " (counted from 0)" if item.id is not None and str(item.id).startswith("line") else ""
         return f"unknown class {shown(item.label)}", valid

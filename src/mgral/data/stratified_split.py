@@ -7,6 +7,7 @@ exact.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import TypeVar
@@ -42,8 +43,12 @@ def draw(labels: Mapping[int, Collection[int]], shares: Mapping[Part, float], re
         for label in classes[i]:
             members[label].add(i)
     drawn: dict[int, Part] = {}
-    while left := [label for label in members if members[label]]:
-        rarest = min(left, key=lambda label: (len(members[label]), label))
+    waiting = [(n, label) for label, n in counts.items()]
+    heapq.heapify(waiting)
+    while waiting:
+        left, rarest = heapq.heappop(waiting)
+        if left != len(members[rarest]):  # it has lost images since: it is in the heap with fewer
+            continue
         for i in sorted(members[rarest], key=order.__getitem__):
             open_parts = [part for part in room if room[part] > 0]
             chosen = max(open_parts, key=lambda part: (wanted[part, rarest], room[part]))
@@ -52,4 +57,6 @@ def draw(labels: Mapping[int, Collection[int]], shares: Mapping[Part, float], re
             for label in classes[i]:
                 wanted[chosen, label] -= 1
                 members[label].discard(i)
+                if label != rarest and members[label]:
+                    heapq.heappush(waiting, (len(members[label]), label))
     return drawn

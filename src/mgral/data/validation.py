@@ -176,6 +176,7 @@ def _named(source: Source, finder: Finder, report: Findings) -> list[_Named]:
     named: list[_Named] = []
     keys: set[Hashable] = set()
     splits: dict[str, set[Any]] = {}
+    names: dict[str, str] = {}
     for raw in source.images:
         item = _below(raw, source, finder, report)
         if item is None:
@@ -191,16 +192,15 @@ def _named(source: Source, finder: Finder, report: Findings) -> list[_Named]:
         elif item.path in splits:
             if raw.split in splits[item.path]:
                 what = f"file name '{item.file_name}' is duplicated"
-                first = next((other.file_name for other in named if other.path == item.path), item.file_name)
-                if first != item.file_name:
-                    what = f"file name '{item.file_name}' leads to the same file as '{first}'"
+                if names[item.path] != item.file_name:
+                    what = f"file name '{item.file_name}' leads to the same file as '{names[item.path]}'"
                 report.fault(raw.file, _image(raw), what, "list each image once")
             splits[item.path].add(raw.split)
         elif raw.key in keys:
             what = f"id is duplicated, the second time for '{item.file_name}'"
             report.fault(raw.file, _image(raw), what, "give each image an id of its own")
         else:
-            splits[item.path] = {raw.split}
+            splits[item.path], names[item.path] = {raw.split}, item.file_name
             keys.add(raw.key)
             named.append(item)
     for item in named:

@@ -39,9 +39,14 @@ def _classes(dataset: Dataset) -> Iterator[str]:
         if missing:
             what = "cannot be learnt" if split == "train" else "has no AP there"
             yield (
-                f"{split}: no boxes of {', '.join(missing)}: such a class {what}; change dataset.splits.seed or "
+                f"{split}: no boxes of {_some(missing)}: such a class {what}; change dataset.splits.seed or "
                 "annotate some"
             )
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more classes" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _sizes(params: Params, dataset: Dataset, priors: Doubles | None) -> Iterator[str]:
