@@ -199,6 +199,6 @@ rule forecast:
         "time the steps, and predict what the experiment takes"
     shell:
         "graph=$(mktemp) && trap 'rm \"$graph\"' EXIT && "
-        "{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile {params.file} -- all > \"$graph\" 2> {log} && "
-        f"{MGRAL} forecast --params {{params.file}} --dataset {{input.dataset}} --graph \"$graph\""
+        '{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile {params.file} -- all > "$graph" 2> {log} && '
+        f'{MGRAL} forecast --params {{params.file}} --dataset {{input.dataset}} --graph "$graph"'
         " --cores {params.cores} 2>> {log}"
