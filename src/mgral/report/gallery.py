@@ -132,11 +132,11 @@ def _thumbnail(
 
 def _jpeg(path: Path, image: Image, boxes: Boxes, colours: Sequence[str], side: int) -> str | None:
     """The image within ``side`` pixels with its boxes drawn, ``ignore`` boxes left out, as a data URI."""
+    share = min(1.0, side / max(image.width, image.height))
     try:
-        small = image_files.shown(path, draft=2 * side)
+        small = image_files.shown(path, (max(1, round(image.width * share)), max(1, round(image.height * share))))
     except image_files.UNREADABLE:
         return None
-    small.thumbnail((side, side))
     draw = ImageDraw.Draw(small)
     width = 2 if side == SIDE else 1
     scale = (small.width / image.width, small.height / image.height) * 2
