@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if not path.is_symlink())
 SITE = sorted((ROOT / "docs").rglob("*.md"))
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"<!-- list: .*?<!-- end -->", re.DOTALL)
 TOOLS = ("mgral", "snakemake", "make", "dvc", "pytest", "python")
 OTHERS = {".", "git", "pre-commit", "cd"}  # in console blocks; other people's programs
@@ -119,7 +119,7 @@ def test_a_block_of_commands_says_what_runs_it(page: Path) -> None:
     for found in FENCE.finditer(text):
         if found[1] != "console":
             continue
-        before = text[: found.start()].rstrip().rpartition("\n")[2]
+        before = text[: found.start()].rstrip().rpartition("\n")[2].strip()
         says = re.fullmatch(r"<!-- (?:run by (\S+)|not run: .+) -->", before)
         assert says, f"{page}: before `{found[2].splitlines()[0]}`: say what runs it"
         assert says[1] is None or (ROOT / says[1]).is_file(), f"{page}: {says[1]}"
@@ -143,6 +143,16 @@ def test_commands_are_those_of_the_tools(page: Path) -> None:
             assert all((ROOT / file).exists() or file.startswith("trainer") for file in files), command
         else:
             assert program in OTHERS, command
+
+
+def test_the_readme_is_short_and_its_steps_are_those_of_the_docs() -> None:
+    """Its five steps are the commands of docs/own-images.md, which a test of the workflow runs."""
+    readme = ROOT / "README.md"
+    assert len(readme.read_text().split()) <= 700
+    steps = [words(c) for c in commands(readme) if "params/own.yaml" in c]
+    assert len(steps) == 6
+    documented = [words(c) for c in commands(ROOT / "docs/own-images.md")]
+    assert all(step in documented for step in steps)
 
 
 def check_mgral(rest: list[str], command: str) -> None:

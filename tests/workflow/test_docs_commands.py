@@ -32,7 +32,8 @@ def own_images(project: Checkout) -> None:
     project.call("mgral", "generate", "--params", "params/base.yaml", "params/tiny.yaml", "--out", "data/raw/own")
     content = read_json(project.root / "data/raw/own/annotations.json")
     (project.root / "data/raw/own/annotations.json").unlink()
-    images = [{key: image[key] for key in image if key != "split"} for image in content["images"] if image["id"] % 2]
+    annotated = [{key: i[key] for key in i if key != "split"} for i in content["images"] if i["id"] % 2]
+    images = [{**i, "file_name": f"images/{i['file_name']}"} for i in annotated]
     known = {image["id"] for image in images}
     objects = [one for one in content["annotations"] if one["image_id"] in known]
     write_json(project.root / "data/raw/own/labels.json", {**content, "images": images, "annotations": objects})

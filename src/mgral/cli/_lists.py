@@ -11,6 +11,7 @@ A list is between two comments in a Markdown file, and this module replaces what
 ``list: KIND``               the plug-ins of a kind, with what each is; see :data:`mgral.core.plugins.PACKAGES`
 ``list: options KIND``       a section a plug-in: its options with their defaults
 ``list: names``              the kinds of plug-ins with the names of each
+``list: titles``             the strategies by the titles of their pages, for README.md
 ``list: file PATH``          a file of the repository
 """
 
@@ -132,6 +133,15 @@ def _names(_: str) -> str:
     return _table(["kind", "names"], rows)
 
 
+def _titles(_: str) -> str:
+    rows = []
+    for name in plugins.names("strategies"):
+        page = PAGES / f"{name}.md"
+        title = page.read_text(encoding="utf-8").partition("\n")[0].partition(": ")[2]
+        rows.append([f"[`{name}`]({page.relative_to(ROOT).as_posix()})", title])
+    return _table(["strategy", "what it is"], rows)
+
+
 def _file(name: str) -> str:
     path = ROOT / name
     return f"```{_LANGUAGES[path.suffix]}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
@@ -151,6 +161,7 @@ _LISTS: dict[str, Callable[[str], str]] = {
     "verb-options": _verb_options,
     "options": _options,
     "names": _names,
+    "titles": _titles,
     "file": _file,
 }
 
