@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,15 @@ def test_the_next_batch_of_a_folder_by_a_network_of_torchvision(tmp_path: Path) 
     lines = done.stdout.splitlines()
     assert len(lines) == len({line.split()[0] for line in lines}) == 2
     assert all("entropy" in line for line in lines)
+
+
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    block = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block is not None
+    probs = np.array([[0.6, 0.1]], np.float32)
+    arrays = np.array([[1, 2, 9, 9]], np.float32), probs[:, 0], np.array([0]), probs
+    exec(block[1], {"mine": {1: arrays, 2: arrays, 3: arrays}})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["1", "2", "3"]
 
 
 def test_public_names_are_those_of_the_stub_and_light() -> None:
