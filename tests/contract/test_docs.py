@@ -23,7 +23,7 @@ SITE = sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"<!-- list: .*?<!-- end -->", re.DOTALL)
 TOOLS = ("mgral", "snakemake", "make", "dvc", "pytest", "python")
-OTHERS = {".", "git", "pre-commit", "cd"}  # in console blocks; other people's programs
+OTHERS = {".", "git", "pre-commit", "cd", "export", "label-studio"}  # in console blocks; other people's programs
 PLACEHOLDER = re.compile(r"[…<>]")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
