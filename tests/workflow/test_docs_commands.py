@@ -15,7 +15,7 @@ from mgral.annotation.tools import label_studio
 from mgral.cli import _examples
 from mgral.core.files import read_json, write_json
 
-CHEAP = ("pool", "subset", "annotate", "select", "curve", "compare", "check", "list", "show", "sample-batches")
+CHEAP = ("pool", "subset", "annotate", "select", "curve", "compare", "list", "show", "sample-batches")
 SMALL = {"image_size": 64, "training": {"steps": 6, "batch_size": 4, "warmup": 2}}
 
 

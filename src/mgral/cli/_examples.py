@@ -140,7 +140,7 @@ _EXAMPLES = {
     ),
     "compare": (
         "{PARAMS} --curve {RUN}/curve.csv --out comparison.json",
-        "{PARAMS} --curve {RUN}/curve.csv --baselines entropy --noise {RUN}/noise.json --out comparison.json",
+        "{PARAMS} --curve {RUN}/curve.csv --baselines random --noise {RUN}/noise.json --out comparison.json",
     ),
     "report": (
         "{PARAMS} --run {RUN} --out report.html --figures figures",
