@@ -94,16 +94,16 @@ class Generators(ProxyKind):
     generators: dict[
         Literal["random", "uncertain", "cluster", "class", "designed", "agent"], Annotated[float, Field(ge=0)]
     ] = parameter(
-        {"random": 0.4, "uncertain": 0.2, "cluster": 0.2, "class": 0.2, "designed": 0.0, "agent": 0.0},
+        {"random": 0.4, "designed": 0.6, "uncertain": 0.0, "cluster": 0.0, "class": 0.0, "agent": 0.0},
         "where the batches come from: shares, scaled to sum to 1",
         entries={
             "random": "uniform; a reward is the difference to the mean of these",
+            "designed": "the ends of each signal (entropy, balanced entropy, expected boxes, novelty), and the "
+            "batches of the rules balanced, growth and learnable. With a share here, and start: detector, replay "
+            "batches are drawn by what a detector sees that has not been trained on them",
             "uncertain": "biased towards images of high entropy",
             "cluster": "most of the batch from few clusters of embeddings",
             "class": "biased towards images in which one class is predicted",
-            "designed": "the ends of each signal (entropy, balanced entropy, expected boxes, novelty), and the "
-            "batches of the rules balanced and growth. With a share here, and start: detector, replay batches are "
-            "drawn by what a detector sees that has not been trained on them",
             "agent": "a second round, drawn by an agent that was trained on the others; costs one more search",
         },
     )

@@ -225,7 +225,7 @@ class Table(Settings):
     """How its records price a batch."""
 
     representation: Literal["growth", "embedding", "index", "moments", "counts", "objects"] = parameter(
-        "embedding",
+        "growth",
         "of a batch: growth (of each class's labelled boxes, and a few image scores; docs/strategies/mgral.md), "
         "embedding (mean over its images), index (one-hot over the pool), moments (mean and spread), counts (shares of "
         "clusters), objects (of each class, as the detector expects them). audit.json compares them",
@@ -233,7 +233,7 @@ class Table(Settings):
     )
     centroids: Positive = parameter(32, "counts: clusters of the pool")
     surrogate: Literal["bayes", "nearest", "gp", "ridge"] = parameter(
-        "ridge",
+        "bayes",
         "how records predict the gain of a batch: bayes (linear in the numbers of growth, with a rule as its prior), "
         "nearest (inverse-distance mean), gp (Gaussian process) or ridge (linear regression). audit.json compares them",
         source="paper: nearest",
@@ -269,7 +269,7 @@ class TableParams(Table):
     """The lookup table: how records predict the gain of a batch."""
 
     carry: Count = parameter(
-        0,
+        3,
         "number of earlier cycles of the same strategy and seed whose records stay in the table, each as a "
         "gain over the random batches of its own cycle; 0: none",
         source="paper: COCO's table has five labelled sizes, which is 4 for the last of five cycles",

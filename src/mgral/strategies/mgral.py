@@ -8,7 +8,6 @@ from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 from mgral.core.types import Pick
 from mgral.data.evidence import Evidence
-from mgral.reward import batch_price, exchanges
 from mgral.strategies._contract import Reasons
 
 NEEDS = frozenset({"embeddings", "agent"})
@@ -35,6 +34,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     """
     from mgral.agent.policy import Policy
     from mgral.agent.shards import Top, scored
+    from mgral.reward import batch_price, exchanges
 
     if evidence.agent is None or evidence.embeddings is None:
         raise MgralError("strategy mgral: needs the pool's embeddings and a trained agent; give both files")

@@ -67,11 +67,11 @@ def test_every_experiment_is_sound() -> None:
             "proxy: generators: of 12 replay records none is sure to be random",  # 12 * 0.05 / 0.65 < 1
         ),
         ("proxy: {kind: both, records: 12, replay_share: 0.1}", "of 1 replay records none is sure to be random"),
-        ("proxy: {generators: {random: 0, uncertain: 0, cluster: 0, class: 0, agent: 1}}", "must not all be zero"),
+        ("proxy: {generators: {random: 0, designed: 0, agent: 1}}", "must not all be zero"),
         ("proxy: {kind: unlabelled, records: 12, control: 13}", "proxy: control: must be 0 for none, or 2 to 12"),
         ("proxy: {holdout: 0.05}", "proxy.holdout: 0.05 of budget.initial 60 holds out 3 images"),
         (
-            "{proxy: {kind: replay}, table: {representation: index}}",
+            "{proxy: {kind: replay}, table: {representation: index, surrogate: ridge}}",
             "table.representation: index compares batches by the images they share",
         ),
         # values out of range or of the wrong kind
@@ -108,7 +108,7 @@ def test_every_experiment_is_sound() -> None:
         ("seeds: [1, 1]", "mine.yaml: seeds: 1 stands twice; give each seed once"),
         ("strategies: [random, {name: random, plugin: entropy}]", "strategies: 'random' stands twice"),
         ("dataset: {splits: {val: 0.5, test: 0.5}}", "dataset.splits: val + test must stay below 1"),
-        ("proxy: {generators: {random: 0, uncertain: 0, cluster: 0, class: 0}}", "the shares must not all be zero"),
+        ("proxy: {generators: {random: 0, designed: 0}}", "the shares must not all be zero"),
         ("dataset: {format: voc}", "dataset.root: missing; give the folder of the data set"),
         (
             "detector: {name: retinanet}\nproxy: {kind: unlabelled, semi: isd}",
