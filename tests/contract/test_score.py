@@ -31,6 +31,7 @@ detector: {{name: {detector}, options: {{}}}}
 training:
   {{steps: 3, batch_size: 3, learning_rate: 0.0001, weight_decay: 0.0, warmup: 1, checkpoint_every: 2, augment: true}}
 evaluation: {{score_threshold: 0.01, nms_iou: 0.5, max_detections: 20}}
+embedding: {{backbone: resnet18, options: {{}}, weights: null}}
 machine: {{threads: 1, precision: fp32, device: cpu}}
 """
 

@@ -6,14 +6,6 @@ localrules:
     labels,
 
 
-def answers(wildcards, input, output):
-    """Where the answers come from, as options of the command."""
-    if PLAN.asks_people:
-        return ["--closed", input[0]]
-    file = INPUTS.file(cli.module("labels"))
-    return ["--simulated", input.simulated, "--truth", input.truth, "--params", file, "--seed", wildcards.seed]
-
-
 rule export:
     input:
         PLAN.generated_images(),

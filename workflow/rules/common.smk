@@ -227,6 +227,14 @@ def of_agent(wildcards):
     return {"price": OWN.price} if PLAN.price and wildcards.label in PLAN.searchers else {}
 
 
+def answers(wildcards, input, output):
+    """Where the answers come from, as options of the command."""
+    if PLAN.asks_people:
+        return ["--closed", input[0]]
+    file = INPUTS.file(cli.module("labels"))
+    return ["--simulated", input.simulated, "--truth", input.truth, "--params", file, "--seed", wildcards.seed]
+
+
 def options(files, *names):
     """Those of some named inputs or outputs that there are, as options of a command."""
     return [text for name in names if files.get(name) for text in (f"--{name.replace('_', '-')}", files.get(name))]
