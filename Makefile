@@ -64,7 +64,7 @@ format: $(READY) ## bring code and workflow into the house style
 benchmarks: $(READY) ## run the benchmarks and write their figures to docs/performance.md (an hour on two free cores)
 	python tests/benchmarks/all.py
 
-params: $(READY) ## write params/base.yaml and params/params.schema.json from src/mgral/config/schema.py
+params: $(READY) ## write params/base.yaml and params/params.schema.json from src/mgral/config
 	python -m mgral.config.reference params
 
 # What Snakemake has recorded is what the steps were given. A result that does not fit the parameters as they stand now

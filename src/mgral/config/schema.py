@@ -6,15 +6,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from mgral.config.agent_schema import Agent as Agent
+from mgral.config.agent_schema import Search as Search
+from mgral.config.agent_schema import Table as Table
+from mgral.config.agent_schema import TableParams as TableParams
 from mgral.config.annotation import Account, Annotation, Oracle
 from mgral.config.base import Count, Fraction, Positive, Rate, Settings, parameter
+from mgral.config.data_schema import DatasetParams as DatasetParams
+from mgral.config.data_schema import Splits as Splits
 from mgral.config.embedding import EmbeddingParams
 from mgral.config.proxy_schema import Generators as Generators
 from mgral.config.proxy_schema import HoldOut as HoldOut
@@ -92,68 +97,6 @@ class Budget(Batch, Initial, Account):
     """Images to annotate."""
 
 
-class Splits(Settings):
-    """Shares drawn per class, for a data set that brings no splits."""
-
-    val: Fraction = parameter(0.2, "share of all annotated images; rewards are measured on them")
-    test: Fraction = parameter(0.3, "share of all annotated images; reported results are measured on them")
-    seed: Count = parameter(0, "seed of the draw")
-    group: str | None = Field(
-        default=None,
-        description="regular expression over the file name: images whose matched groups are equal (variants of one "
-        "picture, frames of one video) stay in one split, e.g. '^(.*)\\.rf\\.'; null: each image is drawn alone",
-    )
-
-    @field_validator("group")
-    @classmethod
-    def _a_pattern(cls, value: str | None) -> str | None:
-        try:
-            re.compile(value or "")
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError(f"is no regular expression ({error})") from None
-        return value
-
-    @model_validator(mode="after")
-    def _leave_a_pool(self) -> Self:
-        if self.val + self.test >= 1:
-            raise ValueError("val + test must stay below 1, or no image is left for the pool")
-        return self
-
-
-class DatasetParams(Settings):
-    """Which data set, and how its files are taken."""
-
-    format: str = parameter("synthetic", "importer: coco, voc, yolo, folder, synthetic")
-    root: str | None = parameter(None, "folder of the data set, ~ is the home folder; null for a generated one")
-    options: dict[str, Any] = parameter({}, "the importer's own keys")
-    on_invalid: Literal["fail", "drop"] = parameter(
-        "fail",
-        "fail: the first fault ends the import; drop: faulty boxes and images are left out and listed. A box left out "
-        "leaves an ignored region, or its image unannotated",
-    )
-    splits: Splits
-    links: Literal["refuse", "follow"] = Field(
-        default="refuse",
-        description="symbolic links that lead out of the data set: refuse, or follow (DVC, git-annex, hub caches, "
-        "folders on another disk). Links within it are always followed",
-    )
-    match: Literal["path", "name"] = Field(
-        default="path",
-        description="how file names in annotations lead to images. path: as given, without leading folders that do not "
-        "exist; name: by the bare file name, wherever below the image root",
-    )
-    unlisted: Literal["leave", "pool"] = Field(
-        default="leave",
-        description="images in the folder that no list or annotation names. leave: they stay outside and are counted; "
-        "pool: they wait in the pool, unannotated",
-    )
-    max_pixels: Positive = Field(
-        default=178_956_970,
-        description="pixels; a larger image is refused, since a small file can expand to fill the memory. Raise it for "
-        "panoramas and satellite images",
-    )
-
-
 class DetectorParams(Settings):
     """The detector and its options."""
 
@@ -218,144 +161,6 @@ class Stopping(Settings):
     def _a_curve_needs_points(self) -> Self:
         if self.repeats and len(set(self.shares)) < 2:
             raise ValueError("shares: a curve needs two different ones beside the whole pool")
-        return self
-
-
-class Table(Settings):
-    """How its records price a batch."""
-
-    representation: Literal["growth", "embedding", "index", "moments", "counts", "objects"] = parameter(
-        "growth",
-        "of a batch: growth (of each class's labelled boxes, and a few image scores; docs/strategies/mgral.md), "
-        "embedding (mean over its images), index (one-hot over the pool), moments (mean and spread), counts (shares of "
-        "clusters), objects (of each class, as the detector expects them). audit.json compares them",
-        source="paper: embedding; its first version: index",
-    )
-    centroids: Positive = parameter(32, "counts: clusters of the pool")
-    surrogate: Literal["bayes", "nearest", "gp", "ridge"] = parameter(
-        "bayes",
-        "how records predict the gain of a batch: bayes (linear in the numbers of growth, with a rule as its prior), "
-        "nearest (inverse-distance mean), gp (Gaussian process) or ridge (linear regression). audit.json compares them",
-        source="paper: nearest",
-    )
-    prior: Literal["learnable", "growth"] = Field(
-        default="learnable",
-        description="bayes: the rule whose price a batch has where the records carry no signal: learnable, or growth "
-        "with competence weights",
-    )
-    neighbours: Positive = parameter(5, "nearest: records averaged (M)", source="the paper gives no number")
-    threshold_deviations: float = parameter(
-        1.0,
-        "nearest, ridge: a batch is extrapolated if its nearest record lies beyond mean - this * standard "
-        "deviation of the distances between records",
-        source="paper: 1",
-    )
-    far_uncertainty: Fraction = parameter(
-        0.9,
-        "gp, bayes: a batch is extrapolated if the records leave more than this share of the standard deviation",
-    )
-
-    @model_validator(mode="after")
-    def _bayes_reads_growth(self) -> Self:
-        if self.surrogate == "bayes" and self.representation != "growth":
-            raise ValueError(
-                f"surrogate: bayes reads the numbers of representation growth, not {self.representation}; set "
-                "representation: growth, or surrogate to nearest, gp or ridge"
-            )
-        return self
-
-
-class TableParams(Table):
-    """The lookup table: how records predict the gain of a batch."""
-
-    carry: Count = parameter(
-        3,
-        "number of earlier cycles of the same strategy and seed whose records stay in the table, each as a "
-        "gain over the random batches of its own cycle; 0: none",
-        source="paper: COCO's table has five labelled sizes, which is 4 for the last of five cycles",
-    )
-
-
-class Agent(Settings):
-    """The LSTM policy."""
-
-    hidden: Positive = parameter(257, "size of the LSTM state", source="paper: 257")
-    chunk: Count = parameter(
-        0,
-        "images whose activations are kept at a time, for a pool whose scan does not fit in memory (18 KiB an image); "
-        "a second pass over each costs a third of the time again. 0: the whole pool",
-    )
-    parallel: Positive = parameter(
-        64,
-        "parts of the scan that may run side by side, each at least 512 images long; they give the scores of the whole "
-        "scan up to rounding, in less time and on all threads. 1: one chain of steps",
-    )
-    precision: Literal["float32", "bfloat16"] = parameter(
-        "float32",
-        "of the LSTM in such parts; bfloat16 takes two thirds of the time, and its scores are off by about 0.001 where "
-        "those of float32 are by 0.0000001",
-    )
-    train_on: Count = parameter(
-        0,
-        "images that the search scans: so many of the unlabelled ones, drawn at random; all of them are scanned once "
-        "to pick the batch. 0: all",
-    )
-
-
-class Search(Settings):
-    """Training of the agent."""
-
-    iterations: Positive = parameter(150, "REINFORCE steps per cycle", source="paper: VOC 2200, COCO 800")
-    subsets: Positive = parameter(4, "batches sampled per scan")
-    learning_rate: Rate = parameter(0.001, "of Adam")
-    baseline: Literal["moving", "leave_one_out"] = parameter(
-        "moving",
-        "what a reward is compared with: moving (its moving average), or leave_one_out (the mean of the "
-        "scan's other batches; Kool et al. 2019), which needs no history",
-        source="paper: moving",
-    )
-    baseline_decay: Fraction = parameter(
-        0.5,
-        "decay of that moving average; patience watches it whatever the baseline",
-        source="paper: 0.5",
-    )
-    temperature: Rate = parameter(
-        1.0,
-        "batches are drawn from softmax(scores / temperature); above 1 they vary more",
-        source="paper: 1",
-    )
-    entropy_bonus: Annotated[float, Field(ge=0)] = parameter(
-        0.0,
-        "weight of the first draw's entropy in the objective, beside reward * log pi",
-        unit="nats",
-        source="paper: none",
-    )
-    patience: Count = parameter(
-        0,
-        "iterations without a new maximum of the moving average after which the search stops; 0: never",
-        source="paper: never",
-    )
-    fallback: Count = parameter(
-        1,
-        "largest number of proxies trained during a search, for batches beyond the threshold; with "
-        "proxy.kind: replay none, since batches of the pool have no labels",
-    )
-    checkpoint_every: Count = parameter(100, "distance between checkpoints; 0 for none", unit="iterations")
-    caution: Annotated[float, Field(ge=0)] = Field(
-        default=0.0,
-        description="standard deviations of a predicted gain that are subtracted from the reward; above 0 needs a "
-        "surrogate that knows them (bayes, gp)",
-    )
-    polish: Count = Field(
-        default=10,
-        description="surrogate bayes: passes over the agent's batch, at most, that exchange images where that raises "
-        "the predicted gain; 0: none (paper: none)",
-    )
-
-    @model_validator(mode="after")
-    def _others_to_compare_with(self) -> Self:
-        if self.baseline == "leave_one_out" and self.subsets < 2:
-            raise ValueError("baseline leave_one_out compares the subsets of a scan; set subsets to 2 or more")
         return self
 
 
