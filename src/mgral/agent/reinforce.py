@@ -11,7 +11,7 @@ import csv
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -89,6 +89,52 @@ class Result:
     added: tuple[Record, ...]
 
 
+@dataclass
+class _Progress:
+    """A search between two iterations, as its checkpoint keeps it.
+
+    Attributes:
+        policy: with the weights of now; ``optimiser``: that of these weights.
+        reference: the moving average of the rewards (mAP_ref). None before the first: the paper does not say how it
+            starts, and from 0 the first steps had all one sign.
+        rows: of ``search.csv``.
+        added: records that the fallback has trained.
+    """
+
+    policy: Policy
+    optimiser: torch.optim.Adam
+    reference: float | None = None
+    rows: list[Row] = field(default_factory=list)
+    added: list[Record] = field(default_factory=list)
+
+    def restore(self, path: Path | None, table: Prices) -> None:
+        """Go on from a checkpoint, if there is one; the table receives its records. Raises MgralError if damaged."""
+        state = read_checkpoint(path)
+        if state is None:
+            return
+        log.info("search: going on from iteration %d (%s)", len(state["rows"]), path)
+        self.policy.load_state_dict(state["policy"])
+        self.policy.lead = state["lead"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.reference = state["reference"]
+        self.rows = [Row(**row) for row in state["rows"]]
+        self.added = [records.from_json(record, str(path)) for record in state["added"]]
+        for record in self.added:
+            table.add(record)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+        state = {
+            "policy": self.policy.state_dict(),
+            "lead": self.policy.lead,
+            "optimiser": self.optimiser.state_dict(),
+            "reference": self.reference,
+            "rows": [asdict(row) for row in self.rows],
+            "added": [records.as_json(record) for record in self.added],
+        }
+        write_checkpoint(path, state)
+
+
 def run(
     policy: Policy,
     embeddings: Embeddings,
@@ -128,21 +174,9 @@ def run(
     ids, features = sequence(_some(unlabelled, max(train_on, batch) if train_on else 0, seed), embeddings, policy)
     features = features.to(policy.decoder.weight.device)
     optimiser = torch.optim.Adam(policy.parameters(), lr=params.learning_rate)
-    reference: float | None = None  # mAP_ref
-    rows: list[Row] = []
-    added: list[Record] = []
-
-    state = read_checkpoint(checkpoint)
-    if state is not None:
-        log.info("search: going on from iteration %d (%s)", len(state["rows"]), checkpoint)
-        policy.load_state_dict(state["policy"])
-        policy.lead = state["lead"]
-        optimiser.load_state_dict(state["optimiser"])
-        reference = state["reference"]
-        rows = [Row(**row) for row in state["rows"]]
-        added = [records.from_json(record, str(checkpoint)) for record in state["added"]]
-        for record in added:
-            table.add(record)
+    progress = _Progress(policy, optimiser)
+    progress.restore(checkpoint, table)
+    rows, added = progress.rows, progress.added
 
     for t in trange(
         len(rows), params.iterations, initial=len(rows), total=params.iterations, desc="search", disable=None
@@ -160,14 +194,13 @@ def run(
         trained = _train_far(price, rewards, batches, table, added, params.fallback, train_proxy)
 
         mean = float(rewards.mean())
-        if reference is None:  # the paper does not say how mAP_ref starts; from 0 the first steps had all one sign
-            reference = mean
+        reference = mean if progress.reference is None else progress.reference
         baseline = others_mean(rewards) if params.baseline == "leave_one_out" else np.full_like(rewards, reference)
         optimiser.zero_grad()
         objective = functools.partial(_objective, subsets=subsets, advantages=rewards - baseline, params=params)
         loss = policy.backward(features, scores, objective)
         optimiser.step()
-        reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
+        progress.reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
         rows.append(
             Row(
                 iteration=t,
@@ -178,22 +211,13 @@ def run(
                 trained=trained,
                 far=int(price.far.sum()) - trained,
                 distance=float(price.distance.mean()),
-                average=reference,
+                average=progress.reference,
                 entropy=entropy(logits).item(),
             )
         )
 
-        due = params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained)
-        if checkpoint is not None and due:
-            state = {
-                "policy": policy.state_dict(),
-                "lead": policy.lead,
-                "optimiser": optimiser.state_dict(),
-                "reference": reference,
-                "rows": [asdict(row) for row in rows],
-                "added": [records.as_json(record) for record in added],
-            }
-            write_checkpoint(checkpoint, state)
+        if checkpoint is not None and params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained):
+            progress.save(checkpoint)
         _report(rows, params.iterations)
 
     return Result(policy, tuple(rows), tuple(added))
