@@ -54,6 +54,11 @@ def built(request):
     return detector, pixels, raw
 
 
+@pytest.fixture(scope="module")
+def built_with_priors(built):
+    return built
+
+
 def test_families(built):
     detector, _, raw = built
     # SSD300: 4·38² + 6·(19² + 10² + 5²) + 4·(3² + 1) = 5776 + 2916 + 40; RetinaNet at 96: 9·(12² + 6² + 3² + 2² + 1)

@@ -58,10 +58,25 @@ def read(path: Path, folder: Path) -> Path:
                 raise MgralError(f"{path}: not the weights of detector command; {remedy}")
             data = file.get_tensor(TENSOR)
         with tarfile.open(fileobj=io.BytesIO(data.tobytes())) as archive:
-            archive.extractall(folder, filter="data")
+            _unpack(archive, folder)
     except (SafetensorError, tarfile.TarError, KeyError, OSError):
         raise MgralError(f"{path}: damaged weights; {remedy}") from None
     weights = folder / "weights"
     if not weights.exists():
         raise MgralError(f"{path}: holds no weights; {remedy}")
     return weights
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Write the files of an archive below a folder. Python knows a filter for this from 3.11.4 on.
+
+    Raises:
+        TarError: an entry is no file, or its name leaves the folder.
+    """
+    for entry in archive:
+        target = (folder / entry.name).resolve()
+        content = archive.extractfile(entry) if entry.isfile() else None
+        if content is None or not target.is_relative_to(folder.resolve()):
+            raise tarfile.TarError(entry.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.read())

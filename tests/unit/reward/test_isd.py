@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mgral.detection import priors
 from mgral.detection.device import Device
 from mgral.detection.training import TrainingConfig
 from mgral.reward.semi import isd
@@ -75,6 +76,7 @@ def test_the_first_epoch_is_labelled_only_as_long_as_the_weight_rises(monkeypatc
     plan = TrainingConfig(steps, 4, 1e-3, 0.0, 0, augment=False)
     machine, cache = Device(torch.device("cpu"), torch.float32), SimpleNamespace(pixels=lambda ids: np.zeros(1))
     monkeypatch.setattr(Device, "images", lambda *_: None)
+    monkeypatch.setattr(priors, "with_priors", lambda detector: detector)
     term = isd.build(isd.Options(), cache, [1, 2, 3, 4], list(range(labelled)), plan, machine, 0)
     for step in range(steps):
         term(None, step, None, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -165,14 +166,19 @@ def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Devic
     class Interrupted:
         """A cache that fails at its sixth reading."""
 
-        boxes, size = staticmethod(cache.boxes), cache.size
         reads = 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(cache, name)
 
         def pixels(self, ids: list[int]) -> np.ndarray:
             self.reads += 1
             if self.reads == 6:
                 raise Killed
             return cache.pixels(ids)
+
+        def stream(self, batches: Iterable[list[int]]) -> Iterator[np.ndarray]:
+            return map(self.pixels, batches)
 
     through = run(tmp_path / "through.ckpt")
     with pytest.raises(Killed):
