@@ -31,15 +31,30 @@ def headline(totals: Summary, compared: Comparison, images: int, rules: Mapping[
     race = _Race(totals, compared, images, rules, fair)
     first, remark = race.sentences() if race.rivals else race.alone()
     remark += race.beside()
-    if compared.gain is not None and (useless := no_gain(compared.gain, str(compared.reference))):
-        return useless[0], f"{useless[1]} {first} {remark}"
+    gains = {name: difference.mean for name, difference in race.gains.items() if name in fair and difference.mean}
+    if compared.gain is not None and (useless := no_gain(compared.gain, str(compared.reference), gains)):
+        return useless[0], " ".join(filter(None, [useless[1], first, remark]))
     return first, remark
 
 
-def no_gain(gain: Gain, reference: str) -> tuple[str, str] | None:
-    """That labels did not help, and what to change; None where they helped or where it is not known."""
+def no_gain(gain: Gain, reference: str, others: Mapping[str, float]) -> tuple[str, str] | None:
+    """That labels did not help, and what to change; None where they helped or where it is not known.
+
+    Args:
+        gain: of the reference.
+        reference: its label.
+        others: final mAP of the other strategies less that of the reference. Where one of them gained more than chance
+            from the same initial images, labels can help, and nothing has to be changed.
+    """
     if gain.helped is not False:
         return None
+    name = max(others, key=lambda one: others[one], default=None)
+    if name is not None and gain.limit is not None and gain.mean + others[name] > gain.limit:
+        return (
+            f"The images of {reference} did not help, those of {name} did: from {gain.images[0]} to {gain.images[1]} "
+            f"labelled images, test mAP of {reference} changed by {signed(gain.mean)}, which is within chance, and "
+            f"that of {name} by {signed(gain.mean + others[name])}."
+        ), ""
     first = (
         f"Labels did not help: from {gain.images[0]} to {gain.images[1]} labelled images, test mAP of {reference} "
         f"changed by {signed(gain.mean)}, which is within chance."

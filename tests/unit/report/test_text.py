@@ -91,13 +91,27 @@ def test_the_highest_mean_need_not_be_detected() -> None:
 
 def test_labels_that_did_not_help_come_first() -> None:
     # random's gains 0.01 and −0.01: mean 0
-    totals, compared = judged({"random": [0.21, 0.19], "mgral": [0.3, 0.31]})
+    totals, compared = judged({"random": [0.21, 0.19], "mgral": [0.2, 0.2]})
     first, remark = headline.headline(totals, compared, 120, {})
     assert first == (
         "Labels did not help: from 60 to 120 labelled images, test mAP of random changed by 0.000, which is within "
         "chance."
     )
     assert "Train longer (training.steps)" in remark and "mgral" in remark
+
+
+def test_images_of_a_strategy_may_help_where_those_of_random_do_not() -> None:
+    # random's gain is 0, mgral's final mAP 0.105 above it; a gain above 0.05 is more than chance
+    totals, compared = judged({"random": [0.21, 0.19], "mgral": [0.3, 0.31]})
+    gain = comparison.Gain(images=(60, 120), mean=0.0, limit=0.05)
+    first, remark = headline.headline(totals, compared.model_copy(update={"gain": gain}), 120, {})
+    assert first == (
+        "The images of random did not help, those of mgral did: from 60 to 120 labelled images, test mAP of random "
+        "changed by 0.000, which is within chance, and that of mgral by +0.105."
+    )
+    assert "Train longer" not in remark
+    few = gain.model_copy(update={"limit": 0.2})  # 0.105 is below it
+    assert "Train longer" in headline.headline(totals, compared.model_copy(update={"gain": few}), 120, {})[1]
 
 
 def test_predicted_and_realised_gains() -> None:
