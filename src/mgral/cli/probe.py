@@ -5,18 +5,8 @@ from __future__ import annotations
 import argparse
 
 from mgral.cli import _arguments
-from mgral.config.base import Settings
-from mgral.config.schema import DetectorParams, Evaluation, Machine, Training
+from mgral.cli.train import Params
 from mgral.core.errors import MgralError
-
-
-class Params(Settings):
-    """What this step reads."""
-
-    detector: DetectorParams
-    training: Training
-    evaluation: Evaluation
-    machine: Machine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
