@@ -54,7 +54,7 @@ def describer(embeddings: Embeddings, kind: str, centroids: int) -> Describe:
     def describe(batches: Batches) -> Floats:
         if not batches:
             raise MgralError("no batch to represent; give at least one")
-        vectors = [describe_one(_positions(batch, embeddings, f"batch {k}")) for k, batch in enumerate(batches)]
+        vectors = [describe_one(positions_of(batch, embeddings.ids, f"batch {k}")) for k, batch in enumerate(batches)]
         return np.stack(vectors).astype(np.float32)
 
     return describe
@@ -62,18 +62,33 @@ def describer(embeddings: Embeddings, kind: str, centroids: int) -> Describe:
 
 def check_batch(batch: Sequence[int], embeddings: Embeddings, name: str) -> None:
     """Raise MgralError, naming the batch, if it is empty, repeats an id or holds one that is not in the pool."""
-    _positions(batch, embeddings, name)
+    positions_of(batch, embeddings.ids, name)
 
 
-def _positions(batch: Sequence[int], embeddings: Embeddings, name: str) -> Ints:
-    """Ascending positions of a batch's images in the pool."""
+def positions_of(
+    batch: Sequence[int],
+    pool: Ints,
+    name: str,
+    absent: str = "is not in the pool; draw batches from the pool's own ids",
+) -> Ints:
+    """Ascending positions of a batch's images in a pool.
+
+    Args:
+        batch: ids, in any order.
+        pool: [N] ids, ascending.
+        name: of the batch, for messages.
+        absent: what a message says of an image that is not in it.
+
+    Raises:
+        MgralError: the batch is empty, repeats an id or holds one that is not in the pool.
+    """
     if not len(batch):
         raise MgralError(f"{name}: holds no image; a batch needs at least one id")
     ids = np.sort(np.asarray(batch))
-    positions = np.minimum(np.searchsorted(embeddings.ids, ids), len(embeddings.ids) - 1)
-    absent = ids[embeddings.ids[positions] != ids]
-    if len(absent):
-        raise MgralError(f"{name}: image {absent[0]} is not in the pool; draw batches from the pool's own ids")
+    positions = np.minimum(np.searchsorted(pool, ids), len(pool) - 1)
+    others = ids[pool[positions] != ids]
+    if len(others):
+        raise MgralError(f"{name}: image {others[0]} {absent}")
     if (ids[1:] == ids[:-1]).any():
         raise MgralError(f"{name}: holds an image twice; name each id once")
     return positions

@@ -30,6 +30,7 @@ from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.types import Doubles, Floats, Ints
 from mgral.reward import detection_quality
+from mgral.reward.batch_features import positions_of
 from mgral.reward.signals import Signals
 
 BY_CLASS = ("growth", "competent growth")
@@ -115,15 +116,7 @@ class World:
 
     def rows(self, batch: Sequence[int], name: str) -> Ints:
         """Rows of a batch's images in the order of their coverage. Raises MgralError for an unfit batch."""
-        if not len(batch):
-            raise MgralError(f"{name}: holds no image; a batch needs at least one id")
-        ids = np.sort(np.asarray(batch))
-        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        absent = ids[self.ids[at] != ids]
-        if len(absent):
-            raise MgralError(f"{name}: image {absent[0]} is no candidate of this pool; draw batches from its own ids")
-        if (ids[1:] == ids[:-1]).any():
-            raise MgralError(f"{name}: holds an image twice; name each id once")
+        at = positions_of(batch, self.ids, name, "is no candidate of this pool; draw batches from its own ids")
         return at[np.argsort(self.place[at])]
 
     @cached_property
