@@ -6,16 +6,7 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.config.base import Settings
-from mgral.config.schema import Batch, Machine, Strategy
-
-
-class Params(Settings):
-    """What this step reads."""
-
-    strategies: list[Strategy]
-    budget: Batch
-    machine: Machine
+from mgral.cli.select import Params
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
