@@ -78,10 +78,12 @@ class Checkout:
             start_new_session=True,
         )
 
-    def kill_run(self, reached: Callable[[], bool], delay: float = 0.0) -> None:
+    def kill_run(
+        self, reached: Callable[[], bool], delay: float = 0.0, hurry: Callable[[], bool] = lambda: False
+    ) -> None:
         """Start a run and kill it with its jobs, ``delay`` seconds after a condition has come true.
 
-        It must not have ended by then.
+        Once ``hurry`` is true, the kill comes at once. The run must not have ended by then.
         """
         run = self.start()
         try:
@@ -90,7 +92,9 @@ class Checkout:
                 assert run.poll() is None, "the run ended before it was to be killed"
                 assert time.monotonic() < deadline, "it did not come to where it was to be killed"
                 time.sleep(0.02)
-            time.sleep(delay)
+            end = time.monotonic() + delay
+            while time.monotonic() < end and not hurry():
+                time.sleep(0.02)
             assert run.poll() is None, "the run ended before it was killed"
         finally:
             if run.poll() is None:

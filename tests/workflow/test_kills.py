@@ -23,19 +23,23 @@ def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
     """Each kill takes Snakemake and its jobs at once, with no time to tidy up.
 
     The moments spread over the whole run: its jobs in ten parts, a kill at random within each, once a job has begun
-    again, and up to two more seconds. The machine may be fast or slow: jobs that are done are the clock. What is left
-    after the last kill is made on one core in place of two.
+    again, and up to two more seconds, or less where the last jobs are reached before. The machine may be fast or slow:
+    jobs that are done are the clock. What is left after the last kill is made on one core in place of two.
     """
     undisturbed = results(finished)
     jobs = len(finished.files("benchmarks/*/*.tsv"))
     assert jobs > 2 * KILLS
     moments = random.Random(SEED)
-    part = (jobs - 3) / KILLS  # the last jobs are short; a kill after the end would be none
+    last = jobs - 3  # the last jobs are short; a kill after the end would be none
     before: set[str] = set()
     for kill in range(KILLS):
-        done = int((kill + moments.random()) * part)
+        done = int((kill + moments.random()) * last / KILLS)
         began = time.time()
-        project.kill_run(functools.partial(at_work, project, done, began), moments.uniform(0, 2))
+        project.kill_run(
+            functools.partial(at_work, project, done, began),
+            delay=moments.uniform(0, 2),
+            hurry=lambda: jobs_done(project) >= last,
+        )
         left = results(project)
         assert left == {path: undisturbed[path] for path in left}, f"after kill {kill}"
         assert set(left) >= before, f"kill {kill} took away what was done"
@@ -61,8 +65,13 @@ def unfinished(checkout: Checkout) -> set[str]:
 
 def at_work(checkout: Checkout, done: int, began: float) -> bool:
     """Whether so many jobs are done, by their benchmarks, and another has begun after a time, by its log."""
-    if len(list(checkout.run_folder.glob("benchmarks/*/*.tsv"))) < done:
+    if jobs_done(checkout) < done:
         return False
     with contextlib.suppress(FileNotFoundError):  # Snakemake may put a log away meanwhile
         return any(log.stat().st_mtime > began for log in checkout.run_folder.glob("logs/*/*.log"))
     return False
+
+
+def jobs_done(checkout: Checkout) -> int:
+    """How many jobs are done, by their benchmarks."""
+    return len(list(checkout.run_folder.glob("benchmarks/*/*.tsv")))
