@@ -45,10 +45,11 @@ def verb(name: str, params: list[str], **options: object) -> None:
 
 
 def prepare(params: list[str], out: Path) -> dict[str, object]:
-    """Generate the data set, once; the options that name it."""
+    """Generate or read the data set, once; the options that name it."""
     data = {"dataset": out / "dataset.json", "images": out / "images.npy"}
     if not data["images"].exists():
-        verb("generate", params, out=out / "raw")
+        if read_experiment(params).dataset.format == "synthetic":
+            verb("generate", params, out=out / "raw")
         verb("import", params, out=data["dataset"])
         verb("cache", params, dataset=data["dataset"], out=data["images"])
     return dict(data)
@@ -150,10 +151,12 @@ def main() -> None:
     began = time.perf_counter()
     override, out = sys.argv[1], Path(sys.argv[2])
     out.mkdir(parents=True, exist_ok=True)
-    where = out / "root.json"
-    where.write_text(json.dumps({"dataset": {"root": str(out / "raw")}}))
-    params = [str(ROOT / "params/base.yaml"), override, str(where)]
-    experiment = read_experiment(params[:2])
+    params = [str(ROOT / "params/base.yaml"), override]
+    experiment = read_experiment(params)
+    if experiment.dataset.format == "synthetic":
+        where = out / "root.json"
+        where.write_text(json.dumps({"dataset": {"root": str(out / "raw")}}))
+        params.append(str(where))
     results = out / "results.csv"
     if not results.exists():
         results.write_text(",".join(COLUMNS) + "\n")
