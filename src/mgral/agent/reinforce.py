@@ -176,51 +176,74 @@ def run(
     optimiser = torch.optim.Adam(policy.parameters(), lr=params.learning_rate)
     progress = _Progress(policy, optimiser)
     progress.restore(checkpoint, table)
-    rows, added = progress.rows, progress.added
 
-    for t in trange(
-        len(rows), params.iterations, initial=len(rows), total=params.iterations, desc="search", disable=None
-    ):
-        if params.patience and _since_best(rows) >= params.patience:
+    done, end = len(progress.rows), params.iterations
+    for t in trange(done, end, initial=done, total=end, desc="search", disable=None):
+        if params.patience and _since_best(progress.rows) >= params.patience:
             log.info("search: stopped at %d of %d, no better for %d", t, params.iterations, params.patience)
             break
-        scores = policy(features)
-        logits = scores.detach() / params.temperature  # [N]
         noise = torch.Generator().manual_seed(random_streams.stream(seed, "search", t))
-        subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
-        batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
-        price = table.price(batches)
-        rewards = cautious(price, params.caution)
-        trained = _train_far(price, rewards, batches, table, added, params.fallback, train_proxy)
-
-        mean = float(rewards.mean())
-        reference = mean if progress.reference is None else progress.reference
-        baseline = others_mean(rewards) if params.baseline == "leave_one_out" else np.full_like(rewards, reference)
-        optimiser.zero_grad()
-        objective = functools.partial(_objective, subsets=subsets, advantages=rewards - baseline, params=params)
-        loss = policy.backward(features, scores, objective)
-        optimiser.step()
-        progress.reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
-        rows.append(
-            Row(
-                iteration=t,
-                reward=mean,
-                baseline=float(baseline.mean()),
-                loss=loss.item(),
-                estimated=len(batches) - trained,
-                trained=trained,
-                far=int(price.far.sum()) - trained,
-                distance=float(price.distance.mean()),
-                average=progress.reference,
-                entropy=entropy(logits).item(),
-            )
-        )
-
-        if checkpoint is not None and params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or trained):
+        row = _iterate(progress, features, ids, table, batch, params, noise, train_proxy)
+        progress.rows.append(row)
+        due = params.checkpoint_every and ((t + 1) % params.checkpoint_every == 0 or row.trained)
+        if checkpoint is not None and due:
             progress.save(checkpoint)
-        _report(rows, params.iterations)
+        _report(progress.rows, params.iterations)
 
-    return Result(policy, tuple(rows), tuple(added))
+    return Result(policy, tuple(progress.rows), tuple(progress.added))
+
+
+def _iterate(
+    progress: _Progress,
+    features: Tensor,
+    ids: Sequence[int],
+    table: Prices,
+    batch: int,
+    params: Search,
+    noise: torch.Generator,
+    train_proxy: TrainProxy | None,
+) -> Row:
+    """One iteration, which moves the weights and the moving average of ``progress``; its line of the log.
+
+    Args:
+        progress: with the policy, its optimiser, and all iterations before.
+        features: [N, D] of the scanned images, on the policy's device.
+        ids: of these images.
+        table: as for :func:`run`; prices the batches, and receives the trained records.
+        batch: images in a batch.
+        params: the section ``search``.
+        noise: draws the batches of this iteration.
+        train_proxy: trains the proxies of far batches, or None.
+    """
+    policy = progress.policy
+    scores = policy(features)
+    logits = scores.detach() / params.temperature  # [N]
+    subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
+    batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
+    price = table.price(batches)
+    rewards = cautious(price, params.caution)
+    trained = _train_far(price, rewards, batches, table, progress.added, params.fallback, train_proxy)
+
+    mean = float(rewards.mean())
+    reference = mean if progress.reference is None else progress.reference
+    baseline = others_mean(rewards) if params.baseline == "leave_one_out" else np.full_like(rewards, reference)
+    progress.optimiser.zero_grad()
+    objective = functools.partial(_objective, subsets=subsets, advantages=rewards - baseline, params=params)
+    loss = policy.backward(features, scores, objective)
+    progress.optimiser.step()
+    progress.reference = params.baseline_decay * reference + (1 - params.baseline_decay) * mean
+    return Row(
+        iteration=len(progress.rows),
+        reward=mean,
+        baseline=float(baseline.mean()),
+        loss=loss.item(),
+        estimated=len(batches) - trained,
+        trained=trained,
+        far=int(price.far.sum()) - trained,
+        distance=float(price.distance.mean()),
+        average=progress.reference,
+        entropy=entropy(logits).item(),
+    )
 
 
 def cautious(price: Price, caution: float) -> Doubles:

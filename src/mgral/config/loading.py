@@ -29,6 +29,26 @@ def check(given: dict[str, Any], where: str) -> Params:
         MgralError: one line with the key and the remedy.
     """
     params = Params.parse(given, f"{where}:")
+    detector, options = _load_plugins(params, where)
+    try:
+        _check_oracle(params)
+        _check_embedding(params)
+        if getattr(detector, "EXTERNAL", False):
+            _check_external(params, options)
+        _check_priors(params, getattr(detector, "PRIORS", True))
+        _check_proxies(params, detector.activation(options))
+        _check_root(params)
+    except MgralError as error:
+        raise MgralError(f"{where}: {error}") from None
+    return params
+
+
+def _load_plugins(params: Params, where: str) -> tuple[Any, Settings]:
+    """The detector's plug-in and its options, after the names and options of all plug-ins are checked.
+
+    Raises:
+        MgralError: an unknown name or an unfit option; the line begins with ``where``.
+    """
     chosen = [
         ("formats", params.dataset.format, params.dataset.options, "dataset", "format"),
         ("detectors", params.detector.name, params.detector.options, "detector", "name"),
@@ -44,42 +64,40 @@ def check(given: dict[str, Any], where: str) -> Params:
         except MgralError as error:
             raise MgralError(f"{where}: {group}.{key}: {error}") from None
         parsed[group] = plugin, plugin.Options.parse(options, f"{where}: {group}.options")
-    try:
-        _check_oracle(params)
-    except MgralError as error:
-        raise MgralError(f"{where}: {error}") from None
+    return parsed["detector"]
+
+
+def _check_embedding(params: Params) -> None:
+    """Refuse an experiment that needs a backbone's weights and names none. Raises MgralError."""
     if params.embedding.weights is None and (by_patterns(params) or params.embedding.kind == "backbone"):
         raise MgralError(
-            f"{where}: embedding.weights: missing; give a local weights file of {params.embedding.backbone}, or random"
+            f"embedding.weights: missing; give a local weights file of {params.embedding.backbone}, or random"
         )
-    detector, options = parsed["detector"]
-    if getattr(detector, "EXTERNAL", False):
-        try:
-            _check_external(params, options)
-        except MgralError as error:
-            raise MgralError(f"{where}: {error}") from None
-    says = detector.activation(options)
-    try:
-        _check_priors(params, getattr(detector, "PRIORS", True))
-    except MgralError as error:
-        raise MgralError(f"{where}: {error}") from None
+
+
+def _check_proxies(params: Params, activation: Activation | None) -> None:
+    """Refuse a semi-supervised term that does not fit the detector, if a strategy trains with it. Raises MgralError."""
     searched = any("agent" in plugins.load("strategies", s.plugin).NEEDS for s in params.strategies)
-    if says is not None and searched and "unlabelled" in params.proxy.kinds:
-        try:
-            check_semi(params.proxy.semi, says)
-        except MgralError as error:
-            raise MgralError(f"{where}: {error}") from None
-    if params.dataset.root is None and params.dataset.format != "synthetic":
-        raise MgralError(f"{where}: dataset.root: missing; give the folder of the data set")
+    if activation is not None and searched and "unlabelled" in params.proxy.kinds:
+        check_semi(params.proxy.semi, activation)
+
+
+def _check_root(params: Params) -> None:
+    """Refuse a data set without a folder, a generated one with another, and a folder's name with braces.
+
+    Raises:
+        MgralError: one line with the key and the remedy.
+    """
     root, made = params.dataset.root, f"data/raw/{params.experiment}"  # the workflow says where it puts generated ones
+    if root is None and params.dataset.format != "synthetic":
+        raise MgralError("dataset.root: missing; give the folder of the data set")
     if params.dataset.format == "synthetic" and root not in (None, made):
         raise MgralError(
-            f"{where}: dataset.root: {root} would not be looked at, the format synthetic makes its own images; "
+            f"dataset.root: {root} would not be looked at, the format synthetic makes its own images; "
             f"set dataset.format ({', '.join(name for name in plugins.names('formats') if name != 'synthetic')})"
         )
     if root is not None and set("{}") & set(root):
-        raise MgralError(f"{where}: dataset.root: {root}: braces are wildcards to Snakemake; rename or link the folder")
-    return params
+        raise MgralError(f"dataset.root: {root}: braces are wildcards to Snakemake; rename or link the folder")
 
 
 def _check_oracle(params: Params) -> None:

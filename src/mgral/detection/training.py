@@ -105,9 +105,7 @@ def fit(
             with device.autocast():
                 raw = detector.answer(maps)
         found = detector.losses(raw, targets)
-        if term is not None:
-            found |= term(detector, step, raw, targets)
-        return found
+        return found if term is None else found | term(detector, step, raw, targets)
 
     return descend(detector, losses, plan, checkpoint, halt)
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ from mgral.reward.batch_price import BatchPrice
 from mgral.reward.growth import COVERED, PLAIN, World, Worlds
 from mgral.reward.lookup_table import LookupTable
 from mgral.reward.proxy import ProxyTrainer
+
+Clock = Callable[[Callable[[], object]], float]  # seconds of a call
 
 STEPS = 5  # that are timed, after two that are not
 IMAGES = 64  # of train, and half as many of val, at most
@@ -62,40 +65,8 @@ def run(dataset: Dataset, params: Params, keep: Collection[str]) -> Timing:
     clock = _clock(machine, params.machine.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        resizing = Resizing.of(params.resize, params.image_size, params.longest_edge)
-        decode = clock(lambda: image_cache.build(few, resizing, folder / "images.npy")) / len(few.images)
-        if params.cache == "none":
-            image_cache.build(few, resizing, folder / "images.npy", decoded=False)
-            decode = 0.0  # in each step, which is timed with it
-        cache = Cache(few, folder / "images.npy", params.machine.decoders)
-        train, val = few.ids("train"), few.ids("val")
-        labelled, batch = train[: len(train) // 2], train[len(train) // 2 :]
-        pool = Pool(0, dict.fromkeys(labelled, 0), tuple(batch))
-        detector = build_detector(params.detector.name, few.classes, cache.size, params.detector.options, seed=0)
-        plan = TrainingConfig(**params.training.model_dump(exclude={"checkpoint_every"}))
-        _, step = _line(
-            clock,
-            lambda steps: fit(detector, cache, labelled, _of(plan, steps), machine, random_streams.stream("probe")),
-        )
-        save_detector(detector, folder / "detector.safetensors")
-
-        def see() -> None:
-            views = run_inference(detector, cache, val, params.evaluation, machine)
-            evaluate(few, views.detections, val, params.evaluation.max_detections)
-
-        see()
-        looked = clock(see) / len(val)
-        views = run_inference(detector, cache, train, params.evaluation, machine, features="features" in keep)
-        path, classes = folder / "detections.npz", len(few.classes)
-        detections_file.write(path, views.detections, detector.activation, classes, keep)
-
-        def priced(steps: int) -> Record:
-            short = params.proxy.model_copy(update={"steps": steps, "stop_at": 0.0})
-            chosen = (params.detector, short, params.evaluation)
-            weights, kind = folder / "detector.safetensors", params.proxy.kinds[0]
-            return ProxyTrainer(few, cache, pool, weights, chosen, machine, 0).train(batch, "random", kind)
-
-        rest, proxy_step = _line(clock, priced)
+        cache, decode = _decoded(few, params, clock, folder)
+        found = _detector_steps(few, cache, params, keep, machine, clock, folder)
         scan, agent = _search(dataset, params, machine, clock, folder)
         return Timing(
             light=_started("mgral.cli", "mgral.report.learning_curves"),
@@ -103,16 +74,63 @@ def run(dataset: Dataset, params: Params, keep: Collection[str]) -> Timing:
                 "mgral.cli", "mgral.reward.proxy", "mgral.detection.average_precision", "mgral.data.importing"
             ),
             decode=decode,
-            step=step,
-            look=looked,
-            proxy_step=proxy_step,
-            proxy=max(rest - len(val) * looked, 0.0),
             scan=scan,
-            detector=(folder / "detector.safetensors").stat().st_size,
             agent=agent,
-            detections=path.stat().st_size // len(train),
-            embedding=views.embeddings.vectors[0].nbytes + views.embeddings.ids[:1].nbytes,
+            **found,
         )
+
+
+def _decoded(few: Dataset, params: Params, clock: Clock, folder: Path) -> tuple[Cache, float]:
+    """The cache of a few images, and seconds to decode one; 0 where each step decodes its own, and is timed with it."""
+    resizing = Resizing.of(params.resize, params.image_size, params.longest_edge)
+    decode = clock(lambda: image_cache.build(few, resizing, folder / "images.npy")) / len(few.images)
+    if params.cache == "none":
+        image_cache.build(few, resizing, folder / "images.npy", decoded=False)
+        decode = 0.0
+    return Cache(few, folder / "images.npy", params.machine.decoders), decode
+
+
+def _detector_steps(
+    few: Dataset, cache: Cache, params: Params, keep: Collection[str], machine: Device, clock: Clock, folder: Path
+) -> dict[str, Any]:
+    """Of training, inference and a proxy: the times and sizes of :class:`~mgral.planning.forecast.Timing`, by name."""
+    train, val = few.ids("train"), few.ids("val")
+    labelled, batch = train[: len(train) // 2], train[len(train) // 2 :]
+    detector = build_detector(params.detector.name, few.classes, cache.size, params.detector.options, seed=0)
+    plan = TrainingConfig(**params.training.model_dump(exclude={"checkpoint_every"}))
+    _, step = _line(
+        clock,
+        lambda steps: fit(detector, cache, labelled, _of(plan, steps), machine, random_streams.stream("probe")),
+    )
+    weights = folder / "detector.safetensors"
+    save_detector(detector, weights)
+
+    def see() -> None:
+        views = run_inference(detector, cache, val, params.evaluation, machine)
+        evaluate(few, views.detections, val, params.evaluation.max_detections)
+
+    see()
+    looked = clock(see) / len(val)
+    views = run_inference(detector, cache, train, params.evaluation, machine, features="features" in keep)
+    path = folder / "detections.npz"
+    detections_file.write(path, views.detections, detector.activation, len(few.classes), keep)
+    pool = Pool(0, dict.fromkeys(labelled, 0), tuple(batch))
+
+    def priced(steps: int) -> Record:
+        short = params.proxy.model_copy(update={"steps": steps, "stop_at": 0.0})
+        chosen = (params.detector, short, params.evaluation)
+        return ProxyTrainer(few, cache, pool, weights, chosen, machine, 0).train(batch, "random", params.proxy.kinds[0])
+
+    rest, proxy_step = _line(clock, priced)
+    return {
+        "step": step,
+        "look": looked,
+        "proxy_step": proxy_step,
+        "proxy": max(rest - len(val) * looked, 0.0),
+        "detector": weights.stat().st_size,
+        "detections": path.stat().st_size // len(train),
+        "embedding": views.embeddings.vectors[0].nbytes + views.embeddings.ids[:1].nbytes,
+    }
 
 
 def _some(dataset: Dataset) -> Dataset:
@@ -127,7 +145,7 @@ def _search(
     dataset: Dataset,
     params: Params,
     machine: Device,
-    clock: Callable[[Callable[[], object]], float],
+    clock: Clock,
     folder: Path,
 ) -> tuple[float, int]:
     """Seconds of an iteration over the whole pool, with a table of random records; size of the agent."""
@@ -179,7 +197,7 @@ def _of(plan: TrainingConfig, steps: int) -> TrainingConfig:
     return TrainingConfig(**{**vars(plan), "steps": steps})
 
 
-def _line(clock: Callable[[Callable[[], object]], float], work: Callable[[int], object]) -> tuple[float, float]:
+def _line(clock: Clock, work: Callable[[int], object]) -> tuple[float, float]:
     """Seconds of no step, and of one, of work whose time is a straight line over its steps."""
     work(2)  # memory is allocated, kernels are chosen
     short = clock(lambda: work(2))
@@ -188,7 +206,7 @@ def _line(clock: Callable[[Callable[[], object]], float], work: Callable[[int], 
     return max(short - 2 * slope, 0.0), slope
 
 
-def _clock(machine: Device, threads: int) -> Callable[[Callable[[], object]], float]:
+def _clock(machine: Device, threads: int) -> Clock:
     """A stop watch for a call."""
 
     def stop(work: Callable[[], object]) -> float:

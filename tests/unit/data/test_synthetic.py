@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mgral.core.errors import MgralError
-from mgral.data.formats import synthetic
+from mgral.data.formats import _scenery, synthetic
 
 SMALL = {"train": 12, "val": 4, "test": 4, "size": 48}
 
@@ -102,13 +102,13 @@ def test_objects_lie_inside_and_are_10_to_45_pixels_wide(content: dict[str, Any]
 def test_a_box_is_tight_around_its_object() -> None:
     # A disc of radius 5 around (12, 10): the box (7, 5, 17, 15) of the scene. Half covered pixels count.
     rng = np.random.default_rng(0)
-    piece = synthetic._piece(label=0, x=12.0, y=10.0, radius=5.0, side=24, rng=rng)
+    piece = _scenery.piece(label=0, x=12.0, y=10.0, radius=5.0, side=24, rng=rng)
     rows, columns = np.nonzero(piece.cover > 0.5)
-    x1, y1, x2, y2 = synthetic._corners(piece, left=0, top=0)
+    x1, y1, x2, y2 = _scenery.corners(piece, left=0, top=0)
     assert (x1, y1, x2, y2) == pytest.approx((7, 5, 17, 15), abs=0.05)
     assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (7, 5, 17, 15)
     assert piece.cover.sum() == pytest.approx(np.pi * 25, rel=0.06)  # edges are drawn a sixth of a pixel wide
-    assert synthetic._corners(piece, left=2, top=1) == pytest.approx((5, 4, 15, 14), abs=0.05)
+    assert _scenery.corners(piece, left=2, top=1) == pytest.approx((5, 4, 15, 14), abs=0.05)
 
 
 def test_many_repeats_of_few_scenes_still_add_up(tmp_path: Path) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import subprocess
-from dataclasses import dataclass
-from html import escape, unescape
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image as Picture
+from report_runs import FINAL, Page, Report, build, compare
 
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
@@ -24,147 +18,8 @@ from mgral.core.types import Embeddings, Pick
 from mgral.data import dataset_json
 from mgral.data.selection import Selection, write_selection
 from mgral.detection import npz_files
-from mgral.report import comparison, figures, learning_curves, sections
+from mgral.report import sections
 from mgral.report.learning_curves import cycle_folder
-
-BASE = Path(__file__).resolve().parents[3] / "params" / "base.yaml"
-CLASSES = ["cat", "<dog> & co"]
-FINAL = {"random": 0.3, "mgral": 0.34}
-SHUFFLED = [k / 20 - 1 for k in range(40)]  # rank correlations of a table without signal
-VOID = {"meta", "img", "br", "link", "hr", "input"}
-
-
-@pytest.fixture(scope="module")
-def params() -> Params:
-    settings = yaml.safe_load(BASE.read_text(encoding="utf-8"))
-    return Params.parse({**settings, "seeds": [0, 1], "cycles": 2, "strategies": list(FINAL)}, "test:")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A run, to change."""
-    return make_run(tmp_path)
-
-
-@dataclass(frozen=True)
-class Report:
-    """A run as :func:`make_run` makes it, with its report. Shared: look, and change nothing."""
-
-    run: Path
-    page: Page
-    html: str
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Report:
-    run = make_run(tmp_path_factory.mktemp("report"))
-    return Report(run, *build(run, params))
-
-
-def make_run(parent: Path) -> Path:
-    """Two strategies, two seeds, two cycles, ten images of 40 × 30 pixels with one box each."""
-    folder = parent / "run"
-    write_dataset(folder / "dataset" / "dataset.json", parent / "images")
-    dataset = dataset_json.read(folder / "dataset" / "dataset.json")
-    for strategy, final in FINAL.items():
-        for seed in (0, 1):
-            end = final + 0.02 * seed + (1e-5 * seed if strategy == "mgral" else 0)  # gains that are not quite the same
-            for cycle, value in enumerate((0.2, end)):
-                scores = {"mAP": value, "AP50": 2 * value, "per_class": {CLASSES[0]: value, CLASSES[1]: None}}
-                content = {"cycle": cycle, "images": 2 + 2 * cycle, "boxes": 2 + 2 * cycle}
-                here = cycle_folder(folder, strategy, seed, cycle)
-                write_json(here / "metrics.json", {**content, "val": scores, "test": scores})
-            selection = Selection(
-                strategy, strategy, seed, 0, 2, [Pick(i, 1 / i, {"odds": 1.23456, "top_class": "cat"}) for i in (3, 4)]
-            )
-            write_selection(selection, dataset, cycle_folder(folder, strategy, seed, 0) / "selected.json")
-    for seed in (0, 1):
-        write_search(cycle_folder(folder, "mgral", seed, 0))
-    benchmark = folder / "benchmarks" / "train" / "mgral.tsv"
-    benchmark.parent.mkdir(parents=True)
-    benchmark.write_text("s\th:m:s\n12.5\t0:00:12\n")
-    compare(folder, list(FINAL), cycles=2)
-    return folder
-
-
-def compare(run: Path, strategies: list[str], cycles: int, noise: dict[str, Any] | None = None) -> None:
-    """Write the run's comparison.json; all strategies but mgral are baselines."""
-    frame = learning_curves.collect(run, strategies, [0, 1], cycles)
-    baselines = [name for name in strategies if name != "mgral"]
-    comparison.write(comparison.compare(frame, "random", baselines, noise), run / "comparison.json")
-
-
-def write_dataset(path: Path, root: Path) -> None:
-    root.mkdir()
-    images: list[dict[str, Any]] = []
-    for i in range(1, 11):
-        Picture.new("RGB", (40, 30), (20 * i, 100, 100)).save(root / f"{i}.jpg")
-        split = "train" if i <= 6 else "val" if i <= 8 else "test"
-        images.append({"id": i, "file_name": f"{i}.jpg", "width": 40, "height": 30, "split": split})
-    boxes = [
-        {"id": i, "image_id": i, "category_id": 1 + i % 2, "bbox": [5, 5, 20, 20], "area": 400, "iscrowd": 0}
-        for i in range(1, 11)
-    ]
-    categories = [{"id": k, "name": name} for k, name in enumerate(CLASSES, start=1)]
-    dropped = [{"file": "a.json", "id": "annotation 7", "what": "no width"}]
-    info = {"image_root": str(root), "dropped": dropped, "clipped": 2, "unlisted": []}
-    write_json(path, {"info": info, "images": images, "annotations": boxes, "categories": categories})
-
-
-def write_search(folder: Path) -> None:
-    points = [{"generator": "random", "trained": 0.2 + k / 100, "estimated": 0.2 + k / 200} for k in range(5)]
-    audit = {
-        "records": 5, "carried": 0, "neighbours": 2, "representation": "embedding", "threshold": 1.0, "mae": 0.008,
-        "mae_mean": 0.015, "spearman": 1.0, "kendall": 1.0,
-        "chance": {"mean": -0.3, "deviation": 0.4, "values": SHUFFLED}, "spread": 0.016, "far": 0.2, "points": points,
-        "kinds": {
-            "unlabelled": {
-                "records": 5, "stopped": 0,
-                "reference": 0.2, "between_batches": 0.016, "between_random": 0.01, "between_seeds": 0.02,
-                "seeds": 3,
-            },
-        },
-        "control": None,
-        "comparison": [
-            {"representation": kind, "surrogate": name, "mae": 0.0123, "spearman": 0.5, "kendall": 0.4, "far": 0.0}
-            for kind in ("embedding", "counts") for name in ("nearest", "ridge")
-        ],
-    }  # fmt: skip
-    write_json(folder / "table" / "audit.json", audit)
-    lines = [f"{k},{0.2 + k / 1000},{0.2 + k / 2000},0.1,4,0,1,0.5" for k in range(20)]
-    head = "iteration,reward,baseline,loss,estimated,trained,far,distance"
-    (folder / "search.csv").write_text("\n".join([head, *lines]) + "\n")
-
-
-class Page(HTMLParser):
-    """Checks that tags are closed in order; collects references and text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.references: list[str] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> at line {self.getpos()[0]}"
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def build(run: Path, params: Params, name: str = "report.html") -> tuple[Page, str]:
-    sections.build(run, params, run / name, run / "figures")
-    html = (run / name).read_text(encoding="utf-8")
-    return Page(html), html
 
 
 def test_the_page_stands_alone(report: Report) -> None:
@@ -397,63 +252,3 @@ def test_predicted_and_realised_gain(report: Report) -> None:
     assert "2 chosen batches: predicted gain +0.218 mAP on average, realised +0.040." in report.page.text.replace(
         "+0.219", "+0.218"
     )
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PROBE = """<!doctype html><iframe id=page style="width:{width}px;height:2000px;border:0" srcdoc="{page}"></iframe>
-<script>
-const frame = document.getElementById('page'), errors = [];
-window.onerror = message => errors.push(message);
-frame.onload = () => {{
-  const inside = frame.contentDocument, view = frame.contentWindow, root = inside.documentElement;
-  view.onerror = message => errors.push(message);
-  inside.querySelectorAll('details').forEach(one => one.open = true);
-  const dots = [...inside.querySelectorAll('.dot')].map(
-    dot => [dot.nextSibling.textContent.trim(), view.getComputedStyle(dot).backgroundColor]);
-  const filters = [...inside.querySelectorAll('.plot img')].map(image => view.getComputedStyle(image).filter);
-  const found = {{scroll: root.scrollWidth, width: root.clientWidth, errors, dots, filters,
-    ground: view.getComputedStyle(inside.body).backgroundColor}};
-  document.body.innerHTML = '<pre id=found></pre>';
-  document.body.firstChild.textContent = JSON.stringify(found);
-}};
-</script>"""
-
-
-def browse(html: str, folder: Path, width: int, dark: bool) -> dict[str, Any]:
-    """Open a page in a headless browser, as wide as given; what was measured there."""
-    probe = folder / "probe.html"
-    probe.write_text(PROBE.format(width=width, page=escape(html, quote=True)), encoding="utf-8")
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    options += [
-        "--disable-component-update",
-        "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}",
-        "--virtual-time-budget=5000",
-    ]
-    options += ["--blink-settings=preferredColorScheme=0"] if dark else []
-    done = subprocess.run(
-        [str(CHROMIUM), *options, "--dump-dom", probe.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert match, done.stderr[-500:]
-    found: dict[str, Any] = json.loads(unescape(match[1]))
-    return found
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
-def test_the_page_in_a_browser(report: Report, tmp_path: Path) -> None:
-    """Nothing scrolls sideways on a telephone, nothing fails, and a strategy has one colour, light and dark."""
-    light, dark = (browse(report.html, tmp_path, 375, dark) for dark in (False, True))
-    assert light["width"] == 375 and light["scroll"] <= 375
-    assert light["errors"] == dark["errors"] == []
-    assert light["ground"] != dark["ground"]  # the page did become dark
-    assert light["dots"] == dark["dots"]
-    assert set(light["filters"]) == set(dark["filters"]) == {"none"}  # figures are shown as drawn
-    looks = figures.looks(list(FINAL), "random")
-    for name, look in looks.items():
-        rgb = tuple(int(look.colour[k : k + 2], 16) for k in (1, 3, 5))
-        shown = {colour for label, colour in light["dots"] if label.startswith(name)}
-        assert shown == {f"rgb({rgb[0]}, {rgb[1]}, {rgb[2]})"}
-        for figure in ("curve.png", "per_class.png"):
-            with Picture.open(report.run / "figures" / figure) as picture:
-                assert rgb in {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}

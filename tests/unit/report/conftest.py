@@ -1,0 +1,29 @@
+"""The run of a small experiment with its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from report_runs import BASE, FINAL, Report, build, make_run
+
+from mgral.config.schema import Params
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    settings = yaml.safe_load(BASE.read_text(encoding="utf-8"))
+    return Params.parse({**settings, "seeds": [0, 1], "cycles": 2, "strategies": list(FINAL)}, "test:")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run, to change."""
+    return make_run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Report:
+    run = make_run(tmp_path_factory.mktemp("report"))
+    return Report(run, *build(run, params))
