@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mgral import cli
 from mgral.config import loading, schema
 from mgral.config.base import Settings
 from mgral.core import plugins
@@ -68,6 +69,10 @@ def test_every_experiment_is_sound() -> None:
         ),
         ("proxy: {kind: both, records: 12, replay_share: 0.1}", "of 1 replay records none is sure to be random"),
         ("proxy: {generators: {random: 0, designed: 0, agent: 1}}", "must not all be zero"),
+        (
+            "proxy: {records: 3, generators: {random: 1, designed: 0, agent: 1.5}}",
+            "proxy: generators: the agent needs 2 records before its own; raise records or lower its share",
+        ),
         ("proxy: {kind: unlabelled, records: 12, control: 13}", "proxy: control: must be 0 for none, or 2 to 12"),
         ("proxy: {holdout: 0.05}", "proxy.holdout: 0.05 of budget.initial 60 holds out 3 images"),
         (
@@ -93,12 +98,24 @@ def test_every_experiment_is_sound() -> None:
             "table: {representation: bag}",
             "table.representation: Input should be 'growth', 'embedding', 'index', 'moments', 'counts' or 'objects'",
         ),
+        (
+            "table: {representation: moments}",
+            "table: surrogate: bayes reads the numbers of representation growth, not moments; set",
+        ),
+        ("table: {prior: balanced}", "table.prior: Input should be 'learnable' or 'growth' (given: 'balanced')"),
         ("table: {carry: -1}", "table.carry: Input should be greater than or equal to 0"),
         ("search: {baseline: mean}", "search.baseline: Input should be 'moving' or 'leave_one_out'"),
         ("search: {temperature: .inf}", "search.temperature: Input should be a finite number"),
         ("table: {threshold_deviations: .nan}", "table.threshold_deviations: Input should be a finite number"),
         ("search: {temperature: 0}", "search.temperature: Input should be greater than 0"),
         ("search: {baseline: leave_one_out, subsets: 1}", "search: baseline leave_one_out compares the subsets of"),
+        ("search: {caution: -1}", "search.caution: Input should be greater than or equal to 0"),
+        ("search: {polish: -1}", "search.polish: Input should be greater than or equal to 0"),
+        (
+            "{search: {caution: 1}, table: {surrogate: ridge}}",
+            "search.caution: surrogate ridge knows no standard deviation; set it to 0, or table.surrogate",
+        ),
+        ("proxy: {backbone: frozen, start: scratch}", "proxy: backbone: frozen keeps what the detector's backbone has"),
         ("machine: {device: gpu}", "machine.device: Input should be 'auto', 'cpu' or 'cuda'"),
         ("dataset: {on_invalid: ignore}", "dataset.on_invalid: Input should be 'fail' or 'drop'"),
         ("experiment: My run", "experiment: String should match pattern"),
@@ -133,6 +150,23 @@ def test_every_experiment_is_sound() -> None:
 )
 def test_a_bad_file_ends_in_one_line_with_place_and_remedy(tmp_path, text, says):
     assert says in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "table: {representation: moments}",
+        "{search: {caution: 1}, table: {surrogate: nearest}}",
+        "proxy: {records: 3, generators: {random: 1, designed: 0, agent: 1.5}}",
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_the_command(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    assert cli.main(["check", "--params", str(BASE), str(tmp_path / "mine.yaml")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mgral: ") and ("; set" in line or "; raise" in line)
 
 
 def test_what_needs_priors_is_refused_for_detectors_without_and_nothing_else_is(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""`mgral prices` and the polished path of `mgral select`, through the command line, on a cycle in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import priced_cycle
+import pytest
+from priced_cycle import READ, picked
+
+from mgral import cli
+from mgral.agent.policy import Policy
+from mgral.core.files import read_json
+from mgral.detection import npz_files
+from mgral.reward import batch_price
+
+STRATEGIES = ["mgral", "random", "entropy", "balanced", "growth", "coreset", "ll4al", "ebal"]
+PRICED = ["mgral, agent", "mgral, polished", "random", "entropy", "balanced", "growth", "coreset"]
+AGENT = [*READ, "--agent=agent.safetensors", "--price=table/price.npz", "--competence=metrics.json"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("priced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(found)
+        priced_cycle.make(found, STRATEGIES)
+    return found
+
+
+@pytest.fixture
+def cycle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def run(verb: str, out: str, *more: str, params: str = "p.yaml", strategy: str = "mgral") -> int:
+    read = AGENT if strategy == "mgral" else READ
+    command = [verb, f"--params={params}", f"--strategy={strategy}", *read, "--seed=0", f"--out={out}"]
+    return cli.main([*command, *more])
+
+
+def gain(batch: list[int]) -> float:
+    price = batch_price.read("table/price.npz", npz_files.read_embeddings("embeddings.npz"))
+    return float(price.of([batch])[0][0])
+
+
+def test_prices_of_the_batches_that_select_would_write(cycle: Path) -> None:
+    assert run("prices", "prices.json", "--polish=10") == 0
+    found = read_json("prices.json")
+    assert sorted(found) == ["batches", "random"]
+    # neither those that score or train before they choose, nor those that read features of detections
+    assert [row["name"] for row in found["batches"]] == PRICED
+    of_file = {row["name"]: row for row in found["batches"]}
+    assert run("select", "agent.json") == run("select", "polished.json", "--polish=10") == 0
+    for name in ("balanced", "growth"):
+        assert run("select", f"{name}.json", "--competence=metrics.json", strategy=name) == 0
+        assert of_file[name]["gain"] == pytest.approx(gain(picked(cycle, f"{name}.json")))
+    for name in ("agent", "polished"):
+        assert of_file[f"mgral, {name}"]["gain"] == pytest.approx(gain(picked(cycle, f"{name}.json")))
+    assert all(row["deviation"] > 0 for row in found["batches"])
+    best = max(row["gain"] for row in found["batches"])
+    assert of_file["mgral, polished"]["gain"] == best > of_file["mgral, agent"]["gain"]
+
+
+def test_random_batches_are_worth_nothing(cycle: Path) -> None:
+    assert run("prices", "prices.json") == 0
+    found = read_json("prices.json")
+    random = found["random"]
+    assert random["batches"] == 256 and random["near_zero"]
+    assert abs(random["mean"]) < random["deviation"] / 4
+    assert random["error"] == pytest.approx(random["deviation"] / 16 * 2**0.5)
+    without = {row["name"]: row["gain"] for row in found["batches"]}
+    assert without["mgral, polished"] == without["mgral, agent"]  # --polish is 0 where it is not given
+
+
+def test_a_shifted_price_is_told(cycle: Path) -> None:
+    """Random batches that are worth something: the reference was that of other batches."""
+    embeddings = npz_files.read_embeddings("embeddings.npz")
+    price = batch_price.read("table/price.npz", embeddings)
+    price.world.__dict__["_levels"] = {5: price.world.raw(np.arange(5)[None])[0] - 1.0}
+    from mgral.reward import price_list
+
+    assert not price_list.compare(price, {"any": [20, 21, 22, 23, 24]}, seed=0)["random"]["near_zero"]
+
+
+def test_a_batch_is_polished_and_says_so(cycle: Path) -> None:
+    for name, more in {"agent": [], "one": ["--polish=1"], "ten": ["--polish=10"], "again": ["--polish=10"]}.items():
+        assert run("select", f"{name}.json", *more) == 0
+    assert Path("ten.json").read_bytes() == Path("again.json").read_bytes()
+    agent, one, ten = (picked(cycle, f"{name}.json") for name in ("agent", "one", "ten"))
+    assert gain(agent) < gain(one) <= gain(ten)
+    assert len(set(ten)) == 5
+    picks = read_json("ten.json")["picks"]
+    # the agent's own keep their rank, those exchanged for others say so, and all stand in the order of the scores
+    assert {pick["id"] for pick in picks if "rank" in pick["reason"]} == set(agent) & set(ten)
+    assert {pick["id"] for pick in picks if pick["reason"].get("polished") == 1} == set(ten) - set(agent) != set()
+    assert [pick["score"] for pick in picks] == sorted((pick["score"] for pick in picks), reverse=True)
+
+
+def test_equal_scores_of_a_polished_batch_go_by_id(cycle: Path) -> None:
+    policy = Policy.load(Path("agent.safetensors"))
+    policy.decoder.weight.data.zero_()
+    policy.save(Path("flat.safetensors"))
+    command = ["select", "--params=p.yaml", "--strategy=mgral", *AGENT, "--agent=flat.safetensors", "--seed=0"]
+    assert cli.main([*command, "--out=plain.json"]) == cli.main([*command, "--polish=5", "--out=flat.json"]) == 0
+    assert picked(cycle, "plain.json") == [13, 14, 15, 16, 17]
+    flat = picked(cycle, "flat.json")
+    assert flat == sorted(flat) != [13, 14, 15, 16, 17]
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--price=none.npz"], "none.npz: no such file; make it with `mgral table`"),
+        (["--price=embeddings.npz"], "embeddings.npz: has no array 'expected'; make it anew with `mgral table`"),
+        (["--agent=none.safetensors"], "none.safetensors: no such file"),
+        (["--strategy=mgrla"], "--strategy: unknown label 'mgrla'; did you mean 'mgral'?"),
+        (["--competence=p.yaml"], "p.yaml: "),
+    ],
+)
+def test_unfit_files_are_one_line(more: list[str], says: str, cycle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run("prices", "refused.json", *more) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert not Path("refused.json").exists()
