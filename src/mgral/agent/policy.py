@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from mgral.config.schema import Agent
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import write_bytes
-from mgral.core.types import Embeddings
+from mgral.core.types import Floats
 
 COLUMNS = 32
 """Dimensions standardised at a time, so that the float64 of a large pool does not outgrow its float32."""
@@ -221,7 +221,7 @@ class Policy(nn.Module):
         return policy
 
 
-def sequence(ids: Iterable[int], embeddings: Embeddings, policy: Policy) -> tuple[list[int], Tensor]:
+def sequence(ids: Iterable[int], embeddings: Seen, policy: Policy) -> tuple[list[int], Tensor]:
     """What the policy scans: the images in an order that its seed and the set of ids decide.
 
     Args:
@@ -248,6 +248,23 @@ def scan_order(ids: Iterable[int], policy: Policy) -> list[int]:
     return [ordered[k] for k in random_streams.generator(policy.seed, "scan order").permutation(len(ordered))]
 
 
+class Seen(Protocol):
+    """What a policy reads of images, a row each: :class:`mgral.core.types.Embeddings`, or numbers beside them."""
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row."""
+        ...
+
+    def rows(self, ids: Sequence[int]) -> Floats:
+        """[len(ids), width], a copy, in the order asked for. Raises MgralError for an image without row."""
+        ...
+
+    def columns(self, some: slice) -> Floats:
+        """[N, …] some columns of all images."""
+        ...
+
+
 class Features:
     """What the policy reads of images: their embeddings, standardised.
 
@@ -258,16 +275,16 @@ class Features:
         MgralError: embeddings of another width than the policy's.
     """
 
-    def __init__(self, embeddings: Embeddings, policy: Policy) -> None:
-        if embeddings.vectors.shape[1] != policy.dims:
+    def __init__(self, embeddings: Seen, policy: Policy) -> None:
+        if embeddings.width != policy.dims:
             raise MgralError(
-                f"embeddings are {embeddings.vectors.shape[1]} wide, the agent reads {policy.dims}; "
+                f"embeddings are {embeddings.width} wide, the agent reads {policy.dims}; "
                 "use the embeddings it was trained with"
             )
         self._embeddings = embeddings
         self._mean, self._scale = np.zeros(policy.dims), np.ones(policy.dims)
         for columns in _columns(policy.dims):
-            pool = embeddings.vectors[:, columns].astype(np.float64)
+            pool = embeddings.columns(columns).astype(np.float64)
             self._mean[columns], self._scale[columns] = pool.mean(axis=0), pool.std(axis=0)
 
     def of(self, ids: Sequence[int]) -> Tensor:

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from mgral.agent.policy import Policy, log_probability, sample, sequence
+from mgral.agent.policy import Policy, Seen, log_probability, sample, sequence
 from mgral.config.schema import Search
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import read_checkpoint, whole, write_checkpoint
-from mgral.core.types import Doubles, Embeddings, Record
+from mgral.core.types import Doubles, Record
 from mgral.reward import records
 from mgral.reward.batch_features import Batches
 from mgral.reward.surrogates import Price
@@ -137,7 +137,7 @@ class _Progress:
 
 def run(
     policy: Policy,
-    embeddings: Embeddings,
+    embeddings: Seen,
     unlabelled: Sequence[int],
     table: Prices,
     batch: int,
@@ -155,7 +155,7 @@ def run(
 
     Args:
         policy: the initial weights; left unchanged.
-        embeddings: of the whole pool.
+        embeddings: of the whole pool, with or without numbers beside them.
         unlabelled: ids the agent may choose from, in any order; only these are scanned.
         table: prices batches; receives the records that the fallback trains.
         batch: images in a batch; all of them where fewer are left.

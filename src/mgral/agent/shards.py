@@ -8,21 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mgral.agent.policy import Features, Policy, scan_order, sequence
-from mgral.core.types import Doubles, Embeddings
+from mgral.agent.policy import Features, Policy, Seen, scan_order, sequence
+from mgral.core.types import Doubles
 
 SHARD = 2**17  # images whose features are in memory at a time: 134 MB of 256 dimensions
 
 
 def scored(
-    policy: Policy, ids: Iterable[int], embeddings: Embeddings, shard: int = SHARD
+    policy: Policy, ids: Iterable[int], embeddings: Seen, shard: int = SHARD
 ) -> Iterator[tuple[Sequence[int], Doubles]]:
     """Ids and scores [n] of images, shard after shard in the order of the scan.
 
     Args:
         policy: scans them once. With one shard this is its own scan; with several the same up to rounding.
         ids: images to scan, in any order.
-        embeddings: of the whole pool; rows are read where they are scanned, so they may lie in a mapped file.
+        embeddings: of the pool, with or without numbers beside them; rows are read where they are scanned, so they may
+            lie in a mapped file.
         shard: images in each but the last.
 
     Raises:

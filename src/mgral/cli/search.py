@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from mgral.agent import reinforce
-    from mgral.agent.policy import Policy
+    from mgral.agent.policy import Policy, Seen
     from mgral.core import random_streams
     from mgral.core.files import write_json
     from mgral.reward import batch_price, proxy, records
@@ -60,7 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
     inputs += [detections] if detections else []
     inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
-    worlds, state = None, embeddings
+    worlds: Worlds | None = None
+    state: Seen = embeddings
     if params.table.representation == "growth":
         inputs.append(arguments.table / "price.npz")
         price = batch_price.read(inputs[-1], embeddings)
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     proxies = proxy.ProxyTrainer(dataset, cache, pool, arguments.detector, sections, machine, arguments.seed)
     with kept_checkpoint(agent, params, arguments.seed, inputs, [__name__, *plugins], [arguments.images]) as checkpoint:
         result = reinforce.run(
-            Policy.of(params.agent, state.vectors.shape[1], seed),
+            Policy.of(params.agent, state.width, seed),
             state,
             pool.unlabelled,
             LookupTable.load(arguments.table, embeddings, params.table, machine.torch_device.type == "cuda", worlds),

@@ -140,9 +140,22 @@ class Embeddings:
                 first = int(np.isfinite(rows).all(axis=1).argmin())
                 raise MgralError(f"image {self.ids[first]} has {what} that is not finite; train the detector anew")
 
+    @property
+    def width(self) -> int:
+        """Numbers of an embedding."""
+        return int(self.vectors.shape[1])
+
+    def places(self, ids: Sequence[int] | Ints) -> Ints:
+        """[len(ids)] rows of images. Raises MgralError for an id that has no embedding."""
+        return places_of(self.ids, ids, "embedding; make embeddings.npz anew with `mgral embed`")
+
     def rows(self, ids: Sequence[int]) -> Floats:
         """[len(ids), 256], in the order asked for. Raises MgralError for an id that has no embedding."""
-        return self.vectors[_places(self.ids, ids, "embedding; make embeddings.npz anew with `mgral embed`")]
+        return self.vectors[self.places(ids)]
+
+    def columns(self, some: slice) -> Floats:
+        """[N, …] some columns of all images."""
+        return self.vectors[:, some]
 
 
 @dataclass(frozen=True)
@@ -159,7 +172,7 @@ class Patterns:
 
     def rows(self, ids: Sequence[int]) -> Halfs:
         """[len(ids), K, D], in the order asked for. Raises MgralError for an id that has no patterns."""
-        return self.vectors[_places(self.ids, ids, "local patterns; run `mgral foundation-features` again")]
+        return self.vectors[places_of(self.ids, ids, "local patterns; run `mgral foundation-features` again")]
 
 
 @dataclass(frozen=True)
@@ -224,7 +237,7 @@ class Pick:
     reason: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
-def _places(known: Ints, ids: Sequence[int], what: str) -> Ints:
+def places_of(known: Ints, ids: Sequence[int] | Ints, what: str) -> Ints:
     """[len(ids)] where the ids are among ascending ones. Raises MgralError for one that is not."""
     if not len(ids):
         return np.zeros(0, np.int64)

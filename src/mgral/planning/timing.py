@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mgral.agent import reinforce
-from mgral.agent.policy import Policy
+from mgral.agent.policy import Policy, Seen
 from mgral.config.schema import Params
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
@@ -161,12 +161,13 @@ def _search(
         Record(tuple(sorted(random.choice(ids, size, replace=False).tolist())), "random", float(random.random()), 0.0)
         for _ in range(params.proxy.records)
     ]
-    gpu, worlds, state = machine.torch_device.type == "cuda", None, embeddings
+    gpu, worlds = machine.torch_device.type == "cuda", None
+    state: Seen = embeddings
     if params.table.representation == "growth":
         world = _any_world(embeddings, random)
         worlds, state = Worlds(world, world), BatchPrice(world, None).agent_state(embeddings)
     table = LookupTable(records, embeddings, params.table, gpu, worlds)
-    policy = Policy.of(params.agent, state.vectors.shape[1], 0)
+    policy = Policy.of(params.agent, state.width, 0)
     policy.save(folder / "agent.safetensors")
 
     def iterate(steps: int) -> object:

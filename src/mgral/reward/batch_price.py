@@ -15,6 +15,7 @@ import numpy as np
 from mgral.core.errors import MgralError
 from mgral.core.types import Doubles, Embeddings
 from mgral.detection import npz_files
+from mgral.reward.agent_state import AgentState
 from mgral.reward.bayes import Weights
 from mgral.reward.growth import COVERED, FEATURES, PLAIN, World
 
@@ -44,10 +45,9 @@ class BatchPrice:
             raise MgralError("table.surrogate: bayes alone prices batches without records; set it")
         return self.weights.predict(self.world.features(batches))
 
-    def agent_state(self, embeddings: Embeddings) -> Embeddings:
+    def agent_state(self, embeddings: Embeddings) -> AgentState:
         """What the agent reads of each unlabelled image: the embedding, and beside it :meth:`World.state`."""
-        ids = self.world.ids
-        return Embeddings(ids, np.hstack([embeddings.rows(ids.tolist()), self.world.state()]))
+        return AgentState(self.world.ids, embeddings, self.world.state())
 
 
 def write(price: BatchPrice, path: str | Path) -> None:
@@ -73,9 +73,11 @@ def read(path: str | Path, embeddings: Embeddings) -> BatchPrice:
         if name not in data or data[name].shape != shape:
             raise MgralError(f"{path}: array '{name}' is missing or has another shape; run `mgral table` again")
     try:
-        vectors = embeddings.rows(data["ids"].tolist())
+        places = embeddings.places(data["ids"])
     except MgralError as error:
         raise MgralError(f"{path}: {error}") from None
     arrays = {name: data[name] for name in WORLD if name not in ("scale", "labelled")}
-    world = World(**arrays, scale=float(data["scale"]), labelled=int(data["labelled"]), vectors=vectors)
+    world = World(
+        **arrays, scale=float(data["scale"]), labelled=int(data["labelled"]), vectors=embeddings.vectors, places=places
+    )
     return BatchPrice(world, Weights(**{name: data[name] for name in WEIGHTS}) if of_weights else None)

@@ -40,6 +40,7 @@ FEATURES = (*BY_CLASS, *COVERED, *PLAIN)
 """Numbers of a class, in the order of the last axis of what :meth:`World.features` returns; all in nats."""
 
 RANDOM = 256  # random batches whose mean is subtracted
+ROWS = 2**16  # embeddings that are read at a time
 BLOCK = 2**21  # numbers of a kind (coordinates, distances) that are held at a time
 
 
@@ -56,7 +57,8 @@ class World:
         squares: [n] float64, squared distance to the nearest labelled image; infinite with nothing labelled.
         scale: σ in units of the embeddings, >= 0.
         labelled: L.
-        vectors: [n, d] float32, embeddings.
+        vectors: [n, d] float32, embeddings; of more images where there are ``places``. They may be mapped from a file.
+        places: [n] int64, row of ``vectors`` of each candidate; None: its own.
     """
 
     ids: Ints
@@ -68,6 +70,7 @@ class World:
     scale: float
     labelled: int
     vectors: Floats
+    places: Ints | None = None
 
     @classmethod
     def of(cls, signals: Signals, competence: Doubles, line: tuple[float, float] = (1.0, 0.0)) -> World:
@@ -191,13 +194,18 @@ class World:
 
     def _points(self, rows: Ints) -> Doubles:
         """Embeddings less their mean: far from the origin, products round differences away."""
-        points: Doubles = self.vectors[rows] - self._centre
+        at = rows if self.places is None else self.places[rows]
+        points: Doubles = self.vectors[at] - self._centre
         return points
 
     @cached_property
     def _centre(self) -> Doubles:
-        centre: Doubles = self.vectors.mean(axis=0, dtype=np.float64)
-        return centre
+        total = np.zeros(self.vectors.shape[1])
+        for low in range(0, len(self.ids), ROWS):
+            some = slice(low, low + ROWS)
+            at = some if self.places is None else self.places[some]
+            total += self.vectors[at].sum(axis=0, dtype=np.float64)
+        return total / max(len(self.ids), 1)
 
     def _random(self, size: int) -> Doubles:
         """[C, 7] mean numbers of random batches of a size; the same for the same pool and size."""

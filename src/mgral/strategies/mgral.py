@@ -32,7 +32,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     Raises:
         MgralError: no agent or no embeddings, or they do not fit each other, the price or the pool.
     """
-    from mgral.agent.policy import Policy
+    from mgral.agent.policy import Policy, Seen
     from mgral.agent.shards import Top, scored
     from mgral.reward import batch_price, exchanges
 
@@ -42,7 +42,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         return []
     policy = Policy.load(evidence.agent)
     price = batch_price.read(evidence.price, evidence.embeddings) if evidence.price else None
-    state = evidence.embeddings if price is None else price.agent_state(evidence.embeddings)
+    state: Seen = evidence.embeddings if price is None else price.agent_state(evidence.embeddings)
     top = Top(budget)
     for ids, scores in scored(policy, evidence.pool.unlabelled, state):
         top.add(ids, scores)

@@ -95,7 +95,13 @@ def test_the_price_of_a_file_is_that_which_was_written(tmp_path: Path) -> None:
     ]
     state = read.agent_state(embeddings)
     assert state.ids.tolist() == pool.ids.tolist()
-    assert state.vectors.shape == (40, 4 + 7)
+    assert state.width == 4 + 7
+    plain = np.hstack([pool.vectors, pool.state()])
+    assert state.rows([9, 2]).tobytes() == plain[[8, 1]].tobytes()
+    for some in (slice(0, 4), slice(2, 7), slice(4, 32), slice(0, 32)):  # of the embedding, of both, beside it
+        assert np.array_equal(state.columns(some), plain[:, some])
+    with pytest.raises(MgralError, match="image 50 has no number in the price; run `mgral table` again"):
+        state.rows([2, 50])  # it has an embedding, and is no candidate
     batch_price.write(BatchPrice(pool, None), path)
     with pytest.raises(MgralError, match="bayes alone"):
         batch_price.read(path, embeddings).of(batches)
