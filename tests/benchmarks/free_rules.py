@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -49,7 +50,7 @@ def prepare(params: list[str], out: Path) -> dict[str, object]:
     data = {"dataset": out / "dataset.json", "images": out / "images.npy"}
     if not data["images"].exists():
         if read_experiment(params).dataset.format == "synthetic":
-            verb("generate", params, out=out / "raw")
+            verb("generate", params, out=Path("data/raw") / read_experiment(params).experiment)
         verb("import", params, out=data["dataset"])
         verb("cache", params, dataset=data["dataset"], out=data["images"])
     return dict(data)
@@ -80,7 +81,7 @@ def first_cycle(params: list[str], data: dict[str, object], folder: Path, seed: 
 
 def reward(params: list[str], data: dict[str, object], folder: Path, seed: int) -> dict[str, object]:
     """Replay records, the table and the agent; what a selection reads of them."""
-    experiment = read_experiment(params[:2])
+    experiment = read_experiment(params)
     replay, table, records = folder / "replay", folder / "table", []
     seen = {name: replay / f"{name}.npz" for name in ("embeddings", "detections")}
     split = {"pool": replay / "pool.json", "seed": seed, "kind": "replay"}
@@ -103,7 +104,7 @@ def reward(params: list[str], data: dict[str, object], folder: Path, seed: int) 
 
 def one_seed(params: list[str], data: dict[str, object], out: Path, seed: int, done: set[tuple[int, str]]) -> None:
     """Every strategy's batch, annotated and trained on."""
-    experiment = read_experiment(params[:2])
+    experiment = read_experiment(params)
     needs = {one.name: plugins.load("strategies", one.plugin).NEEDS & IN_FILES for one in experiment.strategies}
     folder = out / f"seed-{seed}"
     if all((seed, name) in done for name in needs):
@@ -149,14 +150,15 @@ def report(rows: list[dict[str, str]], names: list[str]) -> None:
 def main() -> None:
     """Read the arguments and run."""
     began = time.perf_counter()
-    override, out = sys.argv[1], Path(sys.argv[2])
+    override, out = str(Path(sys.argv[1]).resolve()), Path(sys.argv[2]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     params = [str(ROOT / "params/base.yaml"), override]
     experiment = read_experiment(params)
     if experiment.dataset.format == "synthetic":
         where = out / "root.json"
-        where.write_text(json.dumps({"dataset": {"root": str(out / "raw")}}))
+        where.write_text(json.dumps({"dataset": {"root": f"data/raw/{experiment.experiment}"}}))
         params.append(str(where))
+        os.chdir(out)  # the folder of a generated set is fixed, and relative
     results = out / "results.csv"
     if not results.exists():
         results.write_text(",".join(COLUMNS) + "\n")
