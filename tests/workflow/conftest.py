@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import people
 import pytest
 from checkouts import ROOT, TINY, Checkout, copy_project
 from nursery import Nursery
@@ -91,6 +92,18 @@ def tracked(finished: Checkout, shared: Shared) -> Checkout:
 def recorded(tracked: Checkout, tmp_path: Path) -> Checkout:
     """A copy of the recorded run, to change."""
     return duplicate(tracked, tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def waiting(shared: Shared, nursery: Nursery | None) -> Checkout:
+    """A run whose first batch waits for people. Shared: look, and change nothing."""
+    return Checkout(shared("waiting", lambda folder: people.start(folder, nursery)), nursery)
+
+
+@pytest.fixture(scope="session")
+def second(waiting: Checkout, shared: Shared) -> Checkout:
+    """The same run with its first batch closed and its second waiting. Shared: look, and change nothing."""
+    return replace(waiting, root=shared("second", lambda folder: people.go_on(duplicate(waiting, folder))))
 
 
 def duplicate(checkout: Checkout, to: Path) -> Checkout:
