@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -43,11 +45,26 @@ def truth(checkout: Checkout) -> Dataset:
     return dataset_json.read(checkout.root / "all.json")
 
 
-def answer(checkout: Checkout, cycle: int, more: dict[int, list[Answer]] | None = None) -> None:
-    """Simulated people without faults answer the batch of a cycle, in a file of Label Studio; ``more`` overrides."""
+def answer(
+    checkout: Checkout,
+    cycle: int,
+    more: dict[int, list[Answer]] | None = None,
+    unasked: Sequence[exchange.BatchImage] = (),
+) -> None:
+    """Simulated people without faults answer the batch of a cycle, in a file of Label Studio.
+
+    Args:
+        checkout: whose run asks.
+        cycle: of the batch.
+        more: answers in place of theirs, by image.
+        unasked: images that they answer as well.
+    """
     batch = batch_of(checkout, cycle)
-    said = simulated.answers(batch, truth(checkout).boxes, 1, AnnotatorNoise(seconds=10), seed=0)
-    label_studio.respond(batch, {**said, **(more or {})}, checkout.root / "back")
+    whole = replace(batch, images=(*batch.images, *unasked), plan=None)
+    said = simulated.answers(whole, truth(checkout).boxes, 1, AnnotatorNoise(seconds=10), seed=0)
+    label_studio.respond(whole, {**said, **(more or {})}, checkout.root / "back")
+    export = checkout.root / "back/export.json"
+    export.write_text(export.read_text().replace(whole.id, batch.id))
     verb(checkout, "return", "back/export.json")
 
 

@@ -214,7 +214,8 @@ class Finder:
         """The file that a name means.
 
         Names are taken as they are given. Only where no such file exists, the spellings of other systems are tried:
-        an absolute path below the image root, back slashes, %20 for a blank, and leading folders that do not exist.
+        an absolute path below the image root, one that climbs with .. and comes down through the image root's folder
+        (Label Studio), back slashes, %20 for a blank, and leading folders that do not exist.
         Each such reading is counted.
 
         Args:
@@ -240,7 +241,7 @@ class Finder:
                 raise LookupError(f"{len(found)} files are called {bare}: {found[0]}, {found[1]}")
             name = found[0] if found else bare
             return name, self.links.resolve(f"{image_root}/{name}")
-        name = self._relative(image_root, given)
+        name = self._relative(image_root, given, report)
         if base and name == given:
             name = f"{base}/{name}"
         name = image_files.plain(name)
@@ -258,8 +259,10 @@ class Finder:
         except OutsideError:
             return False
 
-    def _relative(self, image_root: Path, given: str) -> str:
-        """An absolute path below the image root, from there on; any other name as it is."""
+    def _relative(self, image_root: Path, given: str, report: Findings) -> str:
+        """A path that leads to a file below the image root from elsewhere, from there on; any other name as it is."""
+        if given.startswith("../"):
+            return _after_climbing(image_root, given, report)
         if not given.startswith("/"):
             return given
         for top in (str(image_root.absolute()), os.path.realpath(image_root)):
@@ -331,6 +334,20 @@ class Finder:
         return sorted(
             name for name, bare in self.walk(self.root, report, strict=False) if bare.lower().endswith(suffix)
         )
+
+
+def _after_climbing(image_root: Path, given: str, report: Findings) -> str:
+    """Of ``../data/set/a/1.jpg`` the part below the image root, if that is ``…/data/set`` and has one such file."""
+    down = given.split("/")
+    while down and down[0] == "..":
+        down.pop(0)
+    tops = {image_root.absolute().parts[-2:], Path(os.path.realpath(image_root)).parts[-2:]}
+    rests = ["/".join(down[cut:]) for cut in range(2, len(down)) if tuple(down[cut - 2 : cut]) in tops]
+    found = [rest for rest in rests if _inside(rest) and is_file(Path(f"{image_root}/{rest}"))]
+    if len(found) != 1:
+        return given
+    report.count("file names that climb with .. are read from the folder of the image root on", given)
+    return found[0]
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:

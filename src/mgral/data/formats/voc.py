@@ -5,6 +5,9 @@ in y. An XML file belongs to the image at the same place with the same stem (``c
 ``a.jpg.xml`` is taken too). Its ``<filename>`` is not used, but must not name another image that exists. Splits are
 the lists of ``ImageSets/Main``, as far as they exist; ``trainval`` is read where there is neither ``train`` nor
 ``val``. Without any list, the images are those that have an XML file. Objects marked ``difficult`` are ignored.
+
+Label Studio, datumaro and CVAT write continuous corners into such files. They are known by their owner, or by a
+decimal point in every corner; ``one_based`` says what no file tells.
 """
 
 from __future__ import annotations
@@ -44,8 +47,10 @@ class Options(Settings):
     classes: list[str] | None = Field(
         default=None, description="class names in order; null: all names found, sorted. Any other name is a fault"
     )
-    one_based: bool = Field(
-        default=True, description="corners count pixels from 1, the last included; false: continuous, from 0"
+    one_based: bool | None = Field(
+        default=None,
+        description="corners count pixels from 1, the last included; false: continuous, from 0; null: true, unless all "
+        "files are by Label Studio, or have a decimal point in every corner (datumaro, CVAT)",
     )
 
 
@@ -64,9 +69,13 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     if not listed:
         listed = [(stem, None, sheets[stem]) for stem in sheets]
     read_sheets: dict[Any, Sheet | None] = {}
+    continuous: list[str] = []
     for stem, _, _ in listed:
         if stem in sheets and stem not in read_sheets:
-            read_sheets[stem] = _sheet(sheets[stem], stem, files, report)
+            read_sheets[stem] = _sheet(sheets[stem], stem, files, report, continuous)
+    one_based = options.one_based
+    if one_based is None:
+        one_based = _counts_from_one([sheet for sheet in read_sheets.values() if sheet], continuous, report)
     images = [
         RawImage(stem, file, name, split)
         for stem, split, file in listed
@@ -78,7 +87,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         image_root=image_root,
         images=images,
         sheets={stem: sheet for stem, sheet in read_sheets.items() if sheet},
-        layout="inclusive" if options.one_based else "xyxy",
+        layout="inclusive" if one_based else "xyxy",
         classes=options.classes,
         without_sheet="fault",
         unlisted=[name for stem, names in files.named.items() if stem not in named for name in names],
@@ -172,8 +181,31 @@ def _stem(line: str, file: str, files: _Images, sheets: dict[str, str], report: 
     return line
 
 
-def _sheet(file: str, stem: str, files: _Images, report: Findings) -> Sheet | None:
-    """One XML file; None if it is malformed and was left out."""
+def _counts_from_one(sheets: list[Sheet], continuous: list[str], report: Findings) -> bool:
+    """Whether corners count from 1, as VOC has it: not if each file with objects is by a tool that counts otherwise."""
+    boxed = {sheet.file for sheet in sheets if sheet.objects}
+    found = boxed.intersection(continuous)
+    if found and found == boxed:
+        report.note(
+            "corners are continuous, as the tool that wrote the files has them; options.one_based says otherwise"
+        )
+        return False
+    if found:
+        what = (
+            f"corners of {len(found)} of {len(boxed)} files seem continuous, {min(found)} first, and are read as pixels"
+        )
+        report.note(f"{what} from 1; import the files of each tool alone, or set options.one_based")
+    return True
+
+
+def _is_continuous(top: Element) -> bool:
+    """Whether the file of one image is by Label Studio, or has a decimal point in every corner, as datumaro writes."""
+    corners = [element.text or "" for edge in _EDGES for element in top.iter(edge)]
+    return top.findtext("owner/name") == "Label Studio" or (bool(corners) and all("." in text for text in corners))
+
+
+def _sheet(file: str, stem: str, files: _Images, report: Findings, continuous: list[str]) -> Sheet | None:
+    """One XML file; None if it is malformed and was left out. Those that seem continuous are appended to a list."""
     try:
         path = report.root / file
         locating.finder(report).admit(path, report)
@@ -199,6 +231,8 @@ def _sheet(file: str, stem: str, files: _Images, report: Findings) -> Sheet | No
     found = [*top.findall("object"), *top.findall("objects/object")]
     objects = [_object(number, element) for number, element in enumerate(found, start=1)]
     sides = (top.findtext("size/width"), top.findtext("size/height"))
+    if _is_continuous(top):
+        continuous.append(file)
     return Sheet(file, objects, sides)
 
 
