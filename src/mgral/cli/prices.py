@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.cli.select import Params
+from mgral.core.types import Pick
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,32 +23,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     from mgral.core import random_streams
     from mgral.core.files import write_json
     from mgral.data import dataset_json
     from mgral.detection import npz_files
     from mgral.detection.device import prepare_device
-    from mgral.reward import batch_price, price_list
+    from mgral.reward import batch_price, exchanges, price_list
     from mgral.strategies import _contract, _evidence_files
 
     params = _arguments.read_params(Params, arguments.params)
     prepare_device(params.machine)
     files = {name: getattr(arguments, name) for name in ("embeddings", "detections", "agent", "competence", "held_out")}
-    more = {"price": arguments.price, "polish": arguments.polish, "needs": frozenset({"labels"})}
+    more = {"price": arguments.price, "needs": frozenset({"labels"})}
     evidence = _evidence_files.read(dataset_json.read(arguments.dataset), arguments.pool, **files, **more)
     seed = random_streams.stream(arguments.seed, "select", evidence.pool.cycle)
     given = {"detections", "embeddings", "labels", "competence"} | ({"held_out"} if arguments.held_out else set())
-    batches = {}
+    price = batch_price.read(arguments.price, npz_files.read_embeddings(arguments.embeddings))
+    batches: dict[str, list[int]] = {}
     for label in dict.fromkeys([arguments.strategy, *(strategy.name for strategy in params.strategies)]):
         strategy, plugin, options = _contract.find(params.strategies, label)
         if label == arguments.strategy:
-            agent = plugin.select(replace(evidence, polish=0), params.budget.batch, seed, options)
+            agent = ids(plugin.select(evidence, params.budget.batch, seed, options))
             batches[f"{label}, agent"] = agent
-            batches[f"{label}, polished"] = plugin.select(evidence, params.budget.batch, seed, options)
+            batches[f"{label}, polished"] = exchanges.polish(price, agent, arguments.polish)
         elif given >= plugin.NEEDS and "features" not in _contract.kept_for(strategy):
-            batches[label] = plugin.select(evidence, params.budget.batch, seed, options)
-    price = batch_price.read(arguments.price, npz_files.read_embeddings(arguments.embeddings))
-    found = price_list.compare(price, {name: [pick.id for pick in picks] for name, picks in batches.items()}, seed)
-    write_json(arguments.out, found)
+            batches[label] = ids(plugin.select(evidence, params.budget.batch, seed, options))
+    write_json(arguments.out, price_list.compare(price, batches, seed))
+
+
+def ids(picks: Sequence[Pick]) -> list[int]:
+    return [pick.id for pick in picks]

@@ -8,6 +8,7 @@ import functools
 from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import Agent, Batch, DetectorParams, Evaluation, Machine, ProxyKind, ProxyRun, Search, Table
+from mgral.core.run_layout import CYCLE, INDEX, PRICE, RECORDS
 from mgral.detection.checkpoint import kept_checkpoint
 
 
@@ -56,14 +57,14 @@ def run(arguments: argparse.Namespace) -> None:
     detections = arguments.detections if params.table.representation == "objects" else None
     embeddings = _evidence_files.read_embeddings(arguments.embeddings, detections)
     seed = random_streams.stream(arguments.seed, "agent", pool.cycle)
-    agent = arguments.out / "agent.safetensors"
+    agent = arguments.out / CYCLE.agent
     inputs = [arguments.dataset, arguments.pool, arguments.detector, arguments.embeddings]
     inputs += [detections] if detections else []
-    inputs += [arguments.table / name for name in ("records.parquet", "index.faiss")]
+    inputs += [arguments.table / name for name in (RECORDS, INDEX)]
     worlds: Worlds | None = None
     state: Seen = embeddings
     if params.table.representation == "growth":
-        inputs.append(arguments.table / "price.npz")
+        inputs.append(arguments.table / PRICE)
         price = batch_price.read(inputs[-1], embeddings)
         worlds, state = Worlds(price.world), price.agent_state(embeddings)
     plugins = [f"mgral.detection.detectors.{params.detector.name}", f"mgral.reward.semi.{params.proxy.semi}"]
@@ -86,5 +87,5 @@ def run(arguments: argparse.Namespace) -> None:
             params.agent.train_on,
         )
         result.policy.save(agent)
-        reinforce.write_rows(result.rows, arguments.out / "search.csv")
-        write_json(arguments.out / "added.json", [records.as_json(record) for record in result.added])
+        reinforce.write_rows(result.rows, arguments.out / CYCLE.search)
+        write_json(arguments.out / CYCLE.added, [records.as_json(record) for record in result.added])

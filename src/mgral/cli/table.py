@@ -11,6 +11,7 @@ from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import Table
 from mgral.core.errors import MgralError
+from mgral.core.run_layout import AUDIT, PRICE
 from mgral.core.types import Record
 
 if TYPE_CHECKING:
@@ -67,10 +68,10 @@ def run(arguments: argparse.Namespace) -> None:
     table = LookupTable([*found, *carried], embeddings, params.table, worlds=worlds)
     table.save(arguments.out)
     if worlds is not None:
-        batch_price.write(BatchPrice(worlds.own, table.weights), arguments.out / "price.npz")
+        batch_price.write(BatchPrice(worlds.own, table.weights), arguments.out / PRICE)
     control, repeats = ([records.read(path) for path in paths] for paths in (arguments.control, arguments.repeats))
     audit = {**table.audit(), **variance.audit(table.own, control, repeats)}
-    write_json(arguments.out / "audit.json", audit)
+    write_json(arguments.out / AUDIT, audit)
     logging.info(
         "%d records and %d of earlier cycles; held-out error %s against %s by their mean",
         *(audit[key] for key in ("records", "carried", "mae", "mae_mean")),
@@ -98,7 +99,7 @@ def _carried(path: Path, cycle: int) -> list[Record]:
     from mgral.reward import records, table_files
 
     found = table_files.read_records(path) if path.suffix == ".parquet" else records.read_list(path)
-    latest = max((record.cycle for record in found), default=-1)  # what a table has carried itself stands in another
+    latest = max((record.cycle for record in found), default=-1)  # what a table has carried itself is in another
     if latest >= cycle:
         raise MgralError(f"--carried: {path} is of cycle {latest}; name files of cycles before {cycle}")
     return [record for record in found if record.cycle == latest]

@@ -10,6 +10,7 @@ from pathlib import Path
 from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import DetectorParams, Evaluation, Machine, Training
+from mgral.core.run_layout import CYCLE
 from mgral.core.types import Detections
 from mgral.detection import metrics
 from mgral.detection.checkpoint import initial_weights, kept_checkpoint
@@ -48,12 +49,12 @@ def run(arguments: argparse.Namespace) -> None:
     def detect(ids: Sequence[int]) -> Mapping[int, Detections]:
         return trainer.infer(ids, embed=False).detections
 
-    weights = out / "detector.safetensors"
+    weights = out / CYCLE.detector
     with kept_checkpoint(weights, params, arguments.seed, inputs, modules, large) as checkpoint:
         rows = trainer.train(pool.labelled_ids, seed, checkpoint)
         trainer.save(weights)
-        _write_rows(rows, out / "train.csv")
-        metrics.write(out / "metrics.json", dataset, pool, detect, params.evaluation.max_detections)
+        _write_rows(rows, out / CYCLE.training)
+        metrics.write(out / CYCLE.metrics, dataset, pool, detect, params.evaluation.max_detections)
 
 
 def _write_rows(rows: list[dict[str, float]], path: Path) -> None:

@@ -28,6 +28,9 @@ def part_in_words(part: str) -> str:
     return "".join(f", {folder.replace('_', ' ')}" for folder in part.split("/") if folder)
 
 
+# Files of a lookup table, in its folder.
+TABLE, RECORDS, INDEX, AUDIT, PRICE = "table", "records.parquet", "index.faiss", "audit.json", "price.npz"
+
 # Folders of records: those of the table, and for its audit those without an unsupervised term and of one batch again.
 PROXIES, CONTROL, REPEATS = "proxies", "control", "repeats"
 
@@ -58,10 +61,10 @@ class CycleFiles(_Files):
     backbone_features: str = "backbone_features.npy"
     hint: str = "hint.json"
     batches: str = "batches.json"
-    records: str = "table/records.parquet"
-    index: str = "table/index.faiss"
-    audit: str = "table/audit.json"
-    price: str = "table/price.npz"
+    records: str = f"{TABLE}/{RECORDS}"
+    index: str = f"{TABLE}/{INDEX}"
+    audit: str = f"{TABLE}/{AUDIT}"
+    price: str = f"{TABLE}/{PRICE}"
     agent: str = "agent.safetensors"
     search: str = "search.csv"
     added: str = "added.json"

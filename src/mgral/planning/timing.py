@@ -19,6 +19,7 @@ from mgral.agent.policy import Policy, Seen
 from mgral.config.schema import Params
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
+from mgral.core.run_layout import CYCLE
 from mgral.core.types import Dataset, Embeddings, Record
 from mgral.data import image_cache
 from mgral.data.image_cache import Cache
@@ -102,7 +103,7 @@ def _detector_steps(
         clock,
         lambda steps: fit(detector, cache, labelled, _of(plan, steps), machine, random_streams.stream("probe")),
     )
-    weights = folder / "detector.safetensors"
+    weights = folder / CYCLE.detector
     save_detector(detector, weights)
 
     def see() -> None:
@@ -168,13 +169,13 @@ def _search(
         worlds, state = Worlds(world, world), BatchPrice(world, None).agent_state(embeddings)
     table = LookupTable(records, embeddings, params.table, gpu, worlds)
     policy = Policy.of(params.agent, state.width, 0)
-    policy.save(folder / "agent.safetensors")
+    policy.save(folder / CYCLE.agent)
 
     def iterate(steps: int) -> object:
         own = params.search.model_copy(update={"iterations": steps, "patience": 0})
         return reinforce.run(policy, state, ids, table, size, own, seed=0, train_on=params.agent.train_on)
 
-    return _line(clock, iterate)[1], (folder / "agent.safetensors").stat().st_size
+    return _line(clock, iterate)[1], (folder / CYCLE.agent).stat().st_size
 
 
 def _any_world(embeddings: Embeddings, random: np.random.Generator) -> World:

@@ -28,6 +28,7 @@ import numpy as np
 from mgral.config.schema import Table
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
+from mgral.core.run_layout import INDEX, RECORDS
 from mgral.core.types import Bools, Doubles, Embeddings, Ints, Record
 from mgral.reward import records as recorded
 from mgral.reward import table_files
@@ -252,8 +253,8 @@ class LookupTable:
 
     def save(self, folder: str | Path) -> None:
         """Write ``records.parquet`` and ``index.faiss`` into ``folder``."""
-        table_files.write_records(self.records, self.references, Path(folder) / "records.parquet")
-        table_files.write_vectors(self._nearest.vectors, Path(folder) / "index.faiss")
+        table_files.write_records(self.records, self.references, Path(folder) / RECORDS)
+        table_files.write_vectors(self._nearest.vectors, Path(folder) / INDEX)
 
     @classmethod
     def load(
@@ -277,7 +278,7 @@ class LookupTable:
             MgralError: a file is missing or damaged, a record is unfit, or the index does not belong to these
                 records, embeddings and parameters.
         """
-        records_file, index_file = Path(folder) / "records.parquet", Path(folder) / "index.faiss"
+        records_file, index_file = Path(folder) / RECORDS, Path(folder) / INDEX
         records = table_files.read_records(records_file)
         saved = table_files.read_vectors(index_file)
         try:
@@ -287,8 +288,7 @@ class LookupTable:
         vectors = table._nearest.vectors
         if saved.shape != vectors.shape or not np.allclose(saved, vectors, rtol=1e-5, atol=EXACT):
             raise MgralError(
-                f"{index_file}: is not the index of these records, embeddings and parameters; "
-                "make it anew with `mgral table`"
+                f"{index_file}: is not the index of these records, embeddings and parameters; run `mgral table` again"
             )
         return table
 
