@@ -70,8 +70,8 @@ def test_it_explains_itself(tool: ModuleType) -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_round_trip_loses_invents_and_moves_nothing(tool: ModuleType, whole: bool, tmp_path: Path) -> None:
-    """1,000 images with hostile names, in every state that the tool knows."""
-    names = [*batches.HOSTILE, *(f"f{i % 7}/{i % 50} é&'{i}.png" for i in range(1000 - len(batches.HOSTILE)))]
+    """300 images with hostile names, in every state that the tool knows."""
+    names = [*batches.HOSTILE, *(f"f{i % 7}/{i % 50} é&'{i}.png" for i in range(300 - len(batches.HOSTILE)))]
     rng = np.random.default_rng(0)
     found = [
         exchange.BatchImage(i, name, 64 + i % 5, 48 + i % 7, f"{i * 7919:064x}"[::-1], i)

@@ -21,6 +21,8 @@ from mgral.detection.base import build_detector, save_detector
 SIZE = 96  # pixels; RetinaNet takes no less
 LABELLED, UNLABELLED = (1, 2, 4, 7), (3, 5, 6, 8, 9)
 CLASSES = ("ant", "bee")
+STEPS = {"tiny_ssd": 3, "retinanet": 2}  # of a training, and images in a batch
+SHORT = {"rounds": 1, "epochs": 1}  # options of RetinaNet's strategies, where a strategy has such: its steps are dear
 STRATEGIES = {name: plugins.load("strategies", name) for name in plugins.names("strategies")}
 ASSESSING = [name for name, plugin in STRATEGIES.items() if "image_scores" in plugin.NEEDS]
 DETECTING = [name for name, plugin in STRATEGIES.items() if hasattr(plugin, "score_and_detect")]
@@ -29,7 +31,8 @@ strategies: [{strategy}]
 budget: {{initial: 4, batch: 3}}
 detector: {{name: {detector}, options: {{}}}}
 training:
-  {{steps: 3, batch_size: 3, learning_rate: 0.0001, weight_decay: 0.0, warmup: 1, checkpoint_every: 2, augment: true}}
+  {{steps: {steps}, batch_size: {steps}, learning_rate: 0.0001, weight_decay: 0.0, warmup: 1, checkpoint_every: 2,
+    augment: true}}
 evaluation: {{score_threshold: 0.01, nms_iou: 0.5, max_detections: 20}}
 embedding: {{backbone: resnet18, options: {{}}, weights: null}}
 machine: {{threads: 1, precision: fp32, device: cpu}}
@@ -67,6 +70,14 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return request.param, folder
 
 
+def parameters(entry: str, detector: str) -> str:
+    return PARAMS.format(strategy=entry, detector=detector, steps=STEPS[detector])
+
+
+def plugin_options(strategy: str) -> set[str]:
+    return set(STRATEGIES[strategy].Options.model_fields) if strategy in STRATEGIES else set()
+
+
 def score(
     strategy: str,
     world: tuple[str, Path],
@@ -79,7 +90,10 @@ def score(
     """Run the verb; the parameters lie beside the image scores. ``entry``: the strategy's, where it is not a name."""
     detector, folder = world
     params = out.with_suffix(".yaml")
-    params.write_text(PARAMS.format(strategy=entry or strategy, detector=detector))
+    short = {key: value for key, value in SHORT.items() if key in plugin_options(strategy)}
+    if detector == "retinanet" and short:
+        entry = json.dumps({"name": strategy, "plugin": strategy, "options": short})
+    params.write_text(parameters(entry or strategy, detector))
     paths = {"images": "images.npy", "pool": pool, "detector": "detector.safetensors", "dataset": dataset}
     options = [text for name, path in paths.items() for text in (f"--{name}", str(folder / path))]
     options += ["--own", str(own)] if own else []
@@ -171,7 +185,7 @@ def test_an_own_detector_is_trained_even_if_nothing_is_unlabelled(
 
 
 def test_what_has_no_own_detector_is_not_asked_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="cald", detector="tiny_ssd"))
+    (tmp_path / "p.yaml").write_text(parameters("cald", "tiny_ssd"))
     paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out", "own")]
     assert cli.main(["score", f"--params={tmp_path}/p.yaml", "--strategy=cald", "--seed=0", *paths]) == 2
     assert capsys.readouterr().err == "mgral: --own: cald has no detector of its own to report; leave it out\n"
@@ -180,7 +194,7 @@ def test_what_has_no_own_detector_is_not_asked_for_it(tmp_path: Path, capsys: py
 def test_what_assesses_nothing_is_refused(
     world: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="random", detector="tiny_ssd"))
+    (tmp_path / "p.yaml").write_text(parameters("random", "tiny_ssd"))
     paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out")]
     for label, says in (
         ("random", "random scores no images in a step of its own; go on with `mgral select`"),
@@ -193,7 +207,7 @@ def test_what_assesses_nothing_is_refused(
 def test_a_missing_assessment_is_asked_for(
     world: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "p.yaml").write_text(PARAMS.format(strategy="ll4al", detector="tiny_ssd"))
+    (tmp_path / "p.yaml").write_text(parameters("ll4al", "tiny_ssd"))
     paths = [f"--dataset={world[1]}/dataset.json", f"--pool={world[1]}/pool.json", f"--out={tmp_path}/selected.json"]
     assert cli.main(["select", f"--params={tmp_path}/p.yaml", "--strategy=ll4al", "--seed=0", *paths]) == 2
     assert capsys.readouterr().err == "mgral: --image-scores: missing; strategy ll4al needs it\n"

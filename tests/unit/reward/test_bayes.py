@@ -110,13 +110,13 @@ def test_a_class_without_ground_truth_on_val_does_not_count() -> None:
 
 
 def test_shuffled_gains_carry_a_signal_at_the_level_stated() -> None:
-    """Of 60 tables whose gains are shuffled, more than 7 with a signal have a chance of 0.7 % at a level of 0.05."""
+    """Of 24 tables whose gains are shuffled, more than 4 with a signal have a chance of 0.6 % at a level of 0.05."""
     x, gains, by_class, groups = records({"learnable": 0.2, "growth": 0.1})
     model = ClassFactored(x, gains, by_class, groups, "learnable")
     assert model.signal
-    found = [model.shuffled(np.random.default_rng(seed)) for seed in range(60)]
+    found = [model.shuffled(np.random.default_rng(seed)) for seed in range(24)]
     assert LEVEL == 0.05
-    assert sum(one.signal for one in found) <= 7
+    assert sum(one.signal for one in found) <= 4
     quiet = next(one for one in found if not one.signal)
     assert quiet.weights.mean.tolist() == prior("learnable", model.classes).mean.tolist()
 

@@ -281,7 +281,7 @@ def test_an_audit_tells_signal_from_chance(surrogate: str) -> None:
         chance = audit["chance"]
         assert (audit["spearman"] > chance["mean"] + 3 * chance["deviation"]) == above
         assert -0.9 < chance["mean"] < 0.1 and 0.1 < chance["deviation"] < 0.6
-        assert LookupTable(records, places, params(5, surrogate=surrogate)).audit()["chance"] == chance
+    assert LookupTable(records, places, params(5, surrogate=surrogate)).audit()["chance"] == chance
 
 
 def test_audit_of_the_smallest_table() -> None:

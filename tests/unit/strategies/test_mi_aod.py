@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import math
 from collections.abc import Callable
@@ -245,12 +246,14 @@ def test_one_phase_parts_the_classifiers_and_the_other_brings_them_together(
 ) -> None:
     plan = TrainingConfig(steps=1, batch_size=4, learning_rate=2e-3, weight_decay=0.0, warmup=2, augment=False)
 
+    monkeypatch.setattr(training, "schedule", lambda *_: [("labelled", 0)] * 20)
+    labelled = train(network(), cache, machine, tmp_path, plan)
+
     def apart(phase: str, weight: float) -> float:
         """Discrepancy after some steps from labels, then some of a phase in which it counts as much as given."""
-        net = network()
-        for steps in ([("labelled", 0)] * 20, [(phase, 0)] * 10):
-            monkeypatch.setattr(training, "schedule", lambda *_, steps=steps: steps)
-            train(net, cache, machine, tmp_path, plan, weight=weight)
+        net = copy.deepcopy(labelled)
+        monkeypatch.setattr(training, "schedule", lambda *_: [(phase, 0)] * 10)
+        train(net, cache, machine, tmp_path, plan, weight=weight)
         mean, _ = training.discrepancies(net, cache, UNLABELLED, machine, top=100)
         return float(mean.mean())
 
