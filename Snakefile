@@ -33,7 +33,7 @@ localrules:
     next,
 
 
-# Each result stands here, also where another follows from it: Snakemake makes no deleted file again of which it only
+# Each result is listed here, also where another follows from it: Snakemake makes no deleted file again of which it only
 # knows newer ones.
 rule all:
     default_target: True

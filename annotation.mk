@@ -24,7 +24,7 @@ $(DM_VENV)/.ready: requirements/datumaro.txt
 clean-env-annotation: ## remove them
 	rm -rf $(LS_VENV) $(DM_VENV)
 
-lock-annotation: ## resolve the pins in requirements/label-studio.txt and datumaro.txt anew (needs uv)
+lock-annotation: ## resolve the pins in requirements/label-studio.txt and datumaro.txt again (needs uv)
 	for name in label-studio datumaro; do uv pip compile --universal --generate-hashes --python-version 3.11 \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock-annotation" \
 	  requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done

@@ -4,7 +4,7 @@
     python tests/benchmarks/fidelity.py --data bccd --labelled 60 --kind replay --table 32
 
 Batches of the unlabelled pool are drawn as for a lookup table. Each is trained *with* its labels, from scratch, by the
-trainer of the cycle's detector, all with one seed (common random numbers): the truth. What is held against it:
+trainer of the cycle's detector, all with one seed (common random numbers): the truth. What is compared with it:
 
 - the proxies of these very batches, without their labels (``--kind unlabelled`` only: the reward as published);
 - their price by a table of other batches' records of the kind (``--table``), which is what the search is given; by

@@ -162,7 +162,7 @@ def test_code_concerns_the_steps_that_use_it(checkout: Checkout):
 
 
 def test_the_code_of_an_assessment_concerns_its_strategy_alone(checkout: Checkout):
-    """ll4al selects anew, and the one detector that is trained again is that of its next cycle."""
+    """ll4al selects again, and the one detector that is trained again is that of its next cycle."""
     with (checkout.root / "src/mgral/strategies/ll4al/training.py").open("a") as file:
         file.write("\nMORE = 1\n")
     after_it = {"select": 1, "annotate": 1, "train": 1, "curve": 1, "comparison": 1, "report": 1, "all": 1}

@@ -59,7 +59,7 @@ class Row:
         iteration: 0 … iterations - 1.
         reward: mean over the sampled batches of the gain: mAP(proxy) less the mean of random batches' proxies; where
             the table predicts it, less ``search.caution`` of its standard deviations.
-        baseline: what this iteration's rewards were held against (mean over the batches).
+        baseline: what this iteration's rewards were compared with (mean over the batches).
         loss: mean over the batches of -(reward - baseline) · log π(S), less the weighted entropy.
         estimated, trained: batches priced by the table, and by a proxy trained for them.
         far: of the former, those beyond the table's threshold, which kept their estimate all the same.

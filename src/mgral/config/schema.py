@@ -263,11 +263,11 @@ class Params(Settings):
     def _no_repeats(self) -> Self:
         twice = [seed for seed, times in Counter(self.seeds).items() if times > 1]
         if twice:
-            raise ValueError(f"seeds: {min(twice)} stands twice; give each seed once")
+            raise ValueError(f"seeds: {min(twice)} is given twice; give each seed once")
         names = [strategy.name for strategy in self.strategies]
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
-            raise ValueError(f"strategies: '{min(repeated)}' stands twice; give each a label of its own")
+            raise ValueError(f"strategies: '{min(repeated)}' is given twice; give each a label of its own")
         taken = sorted(FOLDERS.intersection(names))
         if taken:
             raise ValueError(f"strategies: '{taken[0]}' is a folder beside the strategies' own; choose another label")

@@ -138,7 +138,7 @@ class Embeddings:
         for what, rows in (("an embedding", self.vectors), ("a number of objects", self.objects)):
             if rows is not None and rows.size and not (np.isfinite(rows.min()) and np.isfinite(rows.max())):
                 first = int(np.isfinite(rows).all(axis=1).argmin())
-                raise MgralError(f"image {self.ids[first]} has {what} that is not finite; train the detector anew")
+                raise MgralError(f"image {self.ids[first]} has {what} that is not finite; train the detector again")
 
     @property
     def width(self) -> int:
@@ -147,7 +147,7 @@ class Embeddings:
 
     def places(self, ids: Sequence[int] | Ints) -> Ints:
         """[len(ids)] rows of images. Raises MgralError for an id that has no embedding."""
-        return places_of(self.ids, ids, "embedding; make embeddings.npz anew with `mgral embed`")
+        return places_of(self.ids, ids, "embedding; run `mgral embed` again")
 
     def rows(self, ids: Sequence[int]) -> Floats:
         """[len(ids), 256], in the order asked for. Raises MgralError for an id that has no embedding."""

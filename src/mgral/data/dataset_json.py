@@ -180,7 +180,7 @@ def read(path: str | Path) -> Dataset:
     Raises:
         MgralError: not in canonical form, or ids, classes, names or boxes contradict each other; names the place.
     """
-    remedy = "make it anew with `mgral import`"
+    remedy = "run `mgral import` again"
     try:
         content = read_json(path)
         file = _File.parse(content, f"{path}:")
@@ -249,7 +249,7 @@ def _images(content: _File, root: Path) -> dict[int, Image]:
     images: dict[int, Image] = {}
     for image in sorted(content.images, key=lambda image: image.id):
         if image.id in images:
-            raise ValueError(f"image {image.id}: id stands twice")
+            raise ValueError(f"image {image.id}: id is used twice")
         try:
             name = plain(image.file_name)
             if links is not None:

@@ -79,7 +79,7 @@ def annotate(pool: Pool, ids: Iterable[int], skipped: Collection[int] = (), cann
         cannot: unlabelled ids that cannot be labelled; they leave the pool for good.
 
     Raises:
-        MgralError: an id is unknown, labelled already, or stands twice.
+        MgralError: an id is unknown, labelled already, or listed twice.
     """
     ids = list(ids)
     unlabelled = set(pool.unlabelled)
@@ -174,7 +174,7 @@ def read_pool(path: str | Path, dataset: Dataset | None = None) -> Pool:
         dataset: that the pool must be of; None: it is not checked.
 
     Raises:
-        MgralError: not a pool, an id that stands twice, or an image that the data set lacks or has no annotation of.
+        MgralError: not a pool, an id that is listed twice, or an image that the data set lacks or has no annotation of.
     """
     data = read_json(path)
     try:
@@ -189,9 +189,9 @@ def read_pool(path: str | Path, dataset: Dataset | None = None) -> Pool:
             raise MgralError(f"{path}: image {i} is labelled in cycle {cycle}, after cycle {pool.cycle} of the pool")
     for i, times in Counter([*(i for i, _ in labelled), *unlabelled, *resting]).items():
         if times > 1:
-            raise MgralError(f"{path}: image {i} stands {times} times; leave it in one place")
+            raise MgralError(f"{path}: image {i} is listed {times} times; list it once")
         if dataset is not None and i not in dataset.images:
-            raise MgralError(f"{path}: image {i} is not in the data set; draw the pool anew with `mgral pool`")
+            raise MgralError(f"{path}: image {i} is not in the data set; run `mgral pool` again")
         if dataset is not None and dataset.images[i].split != "train":
             split = dataset.images[i].split
             raise MgralError(

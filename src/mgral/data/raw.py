@@ -1,4 +1,4 @@
-"""What a format hands over: images and annotations as they stand in its files, not yet judged."""
+"""What a format hands over: images and annotations as its files hold them, not yet judged."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Sheet:
     """The annotation of one image.
 
     Attributes:
-        file: where it stands, below the root of the data set.
+        file: where it is, below the root of the data set.
         objects: in the order of the file.
         size: width and height as the annotation gives them; None where it does not.
     """
@@ -113,7 +113,7 @@ class Source:
 
 
 class Unfit(str):
-    """What stands where an id should be and can be none, as messages show it."""
+    """What is in the place of an id and cannot be one, as messages show it."""
 
     __slots__ = ()
 

@@ -145,7 +145,7 @@ def _check(dataset: Dataset, detections: Mapping[int, Detections], ids: Iterable
                 "lower training.learning_rate"
             )
     if not _objects_per_class(dataset, ids).any():
-        raise MgralError(f"no ground truth in the {len(ids)} images to evaluate on; annotate some, or mend the split")
+        raise MgralError(f"no ground truth in the {len(ids)} images to evaluate on; annotate some, or change the split")
     return ids
 
 

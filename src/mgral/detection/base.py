@@ -277,7 +277,7 @@ def load_detector(detector: Detector, path: str | Path) -> None:
     try:
         detector.load_state_dict(read_weights(path))
     except RuntimeError:
-        raise MgralError(f"{path}: weights of another detector or another number of classes; train it anew") from None
+        raise MgralError(f"{path}: weights of another detector or another number of classes; train it again") from None
 
 
 def restore_detector(params: DetectorParams, classes: Sequence[str], image_size: int, path: str | Path) -> Detector:

@@ -50,7 +50,7 @@ def read_embeddings(path: str | Path) -> Embeddings:
         MgralError: it is missing, no such archive, or holds what is not finite.
     """
     data = read_arrays(path, "ids", "vectors", mapped="vectors")
-    remedy = "make it anew with `mgral embed`"
+    remedy = "run `mgral embed` again"
     check_ids(data["ids"], str(path), remedy)
     if data["vectors"].ndim != 2 or data["vectors"].dtype != np.float32 or len(data["vectors"]) != len(data["ids"]):
         raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
@@ -90,7 +90,7 @@ def write_image_scores(image_scores: ImageScores, path: str | Path) -> None:
     Raises:
         MgralError: it is not as :class:`mgral.core.types.ImageScores` says.
     """
-    _check_image_scores(image_scores, str(path), "train the detector anew")
+    _check_image_scores(image_scores, str(path), "train the detector again")
     write_arrays(path, {"ids": image_scores.ids, **image_scores.terms})
 
 
@@ -98,7 +98,7 @@ def read_image_scores(path: str | Path) -> ImageScores:
     """Read ``image_scores.npz``. Raises MgralError if it is missing or no such archive."""
     terms = read_arrays(path, "ids", verb="score", others=True)
     image_scores = ImageScores(terms.pop("ids"), terms)
-    _check_image_scores(image_scores, str(path), "make it anew with `mgral score`")
+    _check_image_scores(image_scores, str(path), "run `mgral score` again")
     return image_scores
 
 
@@ -128,7 +128,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
 def _require(names: Iterable[str], archive: Container[str], path: str | Path, verb: str) -> None:
     missing = [name for name in names if name not in archive]
     if missing:
-        raise MgralError(f"{path}: has no array '{missing[0]}'; make it anew with `mgral {verb}`")
+        raise MgralError(f"{path}: has no array '{missing[0]}'; run `mgral {verb}` again")
 
 
 def read_arrays(
@@ -156,4 +156,4 @@ def read_arrays(
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral {verb}`") from None
     except DAMAGE:
-        raise MgralError(f"{path}: not a NumPy archive; make it anew with `mgral {verb}`") from None
+        raise MgralError(f"{path}: not a NumPy archive; run `mgral {verb}` again") from None

@@ -48,7 +48,7 @@ class Run:
     """What all parts of the page share.
 
     Attributes:
-        rules: what stands behind each label.
+        rules: the strategy of each label.
         reference: label of the random strategy, None if the run has none.
         frame: the curves, see :func:`mgral.report.learning_curves.collect`.
         compared: the comparison of the strategies.
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def chose(self) -> bool:
-        """Whether a strategy has chosen anything yet: a selection stands between two cycles."""
+        """Whether a strategy has chosen anything yet: a selection lies between two cycles."""
         return self.params.cycles > 1
 
     @property

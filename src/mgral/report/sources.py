@@ -62,7 +62,7 @@ def rule(plugin: str) -> Rule:
 def selections(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
     """The picks of every cycle but the last, best first: ``value`` is a list of :class:`mgral.core.types.Pick`.
 
-    A selection stands between two cycles. One after the last, which the target ``next`` makes, is none of the run's.
+    A selection lies between two cycles. One after the last, which the target ``next`` makes, is none of the run's.
 
     Raises:
         MgralError: a selection is missing or damaged.

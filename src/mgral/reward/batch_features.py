@@ -156,7 +156,7 @@ def with_objects(embeddings: Embeddings, detections: Mapping[int, Detections], c
     counts = []
     for i in embeddings.ids.tolist():
         if i not in detections:
-            raise MgralError(f"image {i} has an embedding and is not among the detections; run `mgral embed` anew")
+            raise MgralError(f"image {i} has an embedding and is not among the detections; run `mgral embed` again")
         found = detections[i]
         counts.append(np.bincount(found.labels, weights=found.scores, minlength=classes))
     return replace(embeddings, objects=np.array(counts, np.float32))

@@ -54,7 +54,7 @@ class CandidateBatch(TypedDict):
 def read(path: str | Path) -> list[CandidateBatch]:
     """Read batches.json. Raises MgralError if it is missing or holds anything but batches."""
     entries = read_json(path)
-    remedy = "make it anew with `mgral sample-batches`"
+    remedy = "run `mgral sample-batches` again"
     if not isinstance(entries, list):
         raise MgralError(f"{path}: not a list of batches; {remedy}")
     for k, entry in enumerate(entries):

@@ -52,7 +52,7 @@ def from_json(value: Any, where: str) -> Record:
     except (KeyError, TypeError, ValueError):
         raise MgralError(
             f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle, partway, stopped); "
-            "make it anew with `mgral proxy`"
+            "run `mgral proxy` again"
         ) from None
 
 
@@ -75,7 +75,7 @@ def read_list(path: str | Path) -> list[Record]:
     """Read ``added.json``. Raises MgralError if it holds no list of records."""
     values = read_json(path)
     if not isinstance(values, list):
-        raise MgralError(f"{path}: not a list of records; make it anew with `mgral search`")
+        raise MgralError(f"{path}: not a list of records; run `mgral search` again")
     return [from_json(value, str(path)) for value in values]
 
 
@@ -97,6 +97,6 @@ def references(found: Iterable[Record]) -> dict[tuple[int, str], float]:
     for (cycle, kind), levels in random.items():
         if not levels:
             raise MgralError(
-                f"no {kind} record of cycle {cycle} is of a random batch, to compare the others with; draw batches anew"
+                f"no {kind} record of cycle {cycle} is of a random batch, to compare others with; draw batches again"
             )
     return {key: math.fsum(levels) / len(levels) for key, levels in sorted(random.items())}

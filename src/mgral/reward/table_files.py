@@ -58,7 +58,7 @@ def read_records(path: Path) -> list[Record]:
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral table`") from None
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError):  # ValueError: text that is not UTF-8
-        raise MgralError(f"{path}: not a Parquet file; make it anew with `mgral table`") from None
+        raise MgralError(f"{path}: not a Parquet file; run `mgral table` again") from None
     return [recorded.from_json(row, f"{path}, row {k}") for k, row in enumerate(rows)]
 
 
@@ -74,5 +74,5 @@ def read_vectors(path: Path) -> Floats:
             raise TypeError
         vectors: Floats = index.reconstruct_n(0, index.ntotal)
     except (RuntimeError, TypeError):
-        raise MgralError(f"{path}: not a flat FAISS index of L2 distance; make it anew with `mgral table`") from None
+        raise MgralError(f"{path}: not a flat FAISS index of L2 distance; run `mgral table` again") from None
     return vectors

@@ -19,7 +19,7 @@ REASONS: Reasons = {
 
 
 class Options(Settings):
-    """None: what shapes the agent stands in the sections ``table``, ``agent`` and ``search``."""
+    """None: the sections that shape the agent are ``table``, ``agent`` and ``search``."""
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:

@@ -122,8 +122,8 @@ def test_every_experiment_is_sound() -> None:
         ("experiment: ../elsewhere", "experiment: String should match pattern"),
         # values that do not go together
         ("{seeds: [0, 1003], noise: {repeats: 4}}", "seeds: 1003 is one that noise.repeats trains with"),
-        ("seeds: [1, 1]", "mine.yaml: seeds: 1 stands twice; give each seed once"),
-        ("strategies: [random, {name: random, plugin: entropy}]", "strategies: 'random' stands twice"),
+        ("seeds: [1, 1]", "mine.yaml: seeds: 1 is given twice; give each seed once"),
+        ("strategies: [random, {name: random, plugin: entropy}]", "strategies: 'random' is given twice"),
         ("dataset: {splits: {val: 0.5, test: 0.5}}", "dataset.splits: val + test must stay below 1"),
         ("proxy: {generators: {random: 0, designed: 0}}", "the shares must not all be zero"),
         ("dataset: {format: voc}", "dataset.root: missing; give the folder of the data set"),

@@ -176,7 +176,7 @@ def test_coco_keeps_ids_and_orders_classes_by_category_id(tmp_path: Path) -> Non
     assert info["ids"] == "own"
 
 
-def test_coco_with_one_file_per_split_and_ids_that_begin_anew(tmp_path: Path) -> None:
+def test_coco_with_one_file_per_split_and_ids_that_start_again(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         images = [{"id": 1, "file_name": "x.jpg", "width": 10, "height": 10}]
         annotations = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5]}]
@@ -324,7 +324,7 @@ def test_the_canonical_form_keeps_a_relative_image_root(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        (("images", 0, "id"), 5, "image 5: id stands twice"),
+        (("images", 0, "id"), 5, "image 5: id is used twice"),
         (("images", 0, "id"), 0, r"images\[0\].id: .*greater than or equal to 1"),
         (("images", 0, "split"), "dev", r"images\[0\].split: .*'train', 'val' or 'test'"),
         (("images", 0, "width"), 50, "annotation 1: .* is not inside image 2"),

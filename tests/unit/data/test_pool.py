@@ -66,8 +66,8 @@ def test_a_bad_batch_is_refused(batch, says):
     [
         ({"cycle": 0}, "not a pool"),
         ([], "not a pool"),
-        ({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [1]}, "image 1 stands 2 times"),
-        ({"cycle": 0, "labelled": [], "unlabelled": [2, 3, 2, 2]}, "image 2 stands 3 times"),
+        ({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [1]}, "image 1 is listed 2 times"),
+        ({"cycle": 0, "labelled": [], "unlabelled": [2, 3, 2, 2]}, "image 2 is listed 3 times"),
         ({"cycle": 0, "labelled": [{"id": 1, "cycle": 0}], "unlabelled": [4]}, "image 4 is not in the data set"),
         ({"cycle": 0, "labelled": [{"id": 2, "cycle": 0}], "unlabelled": []}, "image 2 is labelled, but not annotated"),
     ],

@@ -29,7 +29,7 @@ def test_embeddings_come_back_and_others_are_refused(tmp_path: Path) -> None:
         (IDS, vectors[:2], "no vector for"),
     ):
         write_embeddings(Embeddings(ids, rows), path)
-        with pytest.raises(MgralError, match=rf"embeddings\.npz: .*{says}.*; make it anew with `mgral embed`"):
+        with pytest.raises(MgralError, match=rf"embeddings\.npz: .*{says}.*; run `mgral embed` again"):
             read_embeddings(path)
 
 
@@ -77,7 +77,7 @@ def test_embeddings_are_finite(tmp_path: Path, value: float) -> None:
 def test_an_image_without_embedding_is_named() -> None:
     embeddings = Embeddings(IDS, np.zeros((3, 2), np.float32))
     for missing in (int(IDS[0]) - 1, int(IDS[-1]) + 1):
-        with pytest.raises(MgralError, match=rf"^image {missing} has no embedding; make embeddings\.npz anew"):
+        with pytest.raises(MgralError, match=rf"^image {missing} has no embedding; run `mgral embed` again"):
             embeddings.rows([int(IDS[1]), missing])
 
 
@@ -105,7 +105,7 @@ def test_an_assessment_of_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"score": np.zeros(3)}, "has no array 'ids'; make it anew with `mgral score`"),
+        ({"score": np.zeros(3)}, "has no array 'ids'; run `mgral score` again"),
         ({"ids": np.array([3, 8, 5])}, "its ids are not whole numbers in ascending order"),
         ({"ids": np.array([3.0, 5.0])}, "its ids are not whole numbers in ascending order"),
         ({"ids": IDS, "score": np.zeros(2)}, "array 'score' has no row of numbers for each of 3 images"),
@@ -123,11 +123,11 @@ def test_what_is_no_assessment_is_refused(tmp_path: Path, arrays: dict[str, np.n
 
 def test_an_array_alone_is_no_archive(tmp_path: Path) -> None:
     np.save(tmp_path / "ids.npy", IDS)
-    with pytest.raises(MgralError, match=r"ids\.npy: not a NumPy archive; make it anew with `mgral score`"):
+    with pytest.raises(MgralError, match=r"ids\.npy: not a NumPy archive; run `mgral score` again"):
         read_image_scores(tmp_path / "ids.npy")
 
 
 def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(MgralError, match="'score' of image 8 is not finite; train the detector anew"):
+    with pytest.raises(MgralError, match="'score' of image 8 is not finite; train the detector again"):
         write_image_scores(ImageScores(IDS, {"score": np.array([0, 1, np.inf])}), tmp_path / "image_scores.npz")
     assert not list(tmp_path.iterdir())

@@ -253,7 +253,7 @@ def test_an_agent_draws_by_its_scores(tmp_path: Path) -> None:
 )
 def test_what_is_no_list_of_batches_is_refused(tmp_path: Path, content: object, says: str) -> None:
     write_json(tmp_path / "batches.json", content)
-    with pytest.raises(MgralError, match=rf"batches\.json: {says}.*; make it anew with `mgral sample-batches`"):
+    with pytest.raises(MgralError, match=rf"batches\.json: {says}.*; run `mgral sample-batches` again"):
         candidate_batches.read(tmp_path / "batches.json")
 
 

@@ -189,7 +189,7 @@ def test_the_order_of_arguments_does_not_show(cycles: Path) -> None:
             ["--carried", "cycle-1/table/records.parquet"],
             "records.parquet is of cycle 1; name files of cycles before 1",
         ),
-        (["--carried", "cycle-0/proxies/0.json"], "0.json: not a list of records; make it anew with `mgral search`"),
+        (["--carried", "cycle-0/proxies/0.json"], "0.json: not a list of records; run `mgral search` again"),
         (["--carried", "cycle-0/table/none.parquet"], "none.parquet: no such file; make it with `mgral table`"),
         (["--records", "cycle-1/proxies/0.json", "cycle-0/proxies/1.json"], "1.json is of cycle 0, others of 1; name"),
     ],

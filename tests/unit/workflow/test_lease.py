@@ -137,7 +137,7 @@ def test_slots_are_spread_over_the_gpus_first(machine, holders):
 
 
 def test_the_gpu_of_a_slurm_job_is_its_own(machine, holders):
-    """Numbers begin anew in each job's container, so that GPU 0 of one job is not that of another."""
+    """Numbers start again in each job's container, so that GPU 0 of one job is not that of another."""
     holders(machine("0"))
     code, out, err = machine("0", SLURM_JOB_ID="7").run("sh", "-c", 'echo "$CUDA_VISIBLE_DEVICES"')
     assert (code, out, err) == (0, "0\n", "")

@@ -26,7 +26,7 @@ from mgral.data.raw import RawImage, Sheet, Source
 
 
 class Options(Settings):
-    """Where names and splits stand below dataset.root."""
+    """Where names and splits are below dataset.root."""
 
     data: str = Field(default="data.yaml", description="file of splits and class names, if it exists")
     classes: list[str] | None = Field(

@@ -1,6 +1,6 @@
 """command: a detector of your own, in any framework: command lines train it and predict with it.
 
-Every command line is split as a shell splits words; no shell runs it. These placeholders stand in it:
+Every command line is split as a shell splits words; no shell runs it. It may hold these placeholders:
 
 =============  ============================================================================================
 ``{train}``    COCO JSON of the labelled images of this cycle; ``file_name`` is below ``{images}``
