@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import priced_cycle
@@ -10,6 +11,7 @@ import pytest
 from priced_cycle import READ, picked
 
 from mgral import cli
+from mgral.agent import shards
 from mgral.agent.policy import Policy
 from mgral.core.files import read_json
 from mgral.detection import npz_files
@@ -64,6 +66,18 @@ def test_prices_of_the_batches_that_select_would_write(cycle: Path) -> None:
     assert of_file["mgral, polished"]["gain"] == best > of_file["mgral, agent"]["gain"]
 
 
+def test_one_scan_serves_the_batch_and_the_polished_one(cycle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = []
+
+    def counted(*given: Any, scored: Any = shards.scored) -> Any:
+        scans.append(given)
+        return scored(*given)
+
+    monkeypatch.setattr(shards, "scored", counted)
+    assert run("prices", "prices.json", "--polish=10") == 0
+    assert len(scans) == 1
+
+
 def test_random_batches_are_worth_nothing(cycle: Path) -> None:
     assert run("prices", "prices.json") == 0
     found = read_json("prices.json")
@@ -114,7 +128,7 @@ def test_equal_scores_of_a_polished_batch_go_by_id(cycle: Path) -> None:
     ("more", "says"),
     [
         (["--price=none.npz"], "none.npz: no such file; make it with `mgral table`"),
-        (["--price=embeddings.npz"], "embeddings.npz: has no array 'expected'; make it anew with `mgral table`"),
+        (["--price=embeddings.npz"], "embeddings.npz: has no array 'expected'; run `mgral table` again"),
         (["--agent=none.safetensors"], "none.safetensors: no such file"),
         (["--strategy=mgrla"], "--strategy: unknown label 'mgrla'; did you mean 'mgral'?"),
         (["--competence=p.yaml"], "p.yaml: "),
