@@ -21,6 +21,7 @@ BASE = Path(__file__).resolve().parents[2] / "params" / "base.yaml"
 CLASSES = ["cat", "<dog> & co"]
 FINAL = {"random": 0.3, "mgral": 0.34}
 SHUFFLED = [k / 20 - 1 for k in range(40)]  # rank correlations of a table without signal
+STAMP = sections.Stamp("0.1.0", "abc123", "2026-11-26", "snakemake --cores all")
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
 
@@ -124,9 +125,9 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def build(run: Path, params: Params, name: str = "report.html") -> tuple[Page, str]:
-    sections.build(run, params, run / name, run / "figures")
-    html = (run / name).read_text(encoding="utf-8")
+def build(run: Path, params: Params, stamp: sections.Stamp | None = None) -> tuple[Page, str]:
+    sections.build(run, params, run / "report.html", run / "figures", stamp)
+    html = (run / "report.html").read_text(encoding="utf-8")
     return Page(html), html
 
 

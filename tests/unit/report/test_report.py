@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Picture
-from report_runs import FINAL, Page, Report, build, compare
+from report_runs import FINAL, STAMP, Report, build, compare
 
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
@@ -53,6 +53,7 @@ def test_every_part_is_there(report: Report) -> None:
         assert part in page.text, part
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, params: Params) -> None:
     strategies = ["random", {"name": "mgral", "plugin": "oracle_rare"}]
     page, _ = build(run, Params.parse({**params.model_dump(mode="json"), "strategies": strategies}, "test:"))
@@ -63,6 +64,7 @@ def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, param
     assert "mgral (control: reads the ground truth) 0.350 ± 0.014" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_far_batches_are_called_extrapolated(run: Path, params: Params, report: Report) -> None:
     # 1 of 4 batches an iteration is far
     assert "are extrapolated" not in report.page.text
@@ -90,7 +92,7 @@ def test_every_figure_is_written(report: Report) -> None:
 
 
 def test_equal_runs_are_equal_bytes(report: Report, params: Params, tmp_path: Path) -> None:
-    sections.build(report.run, params, tmp_path / "again.html", tmp_path / "figures")
+    sections.build(report.run, params, tmp_path / "again.html", tmp_path / "figures", STAMP)
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == report.html
     drawn, again = (
         {path.name: path.read_bytes() for path in (folder / "figures").iterdir()} for folder in (report.run, tmp_path)
@@ -134,12 +136,13 @@ def test_many_strategies_have_panels_of_their_own(run: Path, params: Params) -> 
     assert "corrected for the 5 comparisons of a table" in page.text
 
 
-def test_a_strategy_s_own_detector_is_shown_and_compared_with_nothing(run: Path, params: Params) -> None:
+def test_a_strategy_s_own_detector_is_shown_and_compared_with_nothing(
+    run: Path, params: Params, report: Report
+) -> None:
     strategies = ["random", {"name": "mgral", "plugin": "mi_aod", "options": {"report": "own"}}]
     given = Params.parse({**params.model_dump(mode="json"), "strategies": strategies}, "test:")
-    plain, _ = build(run, params)
-    before = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
-    assert ":own" not in plain.text
+    before = {path.name: path.read_bytes() for path in (report.run / "figures").iterdir()}
+    assert ":own" not in report.page.text
     for seed in (0, 1):
         for cycle in (0, 1):  # ends at 0.5 and 0.7, above all others
             scores = {"mAP": 0.4 + cycle * (0.1 + 0.2 * seed), "AP50": 0.8, "per_class": {}}
@@ -158,10 +161,9 @@ def test_a_strategy_s_own_detector_is_shown_and_compared_with_nothing(run: Path,
     assert changed == {"curve.png", "curve_boxes.png", "curve_ap50.png", "curve_ap50_boxes.png"}
 
 
-def test_published_curves_are_labelled_as_such(run: Path, params: Params) -> None:
-    plain, _ = build(run, params)
-    assert "published" not in plain.text.partition("Parameters")[0]
-    before = (run / "figures/curve_ap50.png").read_bytes()
+def test_published_curves_are_labelled_as_such(run: Path, params: Params, report: Report) -> None:
+    assert "published" not in report.page.text.partition("Parameters")[0]
+    before = (report.run / "figures/curve_ap50.png").read_bytes()
     protocol = Params.parse({**params.model_dump(mode="json"), "report": {"protocol": "voc07+12_ssd300"}}, "test:")
     page, _ = build(run, protocol)
     assert "published curves (SSD300, VOC07+12, AP50), read off figures to about ± 0.3 points (MI-AOD: as printed)" in (
@@ -176,6 +178,7 @@ def test_a_comparison_of_other_strategies_is_refused(run: Path, params: Params) 
         build(run, params)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "name", ["mgral/seed-1/cycle-1/metrics.json", "mgral/seed-1/cycle-0/selected.json", "comparison.json"]
 )
@@ -187,6 +190,7 @@ def test_a_missing_required_file_is_named(run: Path, params: Params, name: str) 
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_classes_of_another_data_set_are_refused(run: Path, params: Params) -> None:
     path = run / "random" / "seed-0" / "cycle-1" / "metrics.json"
     metrics = read_json(path)
@@ -196,6 +200,7 @@ def test_classes_of_another_data_set_are_refused(run: Path, params: Params) -> N
         build(run, params)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
@@ -217,13 +222,11 @@ def test_a_class_named_like_a_formula_is_drawn(run: Path, params: Params) -> Non
     assert odd in page.text
 
 
-def test_the_stamp_is_at_the_top(run: Path, params: Params) -> None:
-    stamp = sections.Stamp("0.1.0", "abc123", "2026-11-26", "snakemake --cores all")
-    sections.build(run, params, run / "report.html", run / "figures", stamp)
-    page = Page((run / "report.html").read_text(encoding="utf-8"))
-    assert "mgral 0.1.0 commit abc123 made 2026-11-26 command: snakemake --cores all " in page.text
+def test_the_stamp_is_at_the_top(report: Report) -> None:
+    assert "mgral 0.1.0 commit abc123 made 2026-11-26 command: snakemake --cores all " in report.page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_next_batch_is_listed(run: Path, params: Params, report: Report) -> None:
     assert "The next batch" not in report.page.text
     dataset = dataset_json.read(run / "dataset" / "dataset.json")
