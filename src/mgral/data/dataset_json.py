@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -22,7 +23,7 @@ from pydantic import ConfigDict, Field
 from mgral.config.base import Settings
 from mgral.core import boxes
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json, whole
+from mgral.core.files import no_collection, read_json, whole
 from mgral.core.types import Bools, Boxes, Dataset, Doubles, Image, Ints, Split
 from mgral.data.faults import line
 from mgral.data.image_files import OutsideError, plain
@@ -30,6 +31,7 @@ from mgral.data.locating import Links
 
 Number = Annotated[float, Field(strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
+_AT_ONCE = 4096  # images whose boxes become text at once
 _LARGEST = 2**53  # of an id or a flag: exact in every JSON reader
 
 
@@ -119,31 +121,24 @@ def _indented(value: Any, depth: int) -> str:
 
 
 def _write_list(file: TextIO, texts: Iterator[str]) -> None:
-    """Write one text after the other: a data set may hold a million, and is never one text in memory."""
-    first = next(texts, None)
-    if first is None:
-        file.write("[]")
-        return
-    file.write(f"[\n  {first}")
-    for text in texts:
-        file.write(f",\n  {text}")
-    file.write("\n ]")
+    """Write some texts after the other: a data set may hold a million, and is never one text in memory."""
+    before = "[\n  "
+    while some := list(islice(texts, _AT_ONCE)):
+        file.write(before + ",\n  ".join(some))
+        before = ",\n  "
+    file.write("[]" if before.startswith("[") else "\n ]")
 
 
 def _image_texts(dataset: Dataset) -> Iterator[str]:
     for image in dataset.images.values():
-        entry = {
-            "id": image.id,
-            "file_name": image.file_name,
-            "width": image.width,
-            "height": image.height,
-            "split": image.split,
-            **({} if image.id in dataset.boxes else {"annotated": False}),
-        }
-        yield _indented(entry, 2)
+        annotated = "" if image.id in dataset.boxes else ',\n   "annotated": false'
+        yield (
+            f'{{\n   "id": {image.id},\n   "file_name": {_text(image.file_name)},\n   "width": {image.width},\n'
+            f'   "height": {image.height},\n   "split": "{image.split}"{annotated}\n  }}'
+        )
 
 
-_AT_ONCE = 4096  # images whose boxes become text at once
+_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _annotation_texts(dataset: Dataset) -> Iterator[str]:
@@ -182,19 +177,24 @@ def read(path: str | Path) -> Dataset:
     """
     remedy = "run `mgral import` again"
     try:
-        content = read_json(path)
-        file = _File.parse(content, f"{path}:")
-        columns = _columns(content.get("annotations"))
-        if columns is None:  # what is wrong, or only unusual
-            checked = _Annotations.parse(content, f"{path}:").annotations
-            columns = _columns([item.model_dump() for item in checked])
-        if columns is None:
-            raise ValueError("annotations: an id or a flag is below 0 or above 2 ** 53")
-        return _dataset(file, columns)
+        with no_collection():
+            return _parsed(read_json(path), path)
     except MgralError as error:
         raise MgralError(f"{error}; {remedy}") from None
     except ValueError as error:
         raise MgralError(line(f"{path}: {error}; {remedy}")) from None
+
+
+def _parsed(content: Any, path: str | Path) -> Dataset:
+    """Raises MgralError or ValueError with what is wrong."""
+    file = _File.parse(content, f"{path}:")
+    columns = _columns(content.get("annotations"))
+    if columns is None:  # what is wrong, or only unusual
+        checked = _Annotations.parse(content, f"{path}:").annotations
+        columns = _columns([item.model_dump() for item in checked])
+    if columns is None:
+        raise ValueError("annotations: an id or a flag is below 0 or above 2 ** 53")
+    return _dataset(file, columns)
 
 
 def _columns(items: Any) -> _Columns | None:
@@ -202,11 +202,13 @@ def _columns(items: Any) -> _Columns | None:
     if not isinstance(items, list) or not set(map(type, items)) <= {dict}:
         return None
     try:
-        numbers = [[item[key] for item in items] for key in ("id", "image_id", "category_id")]
-        bboxes = [item["bbox"] for item in items]
+        *numbers, bboxes = _by_key(items, ("id", "image_id", "category_id", "bbox"))
     except KeyError:
         return None
-    flags = [[item.get(key, 0) for item in items] for key in ("iscrowd", "ignore")]
+    try:
+        flags = _by_key(items, ("iscrowd", "ignore"))
+    except KeyError:  # they may be left out
+        flags = [[item.get(key, 0) for item in items] for key in ("iscrowd", "ignore")]
     sides = list(chain.from_iterable(bboxes)) if set(map(type, bboxes)) <= {list, tuple} else [None]
     if not set(map(len, bboxes)) <= {4} or not set(map(type, sides)) <= {float, int}:
         return None
@@ -221,6 +223,11 @@ def _columns(items: Any) -> _Columns | None:
         return None
     crowd, ignore = (np.array(column, np.bool_) for column in flags)
     return _Columns(ids, image_ids, category_ids, bbox, crowd | ignore)
+
+
+def _by_key(items: Sequence[Mapping[str, Any]], keys: tuple[str, ...]) -> list[list[Any]]:
+    """One list a key. Raises KeyError if an item lacks one."""
+    return [list(map(itemgetter(key), items)) for key in keys]
 
 
 def _ends(column: list[int]) -> tuple[int, ...]:
@@ -273,7 +280,8 @@ def _boxes(images: Mapping[int, Image], annotated: Ints, columns: _Columns, clas
     if count and columns.category_id.max() > classes:
         k = int((columns.category_id > classes).argmax())
         raise ValueError(f"annotation {columns.id[k]}: category {columns.category_id[k]} does not exist")
-    sizes = np.array([[images[i].width, images[i].height] * 2 for i in annotated.tolist()], np.float32).reshape(-1, 4)
+    sides = [side for i in annotated.tolist() for side in (images[i].width, images[i].height)]
+    sizes = np.tile(np.array(sides, np.float32).reshape(-1, 2), 2)
     xyxy = boxes.xywh_to_xyxy(columns.bbox).astype(np.float32)
     outside = np.any(xyxy != np.clip(xyxy, 0, sizes[place]), axis=1) | (boxes.area(xyxy) <= 0)
     if outside.any():

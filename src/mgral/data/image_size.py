@@ -10,7 +10,7 @@ from mgral.data.image_files import Facts
 
 def disagreement(given: tuple[Any, Any] | None, facts: Facts) -> str:
     """In what a given size differs from the file's; empty if it does not. Sides of 0 stand for unknown ones."""
-    if given is None:
+    if given is None or (given == facts.size and type(given[0]) is type(given[1]) is int):
         return ""
     size = tuple(map(number, given))
     if all(side == 0 for side in size) or size == facts.size or _half_right(given, size, facts):

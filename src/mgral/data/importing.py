@@ -21,7 +21,7 @@ from typing import Any
 from mgral.config.schema import DatasetParams
 from mgral.core import plugins
 from mgral.core.errors import MgralError, shown
-from mgral.core.files import no_collection
+from mgral.core.files import no_collection, set_aside
 from mgral.core.types import SPLITS, Dataset
 from mgral.data import identity
 from mgral.data.faults import Findings
@@ -51,7 +51,8 @@ def import_dataset(params: DatasetParams, known: Known | None = None) -> tuple[D
     options = plugin.Options.parse(params.options, "dataset.options")
     with no_collection():
         source = plugin.read(root, options, report)
-    dataset, made = assemble(source, params, report, known)
+    with set_aside():
+        dataset, made = assemble(source, params, report, known)
     report.tell_counts()
     info: dict[str, Any] = {
         "format": params.format,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote
@@ -28,6 +30,8 @@ _TEXTS = ("readme", "license")  # in lower case, how other files begin that usua
 
 _HIDDEN = frozenset({".git", ".dvc", ".svn", ".hg", ".cache", ".venv", ".ipynb_checkpoints", ".idea", ".vscode"})
 """Hidden folders that hold no data of their own, and are not worth a word."""
+
+_MANY = 500  # names of one folder, after which reading the whole folder is the shorter way
 
 LinkPolicy = Literal["refuse", "follow"]
 
@@ -69,6 +73,8 @@ class Links:
         self.followed: set[str] = set()
         self._boundary = os.path.realpath(root)
         self._folders: dict[str, str] = {}
+        self._asked: Counter[str] = Counter()
+        self._listed: dict[str, tuple[frozenset[str], frozenset[str]]] = {}  # all names of a folder, and those of links
 
     def resolve(self, path: str | Path) -> str:
         """The file itself, links resolved. Raises OutsideError if it lies outside the data set and must not."""
@@ -77,12 +83,32 @@ class Links:
         if real is None:
             real = self._folders[folder] = os.path.realpath(folder)
         found = f"{real}/{name}"
-        if os.path.islink(found):  # noqa: PTH114 (of every image: a Path is ten times as slow)
+        if self._is_link(real, name):
             self.followed.add(found)
             found = os.path.realpath(found)
         if self.policy == "refuse" and not self.holds(found):
             raise OutsideError(str(path))
         return found
+
+    def there(self, folder: str, name: str) -> bool:
+        """Whether a folder holds a file or link at a path below it; as ``os.path.lexists``."""
+        path = f"{folder}/{name}"
+        start, bare = os.path.split(path)
+        listed = self._listed.get(self._folders.get(start, ""))
+        return (listed is not None and bare in listed[0]) or os.path.lexists(path)
+
+    def _is_link(self, folder: str, name: str) -> bool:
+        """Whether a name is a link. After many questions about one folder its entries are read at once."""
+        listed = self._listed.get(folder)
+        if listed is not None and name in listed[0]:
+            return name in listed[1]
+        self._asked[folder] += 1
+        if self._asked[folder] == _MANY:
+            with suppress(OSError):  # it cannot be listed
+                entries = list(os.scandir(folder))
+                links = frozenset(entry.name for entry in entries if entry.is_symlink())
+                self._listed[folder] = frozenset(entry.name for entry in entries), links
+        return os.path.islink(f"{folder}/{name}")  # noqa: PTH114 (of every image: a Path is ten times as slow)
 
     def holds(self, real: str) -> bool:
         """Whether a path without links lies in the data set."""
@@ -246,7 +272,7 @@ class Finder:
             name = f"{base}/{name}"
         name = image_files.plain(name)
         path = f"{image_root}/{name}"
-        if not os.path.lexists(path):
+        if not self.links.there(str(image_root), name):
             other = self._other_spelling(image_root, name, base, report)
             if other is not None:
                 name, path = other, f"{image_root}/{other}"

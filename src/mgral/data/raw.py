@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mgral.core.boxes import xyxy_to_xywh
 from mgral.core.errors import shown
@@ -41,9 +41,8 @@ class RawImage:
     folder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RawObject:
-    """One annotated object.
+class RawObject(NamedTuple):
+    """One annotated object; a tuple, since a data set may hold a million.
 
     Attributes:
         id: how a message names it: ``object 2``, ``line 3``; a number stands for ``annotation <number>``.
@@ -159,6 +158,8 @@ def flag(value: Any) -> bool | None:
 
 def ignored(flags: dict[str, Any]) -> bool | str:
     """Whether any of an object's flags is set; text that names the first one whose value is unknown."""
+    if all(value is False or (type(value) is int and value == 0) for value in flags.values()):
+        return False  # as nearly all are
     said = {name: flag(value) for name, value in flags.items()}
     for name, value in said.items():
         if value is None:

@@ -5,40 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tqdm import tqdm
-
 from mgral.config.schema import DatasetParams, Splits
-from mgral.core.types import SPLITS, Boxes, Dataset, Image, Split
-from mgral.data import box_validation, grouping, identity, image_files, image_size, locating, plausibility
+from mgral.core.types import SPLITS, Dataset, Image, Split
+from mgral.data import grouping, identity, image_files, locating, plausibility
 from mgral.data.faults import Findings, shown
-from mgral.data.image_files import Facts
+from mgral.data.image_validation import Named, Sound, decode_and_judge, fall, image_said, plain_id
 from mgral.data.locating import Finder
-from mgral.data.raw import RawImage, Sheet, Source, Unfit
+from mgral.data.raw import RawImage, Source, Unfit
 
 _SOME = 4  # objects left out; of fewer, their share says little
 _LARGEST_ID = 2**53 - 1  # exact in JSON readers that know only doubles
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """An image whose name is sound: ``file_name`` in its plainest form and the ``path`` it leads to, without links."""
-
-    raw: RawImage
-    file_name: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Sound:
-    """An image that passed. ``boxes`` is None for one that nobody has annotated."""
-
-    named: _Named
-    size: tuple[int, int]
-    boxes: Boxes | None
 
 
 def assemble(
@@ -73,7 +53,7 @@ def assemble(
     _check_layout(source, named, report)
     _tell_unread(source, params.unlisted, finder, report)
     ids, kept = _ids(named, source, known)
-    sound = _sound(source, named, classes, params.max_pixels, finder, report)
+    sound = decode_and_judge(source, named, classes, params.max_pixels, finder, report)
     if not sound:
         report.refuse(".", "", "no image is left", f"fix the {len(report.dropped)} faults found")
     _refuse_if_most_fell(objects, report)
@@ -101,7 +81,7 @@ def assemble(
     return dataset, made
 
 
-def _check_layout(source: Source, named: list[_Named], report: Findings) -> None:
+def _check_layout(source: Source, named: list[Named], report: Findings) -> None:
     """Refuse boxes whose numbers are plainly meant in another way. Raises MgralError.
 
     Sizes are read from the headers, and only if all boxes could be of the other layout.
@@ -171,34 +151,34 @@ def _classes(source: Source, report: Findings) -> list[str]:
     return names
 
 
-def _named(source: Source, finder: Finder, report: Findings) -> list[_Named]:
+def _named(source: Source, finder: Finder, report: Findings) -> list[Named]:
     """Images whose names are sound, occur once and in one split."""
-    named: list[_Named] = []
+    named: list[Named] = []
     keys: set[Hashable] = set()
     splits: dict[str, set[Any]] = {}
     names: dict[str, str] = {}
     for raw in source.images:
         item = _below(raw, source, finder, report)
         if item is None:
-            _fall(source, raw, report)
+            fall(source, raw, report)
             continue
         if raw.split not in (None, *SPLITS):
             what = f"unknown split {shown(raw.split)}"
-            report.fault(raw.file, _image(raw), what, "use train, val or test")
-            _fall(source, raw, report)
+            report.fault(raw.file, image_said(raw), what, "use train, val or test")
+            fall(source, raw, report)
         elif source.keys_are_ids and raw.key not in source.pool_only and not _is_id(raw.key):
-            report.fault(raw.file, _image(raw), "id is neither a whole number from 0 nor text", "number the images")
-            _fall(source, raw, report)
+            report.fault(raw.file, image_said(raw), "id is neither a whole number from 0 nor text", "number the images")
+            fall(source, raw, report)
         elif item.path in splits:
             if raw.split in splits[item.path]:
                 what = f"file name '{item.file_name}' is duplicated"
                 if names[item.path] != item.file_name:
                     what = f"file name '{item.file_name}' leads to the same file as '{names[item.path]}'"
-                report.fault(raw.file, _image(raw), what, "list each image once")
+                report.fault(raw.file, image_said(raw), what, "list each image once")
             splits[item.path].add(raw.split)
         elif raw.key in keys:
             what = f"id is duplicated, the second time for '{item.file_name}'"
-            report.fault(raw.file, _image(raw), what, "give each image an id of its own")
+            report.fault(raw.file, image_said(raw), what, "give each image an id of its own")
         else:
             splits[item.path], names[item.path] = {raw.split}, item.file_name
             keys.add(raw.key)
@@ -207,27 +187,21 @@ def _named(source: Source, finder: Finder, report: Findings) -> list[_Named]:
         if len(splits[item.path]) > 1:
             both = " and ".join(sorted(str(split) for split in splits[item.path]))
             what = f"image '{item.file_name}' is in two splits ({both})"
-            report.fault(item.raw.file, _image(item.raw), what, "keep it in one, or the scores are too good")
-            _fall(source, item.raw, report)
+            report.fault(item.raw.file, image_said(item.raw), what, "keep it in one, or the scores are too good")
+            fall(source, item.raw, report)
     return [item for item in named if len(splits[item.path]) == 1]
 
 
-def _fall(source: Source, raw: RawImage, report: Findings) -> None:
-    """Count the objects of an image that is left out."""
-    sheet = source.sheets.get(raw.key)
-    report.fallen += len(sheet.objects) if sheet else 0
-
-
-def _below(raw: RawImage, source: Source, finder: Finder, report: Findings) -> _Named | None:
+def _below(raw: RawImage, source: Source, finder: Finder, report: Findings) -> Named | None:
     """The image with its path below the image root; None if it was left out for an unfit name."""
     if not image_files.is_name(raw.file_name):
         what = f"unfit file name {shown(raw.file_name)}"
-        report.fault(raw.file, _image(raw), what, "give file_name as text of one line")
+        report.fault(raw.file, image_said(raw), what, "give file_name as text of one line")
         return None
     try:
-        return _Named(raw, *finder.file(source.image_root, raw.file_name, report, raw.folder))
+        return Named(raw, *finder.file(source.image_root, raw.file_name, report, raw.folder))
     except LookupError as error:
-        report.fault(raw.file, _image(raw), str(error), "give them different names, or set dataset.match: path")
+        report.fault(raw.file, image_said(raw), str(error), "give them different names, or set dataset.match: path")
         return None
     except image_files.OutsideError:
         what = f"file name {shown(raw.file_name)} leaves the image root"
@@ -236,10 +210,10 @@ def _below(raw: RawImage, source: Source, finder: Finder, report: Findings) -> _
             remedy = "it is a link: set dataset.links: follow to follow links, or put the image itself there"
         elif finder.called(source.image_root, image_files.bare(raw.file_name), report):
             remedy += "; dataset.match: name finds it by the bare name"
-        report.refuse(raw.file, _image(raw), what, remedy)
+        report.refuse(raw.file, image_said(raw), what, remedy)
 
 
-def _ids(named: list[_Named], source: Source, known: identity.Known | None) -> tuple[dict[str, int], bool]:
+def _ids(named: list[Named], source: Source, known: identity.Known | None) -> tuple[dict[str, int], bool]:
     """Canonical ids by file name, and whether they are the data set's own numbers.
 
     Own numbers are the ids of the format, or the digits that every stem ends in. They are kept if they differ
@@ -249,7 +223,7 @@ def _ids(named: list[_Named], source: Source, known: identity.Known | None) -> t
     names = sorted(item.file_name for item in named)
     more: list[str] = []
     if source.keys_are_ids:
-        numbers = {item.file_name: _own_id(item.raw.key) for item in named if item.raw.key not in source.pool_only}
+        numbers = {item.file_name: plain_id(item.raw.key) for item in named if item.raw.key not in source.pool_only}
         more = [name for name in names if name not in numbers]
         numbers = {name: number for name, number in numbers.items() if isinstance(number, int)}
     else:
@@ -264,62 +238,8 @@ def _ids(named: list[_Named], source: Source, known: identity.Known | None) -> t
     return {name: number for number, name in enumerate(names, start=1)}, False
 
 
-def _sound(
-    source: Source, named: list[_Named], classes: list[str], max_pixels: int, finder: Finder, report: Findings
-) -> list[_Sound]:
-    """Decode every image and judge its annotation."""
-    known = {raw.key for raw in source.images}
-    for key, sheet in source.sheets.items():
-        if key not in known:
-            _unknown_image(sheet, source, finder, report)
-
-    index = {name: label for label, name in enumerate(classes)}
-    copies: dict[bytes, str] = {}
-    sound = []
-    for item in tqdm(named, desc="checking images", unit="", disable=None):
-        raw = item.raw
-        own = source.sheets.get(raw.key)
-        with_it = f" (with its {len(own.objects)} objects)" if own and own.objects else ""
-        try:
-            facts = image_files.examine(Path(item.path), max_pixels)
-        except ValueError as error:
-            hint = finder.hint(source.image_root, item.file_name, report) if "missing" in str(error) else ""
-            report.fault(raw.file, _image(raw), f"'{item.file_name}': {error}{with_it}{hint}", "restore the file")
-            _fall(source, raw, report)
-            continue
-        _tell(item, facts, copies, report)
-        if own is None:
-            if source.without_sheet == "fault" and raw.key not in source.pool_only:
-                report.fault(raw.file, _image(raw), "has no annotation file", "add one or unlist the image")
-            else:
-                empty = source.without_sheet == "empty" and raw.key not in source.pool_only
-                sound.append(_Sound(item, facts.size, Boxes.empty() if empty else None))
-        elif what := image_size.disagreement(own.size, facts):
-            report.fault(own.file, _image(raw), f"{what}{with_it}", "correct the size, or turn the pixels as EXIF says")
-            _fall(source, raw, report)
-        else:
-            sound.append(_Sound(item, facts.size, box_validation.judge(own, source.layout, facts.size, index, report)))
-    return sound
-
-
-def _unknown_image(sheet: Sheet, source: Source, finder: Finder, report: Findings) -> None:
-    """An annotation whose image the data set does not hold."""
-    for name in [item.name for item in sheet.objects] or [""]:
-        report.fault(sheet.file, name, "annotation for an unknown image", "add the image or remove this")
-    report.fallen += len(sheet.objects)
-
-
-def _tell(item: _Named, facts: Facts, copies: dict[bytes, str], report: Findings) -> None:
-    """Count what a user may not expect of an image."""
-    if facts.frames > 1:
-        report.count("files hold several pictures; only the first of each is used", item.file_name)
-    first = copies.setdefault(facts.digest, item.file_name)
-    if first != item.file_name:
-        report.count("images are the same file as another image, byte for byte", f"{item.file_name} and {first}")
-
-
 def _split(
-    sound: Mapping[int, _Sound], params: Splits, report: Findings, known: identity.Known | None
+    sound: Mapping[int, Sound], params: Splits, report: Findings, known: identity.Known | None
 ) -> tuple[dict[int, Split], list[str]]:
     """The split of every id, and the names of the splits that were drawn, now or before.
 
@@ -334,7 +254,7 @@ def _split(
             given = item.named.raw.split
             split[i] = known.split(item.named.file_name, given) if known is not None else given or "train"
         except ValueError as error:
-            report.refuse(item.named.raw.file, _image(item.named.raw), str(error), "leave it in its split")
+            report.refuse(item.named.raw.file, image_said(item.named.raw), str(error), "leave it in its split")
     if params.group is not None:
         _join_groups(split, sound, params.group, report, known)
     labels = {i: set(item.boxes.labels.tolist()) for i, item in sound.items() if item.boxes is not None}
@@ -346,7 +266,7 @@ def _split(
 
 
 def _join_groups(
-    split: dict[int, Split], sound: Mapping[int, _Sound], pattern: str, report: Findings, known: identity.Known | None
+    split: dict[int, Split], sound: Mapping[int, Sound], pattern: str, report: Findings, known: identity.Known | None
 ) -> None:
     """Put images that are new into the split of the group they belong to; say which groups lie in several splits."""
     groups, unmatched = grouping.groups({i: item.named.file_name for i, item in sound.items()}, pattern)
@@ -368,15 +288,6 @@ def _join_groups(
         report.note(f"{torn} groups of dataset.splits.group are in several splits already")
 
 
-def _image(raw: RawImage) -> str:
-    return f"image {_own_id(raw.key)}"
-
-
-def _own_id(key: Hashable) -> Any:
-    """The name within its file: keys of several files are pairs (file, id)."""
-    return key[-1] if isinstance(key, tuple) else key
-
-
 def _is_id(key: Hashable) -> bool:
-    id = _own_id(key)
+    id = plain_id(key)
     return id >= 0 if isinstance(id, int) else isinstance(id, str) and not isinstance(id, Unfit)

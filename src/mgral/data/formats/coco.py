@@ -231,7 +231,9 @@ def _add_objects(source: Source, file: str, names: dict[int | str, str], entries
         item = RawObject(
             id=id if type(id) is int else f"annotations[{i}]" if id is None else f"annotation {id}",
             label=names.get(category, category if isinstance(category, int) else shown(category)),
-            numbers=_turned(numbers, entry.get("attributes"), f"annotation {id}", report),
+            numbers=_turned(numbers, entry["attributes"], f"annotation {id}", report)
+            if "attributes" in entry
+            else numbers,
             ignore=ignored(_flags(entry)),
         )
         key = (file, own_id(entry.get("image_id")))
@@ -255,8 +257,10 @@ def _as_corners(numbers: Any, area: Any) -> bool:
     return c > a and d > b and abs(c * d - size) > near and abs((c - a) * (d - b) - size) <= near
 
 
-def _turned(numbers: Any, attributes: Any, name: str, report: Findings) -> Any:
+def _turned(numbers: Any, attributes: Any, id: Any, report: Findings) -> Any:
     """The hull of a box that CVAT has turned about its centre by ``attributes.rotation`` degrees; else as given."""
+    if not attributes:
+        return numbers
     angle = number(attributes.get("rotation")) if isinstance(attributes, dict) else None
     if not angle or not abs((angle + 90) % 180 - 90) > 0.5:
         return numbers
@@ -266,7 +270,7 @@ def _turned(numbers: Any, attributes: Any, name: str, report: Findings) -> Any:
     x, y, w, h = (value for value in given if value is not None)
     cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
     width, height = w * cos + h * sin, w * sin + h * cos
-    report.count("annotations are turned (attributes.rotation) and taken as their upright hulls", name)
+    report.count("annotations are turned (attributes.rotation) and taken as their upright hulls", f"annotation {id}")
     return [x + (w - width) / 2, y + (h - height) / 2, width, height]
 
 
