@@ -13,7 +13,7 @@ from priced_cycle import READ, picked
 from mgral import cli
 from mgral.agent import shards
 from mgral.agent.policy import Policy
-from mgral.core.files import read_json
+from mgral.core.files import read_json, write_json
 from mgral.detection import npz_files
 from mgral.reward import batch_price
 
@@ -140,3 +140,22 @@ def test_unfit_files_are_one_line(more: list[str], says: str, cycle: Path, capsy
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
     assert not Path("refused.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("slope", "says"),
+    [(0.3, "carries signal, learnable; p = 0.0"), (0.0, "no signal: the price is the prior's rule, learnable; p = ")],
+)
+def test_show_says_whether_the_records_carry_a_signal(
+    slope: float, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    priced_cycle.make(tmp_path, slope=slope)
+    capsys.readouterr()
+    assert cli.main(["show", "table/audit.json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith(says) and lines[1].endswith("(level 0.05)")
+    audit = read_json("table/audit.json")
+    write_json("audit.json", {**audit, "signal": None})  # of another surrogate
+    assert cli.main(["show", "audit.json"]) == 0
+    assert capsys.readouterr().out.splitlines() == [lines[0], *lines[2:]]

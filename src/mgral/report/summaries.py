@@ -88,6 +88,10 @@ def audit(path: Path) -> Lines:
     data = read_json(path)
     carried = f" and {data['carried']} of earlier cycles" if data["carried"] else ""
     yield f"{data['records']} records{carried}, mAP spread {data['spread']:.4f}; {data['representation']}"
+    verdict = data.get("signal")  # None where the surrogate tests for none; audits of earlier versions lack it
+    if verdict is not None:
+        told = "carries signal" if verdict["signal"] else "no signal: the price is the prior's rule"
+        yield f"{told}, {verdict['rule']}; p = {verdict['p']:.3f} (level {verdict['level']})"
     yield f"held out: error {data['mae']:.4f} against {data['mae_mean']:.4f} by the others' mean"
     for kind, own in data["kinds"].items():
         spreads = [_number(own[f"between_{what}"]) for what in ("batches", "seeds")]

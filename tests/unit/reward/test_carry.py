@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tables import line, params
+from worlds import scattered
 
 from mgral import cli
 from mgral.core.errors import MgralError
@@ -18,6 +20,7 @@ from mgral.report import tables
 from mgral.report.sources import Cell
 from mgral.reward import records
 from mgral.reward.batch_features import REPRESENTATIONS
+from mgral.reward.growth import FEATURES, World, Worlds
 from mgral.reward.lookup_table import LookupTable
 from mgral.reward.surrogates import SURROGATES
 from mgral.reward.table_files import read_records
@@ -210,3 +213,60 @@ def test_ap_by_class_is_kept_and_records_without_it_are_read(tmp_path: Path) -> 
     assert records.from_json(old, "x").per_class is None
     with pytest.raises(MgralError, match="not a record"):
         records.from_json({**old, "per_class": ["much"]}, "x")
+
+
+def growing(cycle: int, pool: World, values: list[float], shift: float = 0.0) -> list[Record]:
+    """Records of random batches of three images, one a value; AP of two classes, the second 0.1 lower."""
+    rng = np.random.default_rng(cycle)
+    found = []
+    for value in values:
+        ids = tuple(sorted(rng.choice(pool.ids, 3, replace=False).tolist()))
+        level = value + shift
+        found.append(Record(ids, "random", level, 1.0, "unlabelled", cycle, per_class=(level + 0.05, level - 0.05)))
+    return found
+
+
+def test_records_of_two_cycles_are_described_by_the_pools_of_their_own() -> None:
+    """A carried record keeps the numbers that the table of its cycle gave it, and its gain over that cycle's level."""
+    first, second = scattered(40, 2, seed=1), scattered(40, 2, seed=2)
+    section = params(representation="growth", surrogate="bayes")
+    everything = Embeddings(first.ids, first.vectors)
+    early = LookupTable(growing(0, first, [0.1, 0.3, 0.2]), everything, section, worlds=Worlds(first))
+    late = growing(1, second, [0.5, 0.6, 0.7, 0.8])
+    table = LookupTable([*early.records, *late], everything, section, worlds=Worlds(second))
+    assert (len(table.own), len(table), table.left_out) == (4, 7, 0)
+    for one in table.records:
+        pool = second if one.cycle == 1 else first
+        assert one.vector == pytest.approx(pool.features([one.ids]).ravel(), abs=1e-6)
+        other = first if one.cycle == 1 else second
+        assert not np.allclose(one.vector, other.features([one.ids]).ravel(), atol=1e-3)
+    assert sorted(table.gain(one) for one in table.records if one.cycle == 0) == pytest.approx([-0.1, 0, 0.1])
+    assert sorted(map(table.gain, table.own)) == pytest.approx([-0.15, -0.05, 0.05, 0.15])
+    # what was never described, by an earlier version or in a search, cannot be: its pool is gone
+    plain = LookupTable([*growing(0, first, [0.1, 0.3]), *late], everything, section, worlds=Worlds(second))
+    assert (len(plain), plain.left_out) == (4, 2)
+
+
+def test_the_level_of_a_carried_cycle_moves_no_weight_of_the_price() -> None:
+    first, second = scattered(40, 2, seed=1), scattered(40, 2, seed=2)
+    section = params(representation="growth", surrogate="bayes")
+    everything = Embeddings(first.ids, first.vectors)
+
+    def priced(shift: float, carried: bool = True) -> list[float]:
+        found = []
+        for cycle, pool in enumerate((first, second)):
+            some = growing(cycle, pool, [0.4] * 12)
+            numbers = pool.features([one.ids for one in some])[:, :, FEATURES.index("learnable")].mean(axis=1)
+            levels = 0.4 + 0.3 * numbers + (shift if cycle == 0 else 0)
+            of_cycle = [
+                replace(one, mAP=float(level), per_class=(float(level), float(level)))
+                for one, level in zip(some, levels, strict=True)
+            ]
+            described = LookupTable(of_cycle, everything, section, worlds=Worlds(pool)).records
+            found += described if carried or cycle == 1 else ()
+        weights = LookupTable(found, everything, section, worlds=Worlds(second)).weights
+        assert weights is not None
+        return weights.mean.tolist()
+
+    assert priced(0.3) == pytest.approx(priced(0.0), abs=1e-9)
+    assert priced(0.0) != pytest.approx(priced(0.0, carried=False), abs=1e-4)

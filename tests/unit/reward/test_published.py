@@ -34,6 +34,35 @@ def test_what_the_paper_states(published: Params) -> None:
     assert (published.agent.hidden, published.search.iterations, published.search.baseline_decay) == (257, 2200, 0.5)
     assert published.search.baseline == "moving"
     assert published.search.fallback > 0
+    assert (published.search.caution, published.search.polish) == (0, 0)
+
+
+def test_no_default_has_a_say_in_what_the_paper_states() -> None:
+    """With other defaults in base.yaml the published method stays what it is."""
+    base = loading.read_yaml(ROOT / "params" / "base.yaml")
+    other = loading.merge(
+        base,
+        {
+            "proxy": {"kind": "both", "semi": "sed", "start": "detector", "steps": 7, "records": 30}
+            | {"backbone": "frozen", "stop_at": 0.5, "generators": {"agent": 0.3}},
+            "table": {"representation": "growth", "surrogate": "gp", "threshold_deviations": 3.0, "carry": 2},
+            "agent": {"hidden": 5, "train_on": 50},
+            "search": {
+                "iterations": 1,
+                "baseline": "leave_one_out",
+                "baseline_decay": 0.9,
+                "temperature": 2.0,
+                "entropy_bonus": 0.1,
+                "patience": 3,
+                "fallback": 0,
+                "caution": 1.0,
+                "polish": 50,
+            },
+        },
+    )
+    own = loading.read_yaml(ROOT / "params" / "published.yaml")
+    one, two = (loading.check(*loading.combine([("base", given), ("published", own)])) for given in (base, other))
+    assert two == one
 
 
 def test_prices_are_those_of_a_plain_loop(published: Params) -> None:
