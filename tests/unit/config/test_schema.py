@@ -115,6 +115,10 @@ def test_every_experiment_is_sound() -> None:
             "{search: {caution: 1}, table: {surrogate: ridge}}",
             "search.caution: surrogate ridge knows no standard deviation; set it to 0, or table.surrogate",
         ),
+        (
+            "proxy: {generators: {agent: 0.2}}",
+            "proxy.generators.agent: a second round reads embeddings alone; set it to 0, or table.representation to",
+        ),
         ("proxy: {backbone: frozen, start: scratch}", "proxy: backbone: frozen keeps what the detector's backbone has"),
         ("machine: {device: gpu}", "machine.device: Input should be 'auto', 'cpu' or 'cuda'"),
         ("dataset: {on_invalid: ignore}", "dataset.on_invalid: Input should be 'fail' or 'drop'"),
