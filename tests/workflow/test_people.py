@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from checkouts import Checkout
 from people import ANSWERS, ENTROPY, MINE, RUN, answer, batch_of, state, truth, verb
+from PIL import Image
 
 from conftest import duplicate
 from mgral.annotation.exchange import Answer, AnswerBox
 from mgral.annotation.tools import label_studio
+from mgral.core.files import read_json, write_json
 from mgral.data import dataset_json
 from mgral.data.pool import read_pool
 
@@ -93,6 +95,57 @@ def test_a_corrected_box_concerns_the_next_cycle_alone(second: Checkout, tmp_pat
     last = dataset_json.read(project.root / f"{ENTROPY}/cycle-2/dataset.json")
     assert last.boxes[corrected.id].xyxy.tolist() == [[1, 2, 30, 31]]
     assert "waiting" not in project.snakemake(params=MINE)
+
+
+def test_images_that_are_added_join_the_next_pool(waiting: Checkout, tmp_path: Path):
+    """After the first batch was asked: cycle 0 stays as it is, cycle 1 may ask for them, cycle 2 trains on them."""
+    project = duplicate(waiting, tmp_path / "project")
+    content = read_json(project.root / "truth.json")
+    late = [f"late/{number}.jpg" for number in range(8)]
+    (project.root / "mine/late").mkdir()
+    number, objects = max(one["id"] for one in content["images"]), max(one["id"] for one in content["annotations"])
+    for name, image in zip(late, [*content["images"]][:8], strict=True):
+        boxes = [one for one in content["annotations"] if one["image_id"] == image["id"]]
+        with Image.open(project.root / "mine" / image["file_name"]) as picture:
+            picture.save(project.root / "mine" / name, quality=60)  # other bytes, the same objects
+        number += 1
+        content["images"].append({**image, "id": number, "file_name": name})
+        content["annotations"] += [
+            {**box, "id": objects + k, "image_id": number} for k, box in enumerate(boxes, start=1)
+        ]
+        objects += len(boxes)
+    write_json(project.root / "truth.json", content)
+    assert project.plan(params=MINE) == {}
+    assert "8 of them new, for the pool of cycle 1" in verb(project, "register")
+    assert project.plan(params=MINE) == {}
+    ids = {one["file_name"]: one["id"] for one in read_json(project.root / f"{ANSWERS}/images.json")["images"]}
+    new = {ids[name] for name in late}
+
+    answer(project, 0)
+    before = state(project, "shared", "dataset", "entropy")
+    assert "8 images that were added join the pool of cycle 1" in verb(project, "close")
+    project.snakemake(params=MINE)
+    after = state(project, "shared", "dataset", "entropy")
+    assert {name: after[name] for name in before} == before
+    dataset = dataset_json.read(project.root / f"{ENTROPY}/cycle-1/dataset.json")
+    assert {i for i, image in dataset.images.items() if image.since == 1} == new
+    assert new <= {*read_pool(project.root / f"{ENTROPY}/cycle-1/pool.json", dataset).unlabelled}
+    asked = new & {image.id for image in batch_of(project, 1).images}
+    assert asked
+
+    answer(project, 1)
+    assert "join the pool" not in verb(project, "close")
+    project.snakemake(params=MINE)
+    assert {name: state(project, "shared", "dataset", "entropy")[name] for name in after} == after
+    last = dataset_json.read(project.root / f"{ENTROPY}/cycle-2/dataset.json")
+    assert asked <= last.boxes.keys()
+    assert asked <= read_pool(project.root / f"{ENTROPY}/cycle-2/pool.json", last).labelled.keys()
+    assert project.plan(params=MINE) == {}
+
+    given = ["--registered", f"{ANSWERS}/images.json", "--out", "back/dataset.json"]
+    verb(project, "import", *given)  # as on another machine: the data set of the beginning
+    first = (project.root / RUN / "dataset/dataset.json").read_bytes()
+    assert (project.root / "back/dataset.json").read_bytes() == first
 
 
 def test_months_later_in_a_clone(second: Checkout, tmp_path: Path):

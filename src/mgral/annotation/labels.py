@@ -16,7 +16,7 @@ from mgral.annotation.exchange import Answer, Batch, BatchImage, Returned, State
 from mgral.config.annotation import AnnotationRules
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_json
-from mgral.core.types import Boxes, Dataset
+from mgral.core.types import Boxes, Dataset, Image
 
 
 @dataclass(frozen=True)
@@ -148,31 +148,33 @@ def open_images(outcome: Outcome, annotators: int) -> list[int]:
     ]
 
 
-def apply(dataset: Dataset, outcome: Outcome, classes: Sequence[str]) -> Dataset:
-    """The data set of the next cycle: the boxes of finished images are replaced, all else stays.
+def apply(dataset: Dataset, outcome: Outcome, classes: Sequence[str], added: Iterable[Image] = ()) -> Dataset:
+    """The data set of the next cycle: images join it, the boxes of finished ones are replaced, all else stays.
 
     Args:
         dataset: of this cycle.
         outcome: what people said.
         classes: of the next cycle; they begin with those of the data set.
+        added: images that were registered since; their ids are new.
 
     Raises:
         MgralError: the classes do not, or a finished image is not in the data set or not in train.
     """
     if tuple(classes[: len(dataset.classes)]) != dataset.classes:
         raise MgralError("annotation.classes: classes are only appended, or indices would change; keep those there are")
+    images = dict(dataset.images) | {image.id: image for image in added}
     boxes = dict(dataset.boxes)
     for i in outcome.ids("finished"):
-        if i not in dataset.images:
+        if i not in images:
             raise MgralError(f"image {i} is not in the data set; run `mgral register` and import it")
-        if dataset.images[i].split != "train":
+        if images[i].split != "train":
             raise MgralError(
-                f"image {i} ({dataset.images[i].file_name}) is in {dataset.images[i].split}, whose labels do not "
+                f"image {i} ({images[i].file_name}) is in {images[i].split}, whose labels do not "
                 "change with a batch; remove it from the returned file"
             )
         boxes[i] = _boxes(outcome.images[i].boxes, len(classes))
     ordered = {i: boxes[i] for i in sorted(boxes)}
-    return replace(dataset, classes=tuple(classes), boxes=ordered)
+    return replace(dataset, classes=tuple(classes), images={i: images[i] for i in sorted(images)}, boxes=ordered)
 
 
 def _boxes(found: Iterable[LabelBox], classes: int) -> Boxes:
@@ -189,8 +191,11 @@ def _boxes(found: Iterable[LabelBox], classes: int) -> Boxes:
     )
 
 
-def write(batch: Batch, outcome: Outcome, path: str | Path) -> None:
-    """Write ``labels.json``: every image with its state, its labels, and where they come from; what was planned."""
+def write(batch: Batch, outcome: Outcome, path: str | Path, added: Iterable[Image] = ()) -> None:
+    """Write ``labels.json``: every image with its state, its labels, and where they come from; what was planned.
+
+    Of images that join the data set, ``added`` has the ids.
+    """
     counts = zip(batch.images, batch.plan.detections, strict=True) if batch.plan else ()
     detections = {image.id: {"detections": count} for image, count in counts}
     images = [
@@ -211,14 +216,16 @@ def write(batch: Batch, outcome: Outcome, path: str | Path) -> None:
     ]
     head = {"batch": batch.id, "experiment": batch.experiment, "cycle": batch.cycle}
     plan = {"plan": batch.plan.summary} if batch.plan else {}
-    write_json(path, {**head, **plan, "counts": dict(outcome.counts), "images": images})
+    joined = {"added": ids} if (ids := [image.id for image in added]) else {}
+    write_json(path, {**head, **plan, "counts": dict(outcome.counts), "images": images, **joined})
 
 
-def read_states(path: str | Path) -> tuple[dict[int, State], list[int]]:
-    """The state of each image in ``labels.json``, and which were asked for. Raises MgralError if it is none."""
+def read_states(path: str | Path) -> tuple[dict[int, State], list[int], list[int]]:
+    """The state of each image in ``labels.json``, which were asked for, and which join. Raises MgralError if none."""
     data: Any = read_json(path)
     try:
         asked = [int(image["id"]) for image in data["images"] if image["asked"]]
-        return {int(image["id"]): image["state"] for image in data["images"]}, asked
+        added = [int(i) for i in data.get("added", [])]
+        return {int(image["id"]): image["state"] for image in data["images"]}, asked, added
     except (KeyError, TypeError, ValueError):
         raise MgralError(f"{path}: not the labels of a cycle; run `mgral labels` again") from None

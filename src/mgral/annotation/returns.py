@@ -25,6 +25,7 @@ from mgral.config.base import Settings
 from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_bytes, write_json
+from mgral.core.types import Image
 
 
 class ReturnedFile(Settings):
@@ -49,7 +50,7 @@ class _Returns(Settings):
 
 
 class ExtraImage(Settings):
-    """An image that nobody asked for, as it was registered when the batch was closed."""
+    """An image that the batch did not ask for, as it was registered when the batch was closed."""
 
     id: int
     sha256: str
@@ -67,6 +68,7 @@ class Closed(Settings):
         classes: of the data set from the next cycle on.
         annotation: the group of the experiment, as it was then.
         extras: other images that were labelled.
+        added: images that were registered after the run began and join the pool of the next cycle.
         files: that count, in the order they came.
     """
 
@@ -77,7 +79,13 @@ class Closed(Settings):
     classes: list[str]
     annotation: Annotation
     extras: list[ExtraImage] = Field(default_factory=list)
+    added: list[ExtraImage] = Field(default_factory=list)
     files: list[ReturnedFile]
+
+    def added_images(self) -> list[Image]:
+        """The images that join the data set with the next cycle."""
+        since = self.cycle + 1
+        return [Image(one.id, one.file_name, one.width, one.height, "train", since) for one in self.added]
 
     def extra_images(self) -> list[BatchImage]:
         """The other images, for :func:`mgral.annotation.labels.settle`."""
@@ -180,7 +188,8 @@ class Folder:
 
     def close(self, closed: Closed) -> None:
         """Write ``closed.json``."""
-        write_json(self.closed, closed.model_dump(mode="json"))
+        entries = closed.model_dump(mode="json")
+        write_json(self.closed, entries if closed.added else {k: v for k, v in entries.items() if k != "added"})
 
     def read_all(
         self, files: Sequence[ReturnedFile], batch: Batch, tool: str, options: Mapping[str, Any]

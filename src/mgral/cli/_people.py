@@ -9,7 +9,7 @@ from pathlib import Path
 from mgral.annotation import exchange, labels
 from mgral.annotation.exchange import Batch, BatchImage
 from mgral.annotation.labels import Outcome
-from mgral.annotation.returns import Folder, ReturnedFile
+from mgral.annotation.returns import ExtraImage, Folder, ReturnedFile
 from mgral.cli import _arguments
 from mgral.config.annotation import Annotation
 from mgral.config.base import Count, Settings
@@ -53,6 +53,19 @@ class Asked:
             BatchImage(one.id, one.file_name, one.width, one.height, one.sha256, 0)
             for one in register.images
             if one.id not in asked and one.split == "train"
+        ]
+
+    def joining(self) -> list[ExtraImage]:
+        """Registered images that join the pool of the next cycle: added since the run began, and in no earlier one."""
+        path = Path(run_layout.register(self.folder.path.parent))
+        if not path.exists():
+            return []
+        earlier = [Folder(Path(run_layout.answers_folder(path.parent, c))) for c in range(self.batch.cycle)]
+        there = {image.id for one in earlier if one.closed.exists() for image in one.read_closed().added}
+        return [
+            ExtraImage(id=one.id, sha256=one.sha256, file_name=one.file_name, width=one.width, height=one.height)
+            for one in identity.read_register(path, self.params.experiment).images
+            if 0 < one.since <= self.batch.cycle + 1 and one.split == "train" and one.id not in there
         ]
 
     def outcome(self, files: list[tuple[str, exchange.Returned]]) -> Outcome:

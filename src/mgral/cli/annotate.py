@@ -1,7 +1,7 @@
 """Label a selected batch: the pool of the next cycle.
 
 The oracle is the data set, which knows the answers, or what people said: with --labels, images that they finished are
-labelled, skipped ones rest for a cycle, and those that cannot be labelled leave the pool.
+labelled, skipped ones rest for a cycle, those that cannot be labelled leave the pool, and registered ones may join.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.labels is not None:
         from mgral.annotation.labels import read_states
 
-        states, asked = read_states(arguments.labels)
+        states, asked, added = read_states(arguments.labels)
         other = len(set(selection.ids) ^ set(asked))
         if other:
             logging.warning(
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
             )
         said = {state: [i for i, one in states.items() if one == state] for state in set(states.values())}
         new = [i for i in said.get("finished", []) if i not in before.labelled]
-        write_pool(annotate(before, new, said.get("skipped", ()), said.get("cannot", ())), arguments.out)
+        write_pool(annotate(before, new, said.get("skipped", ()), said.get("cannot", ()), added), arguments.out)
         return
     check_complete(before, dataset, arguments.pool)
     pool = annotate(before, selection.ids)

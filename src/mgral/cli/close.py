@@ -52,8 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
             ExtraImage(id=im.id, sha256=im.sha256, file_name=im.file_name, width=im.width, height=im.height)
             for im in extras
         ],
+        added=asked.joining(),
         files=files,
     )
     folder.close(closed)
     print("\n".join(_people.summary(asked, outcome)))
+    if closed.added:
+        print(f"{len(closed.added)} images that were added join the pool of cycle {batch.cycle + 1}")
     print(f"{folder.closed}: closed; run `snakemake` again")

@@ -1,7 +1,8 @@
 """Bring a data set into canonical form, checking every image and box.
 
 Over an earlier dataset.json, images keep their ids and splits; new ones join train, unless the data set names their
-split. Splits are drawn again only if dataset.splits has changed, or with --redraw.
+split. Splits are drawn again only if dataset.splits has changed, or with --redraw. Of registered images those that were
+added after the run began stay out: they join by `mgral close`.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ def run(arguments: argparse.Namespace) -> None:
             f"{arguments.registered}: {len(new)} images of {dataset.root} are not registered, {new[0]} first; run "
             "`mgral register`"
         )
+    if arguments.registered:
+        dataset = identity.at_the_beginning(dataset, identity.read_register(arguments.registered))
+        info["kept"] = len(dataset.images)
     dataset_json.write(dataset, info, arguments.out)
     if known is not None:
         what = "kept" if known.splits else "drawn again, since dataset.splits has changed"

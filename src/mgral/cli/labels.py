@@ -49,21 +49,23 @@ def run(arguments: argparse.Namespace) -> None:
     dataset = dataset_json.read(arguments.dataset)
     if arguments.simulated:
         params = _arguments.read_params(Params, arguments.params)
-        batch, classes = exchange.read_batch(arguments.simulated), list(dataset.classes)
+        batch, classes, added = exchange.read_batch(arguments.simulated), list(dataset.classes), []
         truth = dataset_json.read(arguments.truth) if arguments.truth else dataset
         outcome = _simulated(batch, truth, params, arguments.seed)
     else:
         folder = Folder(arguments.closed.parent)
         closed, batch = folder.closed_batch()
-        classes, rules = closed.classes, closed.annotation
+        classes, rules, added = closed.classes, closed.annotation, closed.added_images()
         files = folder.read_all(closed.files, batch, rules.tool, rules.options)
         outcome = labels.settle(batch, closed.extra_images(), files, classes, rules.map, rules)
-    after = labels.apply(dataset, outcome, classes)
+    after = labels.apply(dataset, outcome, classes, added)
     new = classes[len(dataset.classes) :]
     if new:
         logging.warning("new classes %s: images labelled before show them without boxes", ", ".join(new))
     dataset_json.write(after, read_json(arguments.dataset)["info"], arguments.out_dataset)
-    labels.write(batch, outcome, arguments.out)
+    labels.write(batch, outcome, arguments.out, added)
+    if added:
+        logging.info("%d images join the pool, %s first", len(added), added[0].file_name)
     boxes = sum(len(image.boxes) for image in outcome.images.values())
     logging.info("batch %s: %d images labelled, %d boxes", batch.id, len(outcome.ids("finished")), boxes)
 

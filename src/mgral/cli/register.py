@@ -1,7 +1,8 @@
 """Give the images of an experiment ids and splits that never change, for people to annotate.
 
 Writes images.json: id, sha256, file name, size, split and the cycle from which each image can be selected. Run it
-again after adding images: it only appends. A file that was renamed keeps its id, by its content.
+again after adding images: it only appends, and after the run has begun, new images join the pool of the next cycle.
+A file that was renamed keeps its id, by its content.
 
 example: mgral register --params params/base.yaml params/mine.yaml
 """
@@ -12,6 +13,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from mgral.annotation.returns import Folder
 from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import DatasetParams, Name
@@ -29,23 +31,41 @@ class Params(Settings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params")
-    parser.add_argument("--cycle", type=int, default=0, help="from which the new images can be selected; default 0")
+    what = "from which new images can be selected; default: 0, after the run has begun the one after the open batch"
+    parser.add_argument("--cycle", type=int, help=what)
     what = "images.json to write or extend; default data/annotations/<experiment>/images.json"
     parser.add_argument("--out", type=Path, help=what)
 
 
 def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
-    if arguments.cycle < 0:
-        raise MgralError(f"--cycle: {arguments.cycle} is no cycle; give 0 or more")
     out = arguments.out or Path(run_layout.register(run_layout.annotations_folder(params.experiment)))
     before = identity.read_register(out, params.experiment) if out.exists() else None
-    register, info, gone = importing.register(params.dataset, params.experiment, before, arguments.cycle)
+    run_folder = Path(run_layout.run_folder(params.experiment))
+    first = _first_cycle(out.parent, run_folder) if before else 0
+    since = first if arguments.cycle is None else arguments.cycle
+    if since < first or since < 0:
+        raise MgralError(f"--cycle: {since} is computed already or no cycle; give {first} or more")
+    register, info, gone = importing.register(params.dataset, params.experiment, before, since)
     new = len(register.images) - (len(before.images) if before else 0)
+    if new and first and (run_folder / run_layout.RUN.foundation).exists():
+        raise MgralError(
+            f"{out}: {new} images are new, and this run embedded its images by a backbone when it began; take them "
+            "out of the folder, or begin another experiment with them"
+        )
     if before is None or register != before:
         identity.write_register(register, out)
-    logging.info("%s: %d images, %d of them new", out, len(register.images), new)
+    when = f", for the pool of cycle {since}" if new and since else ""
+    logging.info("%s: %d images, %d of them new%s", out, len(register.images), new, when)
     if gone:
         logging.warning("%d registered images are not there now, %s first; they keep their ids", len(gone), gone[0])
     if info["dropped"]:
         logging.warning("%d faults were left out; they are listed by `mgral import`", len(info["dropped"]))
+
+
+def _first_cycle(annotations: Path, run_folder: Path) -> int:
+    """The first cycle whose pool is not drawn: 0 before the run has begun, then the one after the open batch."""
+    folders = [Folder(path) for path in annotations.glob("cycle-*")]
+    if not (run_folder / run_layout.RUN.dataset).exists() and not any(folder.manifest.exists() for folder in folders):
+        return 0
+    return 1 + sum(folder.closed.exists() for folder in folders)

@@ -36,6 +36,7 @@ class Image:
         file_name: path below the image root, with forward slashes.
         width, height: pixels, as in the file.
         split: ``train`` is the pool, ``val`` gives rewards, ``test`` is reported.
+        since: the cycle in which it joined; 0 for what was there when the run began.
     """
 
     id: int
@@ -43,6 +44,7 @@ class Image:
     width: int
     height: int
     split: Split
+    since: int = 0
 
 
 @dataclass(frozen=True)

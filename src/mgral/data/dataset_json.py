@@ -51,6 +51,7 @@ class _Image(_Group):
     height: Positive
     split: Split
     annotated: bool = True
+    since: Annotated[int, Field(ge=0)] = 0
 
 
 class _Annotation(_Group):
@@ -132,9 +133,10 @@ def _write_list(file: TextIO, texts: Iterator[str]) -> None:
 def _image_texts(dataset: Dataset) -> Iterator[str]:
     for image in dataset.images.values():
         annotated = "" if image.id in dataset.boxes else ',\n   "annotated": false'
+        since = f',\n   "since": {image.since}' if image.since else ""
         yield (
             f'{{\n   "id": {image.id},\n   "file_name": {_text(image.file_name)},\n   "width": {image.width},\n'
-            f'   "height": {image.height},\n   "split": "{image.split}"{annotated}\n  }}'
+            f'   "height": {image.height},\n   "split": "{image.split}"{annotated}{since}\n  }}'
         )
 
 
@@ -263,7 +265,7 @@ def _images(content: _File, root: Path) -> dict[int, Image]:
                 links.resolve(f"{start}/{name}")
         except OutsideError:
             raise ValueError(f"image {image.id}: file name {image.file_name!r} leaves the image root") from None
-        images[image.id] = Image(image.id, image.file_name, image.width, image.height, image.split)
+        images[image.id] = Image(image.id, image.file_name, image.width, image.height, image.split, image.since)
     return images
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -207,6 +207,15 @@ def read_register(path: str | Path, experiment: str | None = None) -> Register:
                 )
             seen.add(value)
     return register
+
+
+def at_the_beginning(dataset: Dataset, register: Register) -> Dataset:
+    """The data set without the images that were registered after the run began."""
+    later = {image.id for image in register.images if image.since > 0}
+    if not later:
+        return dataset
+    images = {i: image for i, image in dataset.images.items() if i not in later}
+    return replace(dataset, images=images, boxes={i: boxes for i, boxes in dataset.boxes.items() if i in images})
 
 
 def write_register(register: Register, path: str | Path) -> None:

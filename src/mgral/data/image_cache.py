@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Cache:
     Attributes:
         size: side of the square input, pixels.
         resizing: how images become it.
-        decoded: whether pixels are read from the cache; else from the image files.
+        decoded: whether pixels are read from the cache; else from the image files, as are those of images that joined
+            after it was made.
     """
 
     def __init__(self, dataset: Dataset, path: str | Path, workers: int = 0) -> None:
@@ -83,7 +85,8 @@ class Cache:
             workers: processes that read image files ahead, where the cache holds no pixels; 0: this one.
 
         Raises:
-            MgralError: missing, damaged, or of another number of images or another size.
+            MgralError: missing, damaged, of another number of images or another size, or one that joined later does
+                not fit.
         """
         try:
             require_regular(path)
@@ -99,25 +102,41 @@ class Cache:
         resizing = Resizing.named(name)
         if resizing is None or array.shape[2:] != (self.size, 3) or array.dtype.itemsize != 1:
             raise MgralError(f"{path}: not a cache of images; run `mgral cache` again")
-        if len(array) not in (0, len(dataset.images)):
+        first = [image_id for image_id, image in dataset.images.items() if not image.since]
+        if len(array) not in (0, len(first)):
+            raise MgralError(f"{path}: holds {len(array)} images, the data set {len(first)}; run `mgral cache` again")
+        later = [image for image in dataset.images.values() if image.since]
+        large = [image for image in later if max(resizing.shape(image)) > self.size]
+        if large:
             raise MgralError(
-                f"{path}: holds {len(array)} images, the data set {len(dataset.images)}; run `mgral cache` again"
+                f"image {large[0].id} ({large[0].file_name}) joined later and does not fit the run's input of "
+                f"{self.size} pixels; leave it out, or begin another run with it"
             )
-        if resizing.side(dataset) != self.size:
+        there = replace(dataset, images={i: dataset.images[i] for i in first}) if later else dataset
+        if resizing.side(there) != self.size:
             raise MgralError(f"{path}: made of another data set; run `mgral cache` again")
         self.resizing, self.decoded, self._workers = resizing, len(array) > 0, workers
         self._array: Pixels = array.view(np.uint8) if array.dtype.names is None else array[name]
         self._dataset = dataset
-        self._row = {image_id: row for row, image_id in enumerate(dataset.images)}
+        self._row = {image_id: row for row, image_id in enumerate(first)}
 
     def pixels(self, ids: Sequence[int]) -> Pixels:
         """[len(ids), size, size, 3] uint8 RGB, in the order asked for. Raises MgralError as :func:`decode` does."""
-        if self.decoded:
+        if self.decoded and all(i in self._row for i in ids):
             chosen: Pixels = self._array[[self._row[i] for i in ids]]
             return chosen
+        if self.decoded:
+            return np.stack([self._one(i) for i in ids])
         root, images = self._dataset.root, self._dataset.images
         read = [decode(root, images[i], self.resizing, self.size) for i in ids]
         return np.stack(read) if read else np.zeros((0, self.size, self.size, 3), np.uint8)
+
+    def _one(self, image_id: int) -> Pixels:
+        """One image, from its file if it joined after the cache was made."""
+        if image_id in self._row:
+            kept: Pixels = self._array[self._row[image_id]]
+            return kept
+        return decode(self._dataset.root, self._dataset.images[image_id], self.resizing, self.size)
 
     def stream(self, batches: Iterable[Sequence[int]]) -> Iterator[Pixels]:
         """What :meth:`pixels` says of each batch in turn; image files are read ahead by worker processes.

@@ -69,7 +69,13 @@ def started(chosen: Collection[int], ids: Iterable[int]) -> Pool:
     return Pool(0, dict.fromkeys(sorted(chosen), 0), tuple(sorted(set(ids).difference(chosen))))
 
 
-def annotate(pool: Pool, ids: Iterable[int], skipped: Collection[int] = (), cannot: Collection[int] = ()) -> Pool:
+def annotate(
+    pool: Pool,
+    ids: Iterable[int],
+    skipped: Collection[int] = (),
+    cannot: Collection[int] = (),
+    added: Collection[int] = (),
+) -> Pool:
     """The pool of the next cycle: ``ids`` move from unlabelled to labelled.
 
     Args:
@@ -77,12 +83,13 @@ def annotate(pool: Pool, ids: Iterable[int], skipped: Collection[int] = (), cann
         ids: that were labelled.
         skipped: unlabelled ids that people put off; they rest for a cycle.
         cannot: unlabelled ids that cannot be labelled; they leave the pool for good.
+        added: ids of images that join now; they may be among ``ids``.
 
     Raises:
         MgralError: an id is unknown, labelled already, or listed twice.
     """
     ids = list(ids)
-    unlabelled = set(pool.unlabelled)
+    unlabelled = {*pool.unlabelled, *added}
     for i in ids:
         if i not in unlabelled:
             state = "is labelled already" if i in pool.labelled else "is not in the pool"
