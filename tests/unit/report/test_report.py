@@ -53,7 +53,6 @@ def test_every_part_is_there(report: Report) -> None:
         assert part in page.text, part
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, params: Params) -> None:
     strategies = ["random", {"name": "mgral", "plugin": "oracle_rare"}]
     page, _ = build(run, Params.parse({**params.model_dump(mode="json"), "strategies": strategies}, "test:"))
@@ -64,7 +63,6 @@ def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, param
     assert "mgral (control: reads the ground truth) 0.350 ± 0.014" in page.text
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_far_batches_are_called_extrapolated(run: Path, params: Params, report: Report) -> None:
     # 1 of 4 batches an iteration is far
     assert "are extrapolated" not in report.page.text
@@ -178,7 +176,6 @@ def test_a_comparison_of_other_strategies_is_refused(run: Path, params: Params) 
         build(run, params)
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "name", ["mgral/seed-1/cycle-1/metrics.json", "mgral/seed-1/cycle-0/selected.json", "comparison.json"]
 )
@@ -190,7 +187,6 @@ def test_a_missing_required_file_is_named(run: Path, params: Params, name: str) 
     assert not (run / "report.html").exists()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_classes_of_another_data_set_are_refused(run: Path, params: Params) -> None:
     path = run / "random" / "seed-0" / "cycle-1" / "metrics.json"
     metrics = read_json(path)
@@ -200,7 +196,6 @@ def test_classes_of_another_data_set_are_refused(run: Path, params: Params) -> N
         build(run, params)
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
@@ -226,7 +221,6 @@ def test_the_stamp_is_at_the_top(report: Report) -> None:
     assert "mgral 0.1.0 commit abc123 made 2026-11-26 command: snakemake --cores all " in report.page.text
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_next_batch_is_listed(run: Path, params: Params, report: Report) -> None:
     assert "The next batch" not in report.page.text
     dataset = dataset_json.read(run / "dataset" / "dataset.json")
