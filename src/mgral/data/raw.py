@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,10 +169,12 @@ def ignored(flags: dict[str, Any]) -> bool | str:
 
 
 def hull(points: Sequence[float]) -> list[float]:
-    """Left, top, width, height of the smallest upright box around x, y, x, y, ….
+    """Left, top, width, height of the smallest upright box around x, y, x, y, …; NaN if a point is not finite.
 
     >>> hull([2, 3, 5, 3, 4, 9])
     [2.0, 3.0, 3.0, 6.0]
     """
+    if not all(map(math.isfinite, points)):  # the least and the largest of such points depend on their order
+        return [math.nan] * 4
     xs, ys = points[0::2], points[1::2]
     return [float(value) for value in xyxy_to_xywh([min(xs), min(ys), max(xs), max(ys)])]
