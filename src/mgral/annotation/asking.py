@@ -40,6 +40,11 @@ def make_batch(
         if pick.id not in dataset.images:
             raise MgralError(f"image {pick.id} is selected and not in the data set; run `mgral select` again")
         image = dataset.images[pick.id]
+        if image.tile is not None:
+            raise MgralError(
+                f"image {pick.id} is a tile of {image.file_name}, and people annotate whole files; set "
+                "dataset.tiles.by: image"
+            )
         path = dataset.root / image.file_name
         try:
             sha = sha256_of(path)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
-from mgral.data import dataset_json
+from mgral.data import dataset_json, tiles
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_experiment(arguments.params)
     graph = forecast.read_graph(read_json(arguments.graph))
     dataset = dataset_json.read(arguments.dataset)
-    sizes = forecast.Sizes(*(len(dataset.ids(split)) for split in ("train", "val", "test")))
+    train, val, test = (len(dataset.ids(split)) for split in ("train", "val", "test"))
+    sizes = forecast.Sizes(train, val, test, len(tiles.cut(dataset)[0].images) - len(dataset.images))
     plan = RunPlan(params)
     keep = plan.kept(run_layout.SHARED, {label: kept_for(strategy) for label, strategy in plan.strategies.items()})
     measured = timing.run(dataset, params, keep)

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from mgral.config.base import Count, Fraction, Positive, Settings, parameter
 
+SMALLEST_TILE = 32  # pixels a side
+
 
 class Splits(Settings):
     """Shares drawn per class, for a data set that brings no splits."""
@@ -35,6 +37,40 @@ class Splits(Settings):
     def _leave_a_pool(self) -> Self:
         if self.val + self.test >= 1:
             raise ValueError("val + test must stay below 1, or no image is left for the pool")
+        return self
+
+
+class Tiles(Settings):
+    """Images that are larger than a tile, cut before a detector sees them."""
+
+    size: Count = Field(
+        default=0,
+        description="side of a tile [pixels of the original image]; larger images are cut into overlapping tiles, "
+        "their detections merged. 0: images are not cut",
+    )
+    overlap: Count = Field(
+        default=0,
+        description="of neighbouring tiles [pixels]; as large as most objects, so that a tile shows each whole",
+    )
+    visible: Fraction = Field(
+        default=0.5,
+        description="share of a box that a tile must show for the box to be an object there; what shows less of it is "
+        "an ignored region",
+    )
+    by: Literal["image", "tile"] = Field(
+        default="image",
+        description="what is selected and annotated: whole images, or the tiles of train. Val and test are always "
+        "evaluated as whole images",
+    )
+
+    @model_validator(mode="after")
+    def _tiles_advance(self) -> Self:
+        if 0 < self.size < SMALLEST_TILE:
+            raise ValueError(f"size: {self.size} pixels are too few; set at least {SMALLEST_TILE}, or 0 for no tiles")
+        if self.size and self.overlap > self.size // 2:
+            raise ValueError(f"overlap: {self.overlap} is more than half of size {self.size}; set a smaller one")
+        if not self.size and (self.overlap or self.by == "tile"):
+            raise ValueError("size: 0, so images are not cut; set the side of a tile, or leave out the other keys")
         return self
 
 
@@ -70,3 +106,4 @@ class DatasetParams(Settings):
         description="pixels; a larger image is refused, since a small file can expand to fill the memory. Raise it for "
         "panoramas and satellite images",
     )
+    tiles: Tiles = Field(default_factory=Tiles, description="cutting of large images")

@@ -37,6 +37,7 @@ def check(given: dict[str, Any], where: str) -> Params:
             _check_external(params, options)
         _check_priors(params, getattr(detector, "PRIORS", True))
         _check_proxies(params, detector.activation(options))
+        _check_tiles(params, getattr(detector, "EXTERNAL", False))
         _check_root(params)
     except MgralError as error:
         raise MgralError(f"{where}: {error}") from None
@@ -152,6 +153,31 @@ def _check_external(params: Params, options: Settings) -> None:
             raise MgralError("proxy.stop_at: a command cannot be stopped partway; set it to 0")
         if params.proxy.start == "detector" and getattr(options, "finetune", None) is None:
             raise MgralError("detector.options.finetune: missing; give it, or set proxy.start: scratch")
+
+
+def _check_tiles(params: Params, external: bool) -> None:
+    """Refuse what cannot go with images that are cut into tiles. Raises MgralError."""
+    tiles = params.dataset.tiles
+    if not tiles.size:
+        return
+    if external:
+        raise MgralError(
+            "dataset.tiles.size: the detector command reads whole files; cut and merge in your trainer, and set it to 0"
+        )
+    if tiles.by == "tile":
+        if params.oracle.kind != "dataset":
+            raise MgralError("dataset.tiles.by: people annotate whole files; set image")
+        return
+    for strategy in params.strategies:
+        if "image_scores" in plugins.load("strategies", strategy.plugin).NEEDS:
+            raise MgralError(
+                f"dataset.tiles.by: {strategy.name} scores the inputs of a network, which are tiles; set tile, or "
+                "leave it out"
+            )
+    if by_patterns(params):
+        raise MgralError(
+            "dataset.tiles.by: local patterns (freesel) are those of a tile; set tile, or leave freesel out"
+        )
 
 
 def _check_priors(params: Params, has_priors: bool) -> None:

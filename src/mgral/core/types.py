@@ -34,9 +34,11 @@ class Image:
     Attributes:
         id: unique in the data set; a positive whole number.
         file_name: path below the image root, with forward slashes.
-        width, height: pixels, as in the file.
+        width, height: pixels, as in the file; of a tile its own.
         split: ``train`` is the pool, ``val`` gives rewards, ``test`` is reported.
         since: the cycle in which it joined; 0 for what was there when the run began.
+        tile: of a part of a larger image: that image's id, and where the part's left and upper side lie in the file,
+            pixels. None: the whole file.
     """
 
     id: int
@@ -45,6 +47,23 @@ class Image:
     height: int
     split: Split
     since: int = 0
+    tile: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How images that are larger than a tile are cut; see :mod:`mgral.data.tiles`.
+
+    Attributes:
+        size: side of a tile, pixels of the original image.
+        overlap: of neighbouring tiles, pixels, below ``size``.
+        visible: share of a box, 0..1, that a tile must show for the box to be an object there; with less of it the
+            part is an ignored region.
+    """
+
+    size: int
+    overlap: int
+    visible: float
 
 
 @dataclass(frozen=True)
@@ -79,12 +98,14 @@ class Dataset:
         images: by id, in ascending order of id.
         boxes: ground truth by image id; an image without entry has no annotation (an unlabelled folder).
         root: the image root.
+        tiling: how larger images are cut before a detector sees them; None: they are not.
     """
 
     classes: tuple[str, ...]
     images: Mapping[int, Image]
     boxes: Mapping[int, Boxes]
     root: Path
+    tiling: Tiling | None = None
 
     def ids(self, split: Split) -> list[int]:
         """Ids of a split, ascending."""

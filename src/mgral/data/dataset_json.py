@@ -1,8 +1,10 @@
 """The canonical form on disk: COCO JSON, readable by pycocotools, plus a split per image.
 
 ``info``       where the data set comes from: format, image_root (as given, so a relative one starts at the
-               working folder), ids, splits_drawn, dropped, clipped, unlisted
-``images``     COCO's keys, and split; ``annotated: false`` marks an image that nobody has annotated
+               working folder), ids, splits_drawn, dropped, clipped, unlisted, and, where large images are cut,
+               tiling: size, overlap, visible
+``images``     COCO's keys, and split; ``annotated: false`` marks an image that nobody has annotated, ``tile`` a part of
+               a larger one: that image's id, and the part's left and upper side in the file, pixels
 ``annotations`` COCO's keys, numbered from 1 in order of image id; iscrowd and ignore are 1 for ignored objects
 ``categories`` numbered from 1 in order of class index
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
@@ -24,13 +26,14 @@ from mgral.config.base import Settings
 from mgral.core import boxes
 from mgral.core.errors import MgralError
 from mgral.core.files import no_collection, read_json, whole
-from mgral.core.types import Bools, Boxes, Dataset, Doubles, Image, Ints, Split
+from mgral.core.types import Bools, Boxes, Dataset, Doubles, Image, Ints, Split, Tiling
 from mgral.data.faults import line
 from mgral.data.image_files import OutsideError, plain
 from mgral.data.locating import Links
 
 Number = Annotated[float, Field(strict=True)]
 Positive = Annotated[int, Field(ge=1, strict=True)]
+_Offset = Annotated[int, Field(ge=0, strict=True)]
 _AT_ONCE = 4096  # images whose boxes become text at once
 _LARGEST = 2**53  # of an id or a flag: exact in every JSON reader
 
@@ -39,9 +42,16 @@ class _Group(Settings):
     model_config = ConfigDict(extra="ignore")  # other programs may have added keys of their own
 
 
+class _Tiling(_Group):
+    size: Positive
+    overlap: _Offset
+    visible: Annotated[float, Field(ge=0, le=1)]
+
+
 class _Info(_Group):
     image_root: str
     links: int = 0  # symbolic links that the import followed, and checked by its own rule
+    tiling: _Tiling | None = None
 
 
 class _Image(_Group):
@@ -52,6 +62,7 @@ class _Image(_Group):
     split: Split
     annotated: bool = True
     since: Annotated[int, Field(ge=0)] = 0
+    tile: tuple[Positive, _Offset, _Offset] | None = None
 
 
 class _Annotation(_Group):
@@ -108,6 +119,8 @@ def write(dataset: Dataset, info: Mapping[str, Any], path: str | Path) -> None:
     """
     categories = [{"id": number, "name": name} for number, name in enumerate(dataset.classes, start=1)]
     head = {**info, "image_root": dataset.root.as_posix()}
+    if dataset.tiling is not None:
+        head["tiling"] = asdict(dataset.tiling)
     with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(f'{{\n "info": {_indented(head, 1)},\n "images": ')
         _write_list(file, _image_texts(dataset))
@@ -132,11 +145,14 @@ def _write_list(file: TextIO, texts: Iterator[str]) -> None:
 
 def _image_texts(dataset: Dataset) -> Iterator[str]:
     for image in dataset.images.values():
-        annotated = "" if image.id in dataset.boxes else ',\n   "annotated": false'
-        since = f',\n   "since": {image.since}' if image.since else ""
+        further = "" if image.id in dataset.boxes else ',\n   "annotated": false'
+        if image.since:
+            further += f',\n   "since": {image.since}'
+        if image.tile is not None:
+            further += ',\n   "tile": [\n    {},\n    {},\n    {}\n   ]'.format(*image.tile)
         yield (
             f'{{\n   "id": {image.id},\n   "file_name": {_text(image.file_name)},\n   "width": {image.width},\n'
-            f'   "height": {image.height},\n   "split": "{image.split}"{annotated}{since}\n  }}'
+            f'   "height": {image.height},\n   "split": "{image.split}"{further}\n  }}'
         )
 
 
@@ -243,12 +259,14 @@ def _dataset(content: _File, columns: _Columns) -> Dataset:
     numbers = [category.id for category in content.categories]
     if numbers != list(range(1, len(numbers) + 1)) or not numbers:
         raise ValueError("categories: ids do not count from 1")
+    tiling = content.info.tiling
     annotated = np.array(sorted(image.id for image in content.images if image.annotated), np.int64)
     return Dataset(
         classes=tuple(category.name for category in content.categories),
         images=images,
         boxes=_boxes(images, annotated, columns, len(numbers)),
         root=root,
+        tiling=None if tiling is None else Tiling(tiling.size, tiling.overlap, tiling.visible),
     )
 
 
@@ -265,7 +283,8 @@ def _images(content: _File, root: Path) -> dict[int, Image]:
                 links.resolve(f"{start}/{name}")
         except OutsideError:
             raise ValueError(f"image {image.id}: file name {image.file_name!r} leaves the image root") from None
-        images[image.id] = Image(image.id, image.file_name, image.width, image.height, image.split, image.since)
+        sides = image.width, image.height
+        images[image.id] = Image(image.id, image.file_name, *sides, image.split, image.since, image.tile)
     return images
 
 

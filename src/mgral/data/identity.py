@@ -23,7 +23,7 @@ from mgral.config.schema import Splits
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, require_regular, write_json
 from mgral.core.types import Dataset, Split
-from mgral.data import dataset_json, grouping, stratified_split
+from mgral.data import dataset_json, grouping, stratified_split, tiles
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def of_dataset(path: str | Path, params: Splits) -> Known | None:
     if not Path(path).exists():
         return None
     try:
-        dataset = dataset_json.read(path)
+        dataset = tiles.joined(dataset_json.read(path))
         info = read_json(path)["info"]
     except (MgralError, KeyError, TypeError):
         raise MgralError(

@@ -1,21 +1,27 @@
-"""Images at the detector's input size: decoded once into a memory map, or read from their files each time."""
+"""Images at the detector's input size: decoded once into a memory map, or read from their files each time.
+
+Where a data set's large images are cut (:mod:`mgral.data.tiles`), an input is a tile. :meth:`Cache.inputs` names the
+inputs of an image; all else here is asked for inputs. Without tiles an image is one input, and both ids are the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 from tqdm import tqdm
 
 from mgral.core import boxes as geometry
 from mgral.core.errors import MgralError
 from mgral.core.files import require_regular, whole
 from mgral.core.types import Bools, Boxes, Dataset, Floats, Image
-from mgral.data import image_files
+from mgral.data import image_files, tiles
 from mgral.data.resizing import Resizing
 
 GREY = 128  # of 255, around an image that does not fill the input
@@ -33,6 +39,7 @@ def build(dataset: Dataset, resizing: Resizing | int, path: str | Path, decoded:
         MgralError: an image is missing or unreadable (names file and id), or the disk is full.
     """
     resizing = Resizing("squash", resizing) if isinstance(resizing, int) else resizing
+    dataset, _ = tiles.cut(dataset)
     side = resizing.side(dataset)
     with whole(path) as temporary, temporary.open("wb") as file:
         shape = (len(dataset.images) if decoded else 0, side, side, 3)
@@ -51,11 +58,14 @@ def decode(root: Path, image: Image, resizing: Resizing, side: int) -> Pixels:
     path = root / image.file_name
     remedy = "restore the file or import the data set again"
     try:
-        if image_files.size_of(path) != (image.width, image.height):
+        if image.tile is not None:
+            pixels = np.asarray(image_files.resized(part(path, image), resizing.shape(image)))
+        elif image_files.size_of(path) == (image.width, image.height):
+            pixels = np.asarray(image_files.shown(path, resizing.shape(image)))
+        else:
             raise MgralError(
                 f"{path}: image {image.id}: not {image.width} x {image.height} pixels as in the data set; {remedy}"
             )
-        pixels = np.asarray(image_files.shown(path, resizing.shape(image)))
     except image_files.UNREADABLE as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be decoded"
         raise MgralError(f"{path}: image {image.id}: {reason}; {remedy}") from None
@@ -64,6 +74,25 @@ def decode(root: Path, image: Image, resizing: Resizing, side: int) -> Pixels:
     padded = np.full((side, side, 3), GREY, np.uint8)
     padded[: pixels.shape[0], : pixels.shape[1]] = pixels
     return padded
+
+
+def part(path: Path, tile: Image) -> PIL.Image.Image:
+    """The pixels of a tile. Raises MgralError, OSError, or another of ``image_files.UNREADABLE``."""
+    source, x, y = tile.tile or (tile.id, 0, 0)
+    picture = _last_read(path, path.stat().st_mtime_ns)
+    right, lower = x + tile.width, y + tile.height
+    if right > picture.width or lower > picture.height:
+        raise MgralError(
+            f"{path}: image {source}: {picture.width} x {picture.height} pixels, not the data set's; restore the file "
+            "or import the data set again"
+        )
+    return picture.crop((x, y, right, lower))
+
+
+@lru_cache(maxsize=1)
+def _last_read(path: Path, changed: int) -> PIL.Image.Image:
+    """A whole image as RGB. The last one is kept: its tiles are mostly asked for one after the other."""
+    return image_files.shown(path)
 
 
 class Cache:
@@ -88,6 +117,7 @@ class Cache:
             MgralError: missing, damaged, of another number of images or another size, or one that joined later does
                 not fit.
         """
+        dataset, self._parts = tiles.cut(dataset)
         try:
             require_regular(path)
             array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -119,6 +149,14 @@ class Cache:
         self._array: Pixels = array.view(np.uint8) if array.dtype.names is None else array[name]
         self._dataset = dataset
         self._row = {image_id: row for row, image_id in enumerate(first)}
+
+    def inputs(self, ids: Iterable[int]) -> list[int]:
+        """The ids of the inputs of images, in the images' order: of an image that is cut its tiles, row by row."""
+        return [part for i in ids for part in self._parts[i]]
+
+    def image_of(self, part: int) -> Image:
+        """An input: an image, or a tile."""
+        return self._dataset.images[part]
 
     def pixels(self, ids: Sequence[int]) -> Pixels:
         """[len(ids), size, size, 3] uint8 RGB, in the order asked for. Raises MgralError as :func:`decode` does."""

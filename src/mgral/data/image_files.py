@@ -210,7 +210,7 @@ def turn(pixels: PIL.Image.Image, orientation: int) -> PIL.Image.Image:
 def shown(path: Path, size: tuple[int, int] | None = None) -> PIL.Image.Image:
     """An image as RGB, turned as it is to be shown; with ``size`` resized to that width and height.
 
-    ``size`` has the image's own shape, or is a square.
+    ``size`` has the image's own shape, or is a square; a JPEG is decoded no larger than it needs.
 
     Raises:
         OSError, or another of ``UNREADABLE``.
@@ -219,9 +219,13 @@ def shown(path: Path, size: tuple[int, int] | None = None) -> PIL.Image.Image:
         turned = orientation(image)
         picture = image.convert("RGB")
         if size is not None:
-            stored = size[::-1] if turned >= 5 else size
-            picture = picture.resize(stored, PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
+            picture = resized(picture, size[::-1] if turned >= 5 else size)
         return turn(picture, turned)
+
+
+def resized(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+    """A picture at another width and height."""
+    return picture.resize(size, PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
 
 
 def size_of(path: Path) -> tuple[int, int]:

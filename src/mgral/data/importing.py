@@ -15,15 +15,17 @@ unannotated, and never background; if most boxes would fall, the import is refus
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mgral.config.data_schema import Tiles
 from mgral.config.schema import DatasetParams
 from mgral.core import plugins
 from mgral.core.errors import MgralError, shown
 from mgral.core.files import no_collection, set_aside
-from mgral.core.types import SPLITS, Dataset
-from mgral.data import identity
+from mgral.core.types import SPLITS, Dataset, Tiling
+from mgral.data import identity, tiles
 from mgral.data.faults import Findings
 from mgral.data.identity import Known
 from mgral.data.locating import finder
@@ -54,6 +56,7 @@ def import_dataset(params: DatasetParams, known: Known | None = None) -> tuple[D
     with set_aside():
         dataset, made = assemble(source, params, report, known)
     report.tell_counts()
+    dataset = _tiled(dataset, params.tiles, report)
     info: dict[str, Any] = {
         "format": params.format,
         "image_root": dataset.root.as_posix(),
@@ -68,6 +71,24 @@ def import_dataset(params: DatasetParams, known: Known | None = None) -> tuple[D
         "notes": report.notes,
     }
     return dataset, {**info, **{key: value for key, value in further.items() if value}}
+
+
+def _tiled(dataset: Dataset, params: Tiles, report: Findings) -> Dataset:
+    """The data set with the rule by which its large images are cut; by tile, with the tiles of train as images."""
+    if not params.size:
+        return dataset
+    dataset = replace(dataset, tiling=Tiling(params.size, params.overlap, params.visible))
+    lost = tiles.unseen(dataset)
+    if lost:
+        report.note(
+            f"{lost} objects are too large for a tile of {params.size} pixels: none shows {params.visible} of them, so "
+            "they are ignored in training; raise dataset.tiles.size or overlap"
+        )
+    if params.by == "image":
+        return dataset
+    cut, _ = tiles.cut(dataset, dataset.ids("train"))
+    tiles.check_ids(cut)
+    return cut
 
 
 def register(
@@ -147,6 +168,9 @@ def summary(dataset: Dataset, info: Mapping[str, Any]) -> list[str]:
         f"{info.get('clipped') or 0} clipped",
     ]
     passed = info.get("passed_over") or {}
+    cut = sum(image.tile is not None for image in dataset.images.values())
+    if cut:
+        parts.append(f"of them {cut} tiles of large images")
     if passed:
         parts.append("passed over: " + ", ".join(f"{count} {suffix}" for suffix, count in passed.items()))
     if info.get("links"):

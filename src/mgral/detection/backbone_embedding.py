@@ -15,6 +15,7 @@ from mgral.core.errors import MgralError
 from mgral.core.files import require_regular
 from mgral.core.types import Floats, Halfs
 from mgral.data.image_cache import Cache
+from mgral.detection.merging import mean_vectors
 
 if TYPE_CHECKING:
     from mgral.detection.device import Device
@@ -56,7 +57,8 @@ def compute(
 ) -> tuple[Floats, Halfs]:
     """Embeddings [n, 256] of images by a backbone, and their local patterns [n, count, 256].
 
-    An embedding is the global average of every feature map, a pattern comes from the coarsest
+    An embedding is the global average of every feature map; of an image that is cut, the mean of its tiles'. Local
+    patterns are of images that are not cut. A pattern comes from the coarsest map
     (:mod:`mgral.detection.local_patterns`); both go through :func:`project`.
 
     Args:
@@ -79,7 +81,7 @@ def compute(
 
     network = backbones.build(params, cache.size, where)
     vectors, local = [], []
-    for chosen, _, maps in outputs(network, cache, ids, device):
+    for chosen, _, maps in outputs(network, cache, cache.inputs(ids), device):
         extent = cache.extent(chosen)
         vectors.append(torch.cat([mean_within(one.float(), extent) for one in maps], 1).cpu().numpy())
         if count:
@@ -94,7 +96,9 @@ def compute(
             local += [patterns(one, count, seed) for one, seed in zip(coarsest, seeds, strict=True)]
     width = local[0].shape[1] if local else WIDTH
     flat = project(np.array(local, np.float32).reshape(-1, width))
-    embedded = project(np.concatenate(vectors)) if vectors else np.zeros((0, WIDTH), np.float32)
+    embedded = np.zeros((0, WIDTH), np.float32)
+    if vectors:
+        embedded = project(mean_vectors(np.concatenate(vectors), [len(cache.inputs([i])) for i in ids]))
     return embedded, flat.reshape(len(ids), count, WIDTH).astype(np.float16)
 
 

@@ -58,7 +58,7 @@ class BackboneFeatures:
 
 def make(detector: Detector, cache: Cache, ids: Sequence[int], machine: Device) -> BackboneFeatures:
     """The maps of some images, in memory."""
-    ids = sorted(ids)
+    ids = sorted(cache.inputs(ids))
     return BackboneFeatures(detector, ids, np.concatenate([*_blocks(detector, cache, ids, machine)]))
 
 
@@ -68,7 +68,7 @@ def write(detector: Detector, cache: Cache, ids: Sequence[int], machine: Device,
     Raises:
         MgralError: the disk is full. They are written in order: a memory map would end the process there.
     """
-    ids = sorted(ids)
+    ids = sorted(cache.inputs(ids))
     with whole(path) as temporary, temporary.open("wb") as file:
         shape = (len(ids), 2, _length(detector))
         np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from mgral.config.schema import Evaluation
-from mgral.core.types import Detections, Embeddings
+from mgral.core.types import Detections, Embeddings, Floats
 from mgral.data.image_cache import Cache
 from mgral.detection.base import EMBEDDING_DIM, Detector, Prediction, RawOutput
 from mgral.detection.device import Device, batches, in_batches
 from mgral.detection.feature_cache import BackboneFeatures
+from mgral.detection.merging import mean_vectors, merge
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def outputs(
     Args:
         network: is put in evaluation mode on ``device.torch_device``.
         cache: images at the network's input size.
-        ids: images to look at, in their order.
+        ids: inputs to look at, in their order (:meth:`mgral.data.image_cache.Cache.inputs`).
         device: device and precision.
     """
     network.to(device.torch_device).eval()
@@ -77,6 +78,8 @@ def in_parts(
 ) -> Iterator[InferenceResult]:
     """Run the detector over images, and yield the results of one forward pass after the other, by ascending id.
 
+    Of an image that is cut, the detections of its tiles are merged, and its embedding is the mean of theirs.
+
     Args:
         detector: trained; is put in evaluation mode on ``device.torch_device``.
         cache: images at the detector's input size.
@@ -89,16 +92,36 @@ def in_parts(
     """
     detector.to(device.torch_device).eval()
     limits = evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
-    ids = sorted(ids)
-    pixels = cache.stream(batches(ids, cache.size))
-    for chosen in in_batches(ids, cache.size):
+    inputs = cache.inputs(sorted(ids))
+    pixels = cache.stream(batches(inputs, cache.size))
+    waiting: list[tuple[int, Detections, Floats]] = []  # of an image whose other tiles are in the next pass
+    left = sorted(ids)
+    for chosen in in_batches(inputs, cache.size):
         maps = backbone_features.maps(chosen, [False] * len(chosen), device) if backbone_features else None
         with device.autocast():
             raw = (answer or detector.answer)(maps or detector.maps(device.images(next(pixels))))
         vectors = detector.embed(raw, cache.extent(chosen)).cpu().numpy()
         found = detector.predict(raw, *limits, features=features)
-        detections = {i: _stored(one, cache, i) for i, one in zip(chosen, found, strict=True)}
-        yield InferenceResult(detections, Embeddings(np.asarray(chosen, np.int64), vectors))
+        stored = (_stored(one, cache, i) for i, one in zip(chosen, found, strict=True))
+        waiting += zip(chosen, stored, vectors, strict=True)
+        yield _merged(waiting, left, cache, evaluation)
+
+
+def _merged(
+    waiting: list[tuple[int, Detections, Floats]], left: list[int], cache: Cache, evaluation: Evaluation
+) -> InferenceResult:
+    """The results of the images whose inputs are all there; takes these out of ``waiting`` and of ``left``."""
+    detections, vectors = {}, []
+    while left and (count := len(parts := cache.inputs(left[:1]))) <= len(waiting):
+        own, waiting[:] = waiting[:count], waiting[count:]
+        seen = [one for _, one, _ in own]
+        if count > 1:
+            tiles = [cache.image_of(part) for part in parts]
+            seen = [merge(seen, tiles, evaluation.nms_iou, evaluation.max_detections)]
+        detections[left.pop(0)] = seen[0]
+        vectors.append(mean_vectors(np.stack([vector for *_, vector in own]), [count])[0])
+    rows = np.stack(vectors) if vectors else np.zeros((0, EMBEDDING_DIM), np.float32)
+    return InferenceResult(detections, Embeddings(np.asarray([*detections], np.int64), rows))
 
 
 def _stored(one: Prediction, cache: Cache, image_id: int) -> Detections:

@@ -91,7 +91,7 @@ def fit(
     """
     if not labelled:
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
-    labelled = [*sorted(labelled), *sorted(added)]
+    labelled = cache.inputs([*sorted(labelled), *sorted(added)])
     detector.to(device.torch_device)
     ahead = ReadAhead(cache, lambda step: draw(labelled, plan.batch_size, step, seed, "order"), plan.steps)
 

@@ -50,11 +50,17 @@ class Graph:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Images of each split."""
+    """Images of each split.
+
+    Attributes:
+        train, val, test: images.
+        tiles: inputs of a detector beyond the images, where large ones are cut.
+    """
 
     train: int
     val: int
     test: int
+    tiles: int = 0
 
     @property
     def images(self) -> int:
@@ -200,7 +206,7 @@ def disk(graph: Graph, params: Params, sizes: Sizes, timing: Timing) -> dict[str
     detectors, agents = sum(counts[rule] for rule in TRAININGS), sum(counts[rule] for rule in SEARCHES)
     view = sizes.train * (timing.embedding + timing.detections)
     found = {
-        "decoded images": sizes.images * side**2 * 3 if params.cache == "decoded" else 0,
+        "decoded images": (sizes.images + sizes.tiles) * side**2 * 3 if params.cache == "decoded" else 0,
         "detectors": detectors * timing.detector,
         "embeddings": counts["embed"] * sizes.train * timing.embedding,
         "detections, at most": counts["embed"] * sizes.train * timing.detections,

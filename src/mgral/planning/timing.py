@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def _some(dataset: Dataset) -> Dataset:
     train, val = ([i for i in dataset.ids(split) if i in dataset.boxes] for split in ("train", "val"))
     chosen = sorted([*train[:IMAGES], *val[: IMAGES // 2]])
     kept = {i: dataset.images[i] for i in chosen}
-    return Dataset(dataset.classes, kept, {i: dataset.boxes[i] for i in chosen}, dataset.root)
+    return replace(dataset, images=kept, boxes={i: dataset.boxes[i] for i in chosen})
 
 
 def _search(

@@ -15,6 +15,7 @@ from PIL import ImageDraw
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Detections, Image, Pick
 from mgral.data import image_files
+from mgral.data.image_cache import part
 from mgral.report.figures import PALETTE
 from mgral.report.sources import Cell, box_counts
 from mgral.report.text import reason, term
@@ -134,7 +135,8 @@ def _jpeg(path: Path, image: Image, boxes: Boxes, colours: Sequence[str], side: 
     """The image within ``side`` pixels with its boxes drawn, ``ignore`` boxes left out, as a data URI."""
     share = min(1.0, side / max(image.width, image.height))
     try:
-        small = image_files.shown(path, (max(1, round(image.width * share)), max(1, round(image.height * share))))
+        size = max(1, round(image.width * share)), max(1, round(image.height * share))
+        small = image_files.resized(part(path, image), size) if image.tile else image_files.shown(path, size)
     except image_files.UNREADABLE:
         return None
     draw = ImageDraw.Draw(small)

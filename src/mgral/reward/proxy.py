@@ -104,7 +104,8 @@ class ProxyTrainer:
             semi = plugins.load("semi", proxy.semi)
             given = {**proxy.options, "weight": 0.0} if kind == "control" else proxy.options
             options = semi.Options.parse(given, "proxy.options")
-            term = semi.build(options, cache, ids, labelled, plan, device, common)
+            shown_to = cache.inputs(ids), cache.inputs(labelled)
+            term = semi.build(options, cache, *shown_to, plan, device, common)
             fit(detector, cache, labelled, plan, device, common, term, backbone_features=known, halt=race)
         mAP: float
         per_class: ByClass | None
@@ -156,7 +157,7 @@ class ProxyTrainer:
         ids = shown(self.pool, kind, val)
         if self.maps is None:
             return feature_cache.make(detector, self.cache, ids, self.device)
-        return feature_cache.read(detector, ids, self.maps)
+        return feature_cache.read(detector, self.cache.inputs(ids), self.maps)
 
 
 class Race:

@@ -1,0 +1,220 @@
+"""Large images, cut into tiles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from mgral.config import loading
+from mgral.config.schema import DatasetParams
+from mgral.core.errors import MgralError
+from mgral.core.types import Boxes, Dataset, Image, Tiling
+from mgral.data import dataset_json, identity, image_cache, importing, tiles
+from mgral.data.image_cache import Cache
+from mgral.data.resizing import Resizing
+
+TILING = Tiling(100, 20, 0.5)
+
+
+def boxes(*corners: tuple[float, float, float, float], ignore: bool = False) -> Boxes:
+    count = len(corners)
+    return Boxes(np.array(corners, np.float32).reshape(-1, 4), np.zeros(count, np.int64), np.full(count, ignore))
+
+
+def dataset(width: int, height: int, truth: Boxes, tiling: Tiling | None = TILING) -> Dataset:
+    return Dataset(("a",), {7: Image(7, "a.png", width, height, "train")}, {7: truth}, Path(), tiling)
+
+
+@pytest.mark.parametrize(
+    ("side", "starts"), [(100, [0]), (40, [0]), (101, [0, 1]), (180, [0, 80]), (181, [0, 80, 81]), (250, [0, 80, 150])]
+)
+def test_tiles_cover_an_image_and_end_at_its_side(side: int, starts: list[int]) -> None:
+    assert tiles.corners(Image(1, "a.png", side, 10, "train"), TILING) == [(x, 0) for x in starts]
+    assert tiles.corners(Image(1, "a.png", 10, side, "train"), TILING) == [(0, y) for y in starts]
+
+
+def test_a_box_is_an_object_where_enough_of_it_shows_and_else_an_ignored_region() -> None:
+    # tiles at x = 0 and 80: the box 60..110 shows 40 of 50 pixels in the first and 30 in the second; the box
+    # 95..135 shows 5 of 40 in the first; the box 10..20 is not in the second at all
+    cut, parts = tiles.cut(dataset(180, 100, boxes((60, 0, 110, 10), (95, 20, 135, 30), (10, 40, 20, 50))))
+    first, second = (cut.boxes[i] for i in parts[7])
+    assert first.xyxy.tolist() == [[60, 0, 100, 10], [95, 20, 100, 30], [10, 40, 20, 50]]
+    assert first.ignore.tolist() == [False, True, False]
+    assert second.xyxy.tolist() == [[0, 0, 30, 10], [15, 20, 55, 30]]
+    assert second.ignore.tolist() == [False, False]
+
+
+def test_what_is_ignored_stays_ignored_and_an_image_that_nobody_annotated_has_no_boxes() -> None:
+    cut, parts = tiles.cut(dataset(180, 100, boxes((0, 0, 180, 100), ignore=True)))
+    assert all(cut.boxes[i].ignore.all() for i in parts[7])
+    bare = Dataset(("a",), {7: Image(7, "a.png", 180, 100, "val")}, {}, Path(), TILING)
+    assert not tiles.cut(bare)[0].boxes
+
+
+def test_tiles_have_ids_of_their_own_in_the_split_of_their_image() -> None:
+    images = {i: Image(i, f"{i}.png", 180, 180, "val" if i == 2 else "train") for i in (1, 2, 10**7)}
+    cut, parts = tiles.cut(Dataset(("a",), images, {}, Path(), TILING), [1, 2])
+    assert [len(parts[i]) for i in images] == [4, 4, 1]
+    assert len(cut.images) == 9
+    assert all(cut.images[k].split == images[i].split for i, own in parts.items() for k in own)
+    assert [cut.images[k].tile for k in parts[2]] == [(2, 0, 0), (2, 80, 0), (2, 0, 80), (2, 80, 80)]
+    assert list(cut.images) == sorted(cut.images)
+    joined = tiles.joined(cut)
+    assert joined.images == images
+
+
+def test_an_image_without_tiling_and_a_tile_are_not_cut() -> None:
+    whole = dataset(180, 180, boxes((0, 0, 9, 9)), None)
+    assert tiles.cut(whole) == (whole, {7: [7]})
+    cut, parts = tiles.cut(dataset(180, 180, boxes((0, 0, 9, 9))))
+    assert tiles.cut(cut)[1] == {i: [i] for i in parts[7]}
+
+
+def test_too_many_tiles_are_refused() -> None:
+    with pytest.raises(MgralError, match=r"dataset\.tiles\.size: 100 cuts image 7 \(a\.png\) into 15625 tiles"):
+        tiles.cut(dataset(10_000, 10_000, boxes()))
+
+
+def test_objects_larger_than_any_tile_are_counted() -> None:
+    assert tiles.unseen(dataset(300, 100, boxes((0, 0, 300, 10), (0, 0, 150, 10), (0, 0, 50, 10)))) == 1
+    assert tiles.unseen(dataset(90, 90, boxes((0, 0, 90, 90)))) == 0
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A COCO data set of 6 images, 2 of them large, turned, and random to the pixel."""
+    rng = np.random.default_rng(0)
+    sizes = {1: (250, 130), 2: (60, 60), 3: (60, 50), 4: (180, 100), 5: (60, 60), 6: (60, 60)}
+    entries = []
+    for i, (width, height) in sizes.items():
+        Pillow.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(tmp_path / f"{i}.png")
+        entries.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
+    marks = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": [70, 10, 60, 30] if i in (1, 4) else [5, 5, 20, 20]}
+        for i in sizes
+    ]
+    content = {"images": entries, "annotations": marks, "categories": [{"id": 1, "name": "a"}]}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def imported(root: Path, **given: object) -> tuple[Dataset, dict[str, object]]:
+    params = DatasetParams.parse(
+        {
+            "format": "coco",
+            "root": str(root),
+            "options": {"annotations": "annotations.json", "images": "."},
+            "on_invalid": "fail",
+            "splits": {"val": 0.2, "test": 0.2, "seed": 0},
+            "tiles": {"size": 100, "overlap": 20, **given},
+        },
+        "params",
+    )
+    return importing.import_dataset(params)
+
+
+@pytest.mark.parametrize("by", ["image", "tile"])
+def test_an_import_by_image_keeps_images_and_one_by_tile_cuts_those_of_train(
+    large: Path, tmp_path: Path, by: str
+) -> None:
+    found, info = imported(large, by=by)
+    plain, _ = imported(large, by="image")
+    cut = {i: image for i, image in found.images.items() if image.tile is not None}
+    assert {image.tile[0] for image in cut.values() if image.tile} == (
+        {i for i, image in plain.images.items() if image.split == "train" and i in (1, 4)} if by == "tile" else set()
+    )
+    assert tiles.joined(found).images == plain.images
+    path = tmp_path / "dataset.json"
+    dataset_json.write(found, info, path)
+    again = dataset_json.read(path)
+    assert again.images == found.images and again.tiling == Tiling(100, 20, 0.5)
+    assert all(np.array_equal(again.boxes[i].xyxy, found.boxes[i].xyxy) for i in found.boxes)
+
+
+def test_a_second_import_by_tile_keeps_ids_and_splits(large: Path, tmp_path: Path) -> None:
+    found, info = imported(large, by="tile")
+    dataset_json.write(found, info, tmp_path / "dataset.json")
+    splits = DatasetParams.parse(
+        {
+            "format": "coco",
+            "root": ".",
+            "options": {},
+            "on_invalid": "fail",
+            "splits": {"val": 0.2, "test": 0.2, "seed": 0},
+        },
+        "params",
+    ).splits
+    known = identity.of_dataset(tmp_path / "dataset.json", splits)
+    assert known is not None and known.ids == {f"{i}.png": i for i in range(1, 7)}
+    assert known.splits == {image.file_name: image.split for image in found.images.values()}
+
+
+@pytest.mark.parametrize("decoded", [True, False])
+@pytest.mark.parametrize("by", ["image", "tile"])
+def test_the_cache_holds_the_pixels_of_each_tile(large: Path, tmp_path: Path, by: str, decoded: bool) -> None:
+    found, _ = imported(large, by=by)
+    resizing = Resizing("letterbox", 100)
+    image_cache.build(found, resizing, tmp_path / "images.npy", decoded)
+    cache = Cache(found, tmp_path / "images.npy")
+    inputs = cache.inputs(found.images)
+    assert sum(cache.image_of(one).tile is not None for one in inputs) == 6 + 2
+    for one in inputs:
+        tile = cache.image_of(one).tile
+        if tile is None:
+            continue
+        source, x, y = tile
+        pixels = np.asarray(Pillow.open(large / f"{source}.png"))[y : y + 100, x : x + 100]
+        assert np.array_equal(cache.pixels([one])[0][: pixels.shape[0]], pixels)
+        assert len(cache.boxes(one)) == (x < 130 and x + 100 > 70 and y < 40)
+
+
+def test_a_source_that_shrank_is_named(large: Path, tmp_path: Path) -> None:
+    found, _ = imported(large)
+    Pillow.new("RGB", (120, 130)).save(large / "1.png")
+    with pytest.raises(MgralError, match=r"1\.png: image 1: 120 x 130 pixels, not the data set's"):
+        image_cache.build(found, 100, tmp_path / "images.npy")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"size": 20}, "size: 20 pixels are too few"),
+        ({"size": 64, "overlap": 40}, "overlap: 40 is more than half of size 64"),
+        ({"by": "tile"}, "size: 0, so images are not cut"),
+        ({"size": 64, "visible": 1.5}, "visible"),
+    ],
+)
+def test_unfit_tiles_are_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(MgralError, match=message):
+        check({"dataset": {"tiles": given}})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"strategies": ["ll4al"]}, "dataset.tiles.by: ll4al scores the inputs of a network"),
+        ({"strategies": ["freesel"], "embedding": {"weights": "random"}}, "dataset.tiles.by: local patterns"),
+        ({"dataset": {"tiles": {"by": "tile"}}, "oracle": {"kind": "simulated"}}, "dataset.tiles.by: people annotate"),
+        (
+            {
+                "detector": {
+                    "name": "command",
+                    "options": {"train": "a {train} {weights} {seed}", "predict": "b {weights} {list} {results}"},
+                }
+            },
+            "dataset.tiles.size: the detector command reads whole files",
+        ),
+    ],
+)
+def test_what_cannot_go_with_tiles_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(MgralError, match=message):
+        check(loading.merge({"strategies": ["random"], "dataset": {"tiles": {"size": 64, "overlap": 16}}}, given))
+
+
+def check(given: dict[str, object]) -> None:
+    base = loading.read_yaml("params/base.yaml")
+    loading.check(loading.merge(base, given), "test")
