@@ -66,6 +66,15 @@ def test_prices_of_the_batches_that_select_would_write(cycle: Path) -> None:
     assert of_file["mgral, polished"]["gain"] == best > of_file["mgral, agent"]["gain"]
 
 
+def test_caution_reaches_the_exchanges_of_both_verbs(cycle: Path) -> None:
+    more = ["--polish=10", "--caution=5"]
+    assert run("prices", "prices.json", *more) == run("select", "cautious.json", *more) == 0
+    assert run("select", "bold.json", "--polish=10") == 0
+    of_file = {row["name"]: row["gain"] for row in read_json("prices.json")["batches"]}
+    assert of_file["mgral, polished"] == pytest.approx(gain(picked(cycle, "cautious.json")))
+    assert set(picked(cycle, "cautious.json")) != set(picked(cycle, "bold.json"))
+
+
 def test_one_scan_serves_the_batch_and_the_polished_one(cycle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scans = []
 

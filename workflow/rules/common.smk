@@ -222,6 +222,9 @@ def of_growth():
     return found
 
 
+POLISH = ["--polish", EXPERIMENT.search.polish, "--caution", EXPERIMENT.search.caution]
+
+
 def of_agent(wildcards):
     """The price that a searcher's state and polish read, where its representation is growth."""
     return {"price": OWN.price} if PLAN.price and wildcards.label in PLAN.searchers else {}

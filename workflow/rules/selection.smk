@@ -59,7 +59,7 @@ rule select:
     params:
         **step("select") | {"code": code_of_strategy("select")},
         evidence=lambda wildcards, input: options(input, *sorted(IN_FILES), "price"),
-        polish=lambda wildcards: ["--polish", EXPERIMENT.search.polish] if of_agent(wildcards) else [],
+        polish=lambda wildcards: POLISH if of_agent(wildcards) else [],
     message:
         f"{OWN_WHO}: choose the batch"
     shell:
@@ -94,7 +94,7 @@ rule prices:
         **requested("prices"),
     params:
         **step("prices", *STRATEGY_MODULES),
-        polish=["--polish", EXPERIMENT.search.polish],
+        polish=POLISH,
         held_out=lambda wildcards, input: options(input, "held_out"),
     message:
         f"{OWN_WHO}: compare predicted gains"

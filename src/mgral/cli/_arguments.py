@@ -74,6 +74,14 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", required=True, type=_seed, help="seed of the experiment, 0 or more")
 
 
+def add_polish(parser: argparse.ArgumentParser) -> None:
+    """Add ``--polish`` and ``--caution``."""
+    what = "search.polish: passes over the agent's batch; default 0"
+    parser.add_argument("--polish", type=int, default=0, help=what)
+    what = "search.caution: standard deviations that these subtract from a predicted gain; default 0"
+    parser.add_argument("--caution", type=float, default=0.0, help=what)
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is no seed; give a whole number, 0 or more")

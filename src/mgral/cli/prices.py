@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--price", required=True, type=Path, help="table/price.npz of the cycle")
     parser.add_argument("--competence", required=True, type=Path, help="metrics.json of the cycle")
     parser.add_argument("--held-out", type=Path, help="replay/detections.npz, for strategies that use held-out images")
-    parser.add_argument("--polish", type=int, default=0, help="search.polish: passes over the agent's batch; default 0")
+    _arguments.add_polish(parser)
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "prices.json to write")
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         if label == arguments.strategy:
             agent = ids(plugin.select(evidence, params.budget.batch, seed, options))
             batches[f"{label}, agent"] = agent
-            batches[f"{label}, polished"] = exchanges.polish(price, agent, arguments.polish)
+            batches[f"{label}, polished"] = exchanges.polish(price, agent, arguments.polish, arguments.caution)
         elif given >= plugin.NEEDS and "features" not in _contract.kept_for(strategy):
             batches[label] = ids(plugin.select(evidence, params.budget.batch, seed, options))
     write_json(arguments.out, price_list.compare(price, batches, seed))

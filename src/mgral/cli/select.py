@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--held-out", type=Path, help="replay/detections.npz, if the strategy uses held-out images")
     parser.add_argument("--patterns", type=Path, help="foundation.npz, if the strategy uses local patterns")
     parser.add_argument("--price", type=Path, help="table/price.npz, if an agent was trained with the signals in it")
-    parser.add_argument("--polish", type=int, default=0, help="search.polish: passes over the agent's batch; default 0")
+    _arguments.add_polish(parser)
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "selected.json to write")
 
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         prepare_device(params.machine)
     dataset = dataset_json.read(arguments.dataset)
     files = {need: getattr(arguments, need) for need in sorted(IN_FILES)}
-    price = {"price": arguments.price, "polish": arguments.polish}
+    price = {"price": arguments.price, "polish": arguments.polish, "caution": arguments.caution}
     evidence = _evidence_files.read(dataset, arguments.pool, **files, **price, needs=plugin.NEEDS)
     cycle, budget, left = evidence.pool.cycle, params.budget.batch, len(evidence.pool.unlabelled)
     if not left:

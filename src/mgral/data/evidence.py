@@ -36,6 +36,7 @@ class Evidence:
             :func:`mgral.reward.detection_quality.quality_by_rank`; 1 everywhere where it was not measured.
         price: file of the table's price of batches, where its representation is ``growth``.
         polish: passes over an agent's batch that exchange images where that raises this price.
+        caution: standard deviations that are subtracted from the price in these exchanges.
     """
 
     pool: Pool
@@ -53,6 +54,7 @@ class Evidence:
     quality: tuple[float, float] = (1.0, 0.0)
     price: Path | None = None
     polish: int = 0
+    caution: float = 0.0
 
     def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:
         """The detections, among them those of every image of ``ids``.

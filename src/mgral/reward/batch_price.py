@@ -41,9 +41,26 @@ class BatchPrice:
         Raises:
             MgralError: there are no weights, or a batch is unfit.
         """
+        return self._weights().predict(self.world.features(batches))
+
+    def cautious(self, numbers: Doubles, caution: float) -> Doubles:
+        """[n] expected gains less ``caution`` of their standard deviations.
+
+        Args:
+            numbers: [n, C, 7] of batches, as :meth:`World.features` returns them.
+            caution: >= 0.
+
+        Raises:
+            MgralError: there are no weights.
+        """
+        gain, deviation = self._weights().predict(numbers)
+        lower: Doubles = gain - caution * deviation
+        return lower
+
+    def _weights(self) -> Weights:
         if self.weights is None:
             raise MgralError("table.surrogate: bayes alone prices batches without records; set it")
-        return self.weights.predict(self.world.features(batches))
+        return self.weights
 
     def agent_state(self, embeddings: Embeddings) -> AgentState:
         """What the agent reads of each unlabelled image: the embedding, and beside it :meth:`World.state`."""

@@ -13,35 +13,38 @@ BLOCK = 2**21  # numbers of the images of changed batches that are held at a tim
 LEAST = 1e-9  # mAP that an exchange must add; below it differences are rounding
 
 
-def polish(price: BatchPrice, batch: list[int], passes: int) -> list[int]:
+def polish(price: BatchPrice, batch: list[int], passes: int, caution: float = 0.0) -> list[int]:
     """Exchange images of a batch for others as long as that raises its price.
 
     One pass tries, for each image of the batch in ascending order of id, all candidates in its place and takes the one
-    with the highest price if that is higher than before; of equal ones the smallest id. Prices are exact: coverage and
-    growth are those of the whole batch. In a large pool the candidates are the ``SHORTLIST`` best by themselves.
+    with the highest price if that is higher than before; of equal ones the smallest id. Prices are those that the agent
+    is rewarded by, and exact: coverage and growth are those of the whole batch. In a large pool the candidates are the
+    ``SHORTLIST`` best by themselves.
 
     Args:
         price: with weights.
         batch: ids that differ.
         passes: at most; it ends sooner where a pass changes nothing.
+        caution: standard deviations of the expected gain that are subtracted from it, >= 0.
 
     Returns:
         The batch, ids ascending. Its price is not below that of ``batch``.
     """
-    world, weights = price.world, price.weights
-    if not passes or weights is None or len(batch) >= len(world.ids):
+    world = price.world
+    if not passes or price.weights is None or len(batch) >= len(world.ids):
         return sorted(batch)
-    singles = weights.predict(world.raw(np.arange(len(world.ids))[:, None]))[0]
+    singles = price.cautious(world.raw(np.arange(len(world.ids))[:, None]) - world.level(1), caution)
     shortlist = np.sort(np.argsort(-singles, kind="stable")[:SHORTLIST])
     chosen = world.rows(batch, "batch")
-    best = float(weights.predict(world.raw(chosen[None]))[0][0])
+    level = world.level(len(chosen))
+    best = float(price.cautious(world.raw(chosen[None]) - level, caution)[0])
     for _ in range(passes):
         before = best
         for row in np.sort(chosen):
             others = shortlist[~np.isin(shortlist, chosen)]
             if not len(others):
                 break
-            values = weights.predict(_exchanged(world, chosen, int(row), others))[0]
+            values = price.cautious(_exchanged(world, chosen, int(row), others) - level, caution)
             k = int(np.argmax(values))
             if values[k] > best + LEAST:
                 changed = np.append(chosen[chosen != row], others[k])

@@ -114,7 +114,7 @@ class World:
         for size in np.unique(sizes).tolist():
             some = np.flatnonzero(sizes == size).tolist()
             rows = np.array([self.rows(batches[k], f"batch {k}") for k in some], np.int64)
-            found[some] = self.raw(rows) - self._random(size)
+            found[some] = self.raw(rows) - self.level(size)
         return found
 
     def rows(self, batch: Sequence[int], name: str) -> Ints:
@@ -207,7 +207,7 @@ class World:
             total += self.vectors[at].sum(axis=0, dtype=np.float64)
         return total / max(len(self.ids), 1)
 
-    def _random(self, size: int) -> Doubles:
+    def level(self, size: int) -> Doubles:
         """[C, 7] mean numbers of random batches of a size; the same for the same pool and size."""
         if size not in self._levels:
             rng = random_streams.generator("random batches", len(self.ids), size)

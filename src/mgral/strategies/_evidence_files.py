@@ -28,6 +28,7 @@ def read(
     patterns: Path | None = None,
     price: Path | None = None,
     polish: int = 0,
+    caution: float = 0.0,
     needs: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
@@ -53,6 +54,7 @@ def read(
         npz_files.read_patterns(patterns) if patterns else None,
         price=price,
         polish=polish,
+        caution=caution,
     )
 
 

@@ -47,7 +47,9 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     for ids, scores in scored(policy, evidence.pool.unlabelled, state):
         top.add(ids, scores)
     best = {i: (score, {"rank": rank}) for rank, (i, score) in enumerate(top.best(), start=1)}
-    chosen = set(best) if price is None else set(exchanges.polish(price, list(best), evidence.polish))
+    chosen = set(best)
+    if price is not None:
+        chosen = set(exchanges.polish(price, list(best), evidence.polish, evidence.caution))
     if chosen != set(best):
         for ids, scores in scored(policy, evidence.pool.unlabelled, state):
             for i, score in zip(ids, scores.tolist(), strict=True):

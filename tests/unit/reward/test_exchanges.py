@@ -76,6 +76,21 @@ def test_polishing_never_lowers_the_price(seed: int, passes: int) -> None:
     assert polished == polish(price, batch[::-1], passes)
 
 
+@pytest.mark.parametrize("caution", [0.0, 0.5, 3.0])
+def test_exchanges_raise_what_the_agent_is_rewarded_by(caution: float) -> None:
+    price = BatchPrice(scattered(14), BOTH)
+
+    def reward(batch: list[int]) -> float:
+        found, deviation = price.of([batch])
+        return float(found[0] - caution * deviation[0])
+
+    batch = polish(price, [1, 2, 3], 50, caution)
+    assert reward(batch) >= reward([1, 2, 3])
+    for out, other in itertools.product(batch, set(price.world.ids.tolist()) - set(batch)):
+        assert reward([*(set(batch) - {out}), other]) <= reward(batch) + 1e-8
+    assert (batch == polish(price, [1, 2, 3], 50)) == (caution == 0)
+
+
 def test_a_large_pool_is_polished_from_its_shortlist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchanges, "SHORTLIST", 2)
     pool = world([0, 100, 200, 300], [[0], [1], [2], [3]])
