@@ -12,6 +12,8 @@ from mgral.data.faults import Findings, shown
 from mgral.data.image_files import OutsideError
 
 _SPELLINGS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_SPLIT_FOLDERS = {name for names in _SPELLINGS.values() for name in names}  # without it a path names another split
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 Place = tuple[str | None, str]
 
 
@@ -107,7 +109,7 @@ def _located(root: Path, file: str, base: str, given: str, split: str, report: F
                 return PurePosixPath(start, name).as_posix()
     parts = [part for part in slashed.split("/") if part not in {"..", ".", ""}]
     for cut in range(1, len(parts)):
-        if locating.exists(root / base / parts[cut - 1]):
+        if locating.exists(root / base / parts[cut - 1]) or parts[cut - 1].lower() in _SPLIT_FOLDERS:
             break
         if locating.exists(root / base / "/".join(parts[cut:])):
             other = PurePosixPath(base, *parts[cut:]).as_posix()
@@ -142,6 +144,8 @@ def images(root: Path, file: str, place: str, split: str | None, report: Finding
     path = root / place
     finder.admit(path, report)
     if locating.is_file(path):
+        if path.suffix.lower() in (*_ARCHIVES, *image_files.SUFFIXES):
+            report.refuse(place, "", "is neither a folder nor a list of images", "unpack it, or name its folder")
         return [
             (_entry(root, place, line, report), place)
             for line in text_files.lines(place, report)

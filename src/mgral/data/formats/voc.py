@@ -6,14 +6,14 @@ in y. An XML file belongs to the image at the same place with the same stem (``c
 the lists of ``ImageSets/Main``, as far as they exist; ``trainval`` is read where there is neither ``train`` nor
 ``val``. Without any list, the images are those that have an XML file. Objects marked ``difficult`` are ignored.
 
-Label Studio, datumaro and CVAT write continuous corners into such files. They are known by their owner, or by a
-decimal point in every corner; ``one_based`` says what no file tells.
+Label Studio, datumaro and CVAT write continuous corners into such files. They are known by their owner, or by their
+``<source>`` and a decimal point in every corner; ``one_based`` says what no file tells.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -34,6 +34,9 @@ _PARTS = frozenset({"object", "objects", "size", "filename", "folder", "source",
 _BOXES = frozenset({"bndbox", "robndbox", "box", "bbox", "polygon", "segment", "rectangle", "obb"})
 
 
+Origin = Literal["continuous", "pixels", "unclear"]
+
+
 class Options(Settings):
     """Where the files lie below dataset.root, and how they are meant."""
 
@@ -50,7 +53,7 @@ class Options(Settings):
     one_based: bool | None = Field(
         default=None,
         description="corners count pixels from 1, the last included; false: continuous, from 0; null: true, unless all "
-        "files are by Label Studio, or have a decimal point in every corner (datumaro, CVAT)",
+        "files are by Label Studio, datumaro or CVAT",
     )
 
 
@@ -69,13 +72,13 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     if not listed:
         listed = [(stem, None, sheets[stem]) for stem in sheets]
     read_sheets: dict[Any, Sheet | None] = {}
-    continuous: list[str] = []
+    origins: dict[str, Origin] = {}
     for stem, _, _ in listed:
         if stem in sheets and stem not in read_sheets:
-            read_sheets[stem] = _sheet(sheets[stem], stem, files, report, continuous)
+            read_sheets[stem] = _sheet(sheets[stem], stem, files, report, origins)
     one_based = options.one_based
     if one_based is None:
-        one_based = _counts_from_one([sheet for sheet in read_sheets.values() if sheet], continuous, report)
+        one_based = _counts_from_one([sheet for sheet in read_sheets.values() if sheet], origins, report)
     images = [
         RawImage(stem, file, name, split)
         for stem, split, file in listed
@@ -181,10 +184,10 @@ def _stem(line: str, file: str, files: _Images, sheets: dict[str, str], report: 
     return line
 
 
-def _counts_from_one(sheets: list[Sheet], continuous: list[str], report: Findings) -> bool:
+def _counts_from_one(sheets: list[Sheet], origins: dict[str, Origin], report: Findings) -> bool:
     """Whether corners count from 1, as VOC has it: not if each file with objects is by a tool that counts otherwise."""
     boxed = {sheet.file for sheet in sheets if sheet.objects}
-    found = boxed.intersection(continuous)
+    found = {file for file in boxed if origins[file] == "continuous"}
     if found and found == boxed:
         report.note(
             "corners are continuous, as the tool that wrote the files has them; options.one_based says otherwise"
@@ -195,17 +198,29 @@ def _counts_from_one(sheets: list[Sheet], continuous: list[str], report: Finding
             f"corners of {len(found)} of {len(boxed)} files seem continuous, {min(found)} first, and are read as pixels"
         )
         report.note(f"{what} from 1; import the files of each tool alone, or set options.one_based")
+    unclear = sorted(file for file in boxed if origins[file] == "unclear")
+    if unclear:
+        what = f"corners of {len(unclear)} of {len(boxed)} files have decimal points, {unclear[0]} first"
+        report.note(f"{what}; they are read as pixels from 1, options.one_based: false says otherwise")
     return True
 
 
-def _is_continuous(top: Element) -> bool:
-    """Whether the file of one image is by Label Studio, or has a decimal point in every corner, as datumaro writes."""
+def _origin(top: Element) -> Origin:
+    """Whether the corners of a file count from 0, by the tool that wrote it; ``unclear`` if they have decimal points.
+
+    Such points alone do not tell: pictures that were made smaller have them too, and count from 1 as before.
+    """
+    if top.findtext("owner/name") == "Label Studio":
+        return "continuous"
     corners = [element.text or "" for edge in _EDGES for element in top.iter(edge)]
-    return top.findtext("owner/name") == "Label Studio" or (bool(corners) and all("." in text for text in corners))
+    if not corners or not all("." in text for text in corners):
+        return "pixels"
+    by_datumaro = all(top.findtext(f"source/{key}") == "Unknown" for key in ("database", "annotation", "image"))
+    return "continuous" if by_datumaro else "unclear"
 
 
-def _sheet(file: str, stem: str, files: _Images, report: Findings, continuous: list[str]) -> Sheet | None:
-    """One XML file; None if it is malformed and was left out. Those that seem continuous are appended to a list."""
+def _sheet(file: str, stem: str, files: _Images, report: Findings, origins: dict[str, Origin]) -> Sheet | None:
+    """One XML file; None if it is malformed and was left out. Its origin is noted."""
     try:
         path = report.root / file
         locating.finder(report).admit(path, report)
@@ -231,8 +246,7 @@ def _sheet(file: str, stem: str, files: _Images, report: Findings, continuous: l
     found = [*top.findall("object"), *top.findall("objects/object")]
     objects = [_object(number, element) for number, element in enumerate(found, start=1)]
     sides = (top.findtext("size/width"), top.findtext("size/height"))
-    if _is_continuous(top):
-        continuous.append(file)
+    origins[file] = _origin(top)
     return Sheet(file, objects, sides)
 
 
