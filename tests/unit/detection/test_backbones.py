@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -145,11 +145,10 @@ def test_embeddings_and_patterns_of_images(tmp_path: Path) -> None:
         backbone_embedding.compute(params, "embedding", cache, [1], CPU, 17)
 
 
-@pytest.mark.skipif("MGRAL_DATA" not in os.environ, reason="MGRAL_DATA is not set: no real weights")
-def test_real_weights_fit_all_but_the_block_that_the_file_lacks(caplog: pytest.LogCaptureFixture) -> None:
-    file = Path(os.environ["MGRAL_DATA"]) / "backbones" / "mobilenetv1_100.imagenet.safetensors"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there")
+def test_real_weights_fit_all_but_the_block_that_the_file_lacks(
+    real_data: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = real_data("backbones") / "mobilenetv1_100.imagenet.safetensors"
     options = {"pad_type": "same", "bn_eps": 1e-3}
     maps(backbone="mobilenetv1_100", options=options, weights=str(file))
     (report,) = [one.getMessage() for one in caplog.records]
