@@ -109,6 +109,7 @@ def evidence(agent: Path) -> Make:
             np.linspace(0, 0.5, classes) if "competence" in needs else None,
             held_out,
             patterns,
+            confident=(20, 15) if "competence" in needs else None,
         )
 
     return make
@@ -158,7 +159,11 @@ def given_terms(name: str, make: Make) -> set[str]:
         given = make(**needs(name))
         everything = tuple(sorted([*given.pool.labelled, *given.pool.unlabelled]))
         unstarted = replace(
-            given, pool=Pool(0, {}, everything), labels=given.labels and {}, held_out=given.held_out and {}
+            given,
+            pool=Pool(0, {}, everything),
+            labels=given.labels and {},
+            held_out=given.held_out and {},
+            confident=given.confident and (0, 0),
         )
         for one in (given, unstarted):
             found |= {term for pick in select(name, options, one, 1000) for term in pick.reason}

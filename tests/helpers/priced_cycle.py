@@ -26,6 +26,8 @@ CLASSES = ("ant", "bee")
 LABELLED, IMAGES, WIDTH = range(1, 13), range(1, 61), 8
 READ = ["--dataset=dataset.json", "--pool=pool.json", "--embeddings=embeddings.npz", "--detections=detections.npz"]
 
+VAL = {"per_class": {"ant": 0.4, "bee": 0.1}, "confident": {"detections": 20, "right": 15}}  # of metrics.json
+
 
 def make(folder: Path, strategies: Sequence[str] = ("mgral",), batch: int = 5, slope: float = 0.3) -> None:
     """Write the cycle into ``folder``, which must be the current one: 12 labelled images, 48 in the pool.
@@ -51,7 +53,7 @@ def make(folder: Path, strategies: Sequence[str] = ("mgral",), batch: int = 5, s
     npz_files.write_embeddings(Embeddings(np.array(IMAGES), vectors), folder / "embeddings.npz")
     found = {i: _detections(rng, i % 6) for i in IMAGES}
     detections_file.write(folder / "detections.npz", found, "softmax", len(CLASSES))
-    write_json(folder / "metrics.json", {"val": {"per_class": {"ant": 0.4, "bee": 0.1}}})
+    write_json(folder / "metrics.json", {"val": VAL})
     own = world(folder)
     for k in range(20):
         ids = tuple(sorted(rng.choice(own.ids, batch, replace=False).tolist()))

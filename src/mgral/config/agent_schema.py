@@ -26,10 +26,10 @@ class Table(Settings):
         "nearest (inverse-distance mean), gp (Gaussian process) or ridge (linear regression). audit.json compares them",
         source="paper: nearest",
     )
-    prior: Literal["learnable", "growth"] = Field(
+    prior: Literal["learnable", "growth", "adaptive"] = Field(
         default="learnable",
-        description="bayes: the rule whose price a batch has where the records carry no signal: learnable, or growth "
-        "with competence weights",
+        description="bayes: the rule whose price a batch has where the records carry no signal: learnable, growth with "
+        "competence weights, or adaptive (balanced or growth, as the detector's precision on val tells)",
     )
     neighbours: Positive = parameter(5, "nearest: records averaged (M)", source="the paper gives no number")
     threshold_deviations: float = parameter(

@@ -37,6 +37,8 @@ class Evidence:
         price: file of the table's price of batches, where its representation is ``growth``.
         polish: passes over an agent's batch that exchange images where that raises this price.
         caution: standard deviations that are subtracted from the price in these exchanges.
+        confident: detections on val with a score of at least 0.3 by the cycle's detector, and how many of them are
+            right.
     """
 
     pool: Pool
@@ -55,6 +57,7 @@ class Evidence:
     price: Path | None = None
     polish: int = 0
     caution: float = 0.0
+    confident: tuple[int, int] | None = None
 
     def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:
         """The detections, among them those of every image of ``ids``.
@@ -134,6 +137,14 @@ class Evidence:
                 f"{user}: needs the AP of the cycle's detector; give --competence, the cycle's metrics.json"
             )
         return self.competence
+
+    def confident_for(self, user: str) -> tuple[int, int]:
+        """Confident detections on val, and how many of them are right. Raises MgralError if they were not given."""
+        if self.confident is None:
+            raise MgralError(
+                f"{user}: needs the confident detections on val; give --competence, the cycle's metrics.json"
+            )
+        return self.confident
 
     def held_out_for(self, user: str) -> Mapping[int, Detections]:
         """What the replay detector finds in the held-out images. Raises MgralError if it was not given."""

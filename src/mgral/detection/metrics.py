@@ -21,7 +21,8 @@ def write(path: Path, dataset: Dataset, pool: Pool, detect: Detect, max_detectio
     """Evaluate a detector on val and test, and write that with what its labels cost.
 
     Beside COCO's mAP and AP50 stand those of the PASCAL VOC kit at the same overlap: ``AP50_11point`` (VOC 2007) and
-    ``AP50_area`` (VOC 2010 and later).
+    ``AP50_area`` (VOC 2010 and later), and how many detections are ``confident`` and how many of these are right
+    (:func:`mgral.detection.correct_detections.confident`).
 
     Args:
         path: of the file.
@@ -35,13 +36,16 @@ def write(path: Path, dataset: Dataset, pool: Pool, detect: Detect, max_detectio
     """
     from mgral.core.files import write_json
     from mgral.detection.average_precision import evaluate, voc_ap
+    from mgral.detection.correct_detections import confident
 
     results = {}
     for split in ("val", "test"):
         ids = dataset.ids(split)
         found = detect(ids)
         voc = {f"AP50_{how}": voc_ap(dataset, found, ids, metric=how)["mAP"] for how in VOC_METRICS}
-        results[split] = {**evaluate(dataset, found, ids, max_detections), **voc}
+        count, right = confident(dataset.boxes, found, ids)
+        sure = {"confident": {"detections": count, "right": right}}
+        results[split] = {**evaluate(dataset, found, ids, max_detections), **voc, **sure}
     write_json(path, {"cycle": pool.cycle, **_labelled(dataset, pool), **results})
 
 
@@ -62,6 +66,26 @@ def read_competence(path: Path, classes: Sequence[str]) -> Doubles:
         return np.array([0.0 if value is None else float(value) for value in found])
     except (KeyError, TypeError, ValueError):
         raise MgralError(f"{path}: lacks the AP on val of the data set's classes; run `mgral train` again") from None
+
+
+def read_confident(path: Path) -> tuple[int, int]:
+    """Confident detections on val, and how many of them are right.
+
+    Args:
+        path: ``metrics.json`` of the cycle.
+
+    Raises:
+        MgralError: the file is missing, or lacks the counts.
+    """
+    data = read_json(path)
+    try:
+        found = data["val"]["confident"]
+        count, right = int(found["detections"]), int(found["right"])
+    except (KeyError, TypeError, ValueError):
+        count, right = -1, -1
+    if not 0 <= right <= count:
+        raise MgralError(f"{path}: lacks the confident detections on val; run `mgral train` again")
+    return count, right
 
 
 def _labelled(dataset: Dataset, pool: Pool) -> dict[str, Any]:

@@ -10,9 +10,9 @@ evidence approximation (MacKay 1992, "Bayesian interpolation", section 4), with 
 kind are compared with each other: their means are subtracted, class by class, from x and y. Records without AP by
 class, of earlier versions or stopped proxies, count with their mAP.
 
-w0 and Σ0 (diagonal) are in mAP per nat: :data:`PRIORS` and :data:`SPREADS`. What replay shows holds for labels in part
-only. With w the weights of labels and w' those of replay, w' - w0 and w - w0 correlate by :data:`TRANSFER`, so that the
-posterior of w has mean w0 + TRANSFER² (E[w'] - w0).
+w0 and Σ0 (diagonal) are in mAP per nat: :data:`RULES`, :data:`ADAPTIVE` and :data:`SPREADS`. What replay shows holds
+for labels in part only. With w the weights of labels and w' those of replay, w' - w0 and w - w0 correlate by
+:data:`TRANSFER`, so that the posterior of w has mean w0 + TRANSFER² (E[w'] - w0).
 
 Records that carry no signal teach nothing: where a permutation test does not show that records predict each other, w is
 as before any record, and the price is that of the rule in w0.
@@ -32,11 +32,26 @@ from scipy.stats import spearmanr
 from mgral.config.schema import Table
 from mgral.core import random_streams
 from mgral.core.types import Bools, Doubles, Ints
+from mgral.reward import adaptive
 from mgral.reward.growth import FEATURES
 from mgral.reward.surrogates import EXACT, Nearest, Price
 
-PRIORS = {"learnable": 0.10, "growth": 0.08}
-"""Mean weight of the rule's own number (``learnable``, ``competent growth``), mAP per nat: docs/results/price.md."""
+
+@dataclass(frozen=True)
+class Rule:
+    """The rule in the prior: the number that is its own, and the mean weight of that, in mAP per nat."""
+
+    name: str
+    feature: str
+    weight: float
+
+
+RULES = {rule.name: rule for rule in (Rule("learnable", "learnable", 0.10), Rule("growth", "competent growth", 0.08))}
+"""Of ``table.prior``; the weights are means over data sets: docs/results/price.md."""
+
+ADAPTIVE = {"balanced": Rule("adaptive", "balanced", 0.09), "growth": Rule("adaptive", "competent growth", 0.04)}
+"""Of ``table.prior: adaptive``, by what it chooses; each weight is a mean over the sets on which it chooses so."""
+
 
 SPREADS = {
     "growth": 0.06,
@@ -55,8 +70,6 @@ STRENGTH = 4  # records that this start is worth
 ROUNDS = 30  # of the estimate
 SHUFFLES = 199
 LEVEL = 0.05  # of the permutation test
-
-RULE_FEATURE = {"learnable": "learnable", "growth": "competent growth"}
 
 
 @dataclass(frozen=True)
@@ -83,10 +96,15 @@ class Weights:
         return x @ self.mean, np.sqrt(np.maximum(variance, 0))
 
 
-def prior(rule: str, classes: Bools) -> Weights:
-    """The weights before any record: ``rule`` is a key of :data:`PRIORS`."""
+def rule_of(name: str, confident: adaptive.Confident) -> Rule:
+    """The rule of ``table.prior``, which for ``adaptive`` depends on the cycle's detector."""
+    return ADAPTIVE[adaptive.rule_for(confident)] if name == "adaptive" else RULES[name]
+
+
+def prior(rule: Rule, classes: Bools) -> Weights:
+    """The weights before any record."""
     mean = np.zeros(len(FEATURES))
-    mean[FEATURES.index(RULE_FEATURE[rule])] = PRIORS[rule]
+    mean[FEATURES.index(rule.feature)] = rule.weight
     return Weights(mean, np.diag([SPREADS[name] ** 2 for name in FEATURES]), classes)
 
 
@@ -97,7 +115,7 @@ class ClassFactored:
         classes: [C] bool, those with an AP in the records; all where no record has AP by class.
     """
 
-    def __init__(self, features: Doubles, gains: Doubles, by_class: Doubles, groups: Ints, rule: str) -> None:
+    def __init__(self, features: Doubles, gains: Doubles, by_class: Doubles, groups: Ints, rule: Rule) -> None:
         """Describe records.
 
         Args:
@@ -105,7 +123,7 @@ class ClassFactored:
             gains: [n] in mAP.
             by_class: [n, C] AP, or gain in AP; NaN where there is none.
             groups: [n] records of one cycle and kind have the same number.
-            rule: a key of :data:`PRIORS`.
+            rule: in the prior.
         """
         known = np.isfinite(by_class)
         self.classes: Bools = np.asarray(known.any(axis=0) | (not known.any()))
@@ -247,7 +265,9 @@ class Bayes:
         model: what was fitted.
     """
 
-    def __init__(self, nearest: Nearest, params: Table, by_class: Doubles, groups: Ints) -> None:
+    def __init__(
+        self, nearest: Nearest, params: Table, by_class: Doubles, groups: Ints, confident: adaptive.Confident
+    ) -> None:
         """Fit to records.
 
         Args:
@@ -255,17 +275,19 @@ class Bayes:
             params: ``prior`` and ``far_uncertainty``.
             by_class: [n, C] AP; NaN where there is none.
             groups: [n] records of one cycle and kind have the same number.
+            confident: detections on val, and how many are right: what ``prior: adaptive`` asks for.
         """
+        self._confident, self._rule = confident, rule_of(params.prior, confident)
         self._vectors, self._params = nearest.vectors.astype(np.float64), params
         features = self._vectors.reshape(len(self._vectors), -1, len(FEATURES))
-        self.model = ClassFactored(features, nearest.values, by_class, groups, params.prior)
+        self.model = ClassFactored(features, nearest.values, by_class, groups, self._rule)
 
     def price(self, queries: npt.NDArray[np.floating]) -> Price:
         """Expected gain of batches by their numbers [n, C · 7], flat, with its standard deviation."""
         features = queries.astype(np.float64).reshape(len(queries), -1, len(FEATURES))
         nearest_one = cdist(queries, self._vectors).min(axis=1)
         values, deviation = self.model.weights.predict(features)
-        before = prior(self._params.prior, self.model.classes).predict(features)[1]
+        before = prior(self._rule, self.model.classes).predict(features)[1]
         far = (deviation > self._params.far_uncertainty * before) & (nearest_one > EXACT)
         return Price(np.clip(values, -1, 1), nearest_one, far, deviation)
 
@@ -277,11 +299,13 @@ class Bayes:
 
     def verdict(self) -> dict[str, Any]:
         """What ``audit.json`` says: whether the records carry a ``signal``, ``p``, ``level``, ``rule``, ``text``."""
-        p, rule = self.model.p_value, self._params.prior
+        p, rule = self.model.p_value, self._rule.name
         if self.model.signal:
             text = f"The rewards carry a signal (p = {p:.3f}): they correct the price of the rule {rule}."
         else:
             text = f"The rewards carry no signal (p = {p:.2f}); the choice is that of the rule {rule}."
+        if rule == "adaptive":
+            text += f" It is {adaptive.rule_for(self._confident)} here: {adaptive.told(self._confident)}."
         weights = self.model.weights
         deviations = np.sqrt(np.diag(weights.covariance))
         return {

@@ -1,8 +1,7 @@
 """How well a detector finds what is in an image, and what that says about images whose labels are unknown.
 
-``quality`` is the soft Jaccard of one image: the scores of matched detections ÷ (boxes + scores of unmatched ones).
-A detection is matched to the box of its own class that it overlaps most, best score first, at IoU >= 0.5, each box
-once.
+``quality`` is the soft Jaccard of one image: the scores of right detections ÷ (boxes + scores of wrong ones). Which are
+right: :mod:`mgral.detection.correct_detections`.
 """
 
 from __future__ import annotations
@@ -11,30 +10,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mgral.core import boxes as geometry
 from mgral.core.types import Activation, Boxes, Detections, Doubles
+from mgral.detection.correct_detections import matched
 from mgral.detection.uncertainty import pool_entropies
 
-IOU = 0.5
 LOWEST, HIGHEST = 0.02, 1.0  # of an expected quality: no image is excluded
 
 
 def quality(truth: Boxes, found: Detections) -> float:
     """Soft Jaccard of one image, 0..1. Boxes to ignore, and detections matched to them, do not count."""
-    overlaps = geometry.iou(found.xyxy, truth.xyxy)  # [detections, boxes]
-    free = np.ones(len(truth), np.bool_)
-    matched = unmatched = 0.0
-    for row in np.argsort(-found.scores, kind="stable"):
-        possible = np.flatnonzero(free & (truth.labels == found.labels[row]) & (overlaps[row] >= IOU))
-        if not len(possible):
-            unmatched += float(found.scores[row])
-            continue
-        best = possible[np.argmax(overlaps[row, possible])]
-        if not truth.ignore[best]:
-            free[best] = False
-            matched += float(found.scores[row])
-    whole = int((~truth.ignore).sum()) + unmatched
-    return matched / whole if whole > 0 else 0.0
+    right, counts = matched(truth, found)
+    of_right = sum(found.scores[right].tolist())
+    whole = int((~truth.ignore).sum()) + sum(found.scores[counts & ~right].tolist())
+    return of_right / whole if whole > 0 else 0.0
 
 
 def ranks(values: Doubles) -> Doubles:

@@ -235,10 +235,13 @@ class Worlds:
     Attributes:
         own: the unlabelled images of the cycle, whose batches are to be priced.
         replay: the labelled images that are held out, as replay's detector sees them; None without replay.
+        confident: detections on val with a score of at least 0.3 by the cycle's detector, and how many of them are
+            right.
     """
 
     own: World
     replay: World | None = None
+    confident: tuple[int, int] = (0, 0)
 
     def of(self, kind: str) -> World:
         """The world of a kind of records. Raises MgralError if it was not given."""

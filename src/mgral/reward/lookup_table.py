@@ -112,7 +112,8 @@ class LookupTable:
     def _fitted(self, near: Nearest, order: Ints) -> Surrogate:
         """The surrogate on some vectors and gains; ``order`` says whose gains each record has."""
         if self.params.surrogate == "bayes" and self._by_class is not None:
-            return Bayes(near, self.params, self._by_class[order], self._groups)
+            confident = self._worlds.confident if self._worlds is not None else (0, 0)
+            return Bayes(near, self.params, self._by_class[order], self._groups, confident)
         return SURROGATES[self.params.surrogate](near, self.params)
 
     @property

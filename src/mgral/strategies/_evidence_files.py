@@ -55,6 +55,7 @@ def read(
         price=price,
         polish=polish,
         caution=caution,
+        confident=metrics.read_confident(competence) if competence else None,
     )
 
 
@@ -81,13 +82,14 @@ def read_worlds(
     user = "table.representation: growth"
     needs = frozenset({"labels"})
     own = read(dataset, pool, embeddings, detections, competence=competence, needs=needs)
-    learnt = own.competence_for(user)
+    learnt, confident = own.competence_for(user), own.confident_for(user)
     if replay is None:
-        return Worlds(World.of(measure(own, user), learnt))
+        return Worlds(World.of(measure(own, user), learnt), confident=confident)
     split, seen, found = replay
     held_out = read(dataset, split, seen or embeddings, found or detections, needs=needs)
     line = with_quality(held_out, dataset).quality if found is not None else held_out.quality
-    return Worlds(World.of(measure(own, user), learnt, line), World.of(measure(held_out, user), learnt, line))
+    of_own, of_replay = (World.of(measure(one, user), learnt, line) for one in (own, held_out))
+    return Worlds(of_own, of_replay, confident)
 
 
 def with_quality(held_out: Evidence, dataset: Dataset) -> Evidence:

@@ -102,7 +102,10 @@ def test_every_experiment_is_sound() -> None:
             "table: {representation: moments}",
             "table: surrogate: bayes reads the numbers of representation growth, not moments; set",
         ),
-        ("table: {prior: balanced}", "table.prior: Input should be 'learnable' or 'growth' (given: 'balanced')"),
+        (
+            "table: {prior: balanced}",
+            "table.prior: Input should be 'learnable', 'growth' or 'adaptive' (given: 'balanced')",
+        ),
         ("table: {carry: -1}", "table.carry: Input should be greater than or equal to 0"),
         ("search: {baseline: mean}", "search.baseline: Input should be 'moving' or 'leave_one_out'"),
         ("search: {temperature: .inf}", "search.temperature: Input should be a finite number"),

@@ -111,6 +111,7 @@ def test_what_is_written_of_a_detector(tmp_path: Path) -> None:
         "cycle": 3, "images": 1, "boxes": 3, "classes": {"cat": 1, "dog": 2}
     }  # fmt: skip
     assert written["val"].pop("per_class") == {"cat": pytest.approx(1), "dog": None}
+    assert written["val"].pop("confident") == {"detections": 1, "right": 1}
     assert written["val"] == pytest.approx(dict.fromkeys(("mAP", "AP50", "AP50_11point", "AP50_area"), 1.0))
     # of two cats one: precision 1 at the recalls 0, 0.01 … 0.5, which are 51 of 101
     assert written["test"]["mAP"] == pytest.approx(51 / 101)

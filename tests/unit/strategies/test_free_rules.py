@@ -1,4 +1,4 @@
-"""balanced, growth and learnable on images whose order can be worked out by hand."""
+"""balanced, growth, learnable and adaptive on images whose order can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Detections, Embeddings
 from mgral.data.evidence import Evidence
 from mgral.data.pool import Pool
-from mgral.strategies import balanced, growth, learnable
+from mgral.reward.adaptive import FEWEST, rule_for
+from mgral.strategies import adaptive, balanced, growth, learnable
 
 LOG2 = math.log(2)
 
@@ -114,3 +115,26 @@ def test_a_held_out_image_without_labels_is_named() -> None:
     given = replace(evidence({2: [BEE]}, {2: 0}, {1: boxes(0)}), held_out={2: detections([BEE])})
     with pytest.raises(MgralError, match="image 2 of --held-out is not labelled"):
         learnable.select(given, 1, 0, learnable.Options())
+
+
+@pytest.mark.parametrize(
+    ("confident", "rule"),
+    [((10, 6), "balanced"), ((10, 5), "growth"), ((9, 9), "growth"), ((0, 0), "growth"), ((1000, 599), "growth")],
+)
+def test_adaptive_is_the_rule_that_fits_the_detector(confident: tuple[int, int], rule: str) -> None:
+    assert rule_for(confident) == rule
+    seen = {2: [ANT, ANT], 3: [BEE], 4: [BEE]}
+    given = evidence(seen, {2: 0, 3: 500, 4: 1000, **COPIES}, {1: boxes(0, 0, 0, 1)})
+    picks = adaptive.select(replace(given, confident=confident), 3, 0, adaptive.Options())
+    plain = {
+        "balanced": balanced.select(given, 3, 0, balanced.Options()),
+        "growth": growth.select(given, 3, 0, growth.Options(weights="competence")),
+    }
+    assert [(pick.id, pick.score) for pick in picks] == [(pick.id, pick.score) for pick in plain[rule]]
+    assert {pick.reason["rule"] for pick in picks} == {rule}
+    assert FEWEST == 10
+
+
+def test_adaptive_without_its_counts_says_what_to_give() -> None:
+    with pytest.raises(MgralError, match="adaptive: needs the confident detections on val; give --competence"):
+        adaptive.select(evidence({2: [BEE]}, {2: 0}, {1: boxes(0)}), 1, 0, adaptive.Options())
