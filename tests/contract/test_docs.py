@@ -40,7 +40,8 @@ def commands(page: Path) -> Iterator[str]:
     text = page.read_text(encoding="utf-8")
     for language, block in FENCE.findall(text):
         if language == "console":
-            yield from (line for line in block.replace("\\\n", " ").splitlines() if line.strip())
+            lines = block.replace("\\\n", " ").splitlines()
+            yield from (line for line in lines if line.strip() and not line.startswith("# "))
     for inline in re.findall(r"`([^`]+)`", FENCE.sub("", text)):
         command = " ".join(inline.split())
         if command.startswith(tuple(f"{tool} " for tool in TOOLS)):
