@@ -43,11 +43,10 @@ demo: $(READY) ## run the demo on generated data, to a finished report
 test: test-fast test-workflow ## run all tests, two at a time
 
 test-workflow: $(READY) ## run the tests of whole runs
-	pytest -n 2 --dist loadgroup tests/workflow $(PYTEST_ARGS)
+	pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/workflow $(PYTEST_ARGS)
 
 test-fast: $(READY) ## run the tests of units, contracts and inputs
-	pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	  tests/contract/test_mmdet.py tests/unit tests/contract tests/cases tests/fuzz $(PYTEST_ARGS)
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/contract tests/cases tests/fuzz $(PYTEST_ARGS)
 
 lint: $(READY) ## check code and workflow: style, types, Snakemake's own lints
 	ruff check

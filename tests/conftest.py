@@ -15,6 +15,14 @@ settings.register_profile("untimed", settings.default, deadline=None)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
+# They begin first, in this order, so that at the end no process of pytest waits for the other's long one. Arguments of
+# pytest keep no order where one lies within another.
+LONGEST = ["test_mmdet.py", "test_slurm.py", "test_kills.py", "test_people.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture
