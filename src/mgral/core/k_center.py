@@ -17,6 +17,7 @@ from mgral.core.types import Doubles, Floats, Ints
 ROWS = 4096  # vectors, and
 CENTRES = 256  # centres compared at a time: a block of distances is 4 MiB in float32
 CANDIDATES = 64  # vectors whose bounds one pass computes: 4 bytes each for every vector
+LONGEST = np.float32(1e37)  # squared length up to which a bound in float32 cannot overflow
 
 
 class Cover:
@@ -36,8 +37,10 @@ class Cover:
         self._vectors = vectors
         self._lengths = _squared_lengths(vectors)
         self._ceiling: Floats = np.full(len(vectors), np.inf, np.float32)  # of `squares`, rounded up
-        self._bounds: Floats = np.zeros((0, len(vectors)), np.float32)
-        self._candidates: dict[int, int] = {}  # row of a vector: its row in `_bounds`
+        self._low = _lowered(self._lengths, vectors.shape[1])
+        self._limit = self._ceiling - self._low
+        self._products: Floats = np.zeros((0, len(vectors)), np.float32)  # -2x·p of all vectors x and the candidates p
+        self._candidates: dict[int, int] = {}  # row of a vector: its row in `_products`
 
     @property
     def radius(self) -> float:
@@ -56,8 +59,9 @@ class Cover:
         self._set(np.array([row]), np.array([-1.0]))
         if at_zero:
             return
-        # `not >=` in place of `<`: a bound that overflowed is not a number and rules nothing out
-        possible = np.flatnonzero(~(self._bounds[self._candidates[row]] >= self._ceiling))
+        # |p|² - 2x·p >= known - |x|². `not >=` in place of `<`: what is not a number rules nothing out
+        beyond = self._products[self._candidates[row]] + self._low[row] >= self._limit
+        possible = np.flatnonzero(np.logical_not(beyond, out=beyond))
         for some in np.array_split(possible, len(possible) // ROWS + 1):
             exact = _exact(self._vectors[some], self._vectors[row])
             nearer = exact < self.squares[some]
@@ -105,18 +109,15 @@ class Cover:
         if row not in chosen:
             chosen[-1] = row
         self._candidates = {int(one): k for k, one in enumerate(chosen)}
-        if len(self._bounds) != len(chosen):
-            self._bounds = np.empty((len(chosen), len(self._vectors)), np.float32)
-        candidates, lengths = self._vectors[chosen], self._lengths[chosen]
-        for low in range(0, len(self._vectors), ROWS):
-            rows = slice(low, low + ROWS)
-            rough, error = _products(candidates, lengths, self._vectors[rows], self._lengths[rows])
-            np.subtract(rough, error, out=self._bounds[:, rows])
+        if len(self._products) != len(chosen):
+            self._products = np.empty((len(chosen), len(self._vectors)), np.float32)
+        np.matmul(-2 * self._vectors[chosen], self._vectors.T, out=self._products)
         self.passes += 1
 
     def _set(self, rows: Ints, squares: Doubles) -> None:
         self.squares[rows] = squares
         self._ceiling[rows] = np.nextafter(squares.astype(np.float32), np.float32(np.inf))
+        self._limit[rows] = self._ceiling[rows] - self._low[rows]
 
 
 def farthest_points(vectors: Floats, count: int, start: int) -> tuple[Ints, Doubles]:
@@ -148,10 +149,22 @@ def _products(one: Floats, one_lengths: Floats, other: Floats, other_lengths: Fl
     rough *= -2
     lengths = one_lengths[:, None] + other_lengths  # |x|² + |c|²
     rough += lengths
-    # A float32 sum of d products is off by at most about d·u·|x||c|, u = 2^-24 (Higham 2002, section 3.1), and
-    # 2|x||c| <= |x|² + |c|². Three such sums and a few single roundings: 8·(d + 8)·u·(|x|² + |c|²) is generous.
-    lengths *= np.float32(8 * (one.shape[1] + 8) * 2.0**-24)
+    lengths *= _off(one.shape[1])
     return rough, lengths
+
+
+def _lowered(lengths: Floats, dims: int) -> Floats:
+    """|x|² less its share of the rounding error of |x|² - 2x·c + |c|²; not a number where that may overflow."""
+    return np.where(lengths < LONGEST, lengths * (1 - _off(dims)), np.float32(np.nan))
+
+
+def _off(dims: int) -> np.float32:
+    """What |x|² - 2x·c + |c|² is off by in float32, at most, as a share of |x|² + |c|².
+
+    A float32 sum of d products is off by at most about d·u·|x||c|, u = 2^-24 (Higham 2002, section 3.1), and
+    2|x||c| <= |x|² + |c|². Three such sums and a few single roundings: 8·(d + 8)·u is generous.
+    """
+    return np.float32(8 * (dims + 8) * 2.0**-24)
 
 
 def _exact(some: Floats, other: Floats) -> Doubles:

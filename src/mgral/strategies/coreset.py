@@ -60,8 +60,8 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         picks.append(Pick(ids[row], cover.radius, {"distance": cover.radius, "start": "nearest the mean"}))
     while len(picks) < min(budget, len(ids)):
         row = cover.farthest()  # of equals the smallest row, hence the smallest id
-        reason = {"distance": cover.radius, "nearest": int(cover.nearest[row])}
-        picks.append(Pick(ids[row], cover.radius, reason))
+        distance = cover.radius
+        picks.append(Pick(ids[row], distance, {"distance": distance, "nearest": int(cover.nearest[row])}))
         cover.take(row, ids[row])
     return picks
 
