@@ -223,7 +223,10 @@ class Detector(nn.Module):
         """
         scores = self.foreground(probs).flatten()  # [P * C]
         index = torch.nonzero(scores > threshold).squeeze(1)
-        order = torch.sort(scores[index], descending=True, stable=True).indices[: max(CANDIDATES, 4 * limit)]
+        enter = max(CANDIDATES, 4 * limit)
+        if len(index) > enter:  # to find the last one that enters is cheaper than to sort all
+            index = index[scores[index] >= scores[index].topk(enter).values[-1]]
+        order = torch.sort(scores[index], descending=True, stable=True).indices[:enter]
         index = index[order]
         scores, candidate, labels = scores[index], index // self.num_classes, index % self.num_classes
         boxes = boxes_of(candidate, labels)

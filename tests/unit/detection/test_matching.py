@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchvision.models.detection._utils import SSDMatcher
 from torchvision.ops import box_iou
 
 from mgral.detection.base import Target, build_detector
-from mgral.detection.detectors._ssd import NEGATIVES_PER_POSITIVE, SSD
+from mgral.detection.detectors._ssd import NEGATIVES_PER_POSITIVE, SSD, hardest
 from mgral.detection.priors import PriorOutput
 
 
@@ -65,3 +67,27 @@ def test_the_hardest_negatives_count(detector: SSD) -> None:
     negatives = entropy[classes[0] == 0].sort(descending=True).values[: NEGATIVES_PER_POSITIVE * positive]
     expected = (entropy[classes[0] > 0].sum() + negatives.sum()) / positive
     assert detector.losses(raw, [target])["classification"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=6, max_size=6), min_size=1, max_size=4), st.data())
+def test_the_hardest_are_those_of_a_stable_sort(rows: list[list[int]], data: st.DataObject) -> None:
+    values = torch.tensor(rows).float()
+    quota = torch.tensor([[data.draw(st.integers(1, 9))] for _ in rows])
+    rank = values.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    assert torch.equal(hardest(values, quota), rank < quota)
+
+
+def test_of_too_many_candidates_the_best_enter_and_of_equals_the_first(detector: SSD) -> None:
+    """3,000 boxes apart from each other, of ten scores: what is kept is the head of a stable sort of all."""
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randint(1, 11, (1000, 3), generator=draw) / 20
+    places = torch.arange(3000.0)
+
+    def apart(candidate: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        corner = 2 * places[candidate * 3 + labels]
+        return torch.stack([corner, corner, corner + 1, corner + 1], 1)
+
+    probs = torch.cat([torch.zeros(1000, 1), scores], 1)
+    found = detector.suppress(probs, apart, None, 0.1, 0.5, 100)
+    best = scores.flatten().sort(descending=True, stable=True).indices[:100]
+    assert torch.equal(found.xyxy[:, 0], 2.0 * best) and torch.equal(found.labels, best % 3)

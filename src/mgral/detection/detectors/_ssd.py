@@ -99,14 +99,18 @@ class SSD(PriorDetector):
 
         entropy = F.cross_entropy(raw.logits.float().transpose(1, 2), classes, reduction="none")  # [B, P]
         with torch.no_grad():
-            hardness = entropy.masked_fill(positive, -1.0)
-            order = hardness.argsort(dim=1, descending=True, stable=True)
-            places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-            rank = torch.empty_like(order).scatter_(1, order, places)  # the inverse permutation
             quota = NEGATIVES_PER_POSITIVE * positive.sum(1, keepdim=True).clamp(min=1)
-            negative = (rank < quota) & ~positive
+            negative = hardest(entropy.masked_fill(positive, -1.0), quota) & ~positive
         classification = entropy[positive | negative].sum() / count
         return {"classification": classification, "localisation": localisation}
+
+
+def hardest(values: Tensor, quota: Tensor) -> Tensor:
+    """Which are the ``quota`` [B, 1] largest of each row of values [B, P]; of equals the first. Sorts none of them."""
+    quota = quota.clamp(max=values.shape[1])
+    last = values.topk(int(quota.max()), dim=1).values.gather(1, quota - 1)
+    larger, equal = ~(values <= last), values == last  # what is not a number counts as larger, and ends the training
+    return larger | (equal & (equal.cumsum(1) <= quota - larger.sum(1, keepdim=True)))
 
 
 def conv_bn(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
