@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import PIL.Image
 
 from mgral.core.files import require_regular
+from mgral.data import pixel_values
 
 FORMATS = (
     *("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000"),
@@ -91,12 +92,14 @@ class Facts:
         stored: width and height as stored.
         frames: pictures in the file; the first is used.
         digest: of the file's bytes; the same for copies of one file.
+        transparent: whether a pixel is not fully opaque; its colour is taken without regard to that.
     """
 
     size: tuple[int, int]
     stored: tuple[int, int]
     frames: int
     digest: bytes
+    transparent: bool
 
 
 def below(root: Path, name: str) -> tuple[str, Path]:
@@ -180,7 +183,7 @@ def opened(
             pixels = image.width * image.height
             if max_pixels is not None and pixels > max_pixels:
                 raise ValueError(
-                    f"has {pixels} pixels, dataset.max_pixels allows {max_pixels}: raise it to take the image"
+                    f"has {pixels} pixels, dataset.max_pixels allows {max_pixels}; raise it to take the image"
                 )
             if draft is not None:
                 image.draft("RGB", (draft, draft))
@@ -248,9 +251,12 @@ def examine(path: str | Path, max_pixels: int = MAX_PIXELS) -> Facts:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (of every image: a Path takes as long as its decoding)
             content = file.readall()
         with opened(io.BytesIO(content), max_pixels) as image:
-            size, mode, frames = image.size, image.mode, _frames(image)
-            if mode not in _PLAIN and not mode.startswith(("I", "F")):
+            size = image.size
+            unfit = pixel_values.unfit(image, content)
+            if image.mode not in _PLAIN and not unfit:
                 image.convert("RGB")  # what import admits, the cache can decode
+            transparent = pixel_values.is_transparent(image)
+            frames = _frames(image)
             turned = orientation(image) >= 5
             kind = image.format
             before = _stored(image) if kind == "TIFF" else size
@@ -264,11 +270,11 @@ def examine(path: str | Path, max_pixels: int = MAX_PIXELS) -> Facts:
             raise ValueError(str(error)) from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(f"image cannot be read ({reason})") from None
-    if mode.startswith(("I", "F")):  # decoding would clip its values to 0..255
-        raise ValueError("image has more than 8 bits a channel; convert it to 8")
+    if unfit:
+        raise ValueError(unfit)
     if turned:
-        return Facts((size[1], size[0]), size, frames, digest)
-    return Facts(size, before, frames, digest)
+        return Facts((size[1], size[0]), size, frames, digest, transparent)
+    return Facts(size, before, frames, digest, transparent)
 
 
 def _stored(image: PIL.Image.Image) -> tuple[int, int]:

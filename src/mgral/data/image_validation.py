@@ -86,8 +86,9 @@ def _decoded(item: Named, max_pixels: int) -> Facts | ValueError:
 
 def _unreadable(item: Named, error: ValueError, source: Source, finder: Finder, report: Findings) -> None:
     hint = finder.hint(source.image_root, item.file_name, report) if "missing" in str(error) else ""
-    what = f"'{item.file_name}': {error}{_with_it(item, source)}{hint}"
-    report.fault(item.raw.file, image_said(item.raw), what, "restore the file")
+    reason, _, remedy = str(error).partition("; ")
+    what = f"'{item.file_name}': {reason}{_with_it(item, source)}{hint}"
+    report.fault(item.raw.file, image_said(item.raw), what, remedy or "restore the file")
     fall(source, item.raw, report)
 
 
@@ -130,6 +131,8 @@ def _tell(item: Named, facts: Facts, copies: dict[bytes, str], report: Findings)
     """Count what a user may not expect of an image."""
     if facts.frames > 1:
         report.count("files hold several pictures; only the first of each is used", item.file_name)
+    if facts.transparent:
+        report.count("images are transparent in part; their colours are taken without that", item.file_name)
     first = copies.setdefault(facts.digest, item.file_name)
     if first != item.file_name:
         report.count("images are the same file as another image, byte for byte", f"{item.file_name} and {first}")
