@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import itertools
 import logging
 import os
 import sys
@@ -113,7 +114,7 @@ def _run(arguments: list[str]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     implementation = importlib.import_module(module(verb))
     given = parser_of(verb).parse_args(rest)
-    _check_paths(given)
+    _check_paths(given, getattr(implementation, "OUTPUTS", ()))
     implementation.run(given)
     if verb not in LOOKING:
         from mgral.report import jobs
@@ -138,19 +139,23 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _check_paths(given: argparse.Namespace) -> None:
-    """Refuse inputs that reading may never end on, and an output that would replace an input.
+def _check_paths(given: argparse.Namespace, more: Sequence[str]) -> None:
+    """Refuse inputs that reading may never end on, and an output that would replace an input or another output.
+
+    Args:
+        given: options of the verb.
+        more: of these, what is written beside ``out``.
 
     Raises:
-        MgralError: a path is a pipe, a device or a socket, cannot be a path, or ``--out`` is an input too.
+        MgralError: a path is a pipe, a device or a socket, cannot be a path, or an output is an input too.
     """
     paths: dict[str, list[Path]] = {}
     for name, value in vars(given).items():
         values = value if isinstance(value, list) else [value]
         paths[name] = [Path(v) for v in values if isinstance(v, Path) or (name == "params" and v != "-")]
-    outputs = paths.pop("out", [])
+    outputs = {f"--{name.replace('_', '-')}": path for name in ("out", *more) for path in paths.pop(name, [])}
     inputs = [path for found in paths.values() for path in found]
-    for path in inputs + outputs:
+    for path in [*inputs, *outputs.values()]:
         try:
             found = path.exists()
             if found and not path.is_dir():
@@ -162,10 +167,13 @@ def _check_paths(given: argparse.Namespace) -> None:
             if isinstance(error, NotADirectoryError):
                 continue
             raise MgralError(f"{shown(str(path))}: cannot be a file ({error}); give another path") from None
-    for out in outputs:
+    for option, out in outputs.items():
         for path in inputs:
             if out.is_file() and path.is_file() and out.samefile(path):
-                raise MgralError(f"{out}: is an input too, which --out would replace; write elsewhere")
+                raise MgralError(f"{out}: is an input too, which {option} would replace; write elsewhere")
+    for (option, out), (other, second) in itertools.combinations(outputs.items(), 2):
+        if os.path.realpath(out) == os.path.realpath(second):
+            raise MgralError(f"{out}: is given to both {option} and {other}; give each a file of its own")
 
 
 def _version() -> str:

@@ -9,6 +9,8 @@ from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import Strategy, curve_names, reference
 
+OUTPUTS = ("summary",)  # options that name what is written, beside --out
+
 
 class Params(Settings):
     """What this step reads."""

@@ -13,6 +13,8 @@ from mgral.config.embedding import EmbeddingParams
 from mgral.config.schema import DetectorParams, Evaluation, Machine
 from mgral.core.errors import MgralError
 
+OUTPUTS = ("embeddings", "detections", "hint")  # options that name what is written, beside --out
+
 
 class Params(Settings):
     """What this step reads."""

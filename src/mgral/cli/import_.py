@@ -47,8 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     known: identity.Known | None = None
     if arguments.registered:
         known = identity.read_register(arguments.registered).known()
-    elif not arguments.redraw:
-        known = identity.of_dataset(arguments.out, params.splits)
+    earlier = identity.of_dataset(arguments.out, params.splits)  # refuses to replace a file of another kind
+    if not arguments.registered and not arguments.redraw:
+        known = earlier
     dataset, info = importing.import_dataset(params, known)
     new = [i.file_name for i in dataset.images.values() if known is not None and i.file_name not in known.ids]
     if arguments.registered and new:

@@ -23,6 +23,8 @@ from mgral.core.files import read_json
 from mgral.core.types import Dataset
 from mgral.data import dataset_json
 
+OUTPUTS = ("out_dataset",)  # options that name what is written, beside --out
+
 
 class Params(Settings):
     """What this step reads, for simulated people."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 
+OUTPUTS = ("figures",)  # options that name what is written, beside --out
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "run")

@@ -12,6 +12,8 @@ from mgral.config.schema import DetectorParams, Evaluation, Machine, Strategy, T
 from mgral.core.errors import MgralError
 from mgral.data import dataset_json
 
+OUTPUTS = ("log", "own")  # options that name what is written, beside --out
+
 
 class Params(Settings):
     """What this step reads."""

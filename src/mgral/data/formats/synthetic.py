@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from mgral.config.base import Settings
 from mgral.core import random_streams
-from mgral.core.files import whole, write_json
+from mgral.core.errors import MgralError
+from mgral.core.files import read_json, whole, write_json
 from mgral.core.types import Split
 from mgral.data.faults import Findings
 from mgral.data.formats import _scenery, coco
@@ -38,6 +39,7 @@ from mgral.data.raw import Source
 
 T = TypeVar("T")
 Junk = Literal["blurred", "overexposed", "covered"]
+_FILE = "annotations.json"
 _JUNK: tuple[Junk, ...] = ("blurred", "overexposed", "covered")
 _FILLINGS: tuple[Filling, ...] = ("empty", "crowded", "usual")
 
@@ -104,7 +106,12 @@ def image_names(options: Options) -> list[str]:
 
 
 def generate(out: Path, options: Options) -> None:
-    """Write ``out/annotations.json`` (COCO, a split and a scene per image) and ``out/images``."""
+    """Write ``out/annotations.json`` (COCO, a split and a scene per image) and ``out/images``.
+
+    Raises:
+        MgralError: another data set lies there, or there is no room.
+    """
+    _refuse_another(out / _FILE)
     frames = _frames(options)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -136,13 +143,23 @@ def generate(out: Path, options: Options) -> None:
             )
     categories = [{"id": i, "name": name} for i, name in enumerate(list(KINDS)[: options.classes], start=1)]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    write_json(out / "annotations.json", content)
+    write_json(out / _FILE, content)
+
+
+def _refuse_another(path: Path) -> None:
+    """Refuse to replace annotations that were not generated. Raises MgralError."""
+    if not path.exists():
+        return
+    content = read_json(path)
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list) or not all(isinstance(image, dict) and "scene" in image for image in images):
+        raise MgralError(f"{path}: is of a data set that was not generated, and is not replaced; choose another folder")
 
 
 def read(root: Path, options: Options, report: Findings) -> Source:
     """Read a generated data set; it must be there. Raises MgralError if it is not."""
-    if not (root / "annotations.json").is_file():
-        report.refuse("annotations.json", "", "no such file", "make it with `mgral generate`")
+    if not (root / _FILE).is_file():
+        report.refuse(_FILE, "", "no such file", "make it with `mgral generate`")
     return coco.read(root, coco.Options(), report)
 
 
