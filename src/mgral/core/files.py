@@ -52,22 +52,34 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     if path.exists() and not path.is_file():
         raise MgralError(f"{path}: is not a regular file and is not replaced; choose another place")
     stem = path.stem.encode()[:200].decode(errors="ignore")
-    temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
     _remove_abandoned(path.parent, f".{stem}.", f".part{path.suffix}")
-    lock = -1
+    # a place that takes no file is known before the block has done its work
+    temporary, lock = _temporary(path, stem)
     try:
         with _refused(path, temporary):
-            # a place that takes no file is known before the block has done its work
-            lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield temporary
             temporary.replace(path)
     finally:
         with suppress(OSError):  # what is under way says more
             temporary.unlink(missing_ok=True)
-        if lock >= 0:
-            os.close(lock)
+        os.close(lock)
+
+
+def _temporary(path: Path, stem: str) -> tuple[Path, int]:
+    """A new file beside an output, and the lock on it. Raises MgralError where none can be made."""
+    while True:
+        temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part{path.suffix}")
+        with _refused(path, temporary):
+            lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_nlink:
+                    return temporary, lock
+            except BlockingIOError:
+                pass
+            except OSError:  # a file system without locks
+                return temporary, lock
+            os.close(lock)  # another writer took it for abandoned before it was locked, and removes it
 
 
 def _remove_abandoned(folder: Path, start: str, end: str) -> None:
