@@ -41,15 +41,15 @@ def from_json(value: Any, where: str) -> Record:
             or value["kind"] not in RECORD_KINDS
         ):
             raise TypeError
-        ids, cycle = tuple(sorted(int(i) for i in value["ids"])), int(value["cycle"])
-        if cycle < 0:
+        ids, cycle = tuple(sorted(map(_whole, value["ids"]))), _whole(value["cycle"])
+        if len(set(ids)) < len(ids) or not isinstance(stopped := value["stopped"], bool):
             raise ValueError
-        mAP, seconds = float(value["mAP"]), float(value["seconds"])
-        partway = None if value["partway"] is None else float(value["partway"])
-        stopped, per_class = bool(value["stopped"]), _per_class(value.get("per_class"))
-        vector = None if value.get("vector") is None else tuple(map(float, value["vector"]))
+        mAP, seconds = _number(value["mAP"]), _number(value["seconds"])
+        partway = None if value["partway"] is None else _number(value["partway"])
+        per_class = _per_class(value.get("per_class"))
+        vector = None if value.get("vector") is None else tuple(map(_number, value["vector"]))
         return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, stopped, per_class, vector)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise MgralError(
             f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle, partway, stopped); "
             "run `mgral proxy` again"
@@ -58,7 +58,21 @@ def from_json(value: Any, where: str) -> Record:
 
 def _per_class(value: Any) -> tuple[float | None, ...] | None:
     """AP by class; records of earlier versions have none. Raises TypeError or ValueError."""
-    return None if value is None else tuple(None if one is None else float(one) for one in value)
+    return None if value is None else tuple(None if one is None else _number(one) for one in value)
+
+
+def _whole(value: Any) -> int:
+    """An id or a cycle. Raises ValueError for text, fractions, truth values, and numbers below 0."""
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    """A finite number. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(value)
+    return float(value)
 
 
 def write(record: Record, path: str | Path) -> None:

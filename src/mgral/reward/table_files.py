@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mgral.core.errors import MgralError
-from mgral.core.files import whole, write_bytes
+from mgral.core.files import require_regular, whole, write_bytes
 from mgral.core.types import Floats, Record
 from mgral.reward import records as recorded
 from mgral.reward.nearest_neighbours import flat_index
@@ -53,6 +53,7 @@ def read_records(path: Path) -> list[Record]:
     import pyarrow.parquet as pq
 
     try:
+        require_regular(path)
         # ParquetFile and not read_table: the latter may guess columns from the names of the folders above
         rows = pq.ParquetFile(path).read().to_pylist()
     except FileNotFoundError:

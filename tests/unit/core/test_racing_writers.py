@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def test_racing_writers_publish_no_mixture(tmp_path: Path) -> None:
         said, faults = writer.communicate()
         assert (writer.returncode, said) == (0, "done\n"), faults
     assert check(out) and seen > 10
-    assert os.listdir(tmp_path) == ["out.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.bin"]
 
 
 def test_many_short_writers_do_not_remove_each_others_files(tmp_path: Path) -> None:
@@ -71,7 +70,7 @@ def test_many_short_writers_do_not_remove_each_others_files(tmp_path: Path) -> N
     for writer in writers:
         said, faults = writer.communicate(timeout=120)
         assert (writer.returncode, said) == (0, "done\n"), faults
-    assert os.listdir(tmp_path) == ["out.bin"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.bin"]
 
 
 def test_a_killed_writer_leaves_the_earlier_output_and_no_rest_after_the_next(tmp_path: Path) -> None:
@@ -105,4 +104,4 @@ def test_writers_that_are_killed_at_any_moment_leave_a_whole_output(tmp_path: Pa
         check(out)
     last = start(WRITER, out, "z", 1, SIZE)
     assert last.communicate()[0] == "done\n"
-    assert check(out) and os.listdir(tmp_path) == ["out.bin"]
+    assert check(out) and [path.name for path in tmp_path.iterdir()] == ["out.bin"]
