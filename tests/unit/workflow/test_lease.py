@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -236,3 +238,75 @@ def test_names_that_are_no_gpus_are_refused(machine: Callable[..., Machine]) -> 
     for names in ("../../x", "a/b", "0,$(x)"):
         status, _, says = machine(names).run("true")
         assert status == 2 and "is no GPU" in says
+
+
+def leased() -> ModuleType:
+    """The script as a module, for what a machine has once: the folder of the locks that nobody named."""
+    spec = importlib.util.spec_from_file_location("lease", SCRIPTS / "lease.py")
+    assert spec and spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["linked", "linked nowhere", "file", "open to all", "open to a group", "another's"])
+def test_a_folder_of_locks_that_somebody_else_may_have_prepared(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MGRAL_GPU_LOCKS", raising=False)
+    folder, victim = tmp_path / "mgral-gpus-0", tmp_path / "victim"
+    victim.mkdir(mode=0o700)
+    if kind.startswith("linked"):
+        folder.symlink_to(victim if kind == "linked" else tmp_path / "nowhere")
+    elif kind == "file":
+        folder.touch()
+    else:
+        folder.mkdir()
+        folder.chmod({"open to all": 0o777, "open to a group": 0o770}.get(kind, 0o700))
+    if kind == "another's":
+        if os.getuid():
+            pytest.skip("only root gives folders away")
+        os.chown(folder, 65534, 65534)
+    lease = leased()
+    with pytest.raises((SystemExit, FileExistsError)) as caught:  # main says the second in one line
+        lease.take(folder, ["0"], "")
+    if caught.type is SystemExit:
+        assert caught.value.code == 2
+        assert "is not a folder of this user alone" in capsys.readouterr().err
+    assert not list(victim.iterdir()) and not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_of_locks_is_made_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MGRAL_GPU_LOCKS", raising=False)
+    lease = leased()
+    assert lease.take(tmp_path / "locks", ["3"], "") == "3"
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "locks/3.0").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_a_lock_of_another_user_is_refused(machine: Callable[..., Machine], tmp_path: Path) -> None:
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/0.0").touch()
+    os.chown(tmp_path / "locks/0.0", 65534, 65534)
+    status, out, says = machine("0").run("echo", "ran")
+    assert (status, out) == (2, "") and "0.0: is not a lock of this user" in says
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["GPU-1f2e3d4c-aaaa-bbbb-cccc-0123456789ab", "MIG-1f2e3d4c-aaaa-bbbb-cccc-0123456789ab", "MIG-GPU-1f2e/3/0", "7"],
+)
+def test_names_that_cuda_takes(names: str, machine: Callable[..., Machine]) -> None:
+    """The third is how drivers before 470 named a part of a divided GPU: a slash is in no name of a file."""
+    status, out, says = machine(names).run("sh", "-c", 'echo "$CUDA_VISIBLE_DEVICES"')
+    if "/" in names:
+        assert status == 2 and "is no GPU" in says
+    else:
+        assert (status, out) == (0, f"{names}\n"), says
+
+
+@pytest.mark.parametrize("job", ["../7", "7/8", "7 8", "$(id)", "x" * 100])
+def test_jobs_that_are_no_names_are_refused(job: str, machine: Callable[..., Machine]) -> None:
+    status, out, says = machine("0,1", SLURM_JOB_ID=job).run("echo", "ran")
+    assert (status, out) == (2, "") and "SLURM_JOB_ID" in says and len(says.splitlines()) == 1
