@@ -178,3 +178,14 @@ def hull(points: Sequence[float]) -> list[float]:
         return [math.nan] * 4
     xs, ys = points[0::2], points[1::2]
     return [float(value) for value in xyxy_to_xywh([min(xs), min(ys), max(xs), max(ys)])]
+
+
+def turned_hull(x: float, y: float, w: float, h: float, angle: float) -> list[float]:
+    """Left, top, width, height of the hull of a box that was turned about its centre by ``angle`` degrees.
+
+    >>> turned_hull(0, 2, 4, 2, 90)
+    [1.0, 1.0, 2.0, 4.0]
+    """
+    cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
+    width, height = w * cos + h * sin, w * sin + h * cos
+    return [x + (w - width) / 2, y + (h - height) / 2, width, height]

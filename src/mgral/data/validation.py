@@ -11,7 +11,7 @@ from typing import Any
 
 from mgral.config.schema import DatasetParams, Splits
 from mgral.core.types import SPLITS, Dataset, Image, Split
-from mgral.data import grouping, identity, image_files, locating, plausibility
+from mgral.data import doubts, grouping, identity, image_files, locating, plausibility
 from mgral.data.faults import Findings, shown
 from mgral.data.image_validation import Named, Sound, decode_and_judge, fall, image_said, plain_id
 from mgral.data.locating import Finder
@@ -74,6 +74,7 @@ def assemble(
         root=source.image_root,
     )
     plausibility.check_whole(dataset, bool(params.splits.group), report)
+    doubts.check(dataset, drawn, report)
     made: dict[str, Any] = {"ids": "own" if kept else "by file name", "splits_drawn": drawn}
     if known is not None:  # a first import does not note them, its draw can be repeated
         made["splits"] = params.splits.model_dump(mode="json", exclude_none=True)
@@ -145,6 +146,8 @@ def _classes(source: Source, report: Findings) -> list[str]:
             report.refuse(".", f"class {name}", f"not a class name: {what}", "put the name in quotes")
         if not image_files.is_name(name):
             report.refuse(".", f"class {shown(name)}", "not a class name", "give each class a name of one line")
+        if name != name.strip():
+            report.refuse(".", f"class {shown(name)}", "has blanks at its ends", "give the bare name")
         if name in seen:
             report.refuse(".", f"class {shown(name)}", "is duplicated", "give each class a name of its own")
         seen.add(name)

@@ -83,8 +83,15 @@ def swapped(image: str) -> str:
     return PurePosixPath(*parts).as_posix()
 
 
-def sheet(file: str, classes: list[str], report: Findings) -> Sheet | None:
-    """One label file; None if it is no text and was left out with its image."""
+def sheet(file: str, classes: list[str], report: Findings, points: int = 0) -> Sheet | None:
+    """One label file; None if it is no text and was left out with its image.
+
+    Args:
+        file: below the root.
+        classes: names by number.
+        report: takes the faults.
+        points: numbers of key points after each box; 0 if there are none, and more numbers than four are a polygon.
+    """
     try:
         locating.finder(report).admit(report.root / file, report)
         text = read_text(report.root / file)
@@ -97,6 +104,13 @@ def sheet(file: str, classes: list[str], report: Findings) -> Sheet | None:
     objects = []
     for place, line in enumerate(text.splitlines(), start=1):
         values = line.split()
+        if points and len(values) == 5 + points:
+            report.count("objects have key points, which are not read; their boxes are", f"{file}: line {place}")
+            values = values[:5]
+        elif points and len(values) > 5:
+            what = f"{len(values)} values in place of {5 + points} (kpt_shape of the data file)"
+            objects.append(RawObject(f"line {place}", values[0], [], fault=what))
+            continue
         if values:
             objects.append(_object(f"line {place}", values, classes, file, report))
     return Sheet(file, objects)

@@ -52,7 +52,22 @@ def places(root: Path, file: str, data: dict[str, Any], report: Findings) -> lis
             located = _located(root, file, base, place, split, report)
             if located is not None:
                 found.append((split, located))
-    return found or _usual(root, report)
+    return found or _lists(root, report) or _usual(root, report)
+
+
+def _lists(root: Path, report: Findings) -> list[Place]:
+    """train.txt, val.txt and test.txt at the root, where no data file names splits and they list images."""
+    found: list[Place] = []
+    for split in SPLITS:
+        for name in (f"{spelling}.txt" for spelling in _SPELLINGS[split]):
+            if locating.is_file(root / name):
+                first = next(iter(text_files.text(name, report).split("\n", 1))).strip()
+                if image_files.parted(first)[1].lower() in image_files.SUFFIXES:
+                    found.append((split, name))
+    if "train" not in {split for split, _ in found}:
+        return []
+    report.note(f"{', '.join(name for _, name in found)} are taken as the lists of the splits; no data file names any")
+    return found
 
 
 def _usual(root: Path, report: Findings) -> list[Place]:
@@ -61,7 +76,8 @@ def _usual(root: Path, report: Findings) -> list[Place]:
         found: list[Place] = [
             (split, pattern.format(name))
             for split in SPLITS
-            for name in _SPELLINGS[split]
+            for spelling in _SPELLINGS[split]
+            for name in (spelling, spelling.capitalize(), spelling.upper())
             if locating.is_folder(root / pattern.format(name))
         ]
         if found:

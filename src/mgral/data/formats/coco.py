@@ -11,7 +11,6 @@ says so of a single image. A split of three or more images and no annotation is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
@@ -23,9 +22,9 @@ from pydantic import Field
 from mgral.config.base import Settings
 from mgral.core.types import Split
 from mgral.data import locating, text_files
-from mgral.data.box_validation import number
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawImage, RawObject, Sheet, Source, Unfit, flag, hull, ignored, own_id
+from mgral.data.formats import _coco_objects as objects
+from mgral.data.raw import RawImage, Sheet, Source, Unfit, flag, own_id
 
 _ENOUGH = 3  # images of a split; one or two may well show no object
 
@@ -74,7 +73,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         unused = _parents(content["categories"], content["annotations"])
         parents = unused if parents is None else parents & unused
         unannotated = _add_images(source, file, split, folder, content["images"], report)
-        _add_objects(source, file, names, content["annotations"], report)
+        objects.add(source, file, names, content["annotations"], report)
         _refuse_contradiction(source, file, unannotated, report)
     if options.missing is None:
         _refuse_without_any(source, report)
@@ -149,6 +148,11 @@ def _add_images(
     unannotated = set()
     for entry in entries:
         key = (file, own_id(entry.get("id")))
+        if odd := _odd_keys(tuple(entry)):
+            _tell_odd(entry, odd, f"image {key[1]}", file, report)
+            if entry.get(_VIDEO) is not None and not (split or entry.get("split")):
+                what = "images are frames of videos, and frames of one may be drawn into several splits"
+                report.count(f"{what}; bring splits, or set dataset.splits.group", f"image {key[1]}")
         name, own = entry.get("file_name"), entry.get("split")
         if split and own not in (None, split):
             what = f"its split is {shown(own)} there, and the file is that of {split}"
@@ -165,6 +169,32 @@ def _add_images(
         else:
             unannotated.add(key)
     return unannotated
+
+
+_WITHIN = frozenset({"annotations", "objects", "bboxes", "boxes", "labels"})  # of other JSON formats
+_PARTLY = frozenset({"neg_category_ids", "not_exhaustive_category_ids"})  # LVIS
+_VIDEO = "video_id"
+_SUBSETS = frozenset({"subset", "set", "partition", "fold"})
+
+
+@lru_cache(maxsize=1000)
+def _odd_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Keys of an image that COCO does not have, and that matter."""
+    return tuple(key for key in keys if key.lower() in _WITHIN | _PARTLY | _SUBSETS | {_VIDEO})
+
+
+def _tell_odd(entry: dict[str, Any], odd: tuple[str, ...], id: str, file: str, report: Findings) -> None:
+    """Refuse objects within an image, and say what else is not read."""
+    for key in odd:
+        value, name = entry[key], key.lower()
+        if name in _WITHIN and isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
+            what = f"holds {len(value)} {key} of its own, which are not read"
+            report.refuse(file, id, what, "put them into the list 'annotations'")
+        if name in _PARTLY and value:
+            what = "images are annotated for some classes only (LVIS), and other objects in them count as background"
+            report.count(what, id)
+        if name in _SUBSETS and str(value).lower() in {"train", "val", "valid", "validation", "dev", "test"}:
+            report.count(f"images name a split in {key}, which is not read; call the key split", id)
 
 
 def _refuse_contradiction(source: Source, file: str, unannotated: set[Any], report: Findings) -> None:
@@ -186,105 +216,6 @@ def _refuse_without_any(source: Source, report: Findings) -> None:
             what = f"none of its {len(images)} images{' of split ' + split if split else ''} has an annotation"
             remedy = "add them, or set options.missing: unlabelled (not annotated) or empty (no objects)"
             report.refuse(file, "", what, remedy)
-
-
-_FLAGS = frozenset({"iscrowd", "ignore", "difficult"})
-
-
-@lru_cache(maxsize=1000)
-def _flag_names(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Which keys are flags, in any case: the keys of a million annotations are nearly always the same."""
-    return tuple(key for key in keys if key.lower() in _FLAGS)
-
-
-def _flags(entry: dict[str, Any]) -> dict[str, Any]:
-    """The flags of an annotation, also those of its ``attributes``."""
-    said = {key: entry[key] for key in _flag_names(tuple(entry))}
-    inner = entry.get("attributes")
-    if isinstance(inner, dict):
-        said |= {f"attributes.{key}": inner[key] for key in _flag_names(tuple(inner))}
-    return said
-
-
-def _add_objects(source: Source, file: str, names: dict[int | str, str], entries: list[Any], report: Findings) -> None:
-    """One object an annotation; entries are let go as they are read, since there may be a million."""
-    seen: set[Any] = set()
-    swapped = told = 0
-    for i, entry in enumerate(entries):
-        entries[i] = None
-        id = own_id(entry["id"]) if "id" in entry else None
-        if id in seen:
-            report.count(
-                "annotation ids are duplicated; annotations are numbered again, nothing uses their ids", str(id)
-            )
-        elif id is not None:
-            seen.add(id)
-        category = own_id(entry.get("category_id"))
-        numbers = entry.get("bbox")
-        if numbers in (None, [], [0, 0, 0, 0]):
-            numbers = _polygons(entry.get("segmentation")) or numbers
-            if numbers:
-                report.count("annotations with polygons and no box are taken as their hulls", f"annotation {id}")
-        elif "area" in entry and not entry.get("segmentation"):  # else the area may be that of a mask
-            told += 1
-            swapped += _as_corners(numbers, entry.get("area"))
-        item = RawObject(
-            id=id if type(id) is int else f"annotations[{i}]" if id is None else f"annotation {id}",
-            label=names.get(category, category if isinstance(category, int) else shown(category)),
-            numbers=_turned(numbers, entry["attributes"], f"annotation {id}", report)
-            if "attributes" in entry
-            else numbers,
-            ignore=ignored(_flags(entry)),
-        )
-        key = (file, own_id(entry.get("image_id")))
-        sheet = source.sheets.get(key)
-        if sheet is None:
-            sheet = source.sheets[key] = Sheet(file, [])
-        sheet.objects.append(item)
-    if swapped and 2 * swapped > told:
-        what = f"{swapped} boxes agree with their area only as corners x1, y1, x2, y2"
-        report.refuse(file, "", what, "COCO's bbox is left, top, width, height: convert it")
-
-
-def _as_corners(numbers: Any, area: Any) -> bool:
-    """Whether a box agrees with its area as corners, and not as left, top, width, height."""
-    given = [number(value) for value in numbers] if isinstance(numbers, list) else []
-    size = number(area)
-    if len(given) != 4 or None in given or size is None or size <= 0:
-        return False
-    a, b, c, d = (value for value in given if value is not None)
-    near = 0.02 * size + 0.5
-    return c > a and d > b and abs(c * d - size) > near and abs((c - a) * (d - b) - size) <= near
-
-
-def _turned(numbers: Any, attributes: Any, id: Any, report: Findings) -> Any:
-    """The hull of a box that CVAT has turned about its centre by ``attributes.rotation`` degrees; else as given."""
-    if not attributes:
-        return numbers
-    angle = number(attributes.get("rotation")) if isinstance(attributes, dict) else None
-    if not angle or not abs((angle + 90) % 180 - 90) > 0.5:
-        return numbers
-    given = [number(value) for value in numbers] if isinstance(numbers, list) else []
-    if len(given) != 4 or None in given or not math.isfinite(angle):
-        return numbers
-    x, y, w, h = (value for value in given if value is not None)
-    cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
-    width, height = w * cos + h * sin, w * sin + h * cos
-    report.count("annotations are turned (attributes.rotation) and taken as their upright hulls", f"annotation {id}")
-    return [x + (w - width) / 2, y + (h - height) / 2, width, height]
-
-
-def _polygons(given: Any) -> list[float] | None:
-    """Hull of polygons x, y, x, y, …; None if they are none (a mask, say)."""
-    if not isinstance(given, list) or not given:
-        return None
-    points: list[float] = []
-    for polygon in given if isinstance(given[0], list) else [given]:
-        values = [number(value) for value in polygon] if isinstance(polygon, list) else []
-        if len(values) < 6 or len(values) % 2 or None in values:
-            return None
-        points += [value for value in values if value is not None]
-    return hull(points)
 
 
 def _unlisted(source: Source, report: Findings) -> list[str]:

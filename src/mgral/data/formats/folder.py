@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.data import image_files, locating
+from mgral.data import doubts, image_files, locating
 from mgral.data.faults import Findings
 from mgral.data.formats import coco
 from mgral.data.raw import RawImage, Source
@@ -44,7 +44,9 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         labelled = Source(folder, [], {}, "xywh", options.classes, without_sheet="unlabelled")
     finder = locating.finder(report)
     listed = {_name(finder, folder, image, report) for image in labelled.images}
-    others = [RawImage(name, name, name) for name in finder.images(folder, report) if name not in listed]
+    names = finder.images(folder, report)
+    others = [RawImage(name, name, name) for name in names if name not in listed]
+    doubts.annotations_beside(names, (name for name, _ in finder.walk(folder, report)), report)
     return replace(labelled, images=labelled.images + others, keys_are_ids=False, unlisted=[])
 
 

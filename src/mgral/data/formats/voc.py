@@ -12,6 +12,7 @@ Label Studio, datumaro and CVAT write continuous corners into such files. They a
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree.ElementTree import Element, ParseError
@@ -24,11 +25,14 @@ from mgral.config.base import Settings
 from mgral.core.files import require_regular
 from mgral.core.types import Split
 from mgral.data import image_files, locating, spelling, text_files
+from mgral.data.box_validation import four, number
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawImage, RawObject, Sheet, Source, ignored
+from mgral.data.raw import RawImage, RawObject, Sheet, Source, flag, ignored, turned_hull
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _SINGLE = ("name", "difficult", "bndbox", *(f"bndbox/{edge}" for edge in _EDGES))  # at most once in an object
+_FLAGS = ("difficult", "ignore", "ignored", "iscrowd", "is_crowd")
+_LIST = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "trainval": "train"}
 _USUAL = {"train": "train", "val": "val", "test": "test"}
 _PARTS = frozenset({"object", "objects", "size", "filename", "folder", "source", "segmented"})
 _BOXES = frozenset({"bndbox", "robndbox", "box", "bbox", "polygon", "segment", "rectangle", "obb"})
@@ -158,11 +162,25 @@ def _listed(
     if options.splits == _USUAL and not {"train", "val"} & there.keys() and locating.exists(root / both):
         report.note(f"{both} is the pool (train): there is neither train.txt nor val.txt; options.splits maps others")
         there = {"train": both, **there}
+    _tell_other_lists(root, there, report)
     listed: list[tuple[str, Split | None, str]] = []
     for split, file in there.items():
         for line in text_files.lines(file, report):
             listed.append((_stem(line, file, files, sheets, report), split, file))
     return listed
+
+
+def _tell_other_lists(root: Path, there: dict[Split, str], report: Findings) -> None:
+    """Say which files look like the list of a split that none was found for, so that no split is drawn in silence."""
+    found: dict[str, str] = {}
+    for name in locating.finder(report).others(".txt", report):
+        folder, _, bare = name.lower().rpartition("/")
+        split = _LIST.get(bare.removesuffix(".txt").rpartition("_")[2])  # car_train.txt is of one class
+        if split and split not in there and (not folder or folder.startswith("imagesets")):
+            found.setdefault(split, name)
+    if found and not (there.keys() >= {"train"} and found.keys() <= {"train"}):
+        what = f"{', '.join(found.values())} look like lists of splits and are not read"
+        report.note(f"{what}; options.lists names their folder, options.splits the lists")
 
 
 def _stem(line: str, file: str, files: _Images, sheets: dict[str, str], report: Findings) -> str:
@@ -245,6 +263,9 @@ def _sheet(file: str, stem: str, files: _Images, report: Findings, origins: dict
         report.refuse(file, "", f"<filename> {shown(name)} leaves the image root", "give the bare name")
     found = [*top.findall("object"), *top.findall("objects/object")]
     objects = [_object(number, element) for number, element in enumerate(found, start=1)]
+    for item in objects:
+        if isinstance(item.numbers[0], float):  # as no text of a file is
+            report.count("annotations are turned (rotation) and taken as their upright hulls", f"{file}: {item.name}")
     sides = (top.findtext("size/width"), top.findtext("size/height"))
     origins[file] = _origin(top)
     return Sheet(file, objects, sides)
@@ -286,13 +307,26 @@ def _names_another(name: str, stem: str, files: _Images) -> str:
     return f"<filename> {shown(bare)} is another image, '{found[0]}'"
 
 
-def _object(number: int, element: Element) -> RawObject:
+def _object(place: int, element: Element) -> RawObject:
     name = element.findtext("name")
-    flags = {"difficult": element.findtext("difficult"), "attribute difficult": element.get("difficult")}
+    flags = {key: element.findtext(key) for key in _FLAGS} | {"attribute difficult": element.get("difficult")}
+    inner = {one.findtext("name"): one.findtext("value") for one in element.findall("attributes/attribute")}
+    flags |= {f"attributes {key}": inner[key] for key in _FLAGS if key in inner}
+    fault = _twice(element, _SINGLE) or ("deleted is set" if flag(element.findtext("deleted")) is not False else None)
     return RawObject(
-        id=f"object {number}",
+        id=f"object {place}",
         label=name.strip() if name else name,
-        numbers=[element.findtext(f"bndbox/{edge}") for edge in _EDGES],
+        numbers=_turned([element.findtext(f"bndbox/{edge}") for edge in _EDGES], inner.get("rotation")),
         ignore=ignored(flags),
-        fault=_twice(element, _SINGLE) or None,
+        fault=fault or None,
     )
+
+
+def _turned(corners: list[str | None], rotation: str | None) -> list[Any]:
+    """The corners of the hull of a box that CVAT has turned about its centre by so many degrees; else as given."""
+    angle, found = number(rotation), four(corners)
+    if not angle or found is None or not math.isfinite(angle + sum(found)) or abs((angle + 90) % 180 - 90) <= 0.5:
+        return corners
+    x1, y1, x2, y2 = found
+    left, top, width, height = turned_hull(x1, y1, x2 - x1, y2 - y1, angle)
+    return [left, top, left + width, top + height]

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from mgral.config.base import Settings
-from mgral.data import image_files, locating, text_files
+from mgral.data import doubts, image_files, locating, text_files
 from mgral.data.faults import Findings, shown
 from mgral.data.formats import _yolo_labels as labels
 from mgral.data.formats import _yolo_places as places
@@ -44,6 +44,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     data_file, data = _data(root, options.data, report)
     found = labels.Labels(report)
     classes = options.classes or _classes(root, options, data_file, data, report)
+    points = _keypoints(data_file, data, report)
     images = [
         RawImage(_stem(name), file, name, split)
         for split, place in places.places(root, data_file, data, report)
@@ -60,9 +61,9 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         if label_files[image.key] is None:
             report.count(_MISSING[options.missing or "empty"], str(image.file_name))
     sheets: dict[Any, Sheet | None] = {
-        key: labels.sheet(file, classes, report) for key, file in label_files.items() if file is not None
+        key: labels.sheet(file, classes, report, points) for key, file in label_files.items() if file is not None
     }
-    sheets |= {file: labels.sheet(file, classes, report) for file in found.orphans()}
+    sheets |= {file: labels.sheet(file, classes, report, points) for file in found.orphans()}
     return Source(
         image_root=root,
         images=[image for image in images if sheets.get(image.key, True)],
@@ -159,6 +160,16 @@ def _names(file: str, data: dict[str, Any], report: Findings) -> list[str]:
     return [str(name) if type(name) is int else name.strip() if isinstance(name, str) else name for name in names]
 
 
+def _keypoints(file: str, data: dict[str, Any], report: Findings) -> int:
+    """Numbers of the key points that follow each box, by ``kpt_shape``: points, and 2 or 3 numbers each; 0: none."""
+    shape = data.get("kpt_shape")
+    if shape is None:
+        return 0
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int and 0 < n < 1000 for n in shape):
+        report.refuse(file, "kpt_shape", f"{shown(shape)} is not a number of points and of their values", "correct it")
+    return int(shape[0] * shape[1])
+
+
 def _listed_classes(root: Path, report: Findings) -> tuple[list[str], str]:
     """The lines of classes.txt or obj.names, at the root or beside the labels, as labelImg writes it; and which."""
     walked = locating.finder(report).walk(root, report)
@@ -166,6 +177,8 @@ def _listed_classes(root: Path, report: Findings) -> tuple[list[str], str]:
         (name for name, bare in walked if bare.lower() in {"classes.txt", "obj.names"}), key=lambda n: n.count("/")
     )
     found = {file: text_files.numbered(file, report) for file in files}
+    if files:
+        doubts.class_names(found[files[0]], files[0], report)
     for file in files[1:]:
         if found[file] != found[files[0]]:
             report.refuse(file, "", f"class names differ from those of {files[0]}", "make them the same")
