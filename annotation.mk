@@ -1,12 +1,13 @@
-# Environments of the annotation tools that tests use: a Label Studio on loopback, and datumaro. The tests are skipped
-# without them. The data base of Label Studio is migrated once; each test copies it.
+# Environments of the annotation tools that tests use: a Label Studio on loopback, datumaro, and CVAT's client. The tests
+# are skipped without them. The data base of Label Studio is migrated once; each test copies it.
 
 LS_VENV := .venv-annotation
 DM_VENV := .venv-datumaro
+CVAT_VENV := .venv-cvat
 
 .PHONY: env-annotation clean-env-annotation lock-annotation
 
-env-annotation: $(LS_VENV)/.ready $(DM_VENV)/.ready ## build the environments of Label Studio and datumaro, for their tests
+env-annotation: $(LS_VENV)/.ready $(DM_VENV)/.ready $(CVAT_VENV)/.ready ## build the environments of Label Studio, datumaro and cvat-cli, for their tests
 
 $(LS_VENV)/.ready: requirements/label-studio.txt
 	rm -rf $(LS_VENV)
@@ -21,10 +22,16 @@ $(DM_VENV)/.ready: requirements/datumaro.txt
 	$(DM_VENV)/bin/python -m pip install --require-hashes --requirement requirements/datumaro.txt
 	@touch $@
 
-clean-env-annotation: ## remove them
-	rm -rf $(LS_VENV) $(DM_VENV)
+$(CVAT_VENV)/.ready: requirements/cvat.txt
+	rm -rf $(CVAT_VENV)
+	$(PYTHON) -m venv $(CVAT_VENV)
+	$(CVAT_VENV)/bin/python -m pip install --require-hashes --requirement requirements/cvat.txt
+	@touch $@
 
-lock-annotation: ## resolve the pins in requirements/label-studio.txt and datumaro.txt again (needs uv)
-	for name in label-studio datumaro; do uv pip compile --universal --generate-hashes --python-version 3.11 \
+clean-env-annotation: ## remove them
+	rm -rf $(LS_VENV) $(DM_VENV) $(CVAT_VENV)
+
+lock-annotation: ## resolve the pins in requirements/label-studio.txt, datumaro.txt and cvat.txt again (needs uv)
+	for name in label-studio datumaro cvat; do uv pip compile --universal --generate-hashes --python-version 3.11 \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock-annotation" \
 	  requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done

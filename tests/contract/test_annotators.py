@@ -137,6 +137,20 @@ def test_files_that_are_exported_carry_the_images_and_their_ids(tool: ModuleType
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in files]
 
 
+def test_images_of_another_batch_are_not_left_beside_those_of_this_one(tool: ModuleType, tmp_path: Path) -> None:
+    """CVAT's command uploads all that lies in the folder."""
+    batch = batches.batch(tmp_path / "set", batches.images(tmp_path / "set"))
+    tool.export(batch, tmp_path / "out", tool.Options())
+    for path in (tmp_path / "out").iterdir():
+        if path.is_dir():
+            (path / "notes.txt").write_text("mine")
+    smaller = replace(batch, images=batch.images[:3])
+    files = tool.export(smaller, tmp_path / "out", tool.Options())
+    left = {path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "notes.txt"}
+    assert left == set(files)
+    assert all((path / "notes.txt").exists() for path in (tmp_path / "out").iterdir() if path.is_dir())
+
+
 def finished(batch: Batch) -> dict[int, list[Answer]]:
     rng = np.random.default_rng(2)
     return {im.id: [batches.said(im, "finished", batches.some_boxes(im, rng, 2, True))] for im in batch.images}

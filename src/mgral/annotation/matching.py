@@ -11,7 +11,7 @@ from mgral.annotation.exchange import Answer, Batch, Returned
 from mgral.core.errors import MgralError
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}(?:-|__)")  # Label Studio puts this before the name of an uploaded file
-_EXPORTED = re.compile(r"^(\d{6,})_([0-9a-f]{8})(?:\.[^.]*)?$")  # BatchImage.export_name
+EXPORTED = re.compile(r"^(\d{6,})_([0-9a-f]{8})(?:\.[^.]*)?$")  # BatchImage.export_name
 
 
 class Known(Protocol):
@@ -71,7 +71,7 @@ class Images:
         if answer.sha256 is not None and answer.sha256 in self._by_sha:
             return self._only(answer, self._by_sha[answer.sha256])
         name = unquote(answer.name).replace("\\", "/")
-        exported = _EXPORTED.match(name.rsplit("/", 1)[-1])
+        exported = EXPORTED.match(name.rsplit("/", 1)[-1])
         if exported:
             return self._checked(answer, int(exported[1]), exported[2])
         parts = name.split("/")

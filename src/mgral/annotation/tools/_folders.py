@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from mgral.annotation.exchange import Answer, Batch, BatchImage, Source, State
+from mgral.annotation.matching import EXPORTED
 from mgral.core.errors import MgralError, nearest
 from mgral.core.files import whole
 
@@ -36,8 +38,16 @@ class Row:
 
 
 def copy_images(batch: Batch, folder: Path) -> list[Path]:
-    """Copy the images of a batch into a folder, under their export names. Raises MgralError for one that is missing."""
+    """Copy the images of a batch into a folder, under their export names; copies of another batch are removed there.
+
+    Raises:
+        MgralError: an image is missing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    wanted = {image.export_name for image in batch.images}
+    for path in folder.iterdir():
+        if EXPORTED.match(path.name) and path.name not in wanted:
+            path.unlink()
     for image in batch.images:
         with whole(folder / image.export_name) as temporary:
             try:
@@ -84,6 +94,8 @@ def read_table(sources: Sequence[Source]) -> dict[str, Row]:
                 raise MgralError(f"{source.place}: line {number}: unknown state {state!r}; {nearest(state, known)}")
             try:
                 seconds = float(line["seconds"]) if (line.get("seconds") or "").strip() else None
+                if seconds is not None and not 0 <= seconds < math.inf:
+                    raise ValueError
             except ValueError:
                 raise MgralError(f"{source.place}: line {number}: seconds is no number; correct it") from None
             key = stem(name)

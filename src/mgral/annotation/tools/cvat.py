@@ -30,6 +30,7 @@ from mgral.core.files import whole
 
 STATES: frozenset[State] = frozenset({"finished", "skipped", "cannot", "untouched", "unsaid"})
 TAGS: dict[str, State] = {"checked": "finished", "cannot be labelled": "cannot", "skip": "skipped"}
+LONGEST = 64  # characters of a label's name
 SLIP = 0.5  # degrees; a smaller rotation is a slip of the hand
 
 
@@ -41,7 +42,15 @@ class Options(Settings):
 
 
 def export(batch: Batch, folder: Path, options: Options) -> list[Path]:
-    """Write ``labels.json``, ``annotations.xml``, ``commands.txt`` and the images."""
+    """Write ``labels.json``, ``annotations.xml``, ``commands.txt`` and the images.
+
+    Raises:
+        MgralError: a class whose name CVAT does not take, or an image that is missing.
+    """
+    for name in batch.classes:
+        if name in TAGS or len(name) > LONGEST:
+            why = "is a tag here" if name in TAGS else f"has {len(name)} characters, and CVAT takes {LONGEST}"
+            raise MgralError(f"class {name!r}: {why}; rename it in the data set, or set another annotation.tool")
     labels: list[dict[str, Any]] = [{"name": name, "type": "rectangle", "attributes": []} for name in batch.classes]
     labels += [{"name": name, "type": "tag", "attributes": []} for name in TAGS]
     with whole(folder / "labels.json") as temporary:
@@ -63,6 +72,7 @@ def commands(batch: Batch, options: Options) -> str:
         "# TASK is the number that the command above prints.\n"
         "cvat-cli --server-host https://app.cvat.ai task export-dataset TASK returned.zip"
         " --format 'CVAT for images 1.1'\n"
+        "# It replaces no file: fetched again, give it another name.\n"
     )
 
 
