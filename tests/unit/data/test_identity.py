@@ -151,6 +151,48 @@ def test_registered_images_only_grow(place: Path, capsys: Any) -> None:
     assert seen(place) == {image.file_name: (image.id, image.split) for image in register.images if not image.since}
 
 
+@pytest.mark.slow
+def test_images_that_come_after_a_backbone_embedded_the_pool_are_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, caplog: Any
+) -> None:
+    """The run embeds its images once: later ones have no embedding, and no cycle could ask for them."""
+    monkeypatch.chdir(place)
+    caplog.set_level("INFO")
+    (place / "more.yaml").write_text(
+        yaml.safe_dump(
+            {"image_size": 32, "embedding": {"kind": "backbone", "backbone": "resnet18", "weights": "random"}}
+        )
+    )
+    params = ["--params", str(Path(__file__).parents[3] / "params/base.yaml"), "p.yaml", "more.yaml"]
+    register, made = Path("data/annotations/mine/images.json"), "data/runs/mine/dataset"
+    names = [f"{i}.png" for i in range(1, 9)]
+    folder(place / "set", names, names)
+    assert cli.main(["register", *params]) == 0
+    first = register.read_text()
+    data = ["--dataset", f"{made}/dataset.json"]
+    assert cli.main(["import", *params, "--registered", str(register), "--out", data[1]]) == 0
+    assert cli.main(["cache", *params, *data, "--out", f"{made}/images.npy"]) == 0
+    embed = ["foundation-features", *params, *data, "--images", f"{made}/images.npy", "--out", f"{made}/foundation.npz"]
+    assert cli.main(embed) == 0
+
+    folder(place / "set", [*names, "late.png"], names)
+    capsys.readouterr()
+    assert cli.main(["register", *params]) == 2
+    line = (
+        f"mgral: {register}: 1 images are new, and this run embedded its images by a backbone when it began; take them "
+    )
+    assert line + "out of the folder, or begin another experiment with them" in capsys.readouterr().err.splitlines()
+    assert register.read_text() == first
+    (place / "set/late.png").rename(place / "late.png")
+    assert cli.main(["register", *params]) == 0
+    assert register.read_text() == first
+
+    (place / "late.png").rename(place / "set/late.png")
+    (place / made / "foundation.npz").unlink()  # as in a run without such a backbone
+    assert cli.main(["register", *params]) == 0
+    assert "1 of them new, for the pool of cycle 1" in caplog.text
+
+
 def test_a_renamed_file_keeps_its_id_and_a_changed_one_is_refused(place: Path, capsys: Any) -> None:
     names = [f"{chr(97 + i)}.png" for i in range(6)]
     folder(place / "set", names, names[:5])
