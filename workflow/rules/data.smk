@@ -38,6 +38,8 @@ rule import_data:
         benchmark_of("import_data")
     conda:
         "../envs/mgral.yaml"
+    # It decodes by several processes; a cluster is asked for no more than one processor.
+    threads: lambda wildcards: 8 if workflow.local_exec else 1
     params:
         **step("import", FORMAT),
         images=LISTING,

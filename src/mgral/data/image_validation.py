@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mgral.core.types import Boxes
-from mgral.data import box_columns, box_validation, image_files, image_size
+from mgral.data import box_columns, box_validation, decoding, image_size
 from mgral.data.faults import Findings
 from mgral.data.image_files import Facts
 from mgral.data.locating import Finder
@@ -40,7 +41,7 @@ class Sound:
 def decode_and_judge(
     source: Source, named: list[Named], classes: list[str], max_pixels: int, finder: Finder, report: Findings
 ) -> list[Sound]:
-    """Decode every image and judge its annotation."""
+    """Decode every image, by several processes where there are many, and judge its annotation."""
     known = {raw.key for raw in source.images}
     for key, sheet in source.sheets.items():
         if key not in known:
@@ -49,17 +50,19 @@ def decode_and_judge(
     index = {name: label for label, name in enumerate(classes)}
     copies: dict[bytes, str] = {}
     sound = []
-    progress = iter(tqdm(named, desc="checking images", unit="", disable=None))
-    while some := [(item, _decoded(item, max_pixels)) for item in islice(progress, _AT_ONCE)]:
-        plain = _plain(some, source, index)
-        for item, facts in some:
-            if isinstance(facts, ValueError):
-                _unreadable(item, facts, source, finder, report)
-                continue
-            _tell(item, facts, copies, report)
-            found = _annotated(item, facts, plain.get(item.raw.key), source, index, report)
-            if found is not None:
-                sound.append(found)
+    with closing(decoding.examined([item.path for item in named], max_pixels)) as found:
+        both = zip(named, found, strict=True)
+        progress = iter(tqdm(both, desc="checking images", unit="", disable=None, total=len(named)))
+        while some := list(islice(progress, _AT_ONCE)):
+            plain = _plain(some, source, index)
+            for item, facts in some:
+                if isinstance(facts, ValueError):
+                    _unreadable(item, facts, source, finder, report)
+                    continue
+                _tell(item, facts, copies, report)
+                judged = _annotated(item, facts, plain.get(item.raw.key), source, index, report)
+                if judged is not None:
+                    sound.append(judged)
     return sound
 
 
@@ -74,14 +77,6 @@ def _plain(
             keys.append(item.raw.key)
             sheets.append((sheet, facts.size))
     return dict(zip(keys, box_columns.sound(sheets, source.layout, index), strict=True))
-
-
-def _decoded(item: Named, max_pixels: int) -> Facts | ValueError:
-    """What is known of an image, or why it cannot be read."""
-    try:
-        return image_files.examine(item.path, max_pixels)
-    except ValueError as error:
-        return error
 
 
 def _unreadable(item: Named, error: ValueError, source: Source, finder: Finder, report: Findings) -> None:
