@@ -5,17 +5,31 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from mgral.core import plugins
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def runner() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("all_benchmarks", ROOT / "tests/benchmarks/all.py")
+    return loaded("all_benchmarks", "all.py")
+
+
+@pytest.fixture(scope="module")
+def detectors() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tests/benchmarks")  # as a script has it
+        yield loaded("benchmark_of_detectors", "detectors.py")
+
+
+def loaded(name: str, file: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests/benchmarks" / file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -46,3 +60,20 @@ def test_what_a_benchmark_prints_becomes_a_row(runner: ModuleType) -> None:
     assert found["machine"] in text and found["versions"]["torch"] in text
     text = runner.table({"million": runner.entry("ratio=- seconds=1.672e+03 peak_mib=4044")})
     assert "| – | 1,672 s | 4,044 MiB |" in text
+
+
+def test_the_page_of_detectors_shows_the_figures_that_are_kept(detectors: ModuleType) -> None:
+    figures = json.loads(detectors.FIGURES.read_text())
+    shown = detectors.PAGE.read_text().split(detectors.BEGIN)[1].split(detectors.END)[0]
+    assert shown == f"\n{detectors.table(figures)}\n", "write it with tests/benchmarks/detectors.py"
+    assert set(figures) <= set(detectors.SETTINGS)
+
+
+def test_every_detector_of_this_package_has_a_setting(detectors: ModuleType) -> None:
+    assert {*detectors.SETTINGS, "command"} == set(plugins.names("detectors"))
+
+
+def test_what_a_detector_is_refused_for_comes_from_the_check_of_parameters(detectors: ModuleType) -> None:
+    assert detectors.refused("retinanet") == []
+    assert {"mi_aod", "ppal"} <= set(detectors.refused("fcos")) < set(plugins.names("strategies"))
+    assert {"mi_aod", "ppal", "ll4al"} <= set(detectors.refused("command"))

@@ -16,6 +16,7 @@ from mgral.detection.base import build_detector
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-mmdet" / "bin" / "python"
+FILES = ["tests/contract/in_mmdet.py", "tests/contract/in_mmdet_weights.py"]
 
 outside = pytest.mark.skipif(importlib.util.find_spec("mmdet") is not None, reason="mmdet is here: see in_mmdet.py")
 
@@ -44,6 +45,6 @@ def test_the_contract_holds_in_the_environment_of_mmdet():
         pytest.skip(f"{PYTHON.relative_to(ROOT)} is absent; build it with `make env-mmdet`")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
-    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/contract/in_mmdet.py"]
+    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *FILES]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

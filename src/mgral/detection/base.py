@@ -317,7 +317,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: str) -> None:
+def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: str, parts: Sequence[str] = ()) -> None:
     """Load the tensors that fit by name and shape; the rest of the module stays as it is. What fitted is logged.
 
     Args:
@@ -325,27 +325,49 @@ def load_fitting(module: nn.Module, state: Mapping[str, Tensor], path: str, of: 
         state: by name, as in the module's own state dictionary.
         path: the file they come from, for the message.
         of: what the file should hold weights of, for the message.
+        parts: how names of parts of the module begin; the log says of each how many tensors fitted.
 
     Raises:
         MgralError: they fit less than half of the module: weights of another model.
     """
-    own = {name: value for name, value in module.state_dict().items() if not name.endswith(COUNTER)}
-    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    own = _counted(module.state_dict())
+    fits = _fitting(own, state)
     if len(fits) < len(own) / 2:
         raise MgralError(f"{path}: fits {len(fits)} of {len(own)} tensors of {of}; give weights of that model")
+    load_reported(module, state, path, of, parts)
+
+
+def load_reported(module: nn.Module, state: Mapping[str, Tensor], path: str, of: str, parts: Sequence[str]) -> None:
+    """What :func:`load_fitting` does, however little fits."""
+    own = _counted(module.state_dict())
+    fits = _fitting(own, state)
     module.load_state_dict(fits, strict=False)
     missing = [name for name in own if name not in fits]
-    unused = sum(not name.endswith(COUNTER) for name in state) - len(fits)
+    rest = f"{len(missing)} stay as initialised, {missing[0]} first" if missing else "complete"
+    counts = {part: [sum(name.startswith(part) for name in names) for names in (fits, own)] for part in parts}
+    said = ", ".join(
+        f"{part.rstrip('.')} {fitting} of {of_all}" for part, (fitting, of_all) in counts.items() if of_all
+    )
     log.log(
         logging.WARNING if missing else logging.INFO,
-        "%s: weights for %d of %d tensors of %s; %s; %d tensors of the file are not used",
+        "%s: weights for %d of %d tensors of %s%s; %s; %d tensors of the file are not used",
         path,
         len(fits),
         len(own),
         of,
-        f"{len(missing)} stay as initialised, {missing[0]} first" if missing else "complete",
-        unused,
+        f" ({said})" if said else "",
+        rest,
+        len(_counted(state)) - len(fits),
     )
+
+
+def _counted(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that are weights or read by a forward pass."""
+    return {name: value for name, value in state.items() if not name.endswith(COUNTER)}
+
+
+def _fitting(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
 
 
 def _projection(name: str, width: int, to: int) -> Tensor:

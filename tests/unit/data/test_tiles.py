@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import pytest
 from PIL import Image as Pillow
 
 from mgral.config import loading
-from mgral.config.schema import DatasetParams
+from mgral.config.schema import DatasetParams, Evaluation, Machine
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image, Tiling
 from mgral.data import dataset_json, identity, image_cache, importing, tiles
 from mgral.data.image_cache import Cache
 from mgral.data.resizing import Resizing
+from mgral.detection.base import build_detector
+from mgral.detection.device import prepare_device
+from mgral.detection.inference import run_inference
 
 TILING = Tiling(100, 20, 0.5)
 
@@ -170,6 +174,60 @@ def test_the_cache_holds_the_pixels_of_each_tile(large: Path, tmp_path: Path, by
         pixels = np.asarray(Pillow.open(large / f"{source}.png"))[y : y + 100, x : x + 100]
         assert np.array_equal(cache.pixels([one])[0][: pixels.shape[0]], pixels)
         assert len(cache.boxes(one)) == (x < 130 and x + 100 > 70 and y < 40)
+
+
+@pytest.mark.parametrize("later_id", [7, 10**6])  # the second moves the ids of all tiles
+@pytest.mark.parametrize("decoded", [True, False])
+def test_images_that_join_later_are_cut_as_well(large: Path, tmp_path: Path, decoded: bool, later_id: int) -> None:
+    """The cache of the beginning serves the old ones, and the tiles of the new ones come from their files."""
+    found, _ = imported(large)
+    image_cache.build(found, Resizing("letterbox", 100), tmp_path / "images.npy", decoded)
+    pixels = np.random.default_rng(1).integers(0, 256, (100, 230, 3), np.uint8)
+    Pillow.fromarray(pixels).save(large / "later.png")
+    joined = Image(later_id, "later.png", 230, 100, "train", since=2)
+    images = {**found.images, later_id: joined}
+    more = replace(found, images=images, boxes={**found.boxes, later_id: boxes((90, 5, 120, 25))})
+    before, after = (Cache(one, tmp_path / "images.npy") for one in (found, more))
+    old = list(found.images)
+    assert len(before.inputs(old)) == len(after.inputs(old)) == len(after.inputs(images)) - 3
+    assert np.array_equal(before.pixels(before.inputs(old)), after.pixels(after.inputs(old)))
+    own = after.inputs([later_id])
+    wanted = np.stack([pixels[:, x : x + 100] for x in (0, 80, 130)])
+    assert np.array_equal(after.pixels(own), wanted)
+    assert np.array_equal(after.pixels([after.inputs([1])[1], own[2]])[1], wanted[2])  # old and new in one batch
+    assert [after.boxes(one).ignore.tolist() for one in own] == [[True], [False], []]
+    one, other = (tiles.cut(each)[1] for each in (found, more))
+    assert (one[1] == other[1]) == (later_id == 7)
+
+
+def test_a_detector_sees_the_same_of_an_image_when_others_have_joined(large: Path, tmp_path: Path) -> None:
+    found, _ = imported(large)
+    image_cache.build(found, Resizing("letterbox", 64), tmp_path / "images.npy")
+    Pillow.new("RGB", (230, 100), "red").save(large / "later.png")
+    more = replace(found, images={**found.images, 10**6: Image(10**6, "later.png", 230, 100, "train", since=1)})
+    detector = build_detector("tiny_ssd", found.classes, 64, {}, 0)
+    evaluation = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=20)
+    machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
+    seen = [
+        run_inference(detector, Cache(one, tmp_path / "images.npy"), list(one.images), evaluation, machine)
+        for one in (found, more)
+    ]
+    assert seen[1].embeddings.ids.tolist() == [*found.images, 10**6]
+    np.testing.assert_allclose(seen[1].embeddings.vectors[:-1], seen[0].embeddings.vectors, rtol=1e-4, atol=1e-5)
+    for i, one in seen[0].detections.items():
+        np.testing.assert_allclose(seen[1].detections[i].xyxy, one.xyxy, atol=1e-2)
+    there = seen[1].detections[10**6].xyxy
+    assert len(there) and there[:, 2].max() > 100  # beyond its first tile, in pixels of the image
+
+
+def test_a_later_image_whose_tiles_do_not_fit_the_input_is_refused(large: Path, tmp_path: Path) -> None:
+    """All images of the beginning are small, so that the input is smaller than a tile."""
+    small = {i: Image(i, f"{i}.png", 60, 60, "train") for i in (2, 5)}
+    found = Dataset(("a",), small, {}, large, TILING)
+    image_cache.build(found, Resizing("shortest_edge", 64, 128), tmp_path / "images.npy")
+    more = replace(found, images={**small, 7: Image(7, "later.png", 250, 30, "train", since=1)})
+    with pytest.raises(MgralError, match=r"\(later\.png\) joined later and does not fit the run's input of 64 pixels"):
+        Cache(more, tmp_path / "images.npy")
 
 
 def test_a_source_that_shrank_is_named(large: Path, tmp_path: Path) -> None:

@@ -17,6 +17,6 @@ class OverResNet(Settings):
     )
     weights: str | None = Field(
         None,
-        description="local .safetensors or .pth of torchvision's ResNet of that depth (ImageNet), or of the whole "
-        "detector; none: from scratch",
+        description="local .safetensors or .pth of the ResNet of that depth (torchvision's, timm's or mmdet's), or "
+        "of the whole detector; none: from scratch",
     )

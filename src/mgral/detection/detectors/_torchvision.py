@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,10 @@ from torchvision.models.detection.image_list import ImageList
 
 from mgral.core.errors import MgralError
 from mgral.detection.base import load_fitting, read_weights
+from mgral.detection.detectors._weight_names import in_torchvision
+
+BODY = "backbone.body."
+HEADS = "rpn.", "roi_heads.", "head."
 
 
 class Normalise(nn.Module):
@@ -51,15 +55,35 @@ def anchors_of(generator: AnchorGenerator, maps: list[Tensor], image_size: int) 
 
 
 def load_weights(model: nn.Module, path: str | None, backbone: str, name: str) -> None:
-    """Load torchvision's weights of the ResNet or of the whole detector; None: leave the model as it is.
+    """Load weights of the ResNet or of the whole detector; None: leave the model as it is.
+
+    Args:
+        model: torchvision's, over a ResNet with FPN.
+        path: a file of torchvision, timm or mmdet, see :func:`in_torchvision`.
+        backbone: torchvision's name of the ResNet.
+        name: torchvision's name of the detector.
 
     Raises:
         MgralError: missing, damaged, or of another model.
     """
     if path is None:
         return
-    state = read_weights(path)
-    if "conv1.weight" in state:
-        load_fitting(model.get_submodule("backbone.body"), state, path, f"torchvision's {backbone}")
+    state = in_torchvision(read_weights(path), model)
+    own = model.state_dict()
+    _check_depth(own, state, path, backbone)
+    if all(key.startswith(BODY) or key not in own for key in state):
+        body = {key.removeprefix(BODY): value for key, value in state.items()}
+        load_fitting(model.get_submodule(BODY[:-1]), body, path, f"torchvision's {backbone}")
     else:
-        load_fitting(model, state, path, f"torchvision's {name}")
+        load_fitting(model, state, path, f"torchvision's {name}", (BODY, "backbone.fpn.", *HEADS))
+
+
+def _check_depth(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: str, backbone: str) -> None:
+    """Refuse another ResNet: of another depth most batch norms fit by name and shape, and mean nothing there."""
+    for name, value in state.items():
+        block = name.startswith(f"{BODY}layer")
+        if block and (name not in own or own[name].shape != value.shape):
+            raise MgralError(
+                f"{path}: {name.removeprefix(BODY)} is not as in torchvision's {backbone}; give weights of that model, or "
+                "set the backbone that the file is of"
+            )

@@ -19,8 +19,8 @@ class Options(Settings):
 
     weights: str | None = Field(
         None,
-        description="local .safetensors or .pth of torchvision's resnet50 (ImageNet) or of its "
-        "retinanet_resnet50_fpn_v2; none: from scratch",
+        description="local .safetensors or .pth of resnet50 (torchvision's, timm's or mmdet's; ImageNet), or of "
+        "torchvision's retinanet_resnet50_fpn_v2 or mmdet's RetinaNet; none: from scratch",
     )
 
 

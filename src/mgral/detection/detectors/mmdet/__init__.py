@@ -147,8 +147,8 @@ def _construct(config: Any, path: Path) -> Any:
 
 
 def _load(model: nn.Module, path: str) -> None:
-    """Initial weights: what fits by name and shape, of the whole model or of its backbone."""
-    from mgral.detection.base import read_weights
+    """Initial weights: what fits by name and shape, of the whole model or of its backbone. What fitted is logged."""
+    from mgral.detection.base import load_reported, read_weights
 
     state = read_weights(path)
     wanted = model.state_dict()
@@ -160,4 +160,4 @@ def _load(model: nn.Module, path: str) -> None:
         raise MgralError(
             f"{path}: fits {fitting} of {len(backbone)} tensors of the config's backbone; give weights of this config"
         )
-    model.load_state_dict(fits, strict=False)
+    load_reported(model, named, path, "mmdet's model", [f"{name}." for name, _ in model.named_children()])

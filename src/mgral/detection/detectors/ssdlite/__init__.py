@@ -19,7 +19,11 @@ class Options(Settings):
 
     weights: str | None = Field(
         None,
-        description="local .safetensors or .pth of torchvision's ssdlite320_mobilenet_v3_large; none: from scratch",
+        description="local .safetensors or .pth of torchvision's ssdlite320_mobilenet_v3_large, or of MobileNetV3-"
+        "Large of torchvision or timm (ImageNet; with reduced_tail: false); none: from scratch",
+    )
+    reduced_tail: bool = Field(
+        True, description="half the channels in the backbone's last block, as in ssdlite320's own published weights"
     )
 
 
@@ -34,27 +38,18 @@ def build(classes: Sequence[str], image_size: int, options: Options) -> SSD:
     Raises:
         MgralError: weights that do not fit, or an image size that is too small.
     """
-    from functools import partial
-
     import torch
-    from torch import nn
-    from torchvision.models.detection import ssdlite320_mobilenet_v3_large
-    from torchvision.models.detection.ssdlite import SSDLiteHead
 
-    from mgral.detection.base import load_fitting, read_weights
     from mgral.detection.detectors._ssd import SSD
     from mgral.detection.detectors._torchvision import check_maps
-    from mgral.detection.detectors.ssdlite.network import Backbone
+    from mgral.detection.detectors.ssdlite.network import Backbone, head, load_weights, network
 
-    model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=len(classes) + 1)
+    model = network(len(classes), options.reduced_tail)
     if options.weights is not None:
-        name = "torchvision's ssdlite320_mobilenet_v3_large"
-        load_fitting(model, read_weights(options.weights), options.weights, name)
+        load_weights(model, options.weights)
     backbone = Backbone(model.backbone)
     with torch.no_grad():
         check_maps(backbone.eval()(torch.zeros(1, 3, image_size, image_size)), image_size, "ssdlite")
-    norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)  # torchvision's
-    head = partial(SSDLiteHead, norm_layer=norm)
     detector = SSD(len(classes), image_size, backbone, model.anchor_generator, head)
     detector.head.load_state_dict(model.head.state_dict())
     return detector
