@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES, PAGE = ROOT / "docs/results/detectors.json", ROOT / "docs/detectors.md"
 BEGIN, END = "<!-- figures: python tests/benchmarks/detectors.py -->\n", "<!-- end of figures -->\n"
 DATA = Path(os.environ.get("MGRAL_DATA", ROOT.parent / "shared/data"))
-LABELLED, SEED, TRIAL, SECONDS = 200, 0, 3, 120
+LABELLED, SEED, TRIAL, SECONDS = 200, 0, 3, 60
 IMAGENET = {
     "weights": str(DATA / "backbones/mobilenetv1_100.imagenet.safetensors"),
     "pad_type": "same", "bn_eps": 0.001, "mean": [0.5] * 3, "std": [0.5] * 3,

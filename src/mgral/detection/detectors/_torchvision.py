@@ -84,6 +84,6 @@ def _check_depth(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: s
         block = name.startswith(f"{BODY}layer")
         if block and (name not in own or own[name].shape != value.shape):
             raise MgralError(
-                f"{path}: {name.removeprefix(BODY)} is not as in torchvision's {backbone}; give weights of that model, or "
-                "set the backbone that the file is of"
+                f"{path}: {name.removeprefix(BODY)} is not as in torchvision's {backbone}; give weights of that model, "
+                "or set the backbone that the file is of"
             )
