@@ -126,11 +126,9 @@ def _evaluation() -> Evaluation:
 
 def _where() -> dict[str, Any]:
     """What the figures were measured on."""
-    asked = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    revision = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     return {
         "machine": machine(), "load": round(os.getloadavg()[2], 1), "day": time.strftime("%Y-%m-%d", time.gmtime()),
-        "revision": revision, "torch": versions()["torch"],
+        "torch": versions()["torch"],
     }  # fmt: skip
 
 
@@ -167,7 +165,7 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
             f"{one['AP50']:.3f}", f"{one['peak_mib']:,.0f} MiB", ", ".join(refused(name)) or "none",
         ]  # fmt: skip
         rows.append(f"| {' | '.join(map(str, values))} |")
-        where = f"{one['machine']}, torch {one['torch']}, {one['threads']} thread, revision {one['revision']}"
+        where = f"{one['machine']}, torch {one['torch']}, {one['threads']} thread"
         what = f"{name} ({one['seconds']:.0f} s of training, {one['day']}, load {one['load']})"
         places.setdefault(where, []).append(what)
     ran = [f"On {where}: {', '.join(names)}." for where, names in places.items()]
