@@ -6,7 +6,9 @@ inputs of an image; all else here is asked for inputs. Without tiles an image is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,12 +22,13 @@ from tqdm import tqdm
 from mgral.core import boxes as geometry
 from mgral.core.errors import MgralError
 from mgral.core.files import require_regular, whole
+from mgral.core.read_ahead import ahead
 from mgral.core.types import Bools, Boxes, Dataset, Floats, Image
 from mgral.data import image_files, tiles
 from mgral.data.resizing import Resizing
 
 GREY = 128  # of 255, around an image that does not fill the input
-AHEAD = 2  # batches that each process which reads files holds ready
+AHEAD = 2  # batches that the thread, or each process, which reads files holds ready
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -147,6 +150,7 @@ class Cache:
             raise MgralError(f"{path}: made of another data set; run `mgral cache` again")
         self.resizing, self.decoded, self._workers = resizing, len(array) > 0, workers
         self._array: Pixels = array.view(np.uint8) if array.dtype.names is None else array[name]
+        self._path, self._start = Path(path), Path(path).stat().st_size - array.nbytes
         self._dataset = dataset
         self._row = {image_id: row for row, image_id in enumerate(first)}
 
@@ -176,12 +180,25 @@ class Cache:
             return kept
         return decode(self._dataset.root, self._dataset.images[image_id], self.resizing, self.size)
 
-    def stream(self, batches: Iterable[Sequence[int]]) -> Iterator[Pixels]:
-        """What :meth:`pixels` says of each batch in turn; image files are read ahead by worker processes.
+    def stream(
+        self, batches: Iterable[Sequence[int]], empty: Callable[[int], Pixels] | None = None
+    ) -> Generator[Pixels]:
+        """What :meth:`pixels` says of each batch in turn, read ahead.
+
+        Decoded pixels are read by a thread, which takes no part in what Python computes meanwhile; image files by
+        worker processes. Close the iterator, or take all: the thread ends with it.
+
+        Args:
+            batches: ids; taken a few ahead, in that thread.
+            empty: memory for so many images, [n, size, size, 3] uint8, into which decoded ones are read; None: NumPy's.
 
         Raises:
-            MgralError: as :meth:`pixels`.
+            MgralError: as :meth:`pixels`, or the cache can no longer be read.
         """
+        if self.decoded and hasattr(os, "preadv"):
+            with closing(ahead(self._read(batches, empty or self._empty), AHEAD)) as read:
+                yield from read
+            return
         if self.decoded or not self._workers:
             yield from map(self.pixels, batches)
             return
@@ -201,6 +218,30 @@ class Cache:
             if failed:
                 raise failed[0]
             yield np.stack(found)
+
+    def _empty(self, count: int) -> Pixels:
+        return np.empty((count, self.size, self.size, 3), np.uint8)
+
+    def _read(self, batches: Iterable[Sequence[int]], empty: Callable[[int], Pixels]) -> Generator[Pixels]:
+        """The batches, by calls that let other threads of Python go on, as page faults of a mapped file do not."""
+        with self._path.open("rb", buffering=0) as file:
+            for ids in batches:
+                pixels = empty(len(ids))
+                for place, image_id in zip(pixels, ids, strict=True):
+                    if image_id in self._row:
+                        self._read_into(place, file.fileno(), image_id)
+                    else:  # it joined after the cache was made
+                        place[:] = self._one(image_id)
+                yield pixels
+
+    def _read_into(self, place: Pixels, file: int, image_id: int) -> None:
+        """One decoded image, [size, size, 3]. Raises MgralError if the file is shorter than it was, or fails."""
+        try:
+            count = os.preadv(file, [place.reshape(-1).data], self._start + self._row[image_id] * place.size)
+        except OSError as error:
+            raise MgralError(f"{self._path}: image {image_id}: {error.strerror}; run `mgral cache` again") from None
+        if count != place.size:
+            raise MgralError(f"{self._path}: ends before image {image_id}; run `mgral cache` again")
 
     def extent(self, ids: Sequence[int]) -> Floats | None:
         """[len(ids), 2] the share of the input, 0..1, that images fill from the left and from above; None: all."""

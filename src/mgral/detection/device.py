@@ -36,6 +36,12 @@ class Device:
         """The context in which a network runs."""
         return torch.autocast(self.torch_device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
+    def empty(self, count: int, side: int) -> npt.NDArray[np.uint8]:
+        """Memory [count, side, side, 3] for pixels; of a GPU's batch pinned, so that it is copied there at once."""
+        pinned = self.torch_device.type == "cuda"
+        found: npt.NDArray[np.uint8] = torch.empty(count, side, side, 3, dtype=torch.uint8, pin_memory=pinned).numpy()
+        return found
+
     def images(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """[B, S, S, 3] of the image cache to float [B, 3, S, S] in 0..1, channels last, on the device."""
         return torch.from_numpy(pixels).to(self.torch_device).permute(0, 3, 1, 2).float().div_(255)

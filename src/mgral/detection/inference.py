@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +41,12 @@ def outputs(
         device: device and precision.
     """
     network.to(device.torch_device).eval()
-    pixels = cache.stream(batches(ids, cache.size))
-    for chosen in in_batches(ids, cache.size):
-        images = device.images(next(pixels))
-        with device.autocast():
-            found = network(images)
-        yield chosen, images, found
+    with closing(cache.stream(batches(ids, cache.size), lambda count: device.empty(count, cache.size))) as pixels:
+        for chosen in in_batches(ids, cache.size):
+            images = device.images(next(pixels))
+            with device.autocast():
+                found = network(images)
+            yield chosen, images, found
 
 
 def run_inference(
@@ -93,18 +94,18 @@ def in_parts(
     detector.to(device.torch_device).eval()
     limits = evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
     inputs = cache.inputs(sorted(ids))
-    pixels = cache.stream(batches(inputs, cache.size))
     waiting: list[tuple[int, Detections, Floats]] = []  # of an image whose other tiles are in the next pass
     left = sorted(ids)
-    for chosen in in_batches(inputs, cache.size):
-        maps = backbone_features.maps(chosen, [False] * len(chosen), device) if backbone_features else None
-        with device.autocast():
-            raw = (answer or detector.answer)(maps or detector.maps(device.images(next(pixels))))
-        vectors = detector.embed(raw, cache.extent(chosen)).cpu().numpy()
-        found = detector.predict(raw, *limits, features=features)
-        stored = (_stored(one, cache, i) for i, one in zip(chosen, found, strict=True))
-        waiting += zip(chosen, stored, vectors, strict=True)
-        yield _merged(waiting, left, cache, evaluation)
+    with closing(cache.stream(batches(inputs, cache.size), lambda count: device.empty(count, cache.size))) as pixels:
+        for chosen in in_batches(inputs, cache.size):
+            maps = backbone_features.maps(chosen, [False] * len(chosen), device) if backbone_features else None
+            with device.autocast():
+                raw = (answer or detector.answer)(maps or detector.maps(device.images(next(pixels))))
+            vectors = detector.embed(raw, cache.extent(chosen)).cpu().numpy()
+            found = detector.predict(raw, *limits, features=features)
+            stored = (_stored(one, cache, i) for i, one in zip(chosen, found, strict=True))
+            waiting += zip(chosen, stored, vectors, strict=True)
+            yield _merged(waiting, left, cache, evaluation)
 
 
 def _merged(

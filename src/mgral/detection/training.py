@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,11 +94,11 @@ def fit(
         raise MgralError("the labelled pool is empty; set budget.initial to at least 1")
     labelled = cache.inputs([*sorted(labelled), *sorted(added)])
     detector.to(device.torch_device)
-    ahead = ReadAhead(cache, lambda step: draw(labelled, plan.batch_size, step, seed, "order"), plan.steps)
+    read = ReadAhead(cache, lambda step: draw(labelled, plan.batch_size, step, seed, "order"), plan.steps, device)
 
     def losses(step: int) -> dict[str, Tensor]:
         if backbone_features is None:
-            images, targets = prepared(cache, *ahead.of(step), plan, device, seed, step)
+            images, targets = prepared(cache, *read.of(step), plan, device, seed, step)
             with device.autocast():
                 raw = detector(images)
         else:
@@ -107,7 +108,8 @@ def fit(
         found = detector.losses(raw, targets)
         return found if term is None else found | term(detector, step, raw, targets)
 
-    return descend(detector, losses, plan, checkpoint, halt)
+    with closing(read):
+        return descend(detector, losses, plan, checkpoint, halt)
 
 
 def descend(
@@ -199,24 +201,33 @@ def draw(ids: Sequence[int], size: int, step: int, seed: int, purpose: str) -> l
 
 
 class ReadAhead:
-    """The ids and the pixels of each step's batch, in turn from any first step on."""
+    """The ids and the pixels of each step's batch, in turn from any first step on. Close it once no more are wanted."""
 
-    def __init__(self, cache: Cache, batch_of: Callable[[int], Sequence[int]], steps: int) -> None:
+    def __init__(
+        self, cache: Cache, batch_of: Callable[[int], Sequence[int]], steps: int, device: Device | None = None
+    ) -> None:
         self._cache, self._batch_of, self._steps = cache, batch_of, steps
+        self._empty = None if device is None else lambda count: device.empty(count, cache.size)
         self._next = -1
         self._drawn: deque[Sequence[int]] = deque()
-        self._pixels: Iterator[Pixels] = iter(())
+        self._pixels: Generator[Pixels] | None = None
 
     def of(self, step: int) -> tuple[Sequence[int], Pixels]:
         """[B] and [B, S, S, 3] of one step, 0 … steps - 1. Raises MgralError if a file cannot be read."""
-        if step != self._next:
+        if self._pixels is None or step != self._next:
+            self.close()
             self._drawn.clear()
-            self._pixels = self._cache.stream(self._draws(step))
+            self._pixels = self._cache.stream(self._draws(step), self._empty)
         self._next = step + 1
         pixels = next(self._pixels)
         return self._drawn.popleft(), pixels
 
-    def _draws(self, first: int) -> Iterator[Sequence[int]]:
+    def close(self) -> None:
+        """End the thread that reads ahead."""
+        if self._pixels is not None:
+            self._pixels.close()
+
+    def _draws(self, first: int) -> Generator[Sequence[int]]:
         for step in range(first, self._steps):
             self._drawn.append(self._batch_of(step))
             yield self._drawn[-1]

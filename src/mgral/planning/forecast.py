@@ -224,7 +224,7 @@ def memory(params: Params) -> int:
     """
     side = Resizing.of(params.resize, params.image_size, params.longest_edge).largest_side
     batch = max(params.training.batch_size, params.proxy.batch_size) * side**2 * 3
-    ahead = AHEAD * params.machine.decoders if params.cache == "none" else 0
+    ahead = AHEAD * (params.machine.decoders if params.cache == "none" else 1)
     return batch * (4 + 1 + ahead)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from mgral.config.schema import DetectorParams, Evaluation, Machine, ProxyRun
+from mgral.core import read_ahead
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image, Record
 from mgral.data import image_cache
@@ -342,3 +345,43 @@ def test_a_detector_without_priors_learns_to_find_squares(name, tmp_path, machin
     evaluation = Evaluation(score_threshold=0.0, nms_iou=0.5, max_detections=10)
     found = run_inference(trained[0], cache, [1, 2, 3, 4], evaluation, machine).detections
     assert average_precision.evaluate(dataset, found, [1, 2, 3, 4], 10)["AP50"] > 0.5
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name == read_ahead.NAME]
+
+
+def test_batches_read_ahead_are_those_of_the_map_and_no_thread_is_left(world, machine, monkeypatch):
+    trained = {}
+    for name in ("ahead", "map"):
+        trained[name] = detector()
+        if name == "map":
+            monkeypatch.delattr(image_cache.os, "preadv")
+        rows = training.fit(trained[name], world[1], [1, 2, 3], PLAN, machine, 0)
+        assert len(rows) == PLAN.steps and not readers()
+    assert same(trained["ahead"], trained["map"])
+
+
+def test_no_reader_is_left_of_a_training_that_stops_early(world, machine):
+    seen = []
+
+    def halt(step):
+        seen.append(len(readers()))
+        return step == 2
+
+    training.fit(detector(), world[1], [1, 2, 3], PLAN, machine, 0, halt=halt)
+    assert seen == [1, 1] and not readers()
+
+
+def test_a_cache_that_shrinks_while_it_is_read_ends_the_training(world, machine, tmp_path):
+    """The reader meets the end of the file; who trains learns of it, in one line."""
+    path = tmp_path / "images.npy"
+
+    def halt(step):
+        os.truncate(path, path.stat().st_size - 5)
+        return False
+
+    plan = replace(PLAN, steps=50)
+    with pytest.raises(MgralError, match=r"images\.npy: ends before image 10; run `mgral cache` again"):
+        training.fit(detector(), world[1], [7, 8, 9, 10], plan, machine, 0, halt=halt)
+    assert not readers()

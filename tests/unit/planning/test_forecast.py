@@ -123,7 +123,7 @@ def test_images_that_are_not_decoded_fill_memory_and_no_disk(tiny: Params) -> No
     jobs, square = graph(["train"]), 1344 * 1344 * 3
     decoded = tiny.model_copy(update=shapes)
     assert forecast.disk(jobs, decoded, SIZES, TIMING)["decoded images"] == 150 * square
-    assert forecast.memory(decoded) == 4 * square * 5  # four images, float32, and uint8 before
+    assert forecast.memory(decoded) == 4 * square * (5 + 2)  # four images, float32, and uint8 before; two batches ahead
     none = tiny.model_copy(update={**shapes, "cache": "none"})
     assert forecast.disk(jobs, none, SIZES, TIMING)["decoded images"] == 0
     assert forecast.memory(none) == 4 * square * (5 + 2 * 2)  # two processes, two batches each
