@@ -114,7 +114,8 @@ def requested(rule):
 
     def images(input):
         some = {name: Path(input.get(name)) for name in ("images", "embeddings") if input.get(name)}
-        return pool_size(some.get("images"), some.get("embeddings"), EXPERIMENT.image_size)
+        half = EXPERIMENT.embedding.precision == "float16"
+        return pool_size(some.get("images"), some.get("embeddings"), EXPERIMENT.image_size, half)
 
     def times(of, attempt, input):
         return of(images(input) or 0) * attempt

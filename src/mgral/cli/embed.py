@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.config.base import Settings
-from mgral.config.embedding import EmbeddingParams
+from mgral.config.embedding import StoredEmbedding
 from mgral.config.schema import DetectorParams, Evaluation, Machine
 from mgral.core.errors import MgralError
 
@@ -20,7 +20,7 @@ class Params(Settings):
     """What this step reads."""
 
     detector: DetectorParams
-    embedding: EmbeddingParams
+    embedding: StoredEmbedding
     evaluation: Evaluation
     machine: Machine
 
@@ -63,7 +63,16 @@ def run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer.load(arguments.detector, Path(folder))
         ids = [*pool.labelled, *pool.unlabelled]
-        found = embed(trainer, ids, len(dataset.classes), *files, arguments.keep, held_out, arguments.foundation)
+        found = embed(
+            trainer,
+            ids,
+            len(dataset.classes),
+            *files,
+            arguments.keep,
+            held_out,
+            arguments.foundation,
+            params.embedding.precision,
+        )
     if arguments.hint:
         from mgral.reward import learnability
 

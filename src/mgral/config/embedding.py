@@ -34,3 +34,13 @@ class EmbeddingParams(Backbone):
         default="detector", description="detector: that of the cycle; backbone: the one below, the same in each cycle"
     )
     patterns: Positive = Field(default=5, description="local patterns of an image, for freesel (paper: 5)")
+
+
+class StoredEmbedding(EmbeddingParams):
+    """What embeds images, for strategies, generators of batches, the table and the agent, and how that is kept."""
+
+    precision: Literal["float32", "float16"] = Field(
+        default="float32",
+        description="of embeddings.npz; float16 halves what they take on disk, for a pool beyond memory, and rounds "
+        "each number to 11 bits",
+    )

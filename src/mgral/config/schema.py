@@ -20,7 +20,7 @@ from mgral.config.annotation import Account, Annotation, Oracle
 from mgral.config.base import Count, Fraction, Positive, Rate, Settings, parameter
 from mgral.config.data_schema import DatasetParams as DatasetParams
 from mgral.config.data_schema import Splits as Splits
-from mgral.config.embedding import EmbeddingParams
+from mgral.config.embedding import StoredEmbedding
 from mgral.config.proxy_schema import Generators as Generators
 from mgral.config.proxy_schema import HoldOut as HoldOut
 from mgral.config.proxy_schema import Proxy as Proxy
@@ -239,7 +239,7 @@ class Params(Settings):
         "for data sets too large to keep decoded. The results are the same",
     )
     detector: DetectorParams
-    embedding: EmbeddingParams = Field(default_factory=EmbeddingParams, description="what embeds images")
+    embedding: StoredEmbedding = Field(default_factory=StoredEmbedding, description="what embeds images")
     training: Training
     evaluation: Evaluation
     noise: Noise

@@ -145,7 +145,7 @@ class Embeddings:
 
     Attributes:
         ids: [N] int64, ascending.
-        vectors: [N, 256] float32, finite; row i belongs to ids[i].
+        vectors: [N, 256] float32, or float16 in a mapped file, finite; row i belongs to ids[i].
         objects: [N, C] float32, finite; objects of each class that the same detector expects in an image: the sum of
             its detections' scores. None where nobody asked.
 
@@ -173,11 +173,11 @@ class Embeddings:
         return places_of(self.ids, ids, "embedding; run `mgral embed` again")
 
     def rows(self, ids: Sequence[int]) -> Floats:
-        """[len(ids), 256], in the order asked for. Raises MgralError for an id that has no embedding."""
-        return self.vectors[self.places(ids)]
+        """[len(ids), 256] float32, a copy in the order asked for. Raises MgralError for an id without embedding."""
+        return self.vectors[self.places(ids)].astype(np.float32, copy=False)
 
     def columns(self, some: slice) -> Floats:
-        """[N, …] some columns of all images."""
+        """[N, …] some columns of all images, in the precision that they are kept in."""
         return self.vectors[:, some]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from mgral.core.types import Detections, Embeddings
 from mgral.detection import detections_file, npz_files
 from mgral.detection.base import EMBEDDING_DIM
+from mgral.detection.npz_files import Precision
 from mgral.detection.trainers import Trainer
 
 
@@ -22,6 +23,7 @@ def embed(
     keep: Collection[str],
     held_out: Collection[int] | None = None,
     foundation: Path | None = None,
+    precision: Precision = "float32",
 ) -> dict[int, Detections]:
     """Embed images and detect objects in them.
 
@@ -36,6 +38,7 @@ def embed(
         keep: what is written of a detection beside box, score and class, of :data:`detections_file.KEPT`.
         held_out: write the detections of these images alone. None: of all.
         foundation: file with the embeddings of a backbone that is no part of the detector. None: the detector embeds.
+        precision: of the embeddings in their file.
 
     Returns:
         The detections of ``held_out``; of None, none.
@@ -46,7 +49,7 @@ def embed(
     found: dict[int, Detections] = {}
     stored = None if foundation is None else npz_files.read_embeddings(foundation)
     with (
-        npz_files.writing_embeddings(embeddings, EMBEDDING_DIM) as add,
+        npz_files.writing_embeddings(embeddings, EMBEDDING_DIM, precision) as add,
         detections_file.writing(detections, trainer.activation, classes, keep) as file,
     ):
         for part in trainer.infer_in_parts(sorted(ids), features="features" in keep, embed=stored is None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,18 +18,29 @@ from mgral.core.types import Embeddings, Floats, Halfs, ImageScores, Ints, Patte
 MAPPED = 2**27
 """Bytes of embeddings from which on they are mapped from their file, not read."""
 
+Precision = Literal["float32", "float16"]
+
 
 @contextmanager
-def writing_embeddings(path: str | Path, width: int) -> Iterator[Callable[[Embeddings], None]]:
-    """Write ``embeddings.npz``, ids [N] int64 and vectors [N, width] float32, a few images at a time.
+def writing_embeddings(
+    path: str | Path, width: int, precision: Precision = "float32"
+) -> Iterator[Callable[[Embeddings], None]]:
+    """Write ``embeddings.npz``, ids [N] int64 and vectors [N, width] of a precision, a few images at a time.
 
     Yields:
-        A function that appends embeddings; their ids ascend from call to call.
+        A function that appends embeddings; their ids ascend from call to call. It raises MgralError for a number that
+        is too large for the precision.
     """
-    with npz_stream.writing(path, {"vectors": (np.float32, (width,))}) as archive:
+    with npz_stream.writing(path, {"vectors": (precision, (width,))}) as archive:
         ids: list[Ints] = [np.zeros(0, np.int64)]
 
         def add(part: Embeddings) -> None:
+            large = np.abs(part.vectors).max(axis=1, initial=0) > np.finfo(precision).max
+            if large.any():
+                raise MgralError(
+                    f"image {part.ids[large.argmax()]} has an embedding beyond the numbers of {precision}; set "
+                    "embedding.precision: float32"
+                )
             ids.append(part.ids)
             archive.add("vectors", part.vectors)
 
@@ -46,16 +57,20 @@ def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
 def read_embeddings(path: str | Path) -> Embeddings:
     """Read ``embeddings.npz``; map it where it is large, so that the pool need not fit in memory.
 
+    Half precision stays what it is in the map, and becomes float32 where it is read.
+
     Raises:
         MgralError: it is missing, no such archive, or holds what is not finite.
     """
     data = read_arrays(path, "ids", "vectors", mapped="vectors")
     remedy = "run `mgral embed` again"
     check_ids(data["ids"], str(path), remedy)
-    if data["vectors"].ndim != 2 or data["vectors"].dtype != np.float32 or len(data["vectors"]) != len(data["ids"]):
+    vectors = data["vectors"]
+    if vectors.ndim != 2 or vectors.dtype not in (np.float32, np.float16) or len(vectors) != len(data["ids"]):
         raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
     try:
-        return Embeddings(data["ids"], data["vectors"])
+        mapped = isinstance(vectors.base, np.memmap)
+        return Embeddings(data["ids"], vectors if mapped else vectors.astype(np.float32, copy=False))
     except MgralError as error:
         raise MgralError(f"{path}: {error}") from None
 

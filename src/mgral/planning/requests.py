@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EMBEDDING = 1032  # bytes of an image in embeddings.npz: 256 float32, and its id
+HALF = 520  # the same in float16
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,21 @@ REQUESTS = {
 REQUESTS["embed_replay"] = REQUESTS["embed"]
 
 
-def pool_size(images: Path | None, embeddings: Path | None, image_size: int) -> int | None:
+def pool_size(images: Path | None, embeddings: Path | None, image_size: int, half: bool = False) -> int | None:
     """How many images a step works on, from the size of a file that it reads: nothing is opened.
 
     Args:
         images: the decoded images of all splits, if the step reads them.
         embeddings: of the pool, if it reads them; counts before ``images``.
         image_size: side of a decoded image, pixels.
+        half: whether embeddings are kept in float16.
 
     Returns:
         None where the file is not there yet.
     """
     try:
         if embeddings is not None:
-            return embeddings.stat().st_size // EMBEDDING
+            return embeddings.stat().st_size // (HALF if half else EMBEDDING)
         return images.stat().st_size // (3 * image_size**2) if images is not None else None
     except FileNotFoundError:
         return None

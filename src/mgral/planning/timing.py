@@ -33,6 +33,7 @@ from mgral.detection.device import Device, prepare_device
 from mgral.detection.inference import run_inference
 from mgral.detection.training import TrainingConfig, fit
 from mgral.planning.forecast import Timing
+from mgral.planning.requests import EMBEDDING, HALF
 from mgral.reward.batch_price import BatchPrice
 from mgral.reward.growth import COVERED, PLAIN, World, Worlds
 from mgral.reward.lookup_table import LookupTable
@@ -131,7 +132,7 @@ def _detector_steps(
         "proxy": max(rest - len(val) * looked, 0.0),
         "detector": weights.stat().st_size,
         "detections": path.stat().st_size // len(train),
-        "embedding": views.embeddings.vectors[0].nbytes + views.embeddings.ids[:1].nbytes,
+        "embedding": HALF if params.embedding.precision == "float16" else EMBEDDING,
     }
 
 

@@ -58,7 +58,7 @@ def embedding_maps(run: Run, plates: Plates) -> Plate | None:
         for name in names
     }
     labelled = np.isin(ids, sources.labelled(cycle_folder(run.folder, names[0], seed, 0)))
-    places = figures_data.principal(found.vectors[keep])
+    places = figures_data.principal(found.vectors[keep].astype(np.float32, copy=False))
     figure = figures_data.embedding_map(places, labelled, picks, run.looks)
     caption = (
         f"Embeddings of the first detector, two principal components, seed {seed}. Black: initial pool. In colour: all "

@@ -37,7 +37,8 @@ class AgentState:
     def rows(self, ids: Sequence[int]) -> Floats:
         """[len(ids), d + k], in the order asked for. Raises MgralError for an image that is none of these."""
         at = places_of(self.ids, ids, "number in the price; run `mgral table` again")
-        return np.hstack([self._embeddings.vectors[self._places[at]], self._beside[at]])
+        own = self._embeddings.vectors[self._places[at]].astype(np.float32, copy=False)
+        return np.hstack([own, self._beside[at]])
 
     def columns(self, some: slice) -> Floats:
         """[n, …] some columns of all images; no more of the embeddings is read."""

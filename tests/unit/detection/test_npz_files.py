@@ -61,6 +61,36 @@ def test_embeddings_come_back_from_parts_and_from_a_map(tmp_path: Path, monkeypa
         read_embeddings(parts)
 
 
+@pytest.mark.parametrize("smallest", [0, 2**30])
+def test_embeddings_in_half_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: int) -> None:
+    """Half the bytes; read as float32 whether mapped or not, each number off by at most 2^-11 of itself."""
+    monkeypatch.setattr(npz_files, "MAPPED", smallest)
+    vectors = np.random.default_rng(0).standard_normal((3, 2048), np.float32)
+    sizes = []
+    for precision in ("float32", "float16"):
+        with writing_embeddings(tmp_path / "e.npz", 2048, precision) as add:
+            add(Embeddings(IDS, vectors))
+        sizes.append((tmp_path / "e.npz").stat().st_size)
+    assert sizes[0] - sizes[1] == vectors.nbytes // 2
+    found = read_embeddings(tmp_path / "e.npz")
+    rows = found.rows([8, 3])
+    assert rows.dtype == np.float32 and rows.flags.writeable
+    assert found.vectors.dtype == (np.float16 if smallest == 0 else np.float32)
+    np.testing.assert_allclose(rows, vectors[[2, 0]], rtol=2**-11, atol=2**-25)
+    assert (rows != vectors[[2, 0]]).any()
+
+
+def test_an_embedding_too_large_for_half_precision_is_named(tmp_path: Path) -> None:
+    vectors = np.zeros((3, 2), np.float32)
+    vectors[1, 0] = -65_536
+    with (
+        pytest.raises(MgralError, match=r"^image 5 has an embedding beyond .* float16; set embedding\.precision:"),
+        writing_embeddings(tmp_path / "e.npz", 2, "float16") as add,
+    ):
+        add(Embeddings(IDS, vectors))
+    assert not (tmp_path / "e.npz").exists()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_embeddings_are_finite(tmp_path: Path, value: float) -> None:
     good, bad = np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32)
