@@ -78,8 +78,7 @@ def fit(
             detector, the step, and the raw outputs and targets of the step's labelled images.
         checkpoint: file to resume from, and to save to every ``plan.checkpoint_every`` steps and at the end. Whoever
             gives it removes it, once what is made of the training is safe.
-        backbone_features: of the labelled images, where the detector's backbone is frozen; augmentation is then the
-            flip alone. None: images are augmented and go through the backbone.
+        backbone_features: of the labelled images, by a frozen backbone, augmented by the flip alone. None: it is asked.
         halt: asked after each step whether to end here; may look at the detector, and leaves its weights alone.
         added: more labelled ids, in any order. Two trainings that differ in these, and not in their number, show all
             others at the same steps and augmented alike (common random numbers).
