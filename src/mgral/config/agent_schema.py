@@ -29,7 +29,7 @@ class Table(Settings):
     prior: Literal["learnable", "growth", "adaptive"] = Field(
         default="learnable",
         description="bayes: the rule whose price a batch has where the records carry no signal: learnable, growth with "
-        "competence weights, or adaptive (balanced or growth, as the detector's precision on val tells)",
+        "competence weights, or adaptive (balanced or learnable, as the detector's precision on val tells)",
     )
     neighbours: Positive = parameter(5, "nearest: records averaged (M)", source="the paper gives no number")
     threshold_deviations: float = parameter(

@@ -49,8 +49,8 @@ class Rule:
 RULES = {rule.name: rule for rule in (Rule("learnable", "learnable", 0.10), Rule("growth", "competent growth", 0.08))}
 """Of ``table.prior``; the weights are means over data sets: docs/results/price.md."""
 
-ADAPTIVE = {"balanced": Rule("adaptive", "balanced", 0.09), "growth": Rule("adaptive", "competent growth", 0.04)}
-"""Of ``table.prior: adaptive``, by what it chooses; each weight is a mean over the sets on which it chooses so."""
+ADAPTIVE = {"balanced": Rule("adaptive", "balanced", 0.09), "learnable": Rule("adaptive", "learnable", 0.10)}
+"""Of ``table.prior: adaptive``, by what it chooses; that of balanced is a mean over the sets on which it chooses so."""
 
 
 SPREADS = {

@@ -147,10 +147,10 @@ def test_numbers_have_a_spread_each() -> None:
     assert {rule.feature for rule in (*RULES.values(), *ADAPTIVE.values())} <= set(FEATURES)
 
 
-@pytest.mark.parametrize(("confident", "feature"), [((10, 6), "balanced"), ((10, 5), "competent growth")])
+@pytest.mark.parametrize(("confident", "feature"), [((10, 6), "balanced"), ((10, 5), "learnable")])
 def test_the_adaptive_prior_has_the_number_of_the_rule_that_fits(confident: tuple[int, int], feature: str) -> None:
     weights = prior(rule_of("adaptive", confident), np.array([True]))
     assert dict(zip(FEATURES, weights.mean, strict=True))[feature] > 0
     assert (weights.mean > 0).sum() == 1
-    assert {rule.feature for rule in ADAPTIVE.values()} == {"balanced", "competent growth"}
+    assert {rule.feature for rule in ADAPTIVE.values()} == {"balanced", "learnable"}
     assert rule_of("growth", confident) is GROWTH_RULE  # the others do not ask

@@ -119,16 +119,23 @@ def test_a_held_out_image_without_labels_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("confident", "rule"),
-    [((10, 6), "balanced"), ((10, 5), "growth"), ((9, 9), "growth"), ((0, 0), "growth"), ((1000, 599), "growth")],
+    [
+        ((10, 6), "balanced"),
+        ((10, 5), "learnable"),
+        ((9, 9), "learnable"),
+        ((0, 0), "learnable"),
+        ((999, 599), "learnable"),
+    ],
 )
 def test_adaptive_is_the_rule_that_fits_the_detector(confident: tuple[int, int], rule: str) -> None:
     assert rule_for(confident) == rule
-    seen = {2: [ANT, ANT], 3: [BEE], 4: [BEE]}
-    given = evidence(seen, {2: 0, 3: 500, 4: 1000, **COPIES}, {1: boxes(0, 0, 0, 1)})
+    held_out, labels = {1: detections([[0, 1, 0]]), 9: detections([ANT])}, {1: boxes(0), 9: boxes(1)}
+    seen = {2: [ANT] * 4, 3: [ANT] * 3, 4: [ANT]}
+    given = replace(evidence(seen, {2: 0, 3: 500, 4: 1000, **COPIES}, labels), held_out=held_out)
     picks = adaptive.select(replace(given, confident=confident), 3, 0, adaptive.Options())
     plain = {
         "balanced": balanced.select(given, 3, 0, balanced.Options()),
-        "growth": growth.select(given, 3, 0, growth.Options(weights="competence")),
+        "learnable": learnable.select(given, 3, 0, learnable.Options()),
     }
     assert [(pick.id, pick.score) for pick in picks] == [(pick.id, pick.score) for pick in plain[rule]]
     assert {pick.reason["rule"] for pick in picks} == {rule}
