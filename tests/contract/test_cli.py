@@ -65,6 +65,21 @@ SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "bu
 INPUTS = ["--dataset", "d", "--images", "i", "--pool", "pool.json", "--detector", "w", "--batches", "b"]
 ANNOTATE = ["annotate", "--dataset", "d.json", "--out", "o"]
 SOUND = [*ANNOTATE, "--pool", "pool.json", "--selected", "sound.json"]
+SELECT = [
+    "select",
+    "--params",
+    "p.yaml",
+    "--dataset",
+    "d",
+    "--pool",
+    "p",
+    "--strategy",
+    "m",
+    "--seed",
+    "0",
+    "--out",
+    "o",
+]
 PROXY = ["proxy", "--params", "p.yaml", "--seed", "0", *INPUTS, "--out", "o"]
 
 RACE = [*PROXY, "--batch", "1", "--kind", "replay", "--params", "race.yaml", "--rivals"]
@@ -79,6 +94,13 @@ RACE = [*PROXY, "--batch", "1", "--kind", "replay", "--params", "race.yaml", "--
         (["pool", "--params", "none.yaml", "--dataset", "d", "--seed", "0", "--out", "o"], "none.yaml: no such file"),
         (["pool", "--params", "p.yaml", "--dataset", "d", "--seed", "-1", "--out", "o"], "'-1' is no seed"),
         (["pool", "--params", "p.yaml", "--dataset", "d", "--seed", "x", "--out", "o"], "'x' is no seed"),
+        ([*SELECT, "--polish", "-1"], "--polish: '-1' is no number of passes; give a whole number, 0 or more"),
+        ([*SELECT, "--polish", "1.5"], "--polish: '1.5' is no number of passes"),
+        (
+            [*SELECT, "--caution", "-0.5"],
+            "--caution: '-0.5' is no number of standard deviations; give a number",
+        ),
+        ([*SELECT, "--caution", "nan"], "--caution: 'nan' is no number of standard deviations"),
         (["cache", "--params", "tabs.yaml", "--dataset", "d", "--out", "o"], "tabs.yaml: not valid YAML at line 2"),
         (["cache", "--params", "list.yaml", "--dataset", "d", "--out", "o"], "list.yaml: must hold keys and values"),
         (["cache", "--params", "typo.yaml", "--dataset", "d", "--out", "o"], "did you mean 'image_size'?"),

@@ -23,12 +23,11 @@ from tqdm import trange
 from mgral.agent.policy import Policy, Seen, log_probability, sample, sequence
 from mgral.config.schema import Search
 from mgral.core import random_streams
-from mgral.core.errors import MgralError
 from mgral.core.files import read_checkpoint, whole, write_checkpoint
 from mgral.core.types import Doubles, Record
 from mgral.reward import records
 from mgral.reward.batch_features import Batches
-from mgral.reward.surrogates import Price
+from mgral.reward.surrogates import Price, cautious
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +220,7 @@ def _iterate(
     subsets = sample(logits, min(batch, len(ids)), params.subsets, noise)  # [K, b]
     batches = [tuple(sorted(ids[i] for i in subset)) for subset in subsets.tolist()]
     price = table.price(batches)
-    rewards = cautious(price, params.caution)
+    rewards = cautious(price.value, price.deviation, params.caution)
     trained = _train_far(price, rewards, batches, table, progress.added, params.fallback, train_proxy)
 
     mean = float(rewards.mean())
@@ -244,16 +243,6 @@ def _iterate(
         average=progress.reference,
         entropy=entropy(logits).item(),
     )
-
-
-def cautious(price: Price, caution: float) -> Doubles:
-    """[n] gains less ``caution`` of their standard deviations. Raises MgralError where the table knows none."""
-    if not caution:
-        return price.value.copy()
-    if price.deviation is None:
-        raise MgralError("search.caution: this table.surrogate knows no standard deviation; set caution to 0")
-    rewards: Doubles = price.value - caution * price.deviation
-    return rewards
 
 
 def _objective(scores: Tensor, subsets: Tensor, advantages: Doubles, params: Search) -> Tensor:

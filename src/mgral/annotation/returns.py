@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -26,6 +26,7 @@ from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_bytes, write_json
 from mgral.core.types import Image
+from mgral.data.identity import Registered
 
 
 class ReturnedFile(Settings):
@@ -57,6 +58,11 @@ class ExtraImage(Settings):
     file_name: str
     width: int
     height: int
+
+    @classmethod
+    def of(cls, image: BatchImage | Registered) -> Self:
+        """The same image, as a batch or the register has it."""
+        return cls(id=image.id, sha256=image.sha256, file_name=image.file_name, width=image.width, height=image.height)
 
 
 class Closed(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,15 +78,31 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 def add_polish(parser: argparse.ArgumentParser) -> None:
     """Add ``--polish`` and ``--caution``."""
     what = "search.polish: passes over the agent's batch; default 0"
-    parser.add_argument("--polish", type=int, default=0, help=what)
+    parser.add_argument("--polish", type=_passes, default=0, help=what)
     what = "search.caution: standard deviations that these subtract from a predicted gain; default 0"
-    parser.add_argument("--caution", type=float, default=0.0, help=what)
+    parser.add_argument("--caution", type=_caution, default=0.0, help=what)
 
 
 def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is no seed; give a whole number, 0 or more")
     return int(text)
+
+
+def _passes(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of passes; give a whole number, 0 or more")
+    return int(text)
+
+
+def _caution(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of standard deviations; give a number, 0 or more")
+    return value
 
 
 def read_params(cls: type[S], sources: Sequence[str]) -> S:

@@ -63,7 +63,7 @@ class Asked:
         earlier = [Folder(Path(run_layout.answers_folder(path.parent, c))) for c in range(self.batch.cycle)]
         there = {image.id for one in earlier if one.closed.exists() for image in one.read_closed().added}
         return [
-            ExtraImage(id=one.id, sha256=one.sha256, file_name=one.file_name, width=one.width, height=one.height)
+            ExtraImage.of(one)
             for one in identity.read_register(path, self.params.experiment).images
             if 0 < one.since <= self.batch.cycle + 1 and one.split == "train" and one.id not in there
         ]

@@ -48,10 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         partial=bool(waiting),
         classes=asked.classes,
         annotation=asked.params.annotation,
-        extras=[
-            ExtraImage(id=im.id, sha256=im.sha256, file_name=im.file_name, width=im.width, height=im.height)
-            for im in extras
-        ],
+        extras=[ExtraImage.of(image) for image in extras],
         added=asked.joining(),
         files=files,
     )

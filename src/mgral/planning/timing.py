@@ -115,7 +115,7 @@ def _detector_steps(
     see()
     looked = clock(see) / len(val)
     views = run_inference(detector, cache, train, params.evaluation, machine, features="features" in keep)
-    path = folder / "detections.npz"
+    path = folder / CYCLE.detections
     detections_file.write(path, views.detections, detector.activation, len(few.classes), keep)
     pool = Pool(0, dict.fromkeys(labelled, 0), tuple(batch))
 

@@ -18,6 +18,7 @@ from mgral.detection import npz_files
 from mgral.reward.agent_state import AgentState
 from mgral.reward.bayes import Weights
 from mgral.reward.growth import COVERED, FEATURES, PLAIN, World
+from mgral.reward.surrogates import cautious
 
 WORLD = ("ids", "expected", "boxes", "competence", "scores", "squares", "scale", "labelled")
 WEIGHTS = ("mean", "covariance", "classes")
@@ -53,9 +54,7 @@ class BatchPrice:
         Raises:
             MgralError: there are no weights.
         """
-        gain, deviation = self._weights().predict(numbers)
-        lower: Doubles = gain - caution * deviation
-        return lower
+        return cautious(*self._weights().predict(numbers), caution)
 
     def _weights(self) -> Weights:
         if self.weights is None:

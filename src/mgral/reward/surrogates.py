@@ -21,6 +21,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mgral.config.schema import Table
+from mgral.core.errors import MgralError
 from mgral.core.types import Bools, Doubles, Floats, Ints
 from mgral.reward.nearest_neighbours import Neighbours
 
@@ -70,6 +71,28 @@ class Price:
         """That of some of the batches; ``some`` is [n]."""
         deviation = None if self.deviation is None else self.deviation[some]
         return Price(self.value[some], self.distance[some], self.far[some], deviation)
+
+
+def cautious(gain: Doubles, deviation: Doubles | None, caution: float) -> Doubles:
+    """Expected gains less ``caution`` of their standard deviations: what the agent is rewarded by, and polished by.
+
+    Args:
+        gain: [n].
+        deviation: [n]; None where the surrogate knows none.
+        caution: >= 0.
+
+    Returns:
+        [n], a copy.
+
+    Raises:
+        MgralError: caution without deviations.
+    """
+    if not caution:
+        return gain.copy()
+    if deviation is None:
+        raise MgralError("search.caution: this table.surrogate knows no standard deviation; set caution to 0")
+    lower: Doubles = gain - caution * deviation
+    return lower
 
 
 class Surrogate(Protocol):

@@ -13,13 +13,12 @@ from worlds import scattered, world
 
 from mgral.agent import reinforce
 from mgral.agent.policy import Policy
-from mgral.agent.reinforce import cautious
 from mgral.config.schema import Table
 from mgral.core.errors import MgralError
 from mgral.core.types import Embeddings, Floats, Record
 from mgral.reward.growth import FEATURES, World, Worlds
 from mgral.reward.lookup_table import LookupTable
-from mgral.reward.surrogates import Price
+from mgral.reward.surrogates import cautious
 
 BATCH = 4
 
@@ -39,12 +38,11 @@ def table(pool: World, batch: int = BATCH, count: int = 16) -> LookupTable:
 
 def test_of_two_batches_of_one_gain_the_less_certain_is_worth_less() -> None:
     # By hand: 0.02 each, with deviations 0.01 and 0.03: less half a deviation 0.015 and 0.005.
-    none = np.zeros(2, np.bool_)
-    price = Price(np.array([0.02, 0.02]), np.ones(2), none, np.array([0.01, 0.03]))
-    assert cautious(price, 0.5).tolist() == pytest.approx([0.015, 0.005])
-    assert cautious(price, 0).tolist() == [0.02, 0.02]
+    gain, deviation = np.array([0.02, 0.02]), np.array([0.01, 0.03])
+    assert cautious(gain, deviation, 0.5).tolist() == pytest.approx([0.015, 0.005])
+    assert cautious(gain, deviation, 0).tolist() == cautious(gain, None, 0).tolist() == [0.02, 0.02]
     with pytest.raises(MgralError, match=r"search\.caution: this table\.surrogate knows no standard deviation"):
-        cautious(Price(np.array([0.02]), np.ones(1), none[:1]), 0.5)
+        cautious(gain, None, 0.5)
 
 
 def test_the_bound_reorders_batches_by_what_records_leave_open() -> None:
@@ -60,7 +58,7 @@ def test_the_bound_reorders_batches_by_what_records_leave_open() -> None:
     x = pool.features(batches).mean(axis=1)
     by_hand = np.sqrt([row @ weights.covariance @ row for row in x])
     assert price.deviation == pytest.approx(by_hand)
-    bound = cautious(price, 2.0)
+    bound = cautious(price.value, price.deviation, 2.0)
     assert bound == pytest.approx(price.value - 2 * by_hand)
     # of the ten with the highest gain, one that is less certain falls behind one that is more so
     best = np.argsort(-price.value)[:10]
