@@ -174,7 +174,9 @@ class TooLongError(Exception):
 
 
 @contextlib.contextmanager
-def _limit() -> Iterator[None]:
+def limit() -> Iterator[None]:
+    """Raise TooLongError where a case takes too long."""
+
     def stop(*_: object) -> None:
         raise TooLongError
 
@@ -283,7 +285,8 @@ def _file(path: Path, chance: random.Random) -> None:
         path.rename(path.with_name(chance.choice(("ä.jpg", "a b.txt", "x" * 240, "{1}.xml", "%20.jpg", ".hidden"))))
 
 
-def _spoil(files: list[Path], chance: random.Random, internal: bool) -> None:
+def spoil_files(files: list[Path], chance: random.Random, internal: bool) -> None:
+    """Change one or two files: their bytes, text, values, or, unless they are internal, what they are."""
     for _ in range(chance.choice((1, 1, 2))):
         path = chance.choice(files)
         if not path.is_file() or path.is_symlink():
@@ -301,7 +304,7 @@ def _import(name: str, folder: Path, chance: random.Random) -> None:
     root = folder / "set"
     root.mkdir()
     given = FORMATS[name](root)
-    _spoil(sorted(path for path in root.rglob("*") if path.is_file()), chance, internal=False)
+    spoil_files(sorted(path for path in root.rglob("*") if path.is_file()), chance, internal=False)
     given |= {
         "root": str(root),
         "on_invalid": chance.choice(("fail", "drop")),
@@ -340,13 +343,13 @@ def case(seed: int, number: int, folder: Path) -> tuple[str, str]:
     chance = random.Random(f"{seed} {number}")
     kind = chance.choice([*FORMATS, *FORMATS, *READERS])
     try:
-        with _limit():
+        with limit():
             if kind in FORMATS:
                 _import(kind, folder, chance)
             else:
                 path = folder / kind
                 _write(kind, path)
-                _spoil([path], chance, internal=True)
+                spoil_files([path], chance, internal=True)
                 READERS[kind](path)
     except MgralError as error:
         message = str(error)

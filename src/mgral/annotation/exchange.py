@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -230,27 +232,34 @@ def sources(path: str | Path) -> list[Source]:
     """The text files and images of a returned file, folder or zip archive, in order of name.
 
     Raises:
-        MgralError: missing, unreadable, a damaged archive, or far too large for annotations.
+        MgralError: missing, unreadable, without such files, a damaged archive, or far too large for annotations.
     """
     path = Path(path)
     if not path.exists():
         raise MgralError(f"{path}: no such file or folder; give what the annotation tool exported")
     try:
-        if path.is_dir():
-            found = [(p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file()]
-            return _bounded(path, [_source(str(p), name, p.read_bytes()) for name, p in found if _wanted(name)])
-        require_regular(path)
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                if sum(member.file_size for member in archive.infolist() if _wanted(member.filename)) > LARGEST:
-                    raise MgralError(f"{path}: holds more than {LARGEST >> 20} MiB; give the annotations alone")
-                members = sorted(name for name in archive.namelist() if _wanted(name))
-                return [_source(f"{path}/{name}", name, archive.read(name)) for name in members]
-        return _bounded(path, [Source(str(path), path.name, path.read_bytes())])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        found = _found(path)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError) as error:
         raise MgralError(f"{path}: damaged archive ({error}); export it again") from None
     except OSError as error:
-        raise MgralError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
+        raise MgralError(f"{path}: cannot be read ({error.strerror or error}); make it readable") from None
+    if not found:
+        raise MgralError(f"{path}: holds no annotations; give what the annotation tool exported")
+    return found
+
+
+def _found(path: Path) -> list[Source]:
+    if path.is_dir():
+        files = [(p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file()]
+        return _bounded(path, [_source(str(p), name, p.read_bytes()) for name, p in files if _wanted(name)])
+    require_regular(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist() if _wanted(member.filename)) > LARGEST:
+                raise MgralError(f"{path}: holds more than {LARGEST >> 20} MiB; give the annotations alone")
+            members = sorted(name for name in archive.namelist() if _wanted(name))
+            return [_source(f"{path}/{name}", name, archive.read(name)) for name in members]
+    return _bounded(path, [Source(str(path), path.name, path.read_bytes())])
 
 
 def _wanted(name: str) -> bool:

@@ -75,7 +75,7 @@ def _answers(source: Source) -> list[Answer]:
             Answer(str(image["file_name"]), "finished", tuple(boxes[image["id"]]), size=_size(image))
             for image in content["images"]
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"
         raise MgralError(f"{source.place}: not COCO annotations ({what}); export as COCO again") from None
 

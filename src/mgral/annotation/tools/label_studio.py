@@ -126,14 +126,14 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
         for task in content:
             try:
                 of_task = _answers(task, notes)
-            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                mgral = task["data"].get("mgral")
+                seen[mgral["id"] if isinstance(mgral, dict) and "id" in mgral else task["data"].get("image")] += 1
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
                 raise MgralError(
                     f"{source.place}: task {task.get('id', '?')}: cannot be read ({type(error).__name__}: {error}); "
                     "export the project as JSON again"
                 ) from None
             answers += of_task
-            mgral = task["data"].get("mgral")
-            seen[mgral["id"] if isinstance(mgral, dict) and "id" in mgral else task["data"].get("image")] += 1
         notes["images in several tasks"] += sum(times > 1 for times in seen.values())
     return Returned(answers, "label_studio", "", notes)
 
@@ -153,8 +153,8 @@ def _answers(task: Mapping[str, Any], notes: Counter[str]) -> list[Answer]:
     about: dict[str, Any] = {
         "name": _name(str(data.get("image") or data.get("file_name") or f"task {task.get('id')}")),
         "id": int(mgral["id"]) if "id" in mgral else None,
-        "sha256": mgral.get("sha256"),
-        "batch": mgral.get("batch"),
+        "sha256": _text(mgral, "sha256"),
+        "batch": _text(mgral, "batch"),
     }
     shown = {
         str(region.get("id")): region for one in task.get("predictions") or [] if isinstance(one, dict)
@@ -185,7 +185,7 @@ def _answers(task: Mapping[str, Any], notes: Counter[str]) -> list[Answer]:
                 boxes=boxes,
                 size=sizes.pop() if sizes else None,
                 who=_who(annotation.get("completed_by")),
-                seconds=float(annotation["lead_time"]) if annotation.get("lead_time") is not None else None,
+                seconds=_seconds(annotation),
                 at=str(annotation.get("updated_at") or ""),
                 truth=bool(annotation.get("ground_truth")),
             )
@@ -194,6 +194,19 @@ def _answers(task: Mapping[str, Any], notes: Counter[str]) -> list[Answer]:
         begun: State = "draft" if task.get("drafts") else "untouched"
         answers.append(Answer(**about, state=begun, at=str(task.get("updated_at") or "")))
     return answers
+
+
+def _text(group: Mapping[str, Any], key: str) -> str | None:
+    value = group.get(key)
+    if not isinstance(value, str | None):
+        raise ValueError(f"mgral.{key} is no text")
+    return value
+
+
+def _seconds(annotation: Mapping[str, Any]) -> float | None:
+    """The time a person took, as far as it is one."""
+    seconds = float(annotation["lead_time"]) if annotation.get("lead_time") is not None else None
+    return seconds if seconds is not None and 0 <= seconds < math.inf else None
 
 
 def _name(url: str) -> str:

@@ -64,7 +64,7 @@ def _answer(source: Source, one_based: bool) -> Answer:
     try:
         boxes = tuple(_box(element, one_based) for element in top.findall("object"))
         size = None if None in sides else (int(float(sides[0] or 0)), int(float(sides[1] or 0)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise MgralError(f"{source.place}: a box or the size is not of numbers; export as VOC again") from None
     return Answer(source.name, "finished", boxes, size=size if size and all(size) else None)
 
