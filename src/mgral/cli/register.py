@@ -57,6 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
         identity.write_register(register, out)
     when = f", for the pool of cycle {since}" if new and since else ""
     logging.info("%s: %d images, %d of them new%s", out, len(register.images), new, when)
+    labelled = info["labelled"]
+    parts = ", ".join(f"{labelled[split]} in {split}" for split in ("train", "val", "test"))
+    logging.info("annotated: %s; not annotated: %d", parts, len(register.images) - len(gone) - labelled.total())
     if gone:
         logging.warning("%d registered images are not there now, %s first; they keep their ids", len(gone), gone[0])
     if info["dropped"]:

@@ -14,6 +14,7 @@ unannotated, and never background; if most boxes would fall, the import is refus
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -103,7 +104,8 @@ def register(
         since: the cycle from which new images can be selected.
 
     Returns:
-        The register, the ``info`` of the import, and the names of registered images that are not there now.
+        The register; the ``info`` of the import, with the number of annotated images by split as ``labelled``; and the
+        names of registered images that are not there now.
 
     Raises:
         MgralError: a fault in the data, a registered file with other content, or a split that stays empty.
@@ -122,7 +124,8 @@ def register(
         )
     names = {image.file_name for image in dataset.images.values()}
     gone = [image.file_name for image in before.images if image.file_name not in names] if before else []
-    return identity.extend(before, dataset, experiment, info, since), info, gone
+    labelled = Counter(dataset.images[i].split for i in dataset.boxes)
+    return identity.extend(before, dataset, experiment, info, since), info | {"labelled": labelled}, gone
 
 
 def _root(given: str) -> Path:

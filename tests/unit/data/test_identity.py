@@ -131,10 +131,13 @@ def test_an_unreadable_earlier_file_is_refused_and_stays(place: Path, capsys: An
     assert (place / "dataset.json").read_text() == '{"half": '
 
 
-def test_registered_images_only_grow(place: Path, capsys: Any) -> None:
+def test_registered_images_only_grow(place: Path, capsys: Any, caplog: Any) -> None:
+    caplog.set_level("INFO")
     names = [f"{chr(97 + i)}.png" for i in range(10)]
     folder(place / "set", names, names[:6])
     assert run("register", place) == 0
+    assert "10 images, 10 of them new\n" in caplog.text
+    assert "annotated: 4 in train, 1 in val, 1 in test; not annotated: 4" in caplog.text
     first = (place / "images.json").read_text()
     assert run("register", place) == 0
     assert (place / "images.json").read_text() == first
