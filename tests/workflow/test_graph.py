@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-import shlex
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 from checkouts import Checkout, job_stats
-from PIL import Image
 
 from mgral.config import loading
 from mgral.core.files import read_json
@@ -308,42 +306,6 @@ def test_a_value_on_the_command_line_is_refused(project: Checkout):
     assert "--config cycles: parameters are set in files only" in answer
     assert "write them to one in params/" in answer
     assert "Traceback" not in answer
-
-
-def test_a_changed_data_set_is_imported_again(project: Checkout):
-    root = project.root / "blood"
-    annotation = (
-        "<annotation><filename>1.jpg</filename><size><width>40</width><height>30</height></size><object>"
-        "<name>cell</name><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>20</xmax><ymax>9</ymax></bndbox></object></annotation>"
-    )
-    for name in ("ImageSets/Main", "JPEGImages", "../notes"):
-        (root / name).mkdir(parents=True)
-    (root / "Annotations").symlink_to("../notes")
-    (root / "ring").symlink_to("../blood")
-    (root / "Annotations/1.xml").write_text(annotation)
-    (root / "ImageSets/Main/train.txt").write_text("1\n")
-    Image.new("RGB", (40, 30)).save(root / "JPEGImages/1.jpg")
-    blood = "params/blood's own & more.yaml"
-    (project.root / blood).write_text(
-        "experiment: blood\nstrategies: [random]\ncycles: 1\ndataset: {format: voc, root: blood, links: follow}\n"
-    )
-    imported = "data/runs/blood/dataset/dataset.json"
-    project.snakemake("--", imported, params=blood)
-    assert not project.plan(imported, params=blood)
-    (root / "Annotations/1.xml").write_text(annotation.replace("<xmax>20", "<xmax>21"))
-    assert project.plan(imported, params=blood) == {"import_data": 1}
-    (root / "Annotations/1.xml").write_text(annotation)
-    assert not project.plan(imported, params=blood)
-    Image.new("RGB", (40, 30), "red").save(root / "JPEGImages/1.jpg", quality=95)  # of another size in bytes
-    assert project.plan(imported, params=blood) == {"import_data": 1}
-    dvc = project.call(
-        "snakemake", "--configfile", blood, "--force", "--drop-metadata", "--cores", "1", "--", "dvc.yaml"
-    )
-    written = yaml.safe_load((project.root / "dvc.yaml").read_text())
-    dataset = written["stages"]["dataset"]
-    assert {"blood/Annotations", "blood/ImageSets"} < set(dataset["deps"]), dvc
-    assert {blood: None} in dataset["params"]
-    assert f"--configfile {blood} --" in " ".join(shlex.split(written["vars"][0]["snakemake"]))
 
 
 @pytest.mark.slow

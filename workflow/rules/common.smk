@@ -13,7 +13,7 @@ from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.run_layout import SECOND
 from mgral.data import source_files
-from mgral.planning import waiting
+from mgral.planning import sufficiency, waiting
 from mgral.planning.requests import REQUESTS, pool_size
 from mgral.planning.run_plan import RunPlan, home, one_of
 from mgral.planning.step_inputs import StepInputs
@@ -41,11 +41,12 @@ try:
     EXPERIMENT = loading.check(config, ", ".join([BASE, *OVERRIDES]))
     PLAN = RunPlan(EXPERIMENT)
     WAITING = waiting.line(PLAN, [BASE, *OVERRIDES])
+    NOTICES = [text for text in (WAITING, sufficiency.line(PLAN)) if text]
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
-if WAITING and workflow.is_main_process:  # not at the end: Snakemake says nothing where nothing is to be done
-    print(WAITING, file=sys.stderr)
+if NOTICES and workflow.is_main_process:  # not at the end: Snakemake says nothing where nothing is to be done
+    print("\n".join(NOTICES), file=sys.stderr)
 
 INPUTS = StepInputs(PLAN.parameters(), PLAN.strategies)
 READ = {label: kept_for(strategy) for label, strategy in PLAN.strategies.items()}  # of detections

@@ -44,10 +44,12 @@ rule import_data:
         **step("import", FORMAT),
         images=LISTING,
         registered=lambda wildcards, input: options(input, "registered"),
+        experiment=lambda wildcards, output: INPUTS.file("mgral.data.fitness"),
     message:
         "import the data set: check every image and box"
     shell:
-        "mgral import --params {params.file} {params.registered} --out {output} 2> {log}"
+        "mgral import --params {params.file} --experiment {params.experiment} {params.registered} --out {output}"
+        " 2> {log} && {{ grep '^warning: ' {log} >&2 || true; }}"
 
 
 rule cache:

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from mgral.cli import _arguments
 from mgral.config import loading
-from mgral.config.base import Positive, Settings
-from mgral.config.schema import Budget, DatasetParams
+from mgral.config.base import Settings
+from mgral.config.schema import DatasetParams
 from mgral.core.errors import MgralError
-from mgral.data import dataset_json, identity, importing
-from mgral.data.pool import shortage
+from mgral.data import dataset_json, fitness, identity, importing
 
 
 class Params(Settings):
@@ -27,18 +26,13 @@ class Params(Settings):
     dataset: DatasetParams
 
 
-class _Asked(Settings):
-    """What an experiment asks of the pool; a step of the workflow is not given it."""
-
-    budget: Budget
-    cycles: Positive
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params")
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--registered", type=Path, help="images.json of `mgral register`: the ids and splits to use")
     given.add_argument("--redraw", action="store_true", help="disregard an earlier dataset.json at --out")
+    what = "parameters of the experiment: data that its run must fail on are refused, and doubts are said"
+    parser.add_argument("--experiment", type=Path, help=what)
     _arguments.add_out(parser, "dataset.json to write; an earlier one there keeps its ids and splits")
 
 
@@ -60,22 +54,24 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.registered:
         dataset = identity.at_the_beginning(dataset, identity.read_register(arguments.registered))
         info["kept"] = len(dataset.images)
+    asked = _asked(arguments.params, arguments.experiment)
+    if arguments.experiment and asked and (what := fitness.unfit(dataset, asked)):
+        raise MgralError(f"{params.root}: {what}")
     dataset_json.write(dataset, info, arguments.out)
     if known is not None:
         what = "kept" if known.splits else "drawn again, since dataset.splits has changed"
         logging.info("%d images keep their ids, splits %s; %d new", len(dataset.images) - len(new), what, len(new))
     for line in importing.summary(dataset, info):
         logging.info("%s", line)
-    if what := _shortage(arguments.params, len(dataset.ids("train"))):
-        logging.info("warning: %s", what)
+    for line in fitness.doubts(dataset, asked) if asked else ():
+        logging.info("warning: %s", line)
 
 
-def _shortage(sources: Sequence[str], images: int) -> str:
-    """Why the pool does not suffice for the experiment, if its parameters were given whole; empty otherwise."""
+def _asked(sources: Sequence[str], experiment: Path | None) -> fitness.Params | None:
+    """What the experiment asks of its data, if its parameters were given; ``sources`` may be all of them."""
+    if experiment is not None:
+        return _arguments.read_params(fitness.Params, [str(experiment)])
     if "-" in sources:
-        return ""
+        return None
     given, _ = loading.combine((source, loading.read_yaml(source)) for source in sources)
-    if not {"budget", "cycles"} <= given.keys():
-        return ""
-    asked = _arguments.read_params(_Asked, sources)
-    return shortage(images, asked.budget.initial, asked.budget.batch, asked.cycles)
+    return _arguments.read_params(fitness.Params, sources) if {"budget", "cycles"} <= given.keys() else None

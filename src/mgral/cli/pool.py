@@ -9,8 +9,7 @@ from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import Initial
 from mgral.core.errors import MgralError
-from mgral.core.types import Split
-from mgral.data import dataset_json
+from mgral.data import dataset_json, fitness
 from mgral.data.pool import write_pool
 
 
@@ -33,20 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     params = _arguments.read_params(Params, arguments.params)
     dataset = dataset_json.read(arguments.dataset)
-    uses: dict[Split, str] = {"val": "rewards", "test": "results"}
-    objects = any(len(found) for found in dataset.boxes.values())
-    for split, use in uses.items():
-        known = [dataset.boxes[i] for i in dataset.ids(split) if i in dataset.boxes]
-        if objects and known and not any((~found.ignore).any() for found in known):
-            raise MgralError(
-                f"{arguments.dataset}: no object in the {len(known)} annotated images of {split}, where {use} come "
-                f"from; annotate some, or draw other splits"
-            )
-        if not known:
-            raise MgralError(
-                f"{arguments.dataset}: no annotated image in split {split}, where {use} come from; annotate some, "
-                f"or set dataset.splits.{split} above 0"
-            )
+    if what := fitness.unmeasurable(dataset):
+        raise MgralError(f"{arguments.dataset}: {what}")
     ids = dataset.ids("train")
     annotated = [i for i in ids if i in dataset.boxes]
     patterns = npz_files.read_patterns(arguments.patterns) if arguments.patterns else None

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from mgral.config.schema import Params
-from mgral.core.types import SPLITS, Dataset, Doubles
+from mgral.core.types import Dataset, Doubles
 from mgral.data.box_sizes import sides
+from mgral.data.fitness import classes
 from mgral.data.pool import shortage
 from mgral.data.resizing import Resizing
 
@@ -25,28 +26,7 @@ def findings(params: Params, dataset: Dataset, priors: Doubles | None) -> list[s
         dataset: what it would run on.
         priors: [P, 4] xyxy of the detector, pixels of its input; None for one without priors.
     """
-    return [*_classes(dataset), *_sizes(params, dataset, priors), *_steps(params, dataset), *_budget(params, dataset)]
-
-
-def _classes(dataset: Dataset) -> Iterator[str]:
-    for split in SPLITS:
-        seen: set[int] = set()
-        for i in dataset.ids(split):
-            if i in dataset.boxes:
-                boxes = dataset.boxes[i]
-                seen.update(boxes.labels[~boxes.ignore].tolist())
-        missing = [name for k, name in enumerate(dataset.classes) if k not in seen]
-        if missing:
-            what = "cannot be learnt" if split == "train" else "has no AP there"
-            yield (
-                f"{split}: no boxes of {_some(missing)}: such a class {what}; change dataset.splits.seed or "
-                "annotate some"
-            )
-
-
-def _some(names: list[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more classes" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return [*classes(dataset), *_sizes(params, dataset, priors), *_steps(params, dataset), *_budget(params, dataset)]
 
 
 def _sizes(params: Params, dataset: Dataset, priors: Doubles | None) -> Iterator[str]:
