@@ -29,6 +29,14 @@ SMK := Snakefile workflow
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+# Snakemake and DVC ask for the name of the user and for a home folder; a uid of a container may have neither.
+ifndef LOGNAME
+export LOGNAME := $(or $(shell id -un 2>/dev/null),$(shell id -u))
+endif
+ifndef HOME
+export HOME := $(or $(TMPDIR),/tmp)
+endif
+
 .PHONY: help demo test test-fast test-workflow benchmarks lint format params record environment env-kubernetes \
 	clean-env lock
 

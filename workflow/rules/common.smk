@@ -1,6 +1,7 @@
 # What the rules share: the checked experiment, the places of its files, and what each step declares. What can be
 # computed without Snakemake is in mgral.core.run_layout, mgral.planning.run_plan and mgral.planning.step_inputs.
 
+import getpass
 import os
 import shlex
 import shutil
@@ -20,6 +21,11 @@ from mgral.planning.step_inputs import StepInputs
 from mgral.reward import proxy_plan
 from mgral.strategies._contract import IN_FILES, kept_for, modules_of
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+try:
+    getpass.getuser()
+except (KeyError, OSError):  # a uid without a name, as in containers; Snakemake names the user in its log
+    os.environ.update(LOGNAME=f"uid-{os.getuid()}")
 
 if workflow.config_settings.config:  # it would be in no file, so neither DVC nor a clone would know of it
     raise WorkflowError(
