@@ -11,6 +11,7 @@ None is stored: each is fitted to the records, in their order, to the same bits.
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from mgral.config.schema import Table
 from mgral.core.errors import MgralError
@@ -44,10 +45,16 @@ def alone(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-        with threadpool_limits(limits=1):
+        with _libraries(len(sys.modules)).limit(limits=1):
             return function(*args, **kwargs)
 
     return limited
+
+
+@functools.lru_cache(maxsize=1)
+def _libraries(modules: int) -> ThreadpoolController:
+    """Those that compute on several threads. To find them takes 5 ms: they are the same until a module is imported."""
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from mgral.detection.inference import run_inference
 from mgral.detection.padding import mean_within, seen_cells
 from mgral.detection.training import TrainingConfig
 
-PLAN = TrainingConfig(steps=60, batch_size=8, learning_rate=4e-3, weight_decay=0.0, warmup=5, augment=True)
+PLAN = TrainingConfig(steps=60, batch_size=4, learning_rate=4e-3, weight_decay=0.0, warmup=5, augment=True)
 EVALUATION = Evaluation(score_threshold=0.01, nms_iou=0.5, max_detections=10)
-SCENES = 10
+SCENES = 4
 
 
 @pytest.fixture(scope="module")

@@ -327,24 +327,24 @@ def test_a_detector_without_priors_learns_to_find_squares(name, tmp_path, machin
     """From scratch, on the very images; twice, to the same weights."""
     size, side = 80, 30
     generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 80, (4, size, size, 3), dtype=np.uint8)
+    pixels = generator.integers(0, 80, (2, size, size, 3), dtype=np.uint8)
     listed, boxes = {}, {}
-    for i, (x, y) in enumerate([(6, 8), (37, 10), (10, 40), (42, 42)]):
+    for i, (x, y) in enumerate([(6, 8), (42, 42)]):
         pixels[i, y : y + side, x : x + side] = 230
         listed[i + 1] = Image(i + 1, f"{i}.png", size, size, "train")
         boxes[i + 1] = Boxes(np.array([[x, y, x + side, y + side]], np.float32), np.array([0]), np.array([False]))
     np.save(tmp_path / "images.npy", pixels)
     dataset = Dataset(("square",), listed, boxes, tmp_path)
     cache = image_cache.Cache(dataset, tmp_path / "images.npy")
-    plan = TrainingConfig(steps=20, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=5, augment=False)
-    found, trained = [], []
-    for steps in (20, 2, 2):
+    plan = TrainingConfig(steps=10, batch_size=2, learning_rate=5e-4, weight_decay=0.0, warmup=2, augment=False)
+    trained = []
+    for steps in (10, 1, 1):
         trained.append(build_detector(name, ("square",), size, SMALL[name], 0))
-        training.fit(trained[-1], cache, [1, 2, 3, 4], replace(plan, steps=steps), machine, 0)
+        training.fit(trained[-1], cache, [1, 2], replace(plan, steps=steps), machine, 0)
     assert same(trained[1], trained[2])
     evaluation = Evaluation(score_threshold=0.0, nms_iou=0.5, max_detections=10)
-    found = run_inference(trained[0], cache, [1, 2, 3, 4], evaluation, machine).detections
-    assert average_precision.evaluate(dataset, found, [1, 2, 3, 4], 10)["AP50"] > 0.5
+    found = run_inference(trained[0], cache, [1, 2], evaluation, machine).detections
+    assert average_precision.evaluate(dataset, found, [1, 2], 10)["AP50"] > 0.5
 
 
 def readers():

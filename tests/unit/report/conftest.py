@@ -9,6 +9,7 @@ import yaml
 from report_runs import BASE, FINAL, STAMP, Report, build, make_run
 
 from mgral.config.schema import Params
+from mgral.report import figures
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,12 @@ def params() -> Params:
 def run(tmp_path: Path) -> Path:
     """A run, to change."""
     return make_run(tmp_path)
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made and not rendered, which is most of a report's time: for tests that read its text."""
+    monkeypatch.setattr(figures, "png", lambda figure: b"")
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,7 @@ def test_every_part_is_there(report: Report) -> None:
         assert part in page.text, part
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, params: Params) -> None:
     strategies = ["random", {"name": "mgral", "plugin": "oracle_rare"}]
     page, _ = build(run, Params.parse({**params.model_dump(mode="json"), "strategies": strategies}, "test:"))
@@ -63,6 +64,7 @@ def test_who_reads_the_ground_truth_is_marked_and_does_not_lead(run: Path, param
     assert "mgral (control: reads the ground truth) 0.350 ± 0.014" in page.text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_far_batches_are_called_extrapolated(run: Path, params: Params, report: Report) -> None:
     # 1 of 4 batches an iteration is far
     assert "are extrapolated" not in report.page.text
@@ -98,6 +100,7 @@ def test_equal_runs_are_equal_bytes(report: Report, params: Params, tmp_path: Pa
     assert again == drawn
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_optional_files_may_be_absent(run: Path, params: Params) -> None:
     shutil.rmtree(run / "benchmarks")
     for seed in (0, 1):
@@ -108,6 +111,7 @@ def test_optional_files_may_be_absent(run: Path, params: Params) -> None:
     assert "No timings" in page.text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_single_cycle_has_no_picks(run: Path, params: Params) -> None:
     single = params.model_copy(update={"cycles": 1})
     for path in run.glob("*/seed-*/cycle-0/selected.json"):
@@ -176,6 +180,7 @@ def test_a_comparison_of_other_strategies_is_refused(run: Path, params: Params) 
         build(run, params)
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(
     "name", ["mgral/seed-1/cycle-1/metrics.json", "mgral/seed-1/cycle-0/selected.json", "comparison.json"]
 )
@@ -187,6 +192,7 @@ def test_a_missing_required_file_is_named(run: Path, params: Params, name: str) 
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_classes_of_another_data_set_are_refused(run: Path, params: Params) -> None:
     path = run / "random" / "seed-0" / "cycle-1" / "metrics.json"
     metrics = read_json(path)
@@ -196,6 +202,7 @@ def test_classes_of_another_data_set_are_refused(run: Path, params: Params) -> N
         build(run, params)
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
@@ -221,6 +228,7 @@ def test_the_stamp_is_at_the_top(report: Report) -> None:
     assert "mgral 0.1.0 commit abc123 made 2026-11-26 command: snakemake --cores all " in report.page.text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_next_batch_is_listed(run: Path, params: Params, report: Report) -> None:
     assert "The next batch" not in report.page.text
     dataset = dataset_json.read(run / "dataset" / "dataset.json")
@@ -231,6 +239,7 @@ def test_the_next_batch_is_listed(run: Path, params: Params, report: Report) -> 
     assert "1 5.jpg 0.25 7 2 6.jpg 0.125 –" in page.text
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_training_and_embeddings_are_shown_where_they_were_kept(run: Path, params: Params) -> None:
     for strategy in FINAL:
         here = cycle_folder(run, strategy, 0, 0)

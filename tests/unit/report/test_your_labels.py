@@ -92,6 +92,7 @@ def test_what_a_batch_brought_and_what_is_asked_next(run: Path, params: Params) 
     assert "When to stop" not in page
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_planned_and_spent(run: Path, params: Params) -> None:
     """Planned 10 boxes; 3 came in 1.5 minutes, of one image of two; 7 are left for the next batch."""
     page = text_of(run, params)
@@ -99,6 +100,7 @@ def test_planned_and_spent(run: Path, params: Params) -> None:
     assert "entropy 1 2 – – – 17 boxes 9 (6 to 12) –" in page
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_chance_and_when_to_stop(run: Path, params: Params) -> None:
     mAP = {"mean": 0.3, "deviation": 0.02, "values": [0.28, 0.32]}
     write_json(run / "noise.json", {"images": 12, "repeats": 2, "mAP": mAP, "AP50": mAP})
@@ -109,6 +111,7 @@ def test_chance_and_when_to_stop(run: Path, params: Params) -> None:
     assert "When to stop Another 200 images are expected to bring +0.030 mAP (+0.010 to +0.050)." in page
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_run_that_nobody_answers_has_no_such_section(run: Path, params: Params) -> None:
     oracle = params.oracle.model_copy(update={"kind": "dataset"})
     assert "Your labels" not in text_of(run, params.model_copy(update={"oracle": oracle}))

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mgral.config.schema import Table
 from mgral.core.types import Floats
-from mgral.reward.surrogates import GaussianProcess, Nearest, Ridge
+from mgral.reward.surrogates import GaussianProcess, Nearest, Ridge, alone
 
 
 def params(deviations: float = 1.0, uncertainty: float = 0.9) -> Table:
@@ -120,3 +121,15 @@ def test_records_as_near_as_the_last_neighbour_count_too() -> None:
     assert near.price(column(0.5)).value.tolist() == pytest.approx([0.1])
     # left out: 0 has 1 and -1 at 1; 1 has 0 at 1; -1 likewise; 9 has 1 at 8
     assert near.leave_one_out().value.tolist() == pytest.approx([0.3, 0.0, 0.0, 0.2])
+
+
+def test_what_runs_alone_has_one_thread_each_time_and_leaves_the_others_as_they_were() -> None:
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info()}
+
+    with threadpool_limits(2):
+        before = threads()
+        assert 2 in before
+        for _ in range(2):
+            assert alone(alone(threads))() == {1}
+            assert threads() == before

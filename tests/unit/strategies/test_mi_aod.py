@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -192,6 +193,12 @@ LABELLED, UNLABELLED = [1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12]
 
 
 def network(name: str = "tiny_ssd", classes: tuple[str, ...] = ("large", "small"), seed: int = 0) -> TwoHeads:
+    return copy.deepcopy(built(name, classes, seed))
+
+
+@functools.cache
+def built(name: str, classes: tuple[str, ...], seed: int) -> TwoHeads:
+    """Two networks are drawn for it, and RetinaNet's are large. Shared: look, and change nothing."""
     return training.build(lambda seed: build_detector(name, classes, SIZE, {}, seed), seed)
 
 
@@ -237,7 +244,8 @@ def test_who_learns_in_which_phase(
 ) -> None:
     net = network(name)
     monkeypatch.setattr(training, "schedule", lambda *_: [(phase, 0)])
-    assert moved(net, lambda: train(net, cache, machine, tmp_path, variant=variant)) == learn
+    plan = replace(PLAN, batch_size=2)
+    assert moved(net, lambda: train(net, cache, machine, tmp_path, plan, variant=variant)) == learn
     assert all(one.requires_grad for one in net.parameters())
 
 
