@@ -30,6 +30,22 @@ def test_its_parameters_are_sound(path: Path, tmp_path: Path) -> None:
     assert loading.check(given, where).detector.name == "command"
 
 
+def test_the_small_run_only_shortens_what_it_is_given_after() -> None:
+    paths = [
+        "params/base.yaml",
+        "params/bccd.yaml",
+        "examples/torchvision/bccd.yaml",
+        "examples/torchvision/small.yaml",
+    ]
+    large, small = (
+        loading.check(*loading.combine((str(one), loading.read_yaml(ROOT / one)) for one in chosen))
+        for chosen in (paths[:3], paths)
+    )
+    assert small.detector.options["train"].startswith(large.detector.options["train"])
+    assert small.proxy.records < large.proxy.records and small.experiment != large.experiment
+    assert [one.name for one in small.strategies] == ["random", "entropy", "mgral"] and small.cycles == 2
+
+
 def test_torchvision_trains_and_predicts_the_same_twice(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images, boxes = {}, {}
