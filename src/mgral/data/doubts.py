@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 from mgral.core.types import Dataset
 from mgral.data.faults import Findings, shown
@@ -11,6 +13,7 @@ from mgral.data.faults import Findings, shown
 _SPLIT_FOLDER = re.compile(r"(train|val|dev|test)(?:ing|id|idation)?[-_ ]?\d*")
 _KINDS = {"dev": "val"}
 _MASK = re.compile(r"(.+)[-_ ](?:mask|masks|seg|segmentation|label|labels|gt|groundtruth|depth|alpha)")
+_START = 100_000  # bytes at either end of a file that tell its kind
 _NOTES = (".txt", ".xml", ".json")
 
 
@@ -80,8 +83,33 @@ def class_names(names: Sequence[str], file: str, report: Findings) -> None:
 
 
 def annotations_beside(images: Iterable[str], files: Iterable[str], report: Findings) -> None:
-    """Count files that may be annotations of images, and that the format does not read."""
-    stems = {stem_of(name) for name in images}
+    """Count files that may be annotations of images, wherever they lie, and that the format does not read."""
+    stems = {stem_of(name).rpartition("/")[2] for name in images}
     for name in files:
-        if name.lower().endswith(_NOTES) and stem_of(name) in stems:
+        if name.lower().endswith(_NOTES) and stem_of(name).rpartition("/")[2] in stems:
             report.count("files have the name of an image and are not read; are they annotations?", name)
+
+
+def other_annotations(root: Path, files: Iterable[str], read: Collection[str], report: Findings) -> None:
+    """Count COCO files that lie there and that no option names.
+
+    Args:
+        root: that the files are named from.
+        files: JSON files.
+        read: those that were read.
+        report: takes the count.
+    """
+    known = {os.path.realpath(root / file) for file in read}
+    for name in files:
+        path = root / name
+        try:
+            if os.path.realpath(path) in known or not path.is_file():
+                continue
+            with path.open("rb") as file:
+                start = file.read(_START)
+                file.seek(max(0, path.stat().st_size - _START))
+                text = start + file.read(_START)
+        except OSError:
+            continue
+        if b'"annotations"' in text and (b'"images"' in text or b'"categories"' in text):
+            report.count("other files seem to hold annotations in COCO's form and are not read", name)

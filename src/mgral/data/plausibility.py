@@ -177,6 +177,8 @@ def check_whole(dataset: Dataset, grouped: bool, report: Findings) -> None:
     annotated = Counter[str](dataset.images[i].split for i in dataset.boxes)
     splits = np.repeat(np.array([image.split for image, _ in objects], object), counts)
     counted = Counter[str](splits[~ignore].tolist())
+    if not total and len(dataset.boxes) >= _SEVERAL:
+        report.note(f"none of the {len(dataset.boxes)} images that count as annotated shows an object")
     if tiny:
         report.note(
             f"{tiny} of {total} boxes are smaller than {TINY:g} pixels on both sides; a detector cannot learn them"

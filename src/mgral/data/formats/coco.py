@@ -21,7 +21,7 @@ from pydantic import Field
 
 from mgral.config.base import Settings
 from mgral.core.types import Split
-from mgral.data import locating, text_files
+from mgral.data import doubts, locating, text_files
 from mgral.data.faults import Findings, shown
 from mgral.data.formats import _coco_objects as objects
 from mgral.data.raw import RawImage, Sheet, Source, Unfit, flag, own_id
@@ -83,6 +83,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     names = names or {}
     for id in parents or ():
         report.note(f"category {id} ({names[id]}) is only the parent of the others and owns no box: it is no class")
+    doubts.other_annotations(root, locating.finder(report).others(".json", report), list(files.values()), report)
     order = sorted(names, key=lambda id: (isinstance(id, str), id))
     classes = [names[id] for id in order if id not in (parents or ())]
     return replace(source, classes=classes, unlisted=_unlisted(source, report))

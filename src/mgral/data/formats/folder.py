@@ -46,7 +46,9 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     listed = {_name(finder, folder, image, report) for image in labelled.images}
     names = finder.images(folder, report)
     others = [RawImage(name, name, name) for name in names if name not in listed]
-    doubts.annotations_beside(names, (name for name, _ in finder.walk(folder, report)), report)
+    doubts.annotations_beside(names, (name for name, _ in finder.walk(root, report, strict=False)), report)
+    if not options.annotations:
+        doubts.other_annotations(root, finder.others(".json", report), (), report)
     return replace(labelled, images=labelled.images + others, keys_are_ids=False, unlisted=[])
 
 
