@@ -52,11 +52,11 @@ def places(root: Path, file: str, data: dict[str, Any], report: Findings) -> lis
             located = _located(root, file, base, place, split, report)
             if located is not None:
                 found.append((split, located))
-    return found or _lists(root, report) or _usual(root, report)
+    return found or _usual(root, report)
 
 
 def _lists(root: Path, report: Findings) -> list[Place]:
-    """train.txt, val.txt and test.txt at the root, where no data file names splits and they list images."""
+    """train.txt, val.txt and test.txt at the root, where nothing else tells splits and they list images."""
     found: list[Place] = []
     for split in SPLITS:
         for name in (f"{spelling}.txt" for spelling in _SPELLINGS[split]):
@@ -71,7 +71,7 @@ def _lists(root: Path, report: Findings) -> list[Place]:
 
 
 def _usual(root: Path, report: Findings) -> list[Place]:
-    """The folders of splits where no file names any: images/train, or train/images; else all of images."""
+    """The folders of splits where no file names any: images/train, or train/images; else lists, or all of images."""
     for pattern in ("images/{}", "{}/images", "Images/{}"):
         found: list[Place] = [
             (split, pattern.format(name))
@@ -82,6 +82,8 @@ def _usual(root: Path, report: Findings) -> list[Place]:
         ]
         if found:
             return found
+    if lists := _lists(root, report):
+        return lists
     for name in ("images", "Images", "obj_train_data"):
         if locating.is_folder(root / name):
             return [(None, name)]
