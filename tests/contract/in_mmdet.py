@@ -36,12 +36,13 @@ from mgral.reward.semi import isd, sed
 pytest.importorskip("mmdet", reason="mmdet is not in this environment; `make env-mmdet` builds its own")
 
 SIZES = {"ssd300": 300, "retinanet": 96}
+LIGHT = "retinanet/retinanet_r18_fpn_1x_coco.py"  # the same family on a ResNet-18, for what ResNet-50 would only slow
 EMPTY = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
 SOFTMAX = {"model": {"bbox_head": {"loss_cls": {"_delete_": True, "type": "CrossEntropyLoss", "use_sigmoid": False}}}}
 
 
 def new(config, size=None, seed=1, classes=CLASSES, **options):
-    return build_detector("mmdet", classes, size or SIZES[config], {"config": config, **options}, seed)
+    return build_detector("mmdet", classes, size or SIZES.get(config, 96), {"config": config, **options}, seed)
 
 
 @pytest.fixture(scope="module", params=list(SIZES))
@@ -134,10 +135,12 @@ def test_the_losses_are_those_of_mmdet(built):
 def test_losses_without_any_box_are_finite(built):
     detector, pixels, _ = built
     losses = detector.train().losses(detector(pixels), [EMPTY, EMPTY])
-    sum(losses.values()).backward()
     assert all(torch.isfinite(value) for value in losses.values())
     assert losses["localisation"] == 0
-    detector.zero_grad(set_to_none=True)
+    # gradients of the head alone: those of the backbone would take most of the time
+    grads = torch.autograd.grad(sum(losses.values()), list(detector.head.parameters()), allow_unused=True)
+    assert all(grad is None or torch.isfinite(grad).all() for grad in grads)
+    assert any(grad is not None for grad in grads)
 
 
 def test_colours_reach_the_network_as_the_config_says():
@@ -145,7 +148,7 @@ def test_colours_reach_the_network_as_the_config_says():
     seen = []
     plain = {"model": {"data_preprocessor": {"bgr_to_rgb": False}}}
     for options in ({}, plain):
-        detector = new("retinanet", cfg_options=options).eval()
+        detector = new(LIGHT, cfg_options=options).eval()
         detector.model.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0][0, :, 0, 0]))
         red = torch.zeros(1, 3, 96, 96)
         red[:, 0] = 1
@@ -158,7 +161,7 @@ def test_colours_reach_the_network_as_the_config_says():
 
 def test_weights_depend_on_the_seed_alone_and_are_kept(tmp_path):
     state = torch.random.get_rng_state()
-    first, second, other = (new("retinanet", seed=seed) for seed in (5, 5, 6))
+    first, second, other = (new(LIGHT, seed=seed) for seed in (5, 5, 6))
     assert torch.equal(state, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
@@ -168,7 +171,7 @@ def test_weights_depend_on_the_seed_alone_and_are_kept(tmp_path):
 
 
 def test_a_detector_from_scratch_trains_all_of_its_layers():
-    assert all(weights.requires_grad for weights in new("retinanet").train().parameters())
+    assert all(weights.requires_grad for weights in new(LIGHT).train().parameters())
 
 
 def test_weights_of_model_or_backbone_are_taken_where_they_fit(tmp_path, caplog):
@@ -260,8 +263,8 @@ def test_training_lowers_the_loss(config, precision, tmp_path):
         pytest.skip("this processor emulates bfloat16; four steps of SSD300 would take ten minutes")
     machine = prepare_device(Machine(threads=1, precision=precision, device="cpu"))
     steps = {"ssd300": 4, "retinanet": 10}[config]
-    plan = TrainingConfig(steps, batch_size=2, learning_rate=1e-4, weight_decay=0.0, warmup=1, augment=False)
-    rows = training.fit(new(config, classes=("square",)), world(tmp_path, SIZES[config]), [1, 2], plan, machine, 0)
+    plan = TrainingConfig(steps, batch_size=1, learning_rate=1e-4, weight_decay=0.0, warmup=1, augment=False)
+    rows = training.fit(new(config, classes=("square",)), world(tmp_path, SIZES[config]), [1], plan, machine, 0)
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
 
 
@@ -273,6 +276,7 @@ def test_isd_teaches_a_softmax_detector_of_mmdet(tmp_path):
     with torch.no_grad():
         for convolutions in detector.model.bbox_head.cls_convs:
             convolutions[-1].bias.view(-1, 2)[:] = torch.tensor([0.5, 0.0])  # mmdet: class, background
+    detector.model.backbone.features[:-5].requires_grad_(False)  # gradients of all of it take most of the time
     pixels = machine.images(cache.pixels([3, 4]))
     losses = isd.losses(detector.train(), pixels, 0.4, machine, isd.Options())
     assert set(losses) == {"flip", "type1", "type2"}
@@ -280,13 +284,14 @@ def test_isd_teaches_a_softmax_detector_of_mmdet(tmp_path):
     assert torch.isfinite(total) and total > 0
     total.backward()
     assert all(weights.grad is not None for weights in detector.model.bbox_head.cls_convs.parameters())
-    assert any(weights.grad.abs().sum() > 0 for weights in detector.model.backbone.parameters())
+    last = [weights for weights in detector.model.backbone.parameters() if weights.requires_grad]
+    assert any(weights.grad.abs().sum() > 0 for weights in last)
 
 
 def test_sed_teaches_retinanet_of_mmdet():
     """Its levels correspond at two sizes; what the student learns from another look at the images is finite."""
     machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
-    student = new("retinanet", 160).train()
+    student = new(LIGHT, 160).train()
     teacher = sed.averaged(student, 0.999)
     teacher.update_parameters(student)
     pixels = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
