@@ -263,10 +263,10 @@ def _found(path: Path) -> list[Source]:
 
 
 def _wanted(name: str) -> bool:
-    from mgral.data.image_files import SUFFIXES
+    from mgral.data.image_files import suffixes
 
     parts = PurePosixPath(name).parts
-    return PurePosixPath(name).suffix.lower() in TEXTS | SUFFIXES and not any(part.startswith(".") for part in parts)
+    return PurePosixPath(name).suffix.lower() in TEXTS | suffixes() and not any(part.startswith(".") for part in parts)
 
 
 def _source(place: str, name: str, content: bytes) -> Source:

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -26,7 +26,9 @@ from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_bytes, write_json
 from mgral.core.types import Image
-from mgral.data.identity import Registered
+
+if TYPE_CHECKING:
+    from mgral.data.identity import Registered
 
 
 class ReturnedFile(Settings):

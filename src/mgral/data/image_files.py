@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
 
@@ -37,13 +38,15 @@ NOT_READ = frozenset({".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", 
 _NOT_PICTURES = frozenset({".ico", ".icb", ".vda", ".vst", ".j2c", ".jpc"})
 
 
-def _suffixes() -> frozenset[str]:
+@cache
+def suffixes() -> frozenset[str]:
+    """Files that count as images when a folder is searched, in lower or upper case: all that Pillow decodes.
+
+    Asked when needed: Pillow imports all its decoders for the answer.
+    """
     known = {suffix for suffix, kind in PIL.Image.registered_extensions().items() if kind in {*FORMATS, "MPO"}}
     return frozenset(known | {".jpg", ".jpeg", ".jfif"}) - _NOT_PICTURES
 
-
-SUFFIXES = _suffixes()
-"""Files that count as images when a folder is searched, in lower or upper case: all that Pillow decodes."""
 
 UNREADABLE = (
     OSError,
@@ -152,7 +155,7 @@ def parted(name: str) -> tuple[str, str]:
 
 def is_image(path: Path | PurePosixPath) -> bool:
     """Whether a file counts as an image by its suffix."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in suffixes()
 
 
 @contextmanager

@@ -186,7 +186,7 @@ class Finder:
             return
         if _leads_to_folder(entry):
             report.count("hidden folders are passed over", name)
-        elif image_files.parted(entry.name)[1].lower() in image_files.SUFFIXES:
+        elif image_files.parted(entry.name)[1].lower() in image_files.suffixes():
             report.count("hidden images are passed over", name)
 
     def _first(self, path: str) -> bool:
@@ -200,7 +200,7 @@ class Finder:
         found = []
         for name, bare in self.walk(folder, report, strict):
             suffix = image_files.parted(bare)[1].lower()
-            if suffix in image_files.SUFFIXES:
+            if suffix in image_files.suffixes():
                 path = f"{folder}/{name}"
                 if strict and Path(path).is_symlink():
                     self._admitted(path, self._from_root(folder, name), report)
@@ -328,7 +328,7 @@ class Finder:
         if index is None:
             index = self._bare[folder] = {}
             for path, bare in self.walk(folder, report, strict=False) if is_folder(folder) else ():
-                if image_files.parted(bare)[1].lower() in image_files.SUFFIXES:
+                if image_files.parted(bare)[1].lower() in image_files.suffixes():
                     stem = spelling.folded(image_files.parted(bare)[0])
                     for key in (bare, f"?{spelling.folded(bare)}", f"*{stem}", f"+{spelling.source_stem(stem)}"):
                         index.setdefault(key, []).append(path)

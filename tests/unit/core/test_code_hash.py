@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mgral.core.code_hash import closure, code_hash
+from mgral.core.code_hash import Snapshot, closure, code_hash
 
 FILES = {
     "mgral/__init__.py": '"""."""\n',
@@ -171,3 +171,18 @@ def test_a_process_that_lives_on_sees_an_edit(source: Path):
     (source / "mgral/cli/train.py").write_text("from mgral.report import build\n")
     assert code_hash("mgral.cli.train", source=source) != first
     assert "mgral.report" in closure(["mgral.cli.train"], source)
+
+
+def test_a_snapshot_gives_the_same_hashes_for_one_look_at_the_files(source: Path):
+    snapshot = Snapshot(source)
+    assert snapshot.code_hash("mgral.cli.train") == code_hash("mgral.cli.train", source=source)
+    (source / "mgral/later.py").write_text("")
+    with pytest.raises(ModuleNotFoundError, match=r"no module mgral\.later below"):
+        snapshot.code_hash("mgral.later")
+    assert Snapshot(source).code_hash("mgral.later") == code_hash("mgral.later", source=source)
+
+
+def test_a_package_counts_before_a_module_of_its_name(source: Path):
+    (source / "mgral/boxes").mkdir()
+    (source / "mgral/boxes/__init__.py").write_text("from mgral import files\n")
+    assert "mgral.files" in closure(["mgral.boxes"], source)

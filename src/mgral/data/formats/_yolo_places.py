@@ -62,7 +62,7 @@ def _lists(root: Path, report: Findings) -> list[Place]:
         for name in (f"{spelling}.txt" for spelling in _SPELLINGS[split]):
             if locating.is_file(root / name):
                 first = next(iter(text_files.text(name, report).split("\n", 1))).strip()
-                if image_files.parted(first)[1].lower() in image_files.SUFFIXES:
+                if image_files.parted(first)[1].lower() in image_files.suffixes():
                     found.append((split, name))
     if "train" not in {split for split, _ in found}:
         return []
@@ -162,7 +162,7 @@ def images(root: Path, file: str, place: str, split: str | None, report: Finding
     path = root / place
     finder.admit(path, report)
     if locating.is_file(path):
-        if path.suffix.lower() in (*_ARCHIVES, *image_files.SUFFIXES):
+        if path.suffix.lower() in (*_ARCHIVES, *image_files.suffixes()):
             report.refuse(place, "", "is neither a folder nor a list of images", "unpack it, or name its folder")
         return [
             (_entry(root, place, line, report), place)
