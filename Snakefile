@@ -27,23 +27,14 @@ include: "workflow/rules/track.smk"
 include: "workflow/rules/scheduler.smk"
 
 
-localrules:
-    all,
-    compare,
-    next,
-
-
 # Each result is listed here, also where another follows from it: Snakemake makes no deleted file again of which it only
 # knows newer ones.
 rule all:
     default_target: True
     input:
-        each(CYCLE.metrics),
-        each(CYCLE.own, labels=PLAN.reporting_own),
-        each(CYCLE.selected, cycles=PLAN.selecting),
-        [each(f"{FOLDER}/{name}", PLAN.searchers, PLAN.selecting) for name in PLAN.prices],
-        each(CYCLE.manifest, cycles=PLAN.cycles[-1:] if WAITING else []),
+        FILES.of_cycles(),
         [f"{PLAN.run}/{name}" for name in PLAN.result_files()],
+    localrule: True
     message:
         f"{PLAN.run} is complete{f' up to cycle {PLAN.waiting}' if WAITING else ''}; open {RUN.report}"
 
@@ -52,14 +43,16 @@ rule compare:
     input:
         RUN.comparison,
         RUN.report,
+    localrule: True
     message:
         f"{RUN.report} and {RUN.comparison} are complete"
 
 
 rule next:
     input:
-        NEXT_BATCHES,
+        FILES.next_batches(),
         RUN.report,
+    localrule: True
     message:
         f"the batches after cycle {PLAN.cycles[-1]} are in"
         f" {PLAN.run}/<strategy>/seed-<seed>/cycle-{PLAN.cycles[-1]}/{run_layout.CYCLE.selected}; open {RUN.report}"

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     *("torch", "torchvision", "timm", "transformers", "safetensors", "mmdet", "hotcoco", "faster_coco_eval"),
-    *("scipy", "sklearn", "statsmodels", "faiss", "pandas", "pyarrow", "matplotlib"),
+    *("PIL.TiffImagePlugin", "scipy", "sklearn", "statsmodels", "faiss", "pandas", "pyarrow", "matplotlib"),
 )
 
 EXPERIMENTS = """
@@ -22,13 +22,16 @@ from pathlib import Path
 from mgral import cli
 from mgral.config import loading
 from mgral.data import source_files
+from mgral.planning import stages
+from mgral.planning.rule_files import RuleFiles
 from mgral.planning.run_plan import RunPlan
 from mgral.planning.step_inputs import StepInputs
 
 for path in sorted(Path("params").glob("*.yaml")):
     plan = RunPlan(loading.read(["params/base.yaml", path]))
-    inputs = StepInputs(plan.parameters(), plan.strategies)
-    list(plan.tracked_cycles())
+    inputs = StepInputs(plan.parameters(), plan.strategies, cli.module)
+    stages.of(plan, None, [])
+    RuleFiles(plan, []).of_cycles()
     for verb in cli.VERBS:
         inputs.parameters(cli.module(verb))
     note(path.name)

@@ -4,20 +4,13 @@
 
 rule search:
     input:
-        PART.records,
-        PART.index,
-        [f"{FOLDER}/{{part}}{name}" for name in PLAN.price],
-        dataset=dataset_of,
-        images=RUN.images,
-        pool=CYCLE.pool,
-        detector=CYCLE.detector,
-        embeddings=CYCLE.embeddings,
-        detections=CYCLE.detections,
-        audit=PART.audit,
+        FILES.table(),
+        PART.audit,
+        **FILES.named(CYCLE, "dataset", "images", "pool", "detector", "embeddings", "detections"),
     output:
+        PART.agent,
         PART.search,
         PART.added,
-        agent=PART.agent,
     log:
         log_of("search", PART_JOB),
     benchmark:
@@ -26,15 +19,14 @@ rule search:
         ENV_OF_DETECTOR
     threads: THREADS
     resources:
-        **requested("search"),
+        **asked("search"),
         gpu=GPU,
     params:
         **step("search", DETECTOR, SEMI),
+        table=lambda wildcards, input: folder_of(input),
         fallback=lambda wildcards: "--no-fallback" if wildcards.part else "",
     message:
         f"{WHO}{{params.of}}: train the agent"
     shell:
-        f"{MGRAL} search --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
-        " --pool {input.pool} --detector {input.detector} --embeddings {input.embeddings}"
-        ' --detections {input.detections} --table "$(dirname {input.audit})" {params.fallback}'
-        ' --seed {wildcards.seed} --out "$(dirname {output.agent})" 2> {log}'
+        f"{MGRAL} search {{params.options}} --table {{params.table}} {{params.fallback}}"
+        " --seed {wildcards.seed} --out {params.folder} 2> {log}"

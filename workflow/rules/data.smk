@@ -1,16 +1,11 @@
 # The data set in canonical form, its images decoded once, the initial pools, and what strategies share of cycle 0.
 
-
-localrules:
-    pool,
-
-
 if PLAN.generated:
 
     rule generate:
         output:
-            annotations=f"{PLAN.raw}/annotations.json",
-            images=PLAN.generated_images(),
+            f"{PLAN.raw}/annotations.json",
+            PLAN.generated_images(),
         log:
             log_of("generate"),
         benchmark:
@@ -22,7 +17,7 @@ if PLAN.generated:
         message:
             "draw the generated data set"
         shell:
-            'mgral generate --params {params.file} --out "$(dirname {output.annotations})" 2> {log}'
+            "mgral generate {params.options} --out {params.folder} 2> {log}"
 
 
 rule import_data:
@@ -31,7 +26,7 @@ rule import_data:
         PLAN.generated_images(),
         registered=ancient(PLAN.registered),
     output:
-        RUN.dataset,
+        out=RUN.dataset,
     log:
         log_of("import_data"),
     benchmark:
@@ -43,13 +38,12 @@ rule import_data:
     params:
         **step("import", FORMAT),
         images=LISTING,
-        registered=lambda wildcards, input: options(input, "registered"),
         experiment=lambda wildcards, output: INPUTS.file("mgral.data.fitness"),
     message:
         "import the data set: check every image and box"
     shell:
-        "mgral import --params {params.file} --experiment {params.experiment} {params.registered} --out {output}"
-        " 2> {log} && {{ grep '^warning: ' {log} >&2 || true; }}"
+        "mgral import {params.options} --experiment {params.experiment} 2> {log}"
+        " && {{ grep '^warning: ' {log} >&2 || true; }}"
 
 
 rule cache:
@@ -57,7 +51,7 @@ rule cache:
         PLAN.generated_images(),
         dataset=RUN.dataset,
     output:
-        RUN.images,
+        out=RUN.images,
     log:
         log_of("cache"),
     benchmark:
@@ -70,18 +64,18 @@ rule cache:
     message:
         "decode the images once"
     shell:
-        "mgral cache --params {params.file} --dataset {input.dataset} --out {output} 2> {log}"
+        "mgral cache {params.options} 2> {log}"
 
 
 # Images as a backbone sees them that is no part of the detector: for embeddings, and to choose before any detector is
 # trained.
 rule foundation_features:
     input:
-        WEIGHTS_OF_BACKBONE,
+        PLAN.weights_of_backbone,
         dataset=RUN.dataset,
         images=RUN.images,
     output:
-        RUN.foundation,
+        out=RUN.foundation,
     log:
         log_of("foundation_features"),
     benchmark:
@@ -97,30 +91,28 @@ rule foundation_features:
     message:
         "embed the pool by a backbone that is no part of the detector"
     shell:
-        f"{MGRAL} foundation-features --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
-        " {params.patterns} --out {output} 2> {log}"
+        f"{MGRAL} foundation-features {{params.options}} {{params.patterns}} 2> {{log}}"
 
 
 rule pool:
     input:
-        **({"patterns": RUN.foundation} if EXPERIMENT.budget.initial_by == "freesel" else {}),
         dataset=RUN.dataset,
+        patterns=RUN.foundation if EXPERIMENT.budget.initial_by == "freesel" else [],
     output:
-        f"{PLAN.shared_folder('{seed}')}/{run_layout.CYCLE.pool}",
+        out=f"{PLAN.shared_folder('{seed}')}/{run_layout.CYCLE.pool}",
     log:
         log_of("pool", "shared-{seed}-0"),
     benchmark:
         benchmark_of("pool", "shared-{seed}-0")
+    localrule: True
     conda:
         "../envs/mgral.yaml"
     params:
         **step("pool"),
-        patterns=lambda wildcards, input: options(input, "patterns"),
     message:
         "seed {wildcards.seed}: draw the initial pool"
     shell:
-        "mgral pool --params {params.file} --dataset {input.dataset} {params.patterns} --seed {wildcards.seed}"
-        " --out {output} 2> {log}"
+        "mgral pool {params.options} --seed {wildcards.seed} 2> {log}"
 
 
 # Up to the agent, cycle 0 of a seed is the same for every strategy. It is computed once, with 'shared' in the place of

@@ -1,103 +1,83 @@
 # The detector of a cycle, and what it sees in the whole pool. {part} is empty, or replay/: the detector of the pool from
 # which labelled images are split off, and what it sees in these.
 
+RETRAINED, PART_OF_POOL = FILES.retrained, FILES.part_of_pool
+LAST_POOL = f"{PLAN.last_folder}/{run_layout.CYCLE.pool}"
 
-rule train:
-    input:
-        dataset=dataset_of,
-        images=RUN.images,
-        pool=PART.pool,
-    output:
-        PART.detector,
-        PART.training,
-        metrics=PART.metrics,
-    log:
-        log_of("train", PART_JOB),
-    benchmark:
-        benchmark_of("train", PART_JOB)
-    conda:
-        ENV_OF_DETECTOR
-    threads: THREADS
-    resources:
-        gpu=GPU,
-    params:
-        **step("train", DETECTOR),
-        seed=lambda wildcards: int(wildcards.seed),
-    message:
-        f"{WHO}{{params.of}}: train the detector"
-    shell:
-        f"{MGRAL} train --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
-        ' --pool {input.pool} --seed {params.seed} --out "$(dirname {output.metrics})" 2> {log}'
+# Beside the detectors of the cycles those of the last pool of the first strategy and seed: trained again with seeds that
+# are none of the experiment's (the check of the parameters sees to that), and trained on parts of the pool.
+for training, job, made, what in [
+    ("train", PART_JOB, PART, f"{WHO}{{params.of}}: train the detector"),
+    ("retrain", "{repeat}", RETRAINED, "train the last pool again, with other random numbers ({wildcards.repeat})"),
+    ("train_subset", "{number}", PART_OF_POOL, "train on a part of the last pool ({wildcards.number})"),
+]:
 
-
-rule embed:
-    input:
-        **FOUNDATION,
-        dataset=dataset_of,
-        images=RUN.images,
-        pool=CYCLE.pool,
-        detector=CYCLE.detector,
-    output:
-        embeddings=CYCLE.embeddings,
-        detections=CYCLE.detections,
-    log:
-        log_of("embed", JOB),
-    benchmark:
-        benchmark_of("embed", JOB)
-    conda:
-        ENV_OF_DETECTOR
-    threads: THREADS
-    resources:
-        **requested("embed"),
-        gpu=GPU,
-    params:
-        **step("embed", DETECTOR),
-        hint="",
-        keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
-        foundation=lambda wildcards, input: options(input, "foundation"),
-    message:
-        f"{WHO}: detect and embed, in the whole pool"
-    shell:
-        f"{MGRAL} embed --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
-        " --pool {input.pool} --detector {input.detector}"
-        " --embeddings {output.embeddings} --detections {output.detections} --keep {params.keep} {params.hint}"
-        " {params.foundation} 2> {log}"
+    rule:
+        name:
+            training
+        input:
+            **FILES.named(made, "dataset", "images"),
+            pool=LAST_POOL if made is RETRAINED else made.pool,
+        output:
+            made.detector,
+            made.training,
+            made.metrics,
+        log:
+            log_of(training, job),
+        benchmark:
+            benchmark_of(training, job)
+        conda:
+            ENV_OF_DETECTOR
+        threads: THREADS
+        resources:
+            gpu=GPU,
+        params:
+            **step("train", DETECTOR),
+            seed=FILES.seed,
+        message:
+            what
+        shell:
+            f"{MGRAL} train {{params.options}} --seed {{params.seed}} --out {{params.folder}} 2> {{log}}"
 
 
-# What the detector of a split pool finds in the images that are split off.
-use rule embed as embed_replay with:
-    input:
-        **FOUNDATION,
-        dataset=dataset_of,
-        images=RUN.images,
-        pool=REPLAY.pool,
-        detector=REPLAY.detector,
-    output:
-        embeddings=REPLAY.embeddings,
-        detections=REPLAY.detections,
-        hint=REPLAY.hint,
-    log:
-        log_of("embed", f"{run_layout.REPLAY}{JOB}"),
-    benchmark:
-        benchmark_of("embed", f"{run_layout.REPLAY}{JOB}")
-    params:
-        **step("embed", DETECTOR),
-        hint=lambda wildcards, output: options(output, "hint"),
-        keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
-        foundation=lambda wildcards, input: options(input, "foundation"),
-    message:
-        f"{WHO}, replay: detect and embed, in the images that are split off"
+for detecting, part, seen, where in [
+    ("embed", run_layout.FIRST, CYCLE, "in the whole pool"),
+    ("embed_replay", run_layout.REPLAY, REPLAY, "in the images that are split off"),
+]:
+
+    rule:
+        name:
+            detecting
+        input:
+            **FILES.foundation(),
+            **FILES.named(seen, "dataset", "images", "pool", "detector"),
+        output:
+            **FILES.named(seen, "embeddings", "detections", *(["hint"] if part else [])),
+        log:
+            log_of("embed", f"{part}{JOB}"),
+        benchmark:
+            benchmark_of("embed", f"{part}{JOB}")
+        conda:
+            ENV_OF_DETECTOR
+        threads: THREADS
+        resources:
+            **asked("embed"),
+            gpu=GPU,
+        params:
+            **step("embed", DETECTOR),
+            keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
+        message:
+            f"{WHO}{run_layout.part_in_words(part)}: detect and embed, {where}"
+        shell:
+            f"{MGRAL} embed {{params.options}} --keep {{params.keep}} 2> {{log}}"
 
 
 # Of a frozen backbone: computed once for all proxies of a cycle, and gone when the last of them is trained.
 rule backbone_features:
     input:
-        dataset=dataset_of,
-        images=RUN.images,
-        pool=PART.pool,
-        detector=PART.detector,
+        **FILES.named(PART, "dataset", "images", "pool", "detector"),
     output:
-        temp(PART.backbone_features),
+        out=temp(PART.backbone_features),
     log:
         log_of("backbone_features", PART_JOB),
     benchmark:
@@ -113,5 +93,4 @@ rule backbone_features:
     message:
         f"{WHO}{{params.of}}: compute the features of the frozen backbone"
     shell:
-        f"{MGRAL} backbone-features --params {{params.file}} --dataset {{input.dataset}} --images {{input.images}}"
-        " --pool {input.pool} --detector {input.detector} --kind {params.kind} --out {output} 2> {log}"
+        f"{MGRAL} backbone-features {{params.options}} --kind {{params.kind}} 2> {{log}}"

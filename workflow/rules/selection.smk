@@ -9,13 +9,10 @@ for own in [False, True]:
         name:
             "score_own" if own else "score"
         input:
-            dataset=dataset_of,
-            images=RUN.images,
-            pool=OWN.pool,
-            detector=OWN.detector,
+            **FILES.named(OWN, "dataset", "images", "pool", "detector"),
         output:
             **({"own": OWN.own} if own else {}),
-            image_scores=OWN.image_scores,
+            out=OWN.image_scores,
         log:
             log_of("score", OWN_JOB),
             losses=f"{PLAN.run}/{run_layout.RUN.logs}/score/{OWN_JOB}.csv",
@@ -29,24 +26,20 @@ for own in [False, True]:
         resources:
             gpu=GPU,
         params:
-            **step("score") | {"code": code_of_strategy("score", DETECTOR)},
-            own=lambda wildcards, output: options(output, "own"),
+            **step("score", lambda wildcards: MODULES[wildcards.label], DETECTOR),
         message:
             f"{OWN_WHO}: score the pool"
         shell:
-            f"{MGRAL} score --params {{params.file}} --strategy {{wildcards.label}} --dataset {{input.dataset}}"
-            " --images {input.images} --pool {input.pool} --detector {input.detector} --seed {wildcards.seed}"
-            " --out {output.image_scores} {params.own} --log {log.losses} 2> {log[0]}"
+            f"{MGRAL} score {{params.options}} --strategy {{wildcards.label}} --seed {{wildcards.seed}}"
+            " --log {log.losses} 2> {log[0]}"
 
 
 rule select:
     input:
-        unpack(evidence),
-        unpack(of_agent),
-        dataset=dataset_of,
-        pool=OWN.pool,
+        unpack(FILES.evidence),
+        **FILES.named(OWN, "dataset", "pool"),
     output:
-        OWN.selected,
+        out=OWN.selected,
     log:
         log_of("select", OWN_JOB),
     benchmark:
@@ -55,32 +48,25 @@ rule select:
         "../envs/mgral.yaml"
     threads: THREADS
     resources:
-        **requested("select"),
+        **asked("select"),
     params:
-        **step("select") | {"code": code_of_strategy("select")},
-        evidence=lambda wildcards, input: options(input, *sorted(IN_FILES), "price"),
-        polish=lambda wildcards: POLISH if of_agent(wildcards) else [],
+        **step("select", lambda wildcards: MODULES[wildcards.label]),
+        polish=lambda wildcards: PLAN.polish(wildcards.label),
     message:
         f"{OWN_WHO}: choose the batch"
     shell:
-        "mgral select --params {params.file} --strategy {wildcards.label} --dataset {input.dataset}"
-        " --pool {input.pool} {params.evidence} {params.polish} --seed {wildcards.seed} --out {output} 2> {log}"
+        "mgral select {params.options} --strategy {wildcards.label} {params.polish} --seed {wildcards.seed} 2> {log}"
 
 
 # The predicted gains of an agent's batch, before and after polishing, and of the batches that the other strategies
 # would choose from the same pool.
 rule prices:
     input:
-        dataset=dataset_of,
-        pool=OWN.pool,
-        embeddings=OWN.embeddings,
-        detections=OWN.detections,
-        agent=OWN.agent,
-        price=OWN.price,
+        **FILES.named(OWN, "dataset", "pool", "embeddings", "detections", "agent", "price"),
         competence=OWN.metrics,
-        held_out=OWN_REPLAY.detections if PLAN.replay_seen else [],
+        held_out=FILES.own_replay.detections if PLAN.replay_seen else [],
     output:
-        OWN.prices,
+        out=OWN.prices,
     log:
         log_of("prices", OWN_JOB),
     benchmark:
@@ -91,15 +77,11 @@ rule prices:
         "../envs/mgral.yaml"
     threads: THREADS
     resources:
-        **requested("prices"),
+        **asked("prices"),
     params:
         **step("prices", *STRATEGY_MODULES),
-        polish=POLISH,
-        held_out=lambda wildcards, input: options(input, "held_out"),
+        polish=lambda wildcards: PLAN.polish(wildcards.label),
     message:
         f"{OWN_WHO}: compare predicted gains"
     shell:
-        "mgral prices --params {params.file} --strategy {wildcards.label} --dataset {input.dataset}"
-        " --pool {input.pool} --embeddings {input.embeddings} --detections {input.detections} --agent {input.agent}"
-        " --price {input.price} --competence {input.competence} {params.held_out} {params.polish}"
-        " --seed {wildcards.seed} --out {output} 2> {log}"
+        "mgral prices {params.options} --strategy {wildcards.label} {params.polish} --seed {wildcards.seed} 2> {log}"

@@ -5,9 +5,13 @@ The constants were measured by tests/benchmarks/embed.py and million.py on proce
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mgral.planning.rule_files import Given
 
 EMBEDDING = 1032  # bytes of an image in embeddings.npz: 256 float32, and its id
 HALF = 520  # the same in float16
@@ -69,6 +73,26 @@ def pool_size(images: Path | None, embeddings: Path | None, image_size: int, hal
         return images.stat().st_size // (3 * image_size**2) if images is not None else None
     except FileNotFoundError:
         return None
+
+
+def requested(rule: str, image_size: int, half: bool = False) -> dict[str, Callable[..., int]]:
+    """Resources of a rule that grow with the pool, as functions of a job; without its files, those of the profile.
+
+    Args:
+        rule: a key of :data:`REQUESTS`.
+        image_size: side of a decoded image, pixels.
+        half: whether embeddings are kept in float16.
+    """
+    request = REQUESTS[rule]
+
+    def images(input: Given) -> int:
+        found = {name: Path(input.get(name)) for name in ("images", "embeddings") if input.get(name)}
+        return pool_size(found.get("images"), found.get("embeddings"), image_size, half) or 0
+
+    return {
+        "mem_mb": lambda wildcards, input, attempt: request.memory(images(input)) * attempt,
+        "runtime": lambda wildcards, input, attempt: request.runtime(images(input)) * attempt,
+    }
 
 
 def peak_memory(rules: Iterable[str], images: int) -> dict[str, int]:

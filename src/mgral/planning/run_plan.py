@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -97,6 +98,10 @@ class RunPlan:
             return f"{run_layout.cycle_folder(self.run, strategy, seed, cycle)}/{CYCLE.dataset}"
         return f"{self.run}/{RUN.dataset}"
 
+    def answers(self, cycle: int | str) -> list[str]:
+        """The files that the labels of a cycle are made of: ``closed.json`` and those that it names."""
+        return self.closed(int(cycle) - 1)
+
     def past(self, strategy: str, seed: int | str, cycle: int) -> list[str]:
         """What people said of all earlier batches, where the budget is counted by them."""
         cycles = range(1, cycle + 1) if self.experiment.budget.amount is not None else []
@@ -138,9 +143,10 @@ class RunPlan:
         return self.experiment.embedding.kind == "backbone"
 
     @property
-    def reads_weights(self) -> bool:
-        """Whether such a backbone has a weights file."""
-        return (self.by_patterns or self.by_backbone) and self.experiment.embedding.weights != RANDOM
+    def weights_of_backbone(self) -> list[str]:
+        """The weights file of such a backbone, if it has one."""
+        weights = self.experiment.embedding.weights
+        return [weights] if weights not in (None, RANDOM) and (self.by_patterns or self.by_backbone) else []
 
     def dataset_files(self) -> list[str]:
         """What is computed of the data set once, for all seeds and strategies, below the run's folder."""
@@ -209,6 +215,16 @@ class RunPlan:
         """
         designed = self.experiment.proxy.generators.get("designed", 0) > 0
         return run_layout.REPLAY if part == run_layout.REPLAY and designed and self.from_detector else run_layout.FIRST
+
+    def temperature(self, part: str) -> list[str | float]:
+        """How an agent draws the batches of a second round, as options; none for a first round."""
+        return ["--temperature", self.experiment.search.temperature] if part.startswith(SECOND) else []
+
+    def polish(self, label: str) -> list[str | float]:
+        """How the batch of a strategy's agent is polished, as options; none where there is no price to polish by."""
+        search = self.experiment.search
+        priced = self.price and label in self.searchers
+        return ["--polish", search.polish, "--caution", search.caution] if priced else []
 
     def shared(self) -> dict[str, list[str]]:
         """What strategies share of cycle 0, below its folder, by the rule ``share_<key>`` that copies it."""
@@ -284,6 +300,15 @@ class RunPlan:
     def shared_folder(self, seed: int | str) -> str:
         """Where what strategies share of cycle 0 is computed."""
         return run_layout.cycle_folder(self.run, run_layout.SHARED, seed, 0)
+
+    def command(self, overrides: Iterable[str]) -> str:
+        """The command that makes the run.
+
+        Args:
+            overrides: its parameter files besides the base.
+        """
+        given = list(overrides)
+        return shlex.join(["snakemake", "--cores", "all", *(["--configfile", *given] if given else [])])
 
     def searched_folders(self) -> dict[str, list[str]]:
         """The cycles in which an agent was trained, by strategy; of the first seed, as in the report's gallery."""

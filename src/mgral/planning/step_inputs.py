@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mgral.config import loading
 from mgral.config.schema import Strategy
-from mgral.core import code_hash
+from mgral.core import code_hash, run_layout
 from mgral.core.files import write_bytes
+from mgral.planning.rule_files import Given, Wildcards, folder_of, options_of
 
 FOLDER = Path(".snakemake/parameters")
+
+Plugin = str | Callable[[Wildcards], Iterable[str]]  # dotted names of modules
 
 
 class StepInputs:
@@ -27,14 +30,53 @@ class StepInputs:
     Args:
         parameters: of the whole experiment, as JSON values.
         strategies: by label; a step for one strategy sees the parameters of no other.
+        module_of: the module of a verb.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], strategies: Mapping[str, Strategy]) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Any], strategies: Mapping[str, Strategy], module_of: Callable[[str], str]
+    ) -> None:
         self._parameters = parameters
         self._strategies = strategies
+        self._module_of = module_of
         self.parameters = cache(self._declared)
         self.file = cache(self._written)
-        self.code = cache(code_hash.code_hash)
+        self.code = cache(code_hash.Snapshot().code_hash)
+
+    def of_rule(self, verb: str, *plugins: Plugin, reads: bool = True) -> dict[str, Any]:
+        """What a rule declares as ``params``: the parameters of its verb by value, and a hash of its code.
+
+        Snakemake records these and runs the step again when they change. It ignores what is derived from input or
+        output: the file that holds the same parameters, the options of the command, the folder
+        of the first output, and the part for the message.
+
+        Args:
+            verb: that the rule runs.
+            plugins: modules that the parameters choose, or a function of a job that names them.
+            reads: whether the verb reads any parameters.
+        """
+        module = self._module_of(verb)
+
+        def code(wildcards: Wildcards) -> str:
+            return self.code(module, *(n for p in plugins for n in ([p] if isinstance(p, str) else p(wildcards))))
+
+        def settings(wildcards: Wildcards) -> str:
+            return self.parameters(module, wildcards.get("label"))
+
+        def file(wildcards: Wildcards, output: Given) -> str:
+            return self.file(module, wildcards.get("label"))
+
+        def options(wildcards: Wildcards, input: Given, output: Given) -> list[str]:
+            given = ["--params", file(wildcards, output)] if reads else []
+            return given + options_of(input) + options_of(output)
+
+        return {
+            "code": code,
+            **({"settings": settings, "file": file} if reads else {}),
+            "options": options,
+            "folder": lambda wildcards, output: folder_of(output),
+            "of": lambda wildcards, output: run_layout.part_in_words(wildcards.get("part", "")),
+        }
 
     def _declared(self, module: str, label: str | None = None) -> str:
         """The parameters that a verb reads, as JSON. Its own schema says which: it cannot read any other.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from snakemake.iocontainers import InputFiles
 
 from mgral.core.types import Embeddings
 from mgral.detection import npz_files
-from mgral.planning.requests import REQUESTS, Request, peak_memory, pool_size
+from mgral.planning.requests import HALF, REQUESTS, Request, peak_memory, pool_size, requested
 
 PROFILES = Path(__file__).resolve().parents[3] / "profiles"
 
@@ -32,6 +34,22 @@ def test_the_size_of_the_pool_is_that_of_its_files(tmp_path: Path) -> None:
     assert pool_size(images, None, 32) == pytest.approx(50, rel=0.01)
     assert pool_size(images, embeddings, 32) == pool_size(None, embeddings, 32)
     assert pool_size(tmp_path / "later.npy", None, 32) is pool_size(None, None, 32) is None
+
+
+def test_a_rule_asks_by_its_files_and_for_more_at_each_attempt(tmp_path: Path) -> None:
+    images = tmp_path / "images.npy"
+    images.touch()
+    os.truncate(images, 117_266 * 32 * 32 * 3)
+    asked, request = requested("embed", 32), REQUESTS["embed"]
+    given = InputFiles(fromdict={"images": str(images)})
+    assert asked["mem_mb"](None, given, 1) == request.memory(117_266)
+    assert asked["runtime"](None, given, 2) == 2 * request.runtime(117_266)
+    assert asked["mem_mb"](None, InputFiles(), 1) == request.memory(0)
+    embeddings = tmp_path / "embeddings.npz"
+    embeddings.touch()
+    os.truncate(embeddings, 1000 * HALF)
+    given = InputFiles(fromdict={"images": str(images), "embeddings": str(embeddings)})
+    assert requested("table", 32, half=True)["mem_mb"](None, given, 1) == REQUESTS["table"].memory(1000)
 
 
 def test_coco_fits_and_a_million_is_asked_for() -> None:

@@ -149,6 +149,27 @@ def test_the_results_that_there_are() -> None:
     assert not {"noise", "noise.json"} & set(without.results())
 
 
+def test_options_of_an_agents_draw_and_of_its_batch() -> None:
+    assert plan(search={"temperature": 2.0}).temperature("second_round/replay/") == ["--temperature", 2.0]
+    assert plan().temperature("replay/") == []
+    search = {"polish": 3, "caution": 0.5}
+    priced = plan(search=search, table={"representation": "growth", "surrogate": "bayes"})
+    assert priced.polish("mgral") == ["--polish", 3, "--caution", 0.5]
+    assert priced.polish("random") == plan().polish("mgral") == []  # no agent, and no price
+
+
+def test_the_command_that_makes_the_run() -> None:
+    assert plan().command([]) == "snakemake --cores all"
+    assert plan().command(["params/my own.yaml"]) == "snakemake --cores all --configfile 'params/my own.yaml'"
+
+
+def test_the_weights_of_a_backbone_are_read_where_it_embeds() -> None:
+    weights = {"kind": "backbone", "backbone": "resnet18", "weights": "mine.pth"}
+    assert plan(embedding={**weights, "weights": "random"}).weights_of_backbone == []
+    assert plan(embedding=weights).weights_of_backbone == ["mine.pth"]
+    assert plan(embedding={**weights, "kind": "detector"}).weights_of_backbone == []
+
+
 def test_the_part_that_holds_the_detector_of_proxies() -> None:
     homes = {some.rule: run_plan.home(some) for some in plan(proxy={"kind": "both", "records": 12}).proxies}
     assert homes == {"proxy": "", "proxy_replay": "replay/"}

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from snakemake.iocontainers import InputFiles, Wildcards
 
+from mgral import cli
 from mgral.config import loading
 from mgral.core import code_hash
 from mgral.planning.run_plan import RunPlan
@@ -28,7 +30,7 @@ def inputs(**changes: Any) -> StepInputs:
     for override in (yaml.safe_load((PARAMS / "tiny.yaml").read_text()), changes):
         given = loading.merge(given, override)
     plan = RunPlan(loading.check(given, "test"))
-    return StepInputs(plan.parameters(), plan.strategies)
+    return StepInputs(plan.parameters(), plan.strategies, cli.module)
 
 
 def test_a_step_declares_what_its_verb_reads_and_nothing_else() -> None:
@@ -72,3 +74,25 @@ def test_the_code_is_that_of_the_verb_and_its_plugins() -> None:
     found = inputs()
     assert found.code(SELECT) == code_hash.code_hash(SELECT)
     assert found.code(SELECT, "mgral.strategies.entropy") != found.code(SELECT, "mgral.strategies.random")
+
+
+def test_a_rule_declares_parameters_by_value_and_hands_over_its_files() -> None:
+    found = inputs()
+    declared = found.of_rule("select", lambda wildcards: [f"mgral.strategies.{wildcards.label}"])
+    job = Wildcards(fromdict={"label": "random"})
+    assert declared["settings"](job) == found.parameters(SELECT, "random")
+    assert declared["code"](job) == found.code(SELECT, "mgral.strategies.random")
+    files = InputFiles(fromdict={"pool": "pool.json"}), InputFiles(fromdict={"out": "selected.json"})
+    assert declared["options"](job, *files) == [
+        *("--params", found.file(SELECT, "random")),
+        *("--pool", "pool.json", "--out", "selected.json"),
+    ]
+    assert declared["folder"](job, ["table/records.parquet", "audit.json"]) == "table"
+    assert declared["of"](Wildcards(fromdict={"part": "second_round/"}), None) == ", second round"
+
+
+def test_a_rule_whose_verb_reads_no_parameters_declares_none() -> None:
+    declared = inputs().of_rule("annotate", reads=False)
+    assert set(declared) == {"code", "options", "folder", "of"}
+    pool = InputFiles(fromdict={"pool": "pool.json"})
+    assert declared["options"](Wildcards(), pool, InputFiles()) == ["--pool", "pool.json"]

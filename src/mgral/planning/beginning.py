@@ -1,0 +1,45 @@
+"""What is checked before the rules are read: by whom and how Snakemake was called."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+from collections.abc import Iterable
+
+from mgral.core.errors import MgralError
+
+
+def refuse(given: Iterable[str], conda: bool) -> None:
+    """Refuse what a run cannot work with.
+
+    Args:
+        given: keys of ``--config``.
+        conda: whether rules are to run in environments of conda.
+
+    Raises:
+        MgralError: a parameter is set on the command line, or conda is not on PATH.
+    """
+    if keys := ", ".join(given):  # it would be in no file, so neither DVC nor a clone would know of it
+        raise MgralError(
+            f"--config {keys}: parameters are set in files only, which DVC records; write them to one in params/ and"
+            " name it with --configfile"
+        )
+    if conda and shutil.which("conda") is None:
+        raise MgralError(
+            "--use-conda: conda is not on PATH; install it (24.7.1 or newer), or leave the flag out and the rules run"
+            " in the current environment, which `make environment` builds in .venv"
+        )
+
+
+def name_user() -> None:
+    """Name a user without a name: a uid of a container, say. Snakemake's log names who runs it."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ.update(LOGNAME=f"uid-{os.getuid()}")
+
+
+def overrides(base: str, files: Iterable[str]) -> list[str]:
+    """The parameter files of a run besides ``base``, relative to the working directory."""
+    return [path for path in map(os.path.relpath, files) if path != base]

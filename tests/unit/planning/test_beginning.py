@@ -1,0 +1,45 @@
+"""How Snakemake may be called."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+
+import pytest
+
+from mgral.core.errors import MgralError
+from mgral.planning import beginning
+
+
+def test_parameters_are_set_in_files() -> None:
+    with pytest.raises(MgralError, match=r"--config cycles, seeds: parameters are set in files only, .* --configfile"):
+        beginning.refuse({"cycles": 4, "seeds": [1]}, conda=False)
+    beginning.refuse({}, conda=False)
+
+
+def test_conda_must_be_there_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MgralError, match="--use-conda: conda is not on PATH; install it"):
+        beginning.refuse({}, conda=True)
+    (tmp_path / "conda").write_text("#!/bin/sh\n")
+    (tmp_path / "conda").chmod(0o755)
+    beginning.refuse({}, conda=True)
+
+
+def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # no such user here
+    beginning.name_user()
+    assert getpass.getuser() == "uid-54321"
+    monkeypatch.setenv("LOGNAME", "ada")
+    beginning.name_user()
+    assert getpass.getuser() == "ada"
+
+
+def test_overrides_are_named_as_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [str(tmp_path / "params/base.yaml"), str(tmp_path / "params/tiny.yaml"), "../own.yaml"]
+    assert beginning.overrides("params/base.yaml", files) == ["params/tiny.yaml", "../own.yaml"]
