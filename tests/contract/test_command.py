@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -55,7 +56,7 @@ def cycle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_train_embed_and_select(cycle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_embed_and_select(cycle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(cycle)
     p, data = f"--params={parameters(cycle)}", ["--dataset=dataset.json", "--images=images.npy", "--pool=pool.json"]
     run("train", p, *data, "--seed=0", "--out=made")
@@ -79,6 +80,13 @@ def test_train_embed_and_select(cycle: Path, monkeypatch: pytest.MonkeyPatch) ->
         select = ["--strategy", strategy, "--dataset=dataset.json", "--pool=pool.json", evidence, "--seed=0"]
         run("select", p, *select, "--out=selected.json")
         assert len(read_json(cycle / "selected.json")["picks"]) == 4
+    half = f"--params={parameters(tmp_path, embedding={'precision': 'float16'})}"
+    found = ["--embeddings=half.npz", "--detections=half_detections.npz"]
+    run("embed", half, *data, "--detector=made/detector.safetensors", *found)
+    with np.load("half.npz") as kept, np.load("embeddings.npz") as whole:
+        assert kept["vectors"].dtype == np.float16
+        np.testing.assert_array_equal(kept["vectors"], whole["vectors"].astype(np.float16))
+    assert Path("half_detections.npz").read_bytes() == Path("detections.npz").read_bytes()
 
 
 def test_proxies_are_priced_by_replay(cycle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
