@@ -155,7 +155,7 @@ RACE = [*PROXY, "--batch", "1", "--kind", "replay", "--params", "race.yaml", "--
         (["pool", "--params", "p.yaml/no.yaml", "--dataset", "d", "--seed", "0", "--out", "o"], "(Not a directory)"),
         ([*SOUND, "--pool", "p.yaml/pool.json"], "p.yaml/pool.json: cannot be read (Not a directory)"),
         ([*SOUND, "--out", "p.yaml/o.json"], "p.yaml/o.json: cannot be written (Not a directory); choose another"),
-        ([*SOUND, "--out", "damaged"], "damaged: cannot be written (Is a directory); choose another place"),
+        ([*SOUND, "--out", "damaged"], "damaged: is a folder, and --out names a file; give its name too"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch, capsys):

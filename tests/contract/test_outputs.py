@@ -111,6 +111,25 @@ def test_no_output_replaces_what_is_not_a_regular_file(
     assert path.lstat().st_mode == before.st_mode and path.lstat().st_ino == before.st_ino
 
 
+@pytest.mark.parametrize(("verb", "out"), OUTPUTS)
+def test_a_file_where_a_folder_is_meant_and_the_reverse_are_refused_before_the_work(
+    verb: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After hours of training it is too late."""
+    place = tmp_path / "place"
+    wants_folder = (options(verb)[out].help or "").startswith("folder ")
+    assert wants_folder == (
+        options(verb)[out].dest in getattr(importlib.import_module(cli.module(verb)), "FOLDERS", ())
+    )
+    if wants_folder:
+        place.write_text("kept")
+    else:
+        place.mkdir()
+    said = refused(command(verb, tmp_path, {out: place}), capsys)
+    assert f"{place}: is a {'file' if wants_folder else 'folder'}, and {out} names a" in said
+    assert place.read_text() == "kept" if wants_folder else not list(place.iterdir())
+
+
 @pytest.mark.parametrize("verb", [verb for verb in WRITING if len(written(verb)) > 1])
 def test_no_output_replaces_another(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, *_ = written(verb)

@@ -186,7 +186,7 @@ def test_an_own_detector_is_trained_even_if_nothing_is_unlabelled(
 
 def test_what_has_no_own_detector_is_not_asked_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "p.yaml").write_text(parameters("cald", "tiny_ssd"))
-    paths = [f"--{name}=none" for name in ("dataset", "images", "pool", "detector", "out", "own")]
+    paths = [f"--{name}=none-{name}" for name in ("dataset", "images", "pool", "detector", "out", "own")]
     assert cli.main(["score", f"--params={tmp_path}/p.yaml", "--strategy=cald", "--seed=0", *paths]) == 2
     assert capsys.readouterr().err == "mgral: --own: cald has no detector of its own to report; leave it out\n"
 

@@ -114,7 +114,7 @@ def _run(arguments: list[str]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     implementation = importlib.import_module(module(verb))
     given = parser_of(verb).parse_args(rest)
-    _check_paths(given, getattr(implementation, "OUTPUTS", ()))
+    _check_paths(given, getattr(implementation, "OUTPUTS", ()), getattr(implementation, "FOLDERS", ()))
     implementation.run(given)
     if verb not in LOOKING:
         from mgral.report import jobs
@@ -139,12 +139,13 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _check_paths(given: argparse.Namespace, more: Sequence[str]) -> None:
+def _check_paths(given: argparse.Namespace, more: Sequence[str], folders: Sequence[str]) -> None:
     """Refuse inputs that reading may never end on, and an output that would replace an input or another output.
 
     Args:
         given: options of the verb.
         more: of these, what is written beside ``out``.
+        folders: of both, what is a folder.
 
     Raises:
         MgralError: a path is a pipe, a device or a socket, cannot be a path, or an output is an input too.
@@ -168,12 +169,20 @@ def _check_paths(given: argparse.Namespace, more: Sequence[str]) -> None:
                 continue
             raise MgralError(f"{shown(str(path))}: cannot be a file ({error}); give another path") from None
     for option, out in outputs.items():
+        if out.is_dir() and option[2:].replace("-", "_") not in folders:
+            raise MgralError(f"{out}: is a folder, and {option} names a file; give its name too")
+        if out.is_file() and option[2:].replace("-", "_") in folders and not any(map(out.samefile, _there(inputs))):
+            raise MgralError(f"{out}: is a file, and {option} names a folder; choose another place")
         for path in inputs:
             if out.is_file() and path.is_file() and out.samefile(path):
                 raise MgralError(f"{out}: is an input too, which {option} would replace; write elsewhere")
     for (option, out), (other, second) in itertools.combinations(outputs.items(), 2):
         if os.path.realpath(out) == os.path.realpath(second):
             raise MgralError(f"{out}: is given to both {option} and {other}; give each a file of its own")
+
+
+def _there(paths: Sequence[Path]) -> list[Path]:
+    return [path for path in paths if path.is_file()]
 
 
 def _version() -> str:

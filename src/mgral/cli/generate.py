@@ -8,6 +8,8 @@ from mgral.cli import _arguments
 from mgral.config.base import Settings
 from mgral.config.schema import DatasetParams
 
+FOLDERS = ("out",)  # outputs that are folders
+
 
 class Params(Settings):
     """What this step reads."""

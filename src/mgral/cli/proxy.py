@@ -19,6 +19,8 @@ from mgral.core.types import Kind, Record
 if TYPE_CHECKING:
     from mgral.data.pool import Pool
 
+FOLDERS = ("out",)  # outputs that are folders
+
 
 class Params(Settings):
     """What this step reads."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from mgral.cli import _arguments
 
 OUTPUTS = ("figures",)  # options that name what is written, beside --out
+FOLDERS = ("figures",)  # outputs that are folders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

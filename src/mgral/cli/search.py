@@ -16,6 +16,9 @@ class Fallback(ProxyRun, ProxyKind):
     """How a proxy of the fallback is trained, and whether the table holds its like."""
 
 
+FOLDERS = ("out",)  # outputs that are folders
+
+
 class Params(Settings):
     """What this step reads: its own groups, and those of a proxy for the fallback."""
 

@@ -17,6 +17,8 @@ from mgral.core.types import Record
 if TYPE_CHECKING:
     from mgral.reward.growth import Worlds
 
+FOLDERS = ("out",)  # outputs that are folders
+
 
 class Params(Settings):
     """What this step reads."""

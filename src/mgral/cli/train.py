@@ -15,6 +15,8 @@ from mgral.core.types import Detections
 from mgral.detection import metrics
 from mgral.detection.checkpoint import initial_weights, kept_checkpoint
 
+FOLDERS = ("out",)  # outputs that are folders
+
 
 class Params(Settings):
     """What this step reads."""
