@@ -25,9 +25,12 @@ SIZE = 128
 def published(name):
     """mmdet's model, with batch norms as a training leaves them."""
     from mmdet.registry import MODELS
+    from mmengine.config import Config
 
-    config = mmdet._read(mmdet._find(CONFIGS[name]), {"model.backbone.style": "pytorch"})
-    model = MODELS.build(config)
+    config = Config.fromfile(mmdet._find(CONFIGS[name]))
+    config.merge_from_dict({"model.backbone.style": "pytorch"})
+    config.model.pop("data_preprocessor")
+    model = MODELS.build(mmdet._local(config.model))
     model.init_weights()
     generator = torch.Generator().manual_seed(0)
     for layer in model.modules():
