@@ -45,8 +45,8 @@ def options_of(files: Given) -> list[str]:
 
 
 def folder_of(files: Sequence[str]) -> str:
-    """The folder of a job's first input or output, for a command that is told a folder."""
-    return str(Path(files[0]).parent)
+    """The folder of a job's first input or output, for a command that is told a folder; empty without any."""
+    return str(Path(files[0]).parent) if files else ""
 
 
 class RuleFiles:

@@ -96,3 +96,4 @@ def test_a_rule_whose_verb_reads_no_parameters_declares_none() -> None:
     assert set(declared) == {"code", "options", "folder", "of"}
     pool = InputFiles(fromdict={"pool": "pool.json"})
     assert declared["options"](Wildcards(), pool, InputFiles()) == ["--pool", "pool.json"]
+    assert declared["folder"](Wildcards(), InputFiles()) == ""  # as of the forecast, which makes no file
