@@ -99,7 +99,8 @@ def reward(params: list[str], data: dict[str, object], folder: Path, seed: int) 
     detector = {"pool": folder / "pool.json", "detector": folder / "detector.safetensors"}
     verb("search", params, **data, **detector, **own, table=table, seed=seed, out=folder / "search")
     price = {"price": table / "price.npz"} if (table / "price.npz").exists() else {}
-    return {"agent": folder / "search/agent.safetensors", **price, "polish": experiment.search.polish}
+    how = {name: getattr(experiment.search, name) for name in ("polish", "caution", "certainty")}
+    return {"agent": folder / "search/agent.safetensors", **price, **how}
 
 
 def one_seed(params: list[str], data: dict[str, object], out: Path, seed: int, done: set[tuple[int, str]]) -> None:

@@ -15,7 +15,7 @@ from mgral.agent import shards
 from mgral.agent.policy import Policy
 from mgral.core.files import read_json, write_json
 from mgral.detection import npz_files
-from mgral.reward import batch_price
+from mgral.reward import batch_price, safe_choice
 
 STRATEGIES = ["mgral", "random", "entropy", "balanced", "growth", "coreset", "ll4al", "ebal"]
 PRICED = ["mgral, agent", "mgral, polished", "random", "entropy", "balanced", "growth", "coreset"]
@@ -51,7 +51,7 @@ def gain(batch: list[int]) -> float:
 def test_prices_of_the_batches_that_select_would_write(cycle: Path) -> None:
     assert run("prices", "prices.json", "--polish=10") == 0
     found = read_json("prices.json")
-    assert sorted(found) == ["batches", "random"]
+    assert sorted(found) == ["batches", "chosen", "random"]
     # neither those that score or train before they choose, nor those that read features of detections
     assert [row["name"] for row in found["batches"]] == PRICED
     of_file = {row["name"]: row for row in found["batches"]}
@@ -64,6 +64,38 @@ def test_prices_of_the_batches_that_select_would_write(cycle: Path) -> None:
     assert all(row["deviation"] > 0 for row in found["batches"])
     best = max(row["gain"] for row in found["batches"])
     assert of_file["mgral, polished"]["gain"] == best > of_file["mgral, agent"]["gain"]
+
+
+def test_the_rule_is_left_only_where_the_price_is_certain_enough(cycle: Path) -> None:
+    more = ["--certainty=1"]
+    assert run("prices", "prices.json", *more) == run("select", "safe.json", *more) == 0
+    found = read_json("prices.json")
+    certainty = found["chosen"]["certainty"]
+    assert found["chosen"] == {"rule": True, "certainty": certainty, "least": 1.0}
+    assert 0 < certainty < 1 and certainty != 0.5
+    of_file = {row["name"]: row["gain"] for row in found["batches"]}
+    assert of_file["mgral, rule"] == pytest.approx(gain(picked(cycle, "safe.json")))
+    picks = read_json("safe.json")["picks"]
+    assert {(pick["reason"]["rule"], pick["reason"]["certainty"]) for pick in picks} == {(1, certainty)}
+    assert not any("polished" in pick["reason"] for pick in picks)
+    assert [pick["score"] for pick in picks] == sorted((pick["score"] for pick in picks), reverse=True)
+    less = [f"--certainty={certainty}"]
+    assert run("select", "bold.json", *less) == run("select", "agent.json") == 0
+    assert picked(cycle, "bold.json") == picked(cycle, "agent.json") != picked(cycle, "safe.json")
+    assert all("rule" not in pick["reason"] for pick in read_json("bold.json")["picks"])
+
+
+def test_the_batch_of_a_rule_is_the_one_that_its_strategy_picks(cycle: Path) -> None:
+    own = priced_cycle.world(cycle)
+    for strategy, number in {"balanced": "balanced", "growth": "competent growth"}.items():
+        assert run("select", f"{strategy}.json", "--competence=metrics.json", strategy=strategy) == 0
+        assert safe_choice.rule_batch(own, number, 5) == sorted(picked(cycle, f"{strategy}.json"))
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.5", "nan", "much"])
+def test_a_certainty_is_a_probability(text: str, cycle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("select", "refused.json", f"--certainty={text}") == 2
+    assert f"'{text}' is no probability; give a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_caution_reaches_the_exchanges_of_both_verbs(cycle: Path) -> None:

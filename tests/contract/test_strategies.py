@@ -149,7 +149,7 @@ def annotated(count: int, classes: int) -> Boxes:
     return Boxes(xyxy, np.arange(count, dtype=np.int64) % classes, np.zeros(count, np.bool_))
 
 
-PRICED = {"mgral": {"polished"}}  # only where a price is given: tests/unit/reward/test_exchanges.py
+PRICED = {"mgral": {"polished", "rule", "certainty"}}  # only where a price is given: tests/contract/test_prices_verb.py
 
 
 def given_terms(name: str, make: Make) -> set[str]:

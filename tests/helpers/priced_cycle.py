@@ -42,6 +42,7 @@ def make(folder: Path, strategies: Sequence[str] = ("mgral",), batch: int = 5, s
     given = loading.read_yaml(BASE)
     given |= {"strategies": list(strategies), "machine": {"threads": 1, "precision": "fp32", "device": "cpu"}}
     given["budget"]["batch"] = batch
+    given["table"]["prior"] = "learnable"
     (folder / "p.yaml").write_text(yaml.safe_dump(given))
     rng = np.random.default_rng(3)
     images = {i: Image(i, f"{i}.jpg", 64, 64, "train") for i in IMAGES}

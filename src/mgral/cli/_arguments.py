@@ -76,11 +76,13 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def add_polish(parser: argparse.ArgumentParser) -> None:
-    """Add ``--polish`` and ``--caution``."""
+    """Add ``--polish``, ``--caution`` and ``--certainty``."""
     what = "search.polish: passes over the agent's batch; default 0"
     parser.add_argument("--polish", type=_passes, default=0, help=what)
     what = "search.caution: standard deviations that these subtract from a predicted gain; default 0"
     parser.add_argument("--caution", type=_caution, default=0.0, help=what)
+    what = "search.certainty: probability from which the agent's batch is chosen over the rule's; default 0"
+    parser.add_argument("--certainty", type=_certainty, default=0.0, help=what)
 
 
 def _seed(text: str) -> int:
@@ -102,6 +104,16 @@ def _caution(text: str) -> float:
         value = -1.0
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of standard deviations; give a number, 0 or more")
+    return value
+
+
+def _certainty(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no probability; give a number from 0 to 1")
     return value
 
 

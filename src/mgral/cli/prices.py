@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.data import dataset_json
     from mgral.detection import npz_files
     from mgral.detection.device import prepare_device
-    from mgral.reward import batch_price, exchanges, price_list
+    from mgral.reward import batch_price, exchanges, price_list, safe_choice
     from mgral.strategies import _contract, _evidence_files
 
     params = _arguments.read_params(Params, arguments.params)
@@ -44,11 +44,15 @@ def run(arguments: argparse.Namespace) -> None:
         strategy, plugin, options = _contract.find(params.strategies, label)
         if label == arguments.strategy:
             agent = ids(plugin.select(evidence, params.budget.batch, seed, options))
-            batches[f"{label}, agent"] = agent
-            batches[f"{label}, polished"] = exchanges.polish(price, agent, arguments.polish, arguments.caution)
+            polished = exchanges.polish(price, agent, arguments.polish, arguments.caution)
+            choice = safe_choice.choose(price, polished, arguments.certainty)
+            batches[f"{label}, agent"], batches[f"{label}, polished"] = agent, polished
+            if arguments.certainty:
+                batches[f"{label}, rule"] = safe_choice.rule_batch(price.world, price.rule, len(polished))
         elif given >= plugin.NEEDS and "features" not in _contract.kept_for(strategy):
             batches[label] = ids(plugin.select(evidence, params.budget.batch, seed, options))
-    write_json(arguments.out, price_list.compare(price, batches, seed))
+    chosen = {"rule": choice.rule, "certainty": choice.certainty, "least": arguments.certainty}
+    write_json(arguments.out, {**price_list.compare(price, batches, seed), "chosen": chosen})
 
 
 def ids(picks: Sequence[Pick]) -> list[int]:

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         prepare_device(params.machine)
     dataset = dataset_json.read(arguments.dataset)
     files = {need: getattr(arguments, need) for need in sorted(IN_FILES)}
-    price = {"price": arguments.price, "polish": arguments.polish, "caution": arguments.caution}
+    price = {name: getattr(arguments, name) for name in ("price", "polish", "caution", "certainty")}
     evidence = _evidence_files.read(dataset, arguments.pool, **files, **price, needs=plugin.NEEDS)
     cycle, budget, left = evidence.pool.cycle, params.budget.batch, len(evidence.pool.unlabelled)
     if not left:

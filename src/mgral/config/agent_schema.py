@@ -27,7 +27,7 @@ class Table(Settings):
         source="paper: nearest",
     )
     prior: Literal["learnable", "growth", "adaptive"] = Field(
-        default="learnable",
+        default="adaptive",
         description="bayes: the rule whose price a batch has where the records carry no signal: learnable, growth with "
         "competence weights, or adaptive (balanced or learnable, as the detector's precision on val tells)",
     )
@@ -133,6 +133,11 @@ class Search(Settings):
         default=0.0,
         description="standard deviations of a predicted gain that are subtracted from the reward; above 0 needs a "
         "surrogate that knows them (bayes, gp)",
+    )
+    certainty: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.95,
+        description="surrogate bayes: probability, by the price, with which the agent's batch must gain more than the "
+        "batch of the rule in the prior; below it the rule's batch is chosen. 0: always the agent's (paper)",
     )
     polish: Count = Field(
         default=10,

@@ -37,6 +37,7 @@ class Evidence:
         price: file of the table's price of batches, where its representation is ``growth``.
         polish: passes over an agent's batch that exchange images where that raises this price.
         caution: standard deviations that are subtracted from the price in these exchanges.
+        certainty: probability, by the price, from which an agent's batch is chosen over that of the rule in its prior.
         confident: detections on val with a score of at least 0.3 by the cycle's detector, and how many of them are
             right.
     """
@@ -57,6 +58,7 @@ class Evidence:
     price: Path | None = None
     polish: int = 0
     caution: float = 0.0
+    certainty: float = 0.0
     confident: tuple[int, int] | None = None
 
     def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:

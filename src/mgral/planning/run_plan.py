@@ -221,10 +221,11 @@ class RunPlan:
         return ["--temperature", self.experiment.search.temperature] if part.startswith(SECOND) else []
 
     def polish(self, label: str) -> list[str | float]:
-        """How the batch of a strategy's agent is polished, as options; none where there is no price to polish by."""
+        """How an agent's batch is polished and compared with the rule's, as options; none where there is no price."""
+        if not self.price or label not in self.searchers:
+            return []
         search = self.experiment.search
-        priced = self.price and label in self.searchers
-        return ["--polish", search.polish, "--caution", search.caution] if priced else []
+        return ["--polish", search.polish, "--caution", search.caution, "--certainty", search.certainty]
 
     def shared(self) -> dict[str, list[str]]:
         """What strategies share of cycle 0, below its folder, by the rule ``share_<key>`` that copies it."""

@@ -79,6 +79,20 @@ def rules(audits: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"Gain in mAP of each rule's batch over random ones in replay, {tables}: {', '.join(said)}."]
 
 
+def choices(cells: Sequence[Cell]) -> str | None:
+    """In how many pools the price was certain enough to leave the rule's batch; None where none was asked."""
+    found = [cell.value["chosen"] for cell in cells if cell.value.get("chosen", {}).get("least")]
+    if not found:
+        return None
+    left, least = sum(not one["rule"] for one in found), found[0]["least"]
+    sure = ", ".join(f"{one['certainty']:.0%}" for one in found[:8]) + (", …" if len(found) > 8 else "")
+    pools = f"{len(found)} pool{'' if len(found) == 1 else 's'}"
+    return (
+        f"The agent's batch was chosen in {left} of {pools}, the rule's in the others: the price must be {least:.0%} "
+        f"certain that the agent's gains more. It was: {sure}."
+    )
+
+
 def table(cells: Sequence[Cell]) -> Table:
     """Predicted gains of batches, means over cycles and seeds; last the random ones."""
     found: dict[str, list[tuple[float, float]]] = {}

@@ -235,7 +235,7 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
         own_searches = [cell for cell in searches if cell.strategy == name]
         part: dict[str, Any] = {"strategy": name, "table": None, "search": None, "predicted": None}
         own_prices = [cell for cell in priced if cell.strategy == name]
-        part["prices"] = prices.table(own_prices) if own_prices else None
+        part["prices"] = (prices.choices(own_prices), prices.table(own_prices)) if own_prices else None
         if own_audits:
             caption = "Held-out records, ρ: rank correlation. Solid: exact. Dashed: predicting the mean."
             plate = plates.add(f"table_{name}", draw_method.table_error(own_audits, look), caption)

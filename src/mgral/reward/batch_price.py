@@ -22,6 +22,7 @@ from mgral.reward.surrogates import cautious
 
 WORLD = ("ids", "expected", "boxes", "competence", "scores", "squares", "scale", "labelled")
 WEIGHTS = ("mean", "covariance", "classes")
+RULED = ("competent growth", *COVERED)  # numbers that are a rule's own
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class BatchPrice:
         """
         return cautious(*self._weights().predict(numbers), caution)
 
+    @property
+    def rule(self) -> str:
+        """The number that is the prior's own. Raises MgralError if there are no weights."""
+        return self._weights().rule
+
     def _weights(self) -> Weights:
         if self.weights is None:
             raise MgralError("table.surrogate: bayes alone prices batches without records; set it")
@@ -70,6 +76,8 @@ def write(price: BatchPrice, path: str | Path) -> None:
     """Write ``price.npz``, without the embeddings."""
     world = {name: np.asarray(getattr(price.world, name)) for name in WORLD}
     weights = {name: getattr(price.weights, name) for name in WEIGHTS} if price.weights else {}
+    if price.weights:
+        weights["rule"] = np.asarray(FEATURES.index(price.weights.rule))
     npz_files.write_arrays(path, {**world, **weights})
 
 
@@ -84,7 +92,9 @@ def read(path: str | Path, embeddings: Embeddings) -> BatchPrice:
     shapes = {"expected": (count, classes), "competence": (classes,), "squares": (count,), "scale": (), "labelled": ()}
     shapes |= {"scores": (count, len(COVERED + PLAIN))}
     known = len(FEATURES)
-    of_weights = {"mean": (known,), "covariance": (known, known), "classes": (classes,)} if "mean" in data else {}
+    of_weights = (
+        {"mean": (known,), "covariance": (known, known), "classes": (classes,), "rule": ()} if "mean" in data else {}
+    )
     for name, shape in (shapes | of_weights).items():
         if name not in data or data[name].shape != shape:
             raise MgralError(f"{path}: array '{name}' is missing or has another shape; run `mgral table` again")
@@ -96,4 +106,9 @@ def read(path: str | Path, embeddings: Embeddings) -> BatchPrice:
     world = World(
         **arrays, scale=float(data["scale"]), labelled=int(data["labelled"]), vectors=embeddings.vectors, places=places
     )
-    return BatchPrice(world, Weights(**{name: data[name] for name in WEIGHTS}) if of_weights else None)
+    if not of_weights:
+        return BatchPrice(world, None)
+    rule = int(data["rule"])
+    if not 0 <= rule < known or FEATURES[rule] not in RULED:
+        raise MgralError(f"{path}: array 'rule' names no rule; run `mgral table` again")
+    return BatchPrice(world, Weights(**{name: data[name] for name in WEIGHTS}, rule=FEATURES[rule]))

@@ -80,11 +80,13 @@ class Weights:
         mean: [7] mAP per nat, in the order of ``FEATURES``.
         covariance: [7, 7].
         classes: [C] bool, those whose AP counts for mAP.
+        rule: the number that is the prior's own.
     """
 
     mean: Doubles
     covariance: Doubles
     classes: Bools
+    rule: str = "learnable"
 
     def predict(self, features: Doubles) -> tuple[Doubles, Doubles]:
         """Expected gain in mAP [K] of batches and its standard deviation [K], from their numbers [K, C, 7].
@@ -105,7 +107,7 @@ def prior(rule: Rule, classes: Bools) -> Weights:
     """The weights before any record."""
     mean = np.zeros(len(FEATURES))
     mean[FEATURES.index(rule.feature)] = rule.weight
-    return Weights(mean, np.diag([SPREADS[name] ** 2 for name in FEATURES]), classes)
+    return Weights(mean, np.diag([SPREADS[name] ** 2 for name in FEATURES]), classes, rule.feature)
 
 
 class ClassFactored:
@@ -147,7 +149,7 @@ class ClassFactored:
         covariance = np.linalg.inv(precision)
         of_replay = TRANSFER**4 * covariance
         left = (1 - TRANSFER**2) * self._prior.covariance
-        return Weights(self._transferred(covariance @ pull), left + of_replay, self.classes)
+        return Weights(self._transferred(covariance @ pull), left + of_replay, self.classes, self._rule.feature)
 
     @property
     def signal(self) -> bool:

@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,6 +35,31 @@ from mgral.detection.uncertainty import MIN_SCORE, confident, detection_entropie
 ROWS = 4096  # images compared at a time
 EVERY = 4096  # candidates up to which σ is the median over all of them; of more it is that over a sample
 SCALE_SAMPLE = 512  # its size: the median's standard error is then 4 % of the distribution
+
+
+class Rows(Protocol):
+    """Embeddings [n, d], of which some rows are read at a time."""
+
+    def __getitem__(self, rows: Any, /) -> Floats:
+        """[d] or [m, d] of one row or some."""
+        ...
+
+
+class Candidates(Protocol):
+    """What the greedy rules read of a pool: attributes of :class:`Signals`."""
+
+    @property
+    def ids(self) -> Ints: ...  # noqa: D102
+    @property
+    def vectors(self) -> Rows: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+    @property
+    def labelled_squares(self) -> Doubles: ...  # noqa: D102
+    @property
+    def expected(self) -> Doubles: ...  # noqa: D102
+    @property
+    def boxes(self) -> Doubles: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -142,7 +168,7 @@ class Coverage:
     result does not depend on the order of the calls.
     """
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: Candidates) -> None:
         self._vectors, self._scale = signals.vectors, signals.scale
         self._squares = signals.labelled_squares.copy()
         self._seen = np.zeros(len(signals.ids), np.int64)  # chosen images compared so far
@@ -181,7 +207,7 @@ class Choice:
 
 
 def greedy(
-    signals: Signals, count: int, gain: Callable[[int, float], float], chosen: Callable[[int, float], None]
+    signals: Candidates, count: int, gain: Callable[[int, float], float], chosen: Callable[[int, float], None]
 ) -> list[Choice]:
     """Choose rows one by one by the largest gain; of equal ones the smallest id.
 
@@ -218,7 +244,7 @@ class Growing:
     n_c are the expected boxes of the batch, those of each image times its coverage discount when it was chosen.
     """
 
-    def __init__(self, signals: Signals, weights: Doubles) -> None:
+    def __init__(self, signals: Candidates, weights: Doubles) -> None:
         self._expected, self._weights = signals.expected, weights / len(weights)
         self._boxes = signals.boxes + 1
 

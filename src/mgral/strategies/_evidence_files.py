@@ -29,6 +29,7 @@ def read(
     price: Path | None = None,
     polish: int = 0,
     caution: float = 0.0,
+    certainty: float = 0.0,
     needs: frozenset[str] = frozenset(),
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
@@ -55,6 +56,7 @@ def read(
         price=price,
         polish=polish,
         caution=caution,
+        certainty=certainty,
         confident=metrics.read_confident(competence) if competence else None,
     )
 

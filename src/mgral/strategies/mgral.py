@@ -11,10 +11,13 @@ from mgral.data.evidence import Evidence
 from mgral.strategies._contract import Reasons
 
 NEEDS = frozenset({"embeddings", "agent"})
+Reason = dict[str, float | int | str]
 REASONS: Reasons = {
     "rank": "by the policy's score, 1 is the best of the pool",
     "odds": "how many times likelier than by chance the policy would draw this image first",
     "polished": "1: taken in exchange for an image of the agent's batch, because that raises the predicted gain",
+    "rule": "1: of the batch of the rule in the prior, which the price is not certain enough to leave",
+    "certainty": "probability, by the price, that the agent's polished batch gains more than the rule's",
 }
 
 
@@ -25,16 +28,18 @@ class Options(Settings):
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """The ``budget`` unlabelled images of the highest score in one scan of the pool, polished where a price is given.
 
-    Nothing is random: the order of the scan comes with the agent. Reasons: ``rank`` (1 is best) and ``odds``,
-    how many times likelier than by chance the policy would draw this image first (softmax of the scores × N), and
-    ``polished`` of an image that :func:`mgral.reward.exchanges.polish` has brought in.
+    The rule's batch takes its place where the price is not certain enough that it gains more
+    (:mod:`mgral.reward.safe_choice`). Nothing is random: the order of the scan comes with the agent. Reasons: ``rank``
+    (1 is best) and ``odds``, how many times likelier than by chance the policy would draw this image first (softmax of
+    the scores × N), ``polished`` of an image that :func:`mgral.reward.exchanges.polish` has brought in, ``certainty``
+    where it was compared with the rule's, and ``rule`` of the rule's batch.
 
     Raises:
         MgralError: no agent or no embeddings, or they do not fit each other, the price or the pool.
     """
     from mgral.agent.policy import Policy, Seen
     from mgral.agent.shards import Top, scored
-    from mgral.reward import batch_price, exchanges
+    from mgral.reward import batch_price, exchanges, safe_choice
 
     if evidence.agent is None or evidence.embeddings is None:
         raise MgralError("strategy mgral: needs the pool's embeddings and a trained agent; give both files")
@@ -46,16 +51,24 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     top = Top(budget)
     for ids, scores in scored(policy, evidence.pool.unlabelled, state):
         top.add(ids, scores)
+    best: dict[int, tuple[float, Reason]]
     best = {i: (score, {"rank": rank}) for rank, (i, score) in enumerate(top.best(), start=1)}
-    chosen = set(best)
+    chosen, common, new = set(best), Reason(), Reason(polished=1)
     if price is not None:
-        chosen = set(exchanges.polish(price, list(best), evidence.polish, evidence.caution))
+        polished = exchanges.polish(price, list(best), evidence.polish, evidence.caution)
+        choice = safe_choice.choose(price, polished, evidence.certainty)
+        chosen = set(choice.ids)
+        if price.weights is not None and evidence.certainty:
+            common["certainty"] = choice.certainty
+        if choice.rule:
+            common["rule"], new = 1, Reason()
     if chosen != set(best):
         for ids, scores in scored(policy, evidence.pool.unlabelled, state):
             for i, score in zip(ids, scores.tolist(), strict=True):
                 if i in chosen:
-                    best.setdefault(i, (score, {"polished": 1}))
+                    best.setdefault(i, (score, new))
     picked = sorted(((i, *best[i]) for i in chosen), key=lambda one: (-one[1], one[0]))
     return [
-        Pick(i, score, {**terms, "odds": top.count * math.exp(score - top.logsumexp)}) for i, score, terms in picked
+        Pick(i, score, {**terms, **common, "odds": top.count * math.exp(score - top.logsumexp)})
+        for i, score, terms in picked
     ]

@@ -47,6 +47,18 @@ def test_a_table_of_predicted_gains() -> None:
     assert found.rows[0][1:] == ["+0.0300", "0.0100", "2"]
 
 
+def test_how_often_the_rule_was_left_is_said() -> None:
+    def cell(seed: int, rule: bool, certainty: float, least: float = 0.95) -> Cell:
+        return Cell("mgral", seed, 0, {"chosen": {"rule": rule, "certainty": certainty, "least": least}})
+
+    said = prices.choices([cell(0, True, 0.714), cell(1, False, 0.99)])
+    assert said is not None and said.startswith(
+        "The agent's batch was chosen in 1 of 2 pools, the rule's in the others"
+    )
+    assert said.endswith("the price must be 95% certain that the agent's gains more. It was: 71%, 99%.")
+    assert prices.choices([cell(0, False, 1.0, least=0.0), Cell("mgral", 1, 0, {})]) is None
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mgral" / "seed-0" / "cycle-0" / "prices.json"
     path.parent.mkdir(parents=True)

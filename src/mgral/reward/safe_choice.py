@@ -1,0 +1,105 @@
+"""The agent's batch or the rule's: leave the rule in the price's prior only where the price is certain enough.
+
+The highest price among many batches promises more than it holds (the optimiser's curse), and between good batches the
+posterior of the weights is wide. So the batch that the agent found takes the place of the rule's own batch only if the
+posterior gives it a larger gain with a stated probability. This is safe policy improvement with a baseline policy
+(Thomas et al. 2015, "High-confidence policy improvement"), with the rule as the baseline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mgral.core.types import Doubles, Floats, Ints
+from mgral.reward.batch_price import BatchPrice
+from mgral.reward.bayes import Weights
+from mgral.reward.growth import BY_CLASS, COVERED, World
+from mgral.reward.signals import Growing, greedy
+
+
+@dataclass(frozen=True)
+class SafeChoice:
+    """What is chosen of two batches.
+
+    Attributes:
+        ids: of the batch, ascending.
+        rule: whether it is the rule's.
+        certainty: probability, by the price, that the agent's batch gains more than the rule's, 0..1.
+    """
+
+    ids: list[int]
+    rule: bool
+    certainty: float
+
+
+def choose(price: BatchPrice, batch: Sequence[int], least: float) -> SafeChoice:
+    """The agent's batch, or the rule's if the price is not certain enough that the agent's gains more.
+
+    Args:
+        price: of the pool; without weights, or with ``least`` 0, the agent's batch is chosen.
+        batch: of the agent, ids that differ.
+        least: certainty from which it is chosen, 0..1.
+
+    Raises:
+        MgralError: the batch is unfit.
+    """
+    if price.weights is None or not least:
+        return SafeChoice(sorted(batch), False, 1.0)
+    rule = rule_batch(price.world, price.weights.rule, len(batch))
+    found = certainty(price.world, price.weights, batch, rule)
+    return SafeChoice(sorted(batch), False, found) if found >= least else SafeChoice(rule, True, found)
+
+
+def certainty(world: World, weights: Weights, batch: Sequence[int], other: Sequence[int]) -> float:
+    """Probability by the posterior of the weights that a batch gains more than another, 0..1; 0.5 for the same."""
+    one, two = world.features([batch, other])[:, weights.classes].mean(axis=1)
+    numbers = one - two
+    gain, variance = float(numbers @ weights.mean), float(numbers @ weights.covariance @ numbers)
+    if variance <= 0:
+        return 0.5 if gain == 0 else float(gain > 0)
+    return 0.5 * (1 + math.erf(gain / math.sqrt(2 * variance)))
+
+
+def rule_batch(world: World, rule: str, size: int) -> list[int]:
+    """The batch of a rule, ids ascending: the one that the strategy of that rule picks.
+
+    Args:
+        world: the pool.
+        rule: the rule's own number: one of ``COVERED``, or ``competent growth``.
+        size: images wanted.
+    """
+    pool = _Candidates(world.ids, _Rows(world), world.scale, world.squares, world.expected, world.boxes)
+    if rule in BY_CLASS:
+        growing = Growing(pool, world.weights)
+        choices = greedy(pool, size, growing.gain, growing.add)
+    else:
+        scores = world.scores[:, COVERED.index(rule)].tolist()
+        choices = greedy(pool, size, lambda row, discount: discount * scores[row], lambda row, discount: None)
+    return sorted(int(world.ids[choice.row]) for choice in choices)
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """A world as the greedy rules read it."""
+
+    ids: Ints
+    vectors: _Rows
+    scale: float
+    labelled_squares: Doubles
+    expected: Doubles
+    boxes: Doubles
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Embeddings of the candidates, read row by row: those of a large pool stay in their file."""
+
+    world: World
+
+    def __getitem__(self, rows: Any) -> Floats:
+        places = self.world.places
+        found: Floats = self.world.vectors[rows if places is None else places[rows]]
+        return found
