@@ -245,10 +245,10 @@ def test_a_proxy_below_all_its_rivals_is_stopped(world, machine, monkeypatch):
         options={},
         start="scratch",
         backbone="learns",
-        steps=60,
+        steps=30,
         stop_at=0.7,
         batch_size=4,
-        learning_rate=0.01,
+        learning_rate=0.002,
     )
     taken = []
 
@@ -271,14 +271,14 @@ def test_a_proxy_below_all_its_rivals_is_stopped(world, machine, monkeypatch):
     assert 0 < alone.partway != alone.mAP and not alone.stopped
     assert trained(run=run.model_copy(update={"stop_at": 0})).mAP == alone.mAP  # to be looked at changes nothing
     whole, unseen = taken
-    assert whole == unseen and len(whole) == 60
+    assert whole == unseen and len(whole) == 30
 
     def rival(partway, value):
         return Record((6,), "random", value, 1.0, "replay", 3, partway)
 
     better = alone.partway + 0.1
     last = trained([rival(better, 0.3), rival(better + 0.2, 0.4)])
-    assert taken[-1] == whole[:42] and last.stopped and last.partway == alone.partway
+    assert taken[-1] == whole[:21] and last.stopped and last.partway == alone.partway
     # 0.1 and 0.3 below its rivals partway, so 0.2 below their mean: expected 0.2 below 0.35
     assert last.mAP == pytest.approx(0.15)
     assert trained([rival(better, 0.0), rival(better, 0.01)]).mAP == 0  # and not below
