@@ -32,6 +32,8 @@ def test_a_run_waits_and_has_all_that_can_be_computed(waiting: Checkout):
     (line,) = [line for line in text.splitlines() if "waiting for people" in line]
     assert f"batch {batch.id} of cycle 0, 4 images in {ENTROPY}/cycle-0/batch, 0 files returned" in line
     assert line.endswith(f"then `mgral close`, each with --params params/base.yaml {MINE}")
+    stage = ["env", "DVC_STAGE=dataset", "snakemake", "--cores", "1", "--dry-run", "--configfile", MINE]
+    assert "waiting for people" not in waiting.call(*stage)  # of DVC's stages, only the last says it
     curve = (waiting.root / RUN / "curve.csv").read_text().splitlines()
     assert [row.split(",")[2] for row in curve[1:]] == ["0"]
     assert "<html" in (waiting.root / RUN / "report.html").read_text()
@@ -164,11 +166,20 @@ def test_months_later_in_a_clone(second: Checkout, tmp_path: Path):
     clone.call("dvc", "pull", "--quiet")
     assert clone.plan(params=MINE) == {}
     assert CLEAN in clone.call("dvc", "status")
-    assert CLEAN in clone.call("dvc", "repro")
-    answer(clone, 1)
-    verb(clone, "close")
-    clone.snakemake("--force", "--", "dvc.yaml", params=MINE)
     text = clone.call("dvc", "repro")
+    assert CLEAN in text
+    assert "Stage 'waiting-for-people-to-label-cycle-1' didn't change, skipping" in text
+    answer(clone, 1)
+    text = clone.call("dvc", "repro")
+    assert "Running stage 'waiting-for-people-to-label-cycle-1'" in text
+    assert "of cycle 1: 4 images asked, 4 finished" in text
+    assert f"not closed yet; when enough are labelled: mgral close --params params/base.yaml {MINE}" in text
+    text = verb(clone, "close")
+    assert f"closed; next:\n  snakemake --cores all --configfile {MINE}\n" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("or, with DVC: ")]
+    add, repro = line.removeprefix("or, with DVC: ").split(" && ")
+    clone.call(*add.split())
+    text = clone.call(*repro.split())
     assert "Running stage 'cycle@entropy-0-2'" in text
     assert "Running stage 'cycle@entropy-0-1'" not in text
     assert len((clone.root / RUN / "curve.csv").read_text().splitlines()) == 1 + 3

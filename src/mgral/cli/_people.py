@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from mgral.config.schema import Name, Strategy
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.data import identity
+
+BASE = "params/base.yaml"  # Snakemake reads it without being told
 
 
 class Params(Settings):
@@ -181,3 +186,14 @@ def read_one(
     found = exchange.sources(path)
     options = annotation.options if tool == annotation.tool else {}
     return found, asked.folder.read(tool, found, asked.batch, options, corrects)
+
+
+def going_on(params: Sequence[str]) -> list[str]:
+    """The commands that compute the next cycle: without and with DVC, of the parameter files that a verb was given."""
+    given = [os.path.relpath(file) for file in params if file != "-"]
+    own = [file for file in given if file != BASE]
+    config = shlex.join(["--configfile", *own]) + " " if own else ""
+    return [
+        f"  snakemake --cores all {config}".rstrip(),
+        f"or, with DVC: snakemake --cores 1 --force {config}-- dvc.yaml && dvc repro",
+    ]

@@ -56,4 +56,5 @@ def run(arguments: argparse.Namespace) -> None:
     print("\n".join(_people.summary(asked, outcome)))
     if closed.added:
         print(f"{len(closed.added)} images that were added join the pool of cycle {batch.cycle + 1}")
-    print(f"{folder.closed}: closed; run `snakemake` again")
+    print(f"{folder.closed}: closed; next:")
+    print("\n".join(_people.going_on(arguments.params)))

@@ -6,6 +6,7 @@ example: mgral status --params params/base.yaml params/mine.yaml
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from mgral.cli import _people
 
@@ -18,6 +19,8 @@ def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments, closed=True)
     outcome = asked.outcome(asked.read(asked.folder.returned(asked.batch)))
     print("\n".join(_people.summary(asked, outcome)))
-    print(
-        "closed: the run goes on with these labels" if asked.folder.closed.exists() else "not closed yet: `mgral close`"
-    )
+    if asked.folder.closed.exists():
+        print("closed: the run goes on with these labels; next:")
+        print("\n".join(_people.going_on(arguments.params)))
+    else:
+        print(f"not closed yet; when enough are labelled: mgral close --params {shlex.join(arguments.params)}")

@@ -8,8 +8,10 @@ from typing import Any
 
 from mgral.core import run_layout
 from mgral.data.source_files import SourceFiles
+from mgral.planning import waiting
 from mgral.planning.run_plan import RunPlan
 
+BASE = "params/base.yaml"  # which Snakemake reads without being told
 FIGURES = ("per_class", "timings")  # that `dvc plots` shows as images
 
 
@@ -29,6 +31,7 @@ def of(plan: RunPlan, source: SourceFiles | None, overrides: Sequence[str]) -> d
         "files": vars(run_layout.CYCLE) | vars(run_layout.RUN),
         "sources": source.roots + plan.registered if source else [],
         "people": plan.asks_people,
+        "waiting": waiting.stage(plan, [BASE, *overrides]),
         "dataset": [files.dataset_folder, *([plan.raw] if plan.generated else [])],
         "dataset_files": [f"{plan.run}/{name}" for name in plan.dataset_files()],
         "seeds": plan.experiment.seeds,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 from mgral.annotation import exchange
 from mgral.annotation.returns import Folder
@@ -42,3 +44,22 @@ def line(plan: RunPlan, params: list[str]) -> str | None:
         f"waiting for people: batch {batch.id} of cycle {plan.waiting}, {len(batch.images)} images in "
         f"{manifest.parent}, {returned}; next: {how}, then `mgral close`, each with {options}"
     )
+
+
+def stage(plan: RunPlan, params: list[str]) -> dict[str, Any] | None:
+    """What ``dvc.yaml`` has for people: a stage that is run when they returned something; None for a complete run.
+
+    DVC prints no line of its own, but names all stages, also unchanged ones: this one says what it waits for.
+
+    Args:
+        plan: of the experiment.
+        params: its parameter files, for the command.
+    """
+    if plan.waiting is None:
+        return None
+    label, seed = next(iter(plan.strategies)), plan.experiment.seeds[0]
+    return {
+        "name": f"waiting-for-people-to-label-cycle-{plan.waiting}",
+        "cmd": f"mgral status --params {shlex.join(params)}",
+        "deps": [run_layout.cycle_folder(plan.run, label, seed, plan.waiting), plan.annotations],
+    }

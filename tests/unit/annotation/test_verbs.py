@@ -112,7 +112,9 @@ def test_a_batch_goes_out_and_its_labels_come_back(place: Path, capsys: Any) -> 
     assert not (ANSWERS / "closed.json").exists()
     assert run("close", "--partial") == 0
     assert run("status") == 0
-    assert "the run goes on with these labels" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "the run goes on with these labels; next:\n  snakemake --cores all --configfile p.yaml\n" in text
+    assert "or, with DVC: snakemake --cores 1 --force --configfile p.yaml -- dvc.yaml && dvc repro\n" in text
 
     assert labels() == 0
     after = dataset_json.read("next.json")
