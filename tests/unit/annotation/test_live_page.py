@@ -58,10 +58,11 @@ class Person:
         page.press('button[type="submit"]')
         page.until("!location.pathname.startsWith('/user/login')", "logged in")
 
-    def open(self, task: int, image: BatchImage) -> None:
-        """Open a task, and wait until its picture and its box are there."""
+    def open(self, task: int, image: BatchImage, in_turn: bool = False) -> None:
+        """Open a task of the list, or the next in turn, and wait until its picture and its box are there."""
         self.task, self.image = task, image
-        self.page.open(f"{self.api.url}/projects/{self.project}/data?task={task}")
+        which = "labeling=1" if in_turn else f"task={task}"
+        self.page.open(f"{self.api.url}/projects/{self.project}/data?{which}")
         self.page.until(f"document.querySelector('{IMAGE}')?.naturalWidth === {image.width}", "the picture")
         self.page.place(SUBMIT)
         self.page.place(REGION)
@@ -120,7 +121,7 @@ def test_what_a_person_does_in_the_page_comes_back(
         page.press(LABEL, "ant")
         person.drag((30, 20), (40, 30), (50, 40))
         saved[drawn.id] = person.end(SUBMIT)
-        person.open(tasks[skipped.id], skipped)
+        person.open(tasks[skipped.id], skipped, in_turn=True)  # only there is a button to skip
         assert person.end(SKIP)["was_cancelled"]
 
     capsys.readouterr()
