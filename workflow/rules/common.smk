@@ -38,8 +38,7 @@ try:
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
-# Not at the end: Snakemake says nothing where nothing is to be done. Of DVC's stages, which it names here, one says it.
-if NOTICES and workflow.is_main_process and os.environ.get("DVC_STAGE", "results") == "results":
+if NOTICES and workflow.is_main_process and os.environ.get("DVC_STAGE", "results") == "results":  # one DVC stage
     print("\n".join(NOTICES), file=sys.stderr)
 
 INPUTS = StepInputs(PLAN.parameters(), PLAN.strategies, cli.module)
