@@ -64,3 +64,23 @@ def _scan(policy: Policy, price: BatchPrice, embeddings: Embeddings, ids: range)
     plain = Embeddings(price.world.ids, np.hstack([embeddings.rows(list(ids)), price.world.state()]))
     ordered, features = sequence(ids, plain, policy)
     return ordered, policy(features).tolist()
+
+
+def test_a_mapped_file_of_half_precision_is_read_as_its_numbers_in_single(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = npz_files.read_embeddings(files[0])
+    with npz_files.writing_embeddings(tmp_path / "half.npz", WIDTH, "float16") as add:
+        add(read)
+    monkeypatch.setattr(npz_files, "MAPPED", 2**20)
+    halves = npz_files.read_embeddings(tmp_path / "half.npz")
+    assert halves.vectors.dtype == np.float16
+    rounded = Embeddings(read.ids, read.vectors.astype(np.float16).astype(np.float32))
+    policy, ids = Policy(WIDTH + 7, 5, seed=1), range(101, IMAGES + 1)
+    prices = [batch_price.read(files[1], one) for one in (halves, rounded)]
+    states = [price.agent_state(one) for price, one in zip(prices, (halves, rounded), strict=True)]
+    assert states[0].rows([101, 200]).dtype == np.float32
+    scans = [[scores for _, scores in scored(policy, ids, state, shard=4096)] for state in states]
+    assert all(np.array_equal(a, b) for a, b in zip(*scans, strict=True))
+    first = list(range(101, 106))
+    assert polish(prices[0], first, 1) == polish(prices[1], first, 1)
