@@ -129,8 +129,8 @@ def test_a_table_carries_the_records_of_earlier_cycles(project: Checkout):
         plans.append(job_stats(answer))
         for line in answer.splitlines():
             if "mgral table" in line:
-                carried, out = re.search(r"--records .*?(?: --carried (.*))? --control .* --out (\S+) ", line).groups()
-                found[count, out.removeprefix("data/runs/carry/")] = (carried or "").split()
+                given = {one.split()[0]: one.split()[1:] for one in line.split(" 2> ")[0].split(" --")[1:]}
+                found[count, given["out"][0].removeprefix("data/runs/carry/")] = given.get("carried", [])
     assert plans[0] == plans[1] == plans[2] and plans[0]["table"] == 3 * 2  # of each round
 
     def of(*cycles):
