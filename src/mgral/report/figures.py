@@ -234,7 +234,7 @@ def _widen(axes: Axes) -> None:
     low, high = axes.get_ylim()
     lack = max(0.0, SPAN - (high - low)) / 2
     low, high = low - lack, high + lack
-    if low < 0 <= low + lack:
+    if low < 0:
         low, high = 0.0, high - low
     axes.set_ylim(low, high)
 
@@ -294,7 +294,9 @@ def per_class(
         looks: colour and marker of each strategy.
     """
     figure = _rows(values, classes, looks)
-    figure.axes[0].set_xlabel("test AP at the last cycle")
+    axes = figure.axes[0]
+    axes.set_xlim(left=0)
+    axes.set_xlabel("test AP at the last cycle")
     return figure
 
 
@@ -343,6 +345,7 @@ def _rows(
         )  # fmt: skip
     axes.set_yticks(range(len(classes)), [name.replace("$", r"\$") for name in classes])  # no formula
     axes.set_ylim(len(classes) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(visible=False, axis="y")
     for edge in range(1, len(classes)):
         axes.axhline(edge - 0.5, color=GRID, linewidth=0.7)
