@@ -152,9 +152,9 @@ def test_the_results_that_there_are() -> None:
 def test_options_of_an_agents_draw_and_of_its_batch() -> None:
     assert plan(search={"temperature": 2.0}).temperature("second_round/replay/") == ["--temperature", 2.0]
     assert plan().temperature("replay/") == []
-    search = {"polish": 3, "caution": 0.5}
+    search = {"polish": 3, "caution": 0.5, "certainty": 0.9}
     priced = plan(search=search, table={"representation": "growth", "surrogate": "bayes"})
-    assert priced.polish("mgral") == ["--polish", 3, "--caution", 0.5]
+    assert priced.polish("mgral") == ["--polish", 3, "--caution", 0.5, "--certainty", 0.9]
     assert priced.polish("random") == plan().polish("mgral") == []  # no agent, and no price
 
 

@@ -162,7 +162,7 @@ def test_what_a_plugin_says_of_itself() -> None:
     assert (oracle.control, oracle.cheats) == ("reads the ground truth", True)
     assert (crowds.control, crowds.cheats) == ("picks crowded images", False)
     assert (agent.control, agent.cheats) == (None, False)
-    assert set(agent.reasons) == {"rank", "odds", "polished"}
+    assert set(agent.reasons) == {"rank", "odds", "polished", "rule", "certainty"}
 
 
 def test_only_terms_that_occur_are_explained(dataset: Dataset) -> None:
