@@ -76,7 +76,7 @@ def test_the_rule_is_left_only_where_the_price_is_certain_enough(cycle: Path) ->
     of_file = {row["name"]: row["gain"] for row in found["batches"]}
     assert of_file["mgral, rule"] == pytest.approx(gain(picked(cycle, "safe.json")))
     picks = read_json("safe.json")["picks"]
-    assert {(pick["reason"]["rule"], pick["reason"]["certainty"]) for pick in picks} == {(1, certainty)}
+    assert {(pick["reason"]["rule"], pick["reason"]["certainty"]) for pick in picks} == {("learnable", certainty)}
     assert not any("polished" in pick["reason"] for pick in picks)
     assert [pick["score"] for pick in picks] == sorted((pick["score"] for pick in picks), reverse=True)
     less = [f"--certainty={certainty}"]

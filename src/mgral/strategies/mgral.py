@@ -16,7 +16,7 @@ REASONS: Reasons = {
     "rank": "by the policy's score, 1 is the best of the pool",
     "odds": "how many times likelier than by chance the policy would draw this image first",
     "polished": "1: taken in exchange for an image of the agent's batch, because that raises the predicted gain",
-    "rule": "1: of the batch of the rule in the prior, which the price is not certain enough to leave",
+    "rule": "whose batch this is: that of the prior, which the price is not certain enough to leave",
     "certainty": "probability, by the price, that the agent's polished batch gains more than the rule's",
 }
 
@@ -61,7 +61,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         if price.weights is not None and evidence.certainty:
             common["certainty"] = choice.certainty
         if choice.rule:
-            common["rule"], new = 1, Reason()
+            common["rule"], new = price.rule, Reason()
     if chosen != set(best):
         for ids, scores in scored(policy, evidence.pool.unlabelled, state):
             for i, score in zip(ids, scores.tolist(), strict=True):
