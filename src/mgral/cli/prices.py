@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
             polished = exchanges.polish(price, agent, arguments.polish, arguments.caution)
             choice = safe_choice.choose(price, polished, arguments.certainty)
             batches[f"{label}, agent"], batches[f"{label}, polished"] = agent, polished
-            if arguments.certainty:
-                batches[f"{label}, rule"] = safe_choice.rule_batch(price.world, price.rule, len(polished))
+            if choice.of_rule:
+                batches[f"{label}, rule"] = choice.of_rule
         elif given >= plugin.NEEDS and "features" not in _contract.kept_for(strategy):
             batches[label] = ids(plugin.select(evidence, params.budget.batch, seed, options))
     chosen = {"rule": choice.rule, "certainty": choice.certainty, "least": arguments.certainty}

@@ -28,11 +28,13 @@ class SafeChoice:
         ids: of the batch, ascending.
         rule: whether it is the rule's.
         certainty: probability, by the price, that the agent's batch gains more than the rule's, 0..1.
+        of_rule: ids of the rule's batch, ascending; empty where it was not asked for.
     """
 
     ids: list[int]
     rule: bool
     certainty: float
+    of_rule: list[int]
 
 
 def choose(price: BatchPrice, batch: Sequence[int], least: float) -> SafeChoice:
@@ -47,10 +49,11 @@ def choose(price: BatchPrice, batch: Sequence[int], least: float) -> SafeChoice:
         MgralError: the batch is unfit.
     """
     if price.weights is None or not least:
-        return SafeChoice(sorted(batch), False, 1.0)
+        return SafeChoice(sorted(batch), False, 1.0, [])
     rule = rule_batch(price.world, price.weights.rule, len(batch))
     found = certainty(price.world, price.weights, batch, rule)
-    return SafeChoice(sorted(batch), False, found) if found >= least else SafeChoice(rule, True, found)
+    left = found >= least
+    return SafeChoice(sorted(batch) if left else rule, not left, found, rule)
 
 
 def certainty(world: World, weights: Weights, batch: Sequence[int], other: Sequence[int]) -> float:
