@@ -359,16 +359,16 @@ def case(seed: int, number: int, folder: Path) -> tuple[str, str]:
     return kind, "accepted"
 
 
-def main() -> int:
-    """Run many cases; print what went wrong, and the figures. Returns 1 if anything did."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def run(case: Callable[[int, int, Path], tuple[str, str]], about: str | None, prepare: Callable[[], object]) -> int:
+    """Run many cases as the arguments say; print what went wrong, and the figures. Returns 1 if anything did."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     ended: Counter[tuple[str, str]] = Counter()
     longest = 0.0
-    _warm()
+    prepare()
     for number in range(given.first, given.first + given.cases):
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -385,6 +385,11 @@ def main() -> int:
     wrong = sum(count for (kind, _), count in ended.items() if kind == "any")
     print(f"cases={given.cases} wrong={wrong} longest={longest:.2f}s")
     return bool(wrong)
+
+
+def main() -> int:
+    """Spoil data sets."""
+    return run(case, __doc__, _warm)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ that a person finished.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import io
@@ -19,11 +18,7 @@ import logging
 import math
 import random
 import sys
-import tempfile
-import time
-import traceback
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -252,31 +247,8 @@ def _check(boxes: Boxes) -> None:
 
 
 def main() -> int:
-    """Run many cases; print what went wrong, and the figures. Returns 1 if anything did."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    logging.disable()
-    ended: Counter[tuple[str, str]] = Counter()
-    longest = 0.0
-    for number in range(given.first, given.first + given.cases):
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                ended[case(given.seed, number, Path(folder))] += 1
-            except (Exception, spoil.TooLongError) as error:
-                ended["any", type(error).__name__] += 1
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                place = f"{Path(where.filename).name}:{where.lineno}"
-                print(f"case {number}: {type(error).__name__}: {str(error)[:200]} ({place})")
-        longest = max(longest, time.perf_counter() - began)
-    for (kind, how), count in sorted(ended.items()):
-        print(f"{kind:15} {how:12} {count}")
-    wrong = sum(count for (kind, _), count in ended.items() if kind == "any")
-    print(f"cases={given.cases} wrong={wrong} longest={longest:.2f}s")
-    return bool(wrong)
+    """Spoil returns."""
+    return spoil.run(case, __doc__, logging.disable)
 
 
 if __name__ == "__main__":
