@@ -69,7 +69,7 @@ def published(ids: list[int], seed: int, run: Path, cycle: Path, dataset: Datase
     weights = cycle / "detector.safetensors"
     record = ProxyTrainer(dataset, cache, pool, weights, given, machine, seed).train(sorted(ids), "search")
     drawn = [records.from_json(read_json(path), str(path)) for path in sorted((cycle / "proxies").glob("*.json"))]
-    return record.mAP - records.references(drawn)[0, "unlabelled"]
+    return record.mAP - records.references(drawn)[0, "unlabelled", 1]
 
 
 def read_scenes(path: Path) -> dict[int, int]:

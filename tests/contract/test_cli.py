@@ -141,6 +141,8 @@ RACE = [*PROXY, "--batch", "1", "--kind", "replay", "--params", "race.yaml", "--
         ([*PROXY, "--batch", "0", "--kind", "replayed"], "invalid choice: 'replayed'"),
         ([*RACE, "none.json"], "none.json: no such file"),
         ([*RACE, "unlabelled.json"], "unlabelled.json is no replay record of a random batch; leave it out"),
+        ([*RACE, "whole.json", "--split", "2"], "whole.json is of replay split 1, not 2; leave it out"),
+        ([*PROXY, "--batch", "1", "--split", "2"], "--split: unlabelled proxies have no replay splits; leave it out"),
         ([*RACE, "sound.json"], "sound.json: not a record (ids, generator, mAP"),
         ([*RACE, "whole.json"], "whole.json has no mAP from partway; run it again with proxy.stop_at"),
         (["show", "none"], "none: no such file or folder"),

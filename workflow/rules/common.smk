@@ -63,7 +63,8 @@ wildcard_constraints:
     label=LABEL,
     seed=r"\d+",
     cycle=r"\d+",
-    part="|".join(run_layout.PARTS),
+    part="|".join(run_layout.parts(EXPERIMENT.proxy.splits)),
+    split=r"|-\d+",
     number=one_of(PLAN.parts()),
 
 

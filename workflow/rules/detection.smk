@@ -1,5 +1,5 @@
-# The detector of a cycle, and what it sees in the whole pool. {part} is empty, or replay/: the detector of the pool from
-# which labelled images are split off, and what it sees in these.
+# The detector of a cycle, and what it sees in the whole pool. {part} is empty, or replay/, replay-2/, …: the detector of
+# a pool from which labelled images are split off, and what it sees in these.
 
 RETRAINED, PART_OF_POOL = FILES.retrained, FILES.part_of_pool
 LAST_POOL = f"{PLAN.last_folder}/{run_layout.CYCLE.pool}"
@@ -42,7 +42,7 @@ for training, job, made, what in [
 
 for detecting, part, seen, where in [
     ("embed", run_layout.FIRST, CYCLE, "in the whole pool"),
-    ("embed_replay", run_layout.REPLAY, REPLAY, "in the images that are split off"),
+    ("embed_replay", run_layout.SPLIT, REPLAY, "in the images that are split off"),
 ]:
 
     rule:
@@ -67,7 +67,7 @@ for detecting, part, seen, where in [
             **step("embed", DETECTOR),
             keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ),
         message:
-            f"{WHO}{run_layout.part_in_words(part)}: detect and embed, {where}"
+            f"{WHO}{run_layout.part_in_words(part.replace('{split}', '{wildcards.split}'))}: detect and embed, {where}"
         shell:
             f"{MGRAL} embed {{params.options}} --keep {{params.keep}} 2> {{log}}"
 

@@ -1,5 +1,6 @@
 # Rewards: batches are sampled, a proxy is trained for each, and the records are indexed. {part} names round and kind:
-# empty or replay/, with second_round/ before it where the agent of the first round draws the batches.
+# empty or replay{split}/, with second_round/ before it where the agent of the first round draws the batches. {split} is
+# empty, and -2, -3, … of further replay splits.
 
 
 rule replay_split:
@@ -8,17 +9,18 @@ rule replay_split:
     output:
         out=REPLAY.pool,
     log:
-        log_of("replay_split", JOB),
+        log_of("replay_split{split}", JOB),
     benchmark:
-        benchmark_of("replay_split", JOB)
+        benchmark_of("replay_split{split}", JOB)
     conda:
         "../envs/mgral.yaml"
     params:
         **step("replay-split"),
+        seed=FILES.seed,
     message:
-        f"{WHO}: split labelled images off, for replay"
+        f"{WHO}: split labelled images off, for replay{{wildcards.split}}"
     shell:
-        "mgral replay-split {params.options} --seed {wildcards.seed} 2> {log}"
+        "mgral replay-split {params.options} --seed {params.seed} 2> {log}"
 
 
 rule sample_batches:
@@ -38,10 +40,11 @@ rule sample_batches:
         **step("sample-batches"),
         kind=lambda wildcards: run_layout.kind_of(wildcards.part),
         temperature=lambda wildcards: PLAN.temperature(wildcards.part),
+        seed=FILES.seed,
     message:
         f"{WHO}{{params.of}}: sample batches for the proxies"
     shell:
-        "mgral sample-batches {params.options} --kind {params.kind} {params.temperature} --seed {wildcards.seed} 2> {log}"
+        "mgral sample-batches {params.options} --kind {params.kind} {params.temperature} --seed {params.seed} 2> {log}"
 
 
 # Starting an interpreter with torch costs seconds, so a job trains several proxies, one after the other. One rule for
@@ -69,12 +72,13 @@ for some in PLAN.proxies:
             params:
                 **step("proxy", DETECTOR, SEMI),
                 kind=some.kind,
+                seed=FILES.seed_of(some.split),
                 records=lambda wildcards, output: proxy_plan.options(output),
             message:
                 f"{WHO}{run_layout.part_in_words(some.folder)}: train proxies {position} to {position + len(names) - 1}"
             shell:
                 f"{MGRAL} proxy {{params.options}} --kind {{params.kind}} {{params.records}}"
-                ' --seed {wildcards.seed} --out "$(dirname {input.batches})" 2> {log}'
+                ' --seed {params.seed} --out "$(dirname {input.batches})" 2> {log}'
 
 
 rule table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add_seed(parser)
     _arguments.add_kind(parser)
     parser.add_argument(
+        "--split", type=_positive, default=1, help="kind replay: number of the replay split, for the records; default 1"
+    )
+    parser.add_argument(
         "--backbone-features",
         type=Path,
         help="backbone_features.npy of the detector, where the backbone is frozen; else made each time",
@@ -46,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="*",
         default=[],
-        help="records of random batches of this cycle and kind: with proxy.stop_at, a proxy of another batch that lies "
-        "below all of them is stopped; without them none is",
+        help="records of random batches of this cycle, kind and split: with proxy.stop_at, a proxy of another batch "
+        "that lies below all of them is stopped; without them none is",
     )
     parser.add_argument(
         "--batch",
@@ -93,7 +96,7 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params)
     if params.proxy.start == "detector" and arguments.detector is None:
         raise MgralError("--detector: proxy.start is detector; name the file that proxies start from")
-    rivals = [_rival(path, arguments.kind, params.proxy) for path in arguments.rivals]
+    rivals = [_rival(path, arguments, params.proxy) for path in arguments.rivals]
     machine, dataset, pool, cache = _arguments.open_files(arguments, params.machine)
     for path, rival in zip(arguments.rivals, rivals, strict=True):
         if rival.cycle != pool.cycle:
@@ -108,6 +111,7 @@ def run(arguments: argparse.Namespace) -> None:
         ids, generator = batches[one.batch]["ids"], batches[one.batch]["generator"]
         races = (one.kind, one.repeat) == (arguments.kind, 0) and generator != "random"
         record = proxies.train(ids, generator, one.kind, one.repeat, rivals if races else ())
+        record = replace(record, split=arguments.split)
         records.write(record, one.path)
         how = "stopped; expected mAP" if record.stopped else "mAP"
         logging.info("%s (%s): %s %.4f in %.1f s", one.path, record.generator, how, record.mAP, record.seconds)
@@ -116,6 +120,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _wanted(arguments: argparse.Namespace) -> list[_Wanted]:
     """All proxies that the options ask for. Raises MgralError if there are none, or controls of another kind."""
     kind, out = arguments.kind, arguments.out
+    if arguments.split > 1 and kind != "replay":
+        raise MgralError(f"--split: {kind} proxies have no replay splits; leave it out")
     if arguments.control and kind != "unlabelled":
         raise MgralError(f"--control: a {kind} proxy has no unsupervised weight; leave it out")
     found = [_Wanted(k, kind, 0, out / run_layout.record(run_layout.PROXIES, k)) for k in arguments.batch]
@@ -144,13 +150,16 @@ def _check_batches(
                 )
 
 
-def _rival(path: Path, kind: Kind, params: ProxyRun) -> Record:
+def _rival(path: Path, arguments: argparse.Namespace, params: ProxyRun) -> Record:
     """A record that others are raced against. Raises MgralError if it cannot be."""
     from mgral.reward import records
 
     found = records.read(path)
+    kind, split = arguments.kind, arguments.split
     if (found.kind, found.generator, found.stopped) != (kind, "random", False):
         raise MgralError(f"--rivals: {path} is no {kind} record of a random batch; leave it out")
+    if found.split != split:
+        raise MgralError(f"--rivals: {path} is of replay split {found.split}, not {split}; leave it out")
     if params.stop_at and found.partway is None:
         raise MgralError(f"--rivals: {path} has no mAP from partway; run it again with proxy.stop_at")
     return found

@@ -43,9 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     growth.add_argument("--dataset", type=Path, help="dataset.json of the run")
     growth.add_argument("--pool", type=Path, help="pool.json of the cycle")
     growth.add_argument("--competence", type=Path, help="metrics.json of the cycle")
-    growth.add_argument("--replay-pool", type=Path, help="pool.json of replay, if there are replay records")
-    growth.add_argument("--replay-embeddings", type=Path, help="embeddings.npz of replay's detector, if there is one")
-    growth.add_argument("--replay-detections", type=Path, help="detections.npz of the same")
+    for name, what in {
+        "--replay-pool": "pool.json of each replay split in their order, if there are replay records",
+        "--replay-embeddings": "embeddings.npz of the detectors of these, if they have any",
+        "--replay-detections": "detections.npz of the same",
+    }.items():
+        growth.add_argument(name, type=Path, nargs="+", default=[], help=what)
     _arguments.add_out(parser, "folder for records.parquet, index.faiss, audit.json and (growth) price.npz")
 
 
@@ -89,11 +92,16 @@ def _worlds(arguments: argparse.Namespace) -> Worlds:
         if getattr(arguments, name) is None:
             raise MgralError(f"--{name}: missing; table.representation growth needs it")
     cycle = arguments.pool, arguments.embeddings, arguments.detections
-    split = arguments.replay_pool, arguments.replay_embeddings, arguments.replay_detections
-    if (split[1] is None) != (split[2] is None):
+    pools, seen, found = arguments.replay_pool, arguments.replay_embeddings, arguments.replay_detections
+    if len(seen) != len(found):
         raise MgralError("--replay-embeddings and --replay-detections belong together; give both or neither")
-    dataset = dataset_json.read(arguments.dataset)
-    return _evidence_files.read_worlds(dataset, cycle, arguments.competence, split if split[0] else None)
+    if seen and len(seen) != len(pools):
+        raise MgralError(
+            f"--replay-embeddings: {len(seen)} files for {len(pools)} splits; give one for each --replay-pool"
+        )
+    none = [None] * len(pools)
+    splits = list(zip(pools, seen or none, found or none, strict=True))
+    return _evidence_files.read_worlds(dataset_json.read(arguments.dataset), cycle, arguments.competence, splits)
 
 
 def _carried(path: Path, cycle: int) -> list[Record]:

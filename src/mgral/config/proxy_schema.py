@@ -87,7 +87,7 @@ class Generators(ProxyKind):
 
     records: Annotated[int, Field(ge=2)] = parameter(
         24,
-        "proxy runs per cycle before the search",
+        "proxy runs per cycle before the search; of replay those of each split",
         source="paper: 200 on VOC",
     )
     replay_share: Fraction = parameter(0.5, "kind both: share of replay records")
@@ -159,6 +159,22 @@ class Proxy(ProxyRun, HoldOut, Generators):
         "trainings of one batch of each kind with other random numbers, for the audit; 0: none",
     )
     per_job: Positive = parameter(13, "runs that share one process")
+    splits: Positive = parameter(
+        1,
+        "kinds replay and both: replay splits of a cycle, each with images of its own held out at random. Their "
+        "records are pooled, which tells rules apart that those of one do not; each further split trains one more "
+        "detector and as many replay records again",
+    )
+
+    def splits_of(self, kind: str) -> int:
+        """How many pools the records of a kind are drawn from."""
+        return self.splits if kind == "replay" else 1
+
+    @model_validator(mode="after")
+    def _replay_to_split(self) -> Self:
+        if self.splits > 1 and self.kind == "unlabelled":
+            raise ValueError("splits: kind unlabelled holds no images out; set splits: 1, or kind: replay or both")
+        return self
 
     @model_validator(mode="after")
     def _some_to_control(self) -> Self:

@@ -21,7 +21,7 @@ RULES: dict[str, str | None] = {
     "replay_split": "replay-split",
     "sample_batches": "sample-batches",
     "backbone_features": "backbone-features",
-    "proxy": "proxy",  # one rule for each chunk: proxy_0, proxy_replay_4, …
+    "proxy": "proxy",  # one rule for each chunk: proxy_0, proxy_replay_4, proxy_replay_2_0 (of split 2), …
     "table": "table",
     "search": "search",
     "score": "score",
@@ -51,7 +51,7 @@ RULES: dict[str, str | None] = {
 TARGETS = ("all", "compare", "next")
 COPIES = ("share_detector", "share_evidence", "share_held_out", "share_agent")
 
-_CHUNK = re.compile(r"(proxy(?:_[a-z]+)*)_\d+")
+_CHUNK = re.compile(r"proxy(?:_[a-z]+)*(?:_\d+){1,2}")
 
 
 def rule_of(name: str) -> str:

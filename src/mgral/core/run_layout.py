@@ -13,14 +13,34 @@ from typing import Self
 
 SHARED = "shared"  # in the place of a strategy: what is computed once for all of them, in cycle 0
 
-# A cycle holds one folder for each round and kind of records. {part} in a rule is one of these.
-FIRST, REPLAY, SECOND, SECOND_REPLAY = "", "replay/", "second_round/", "second_round/replay/"
-PARTS = (FIRST, REPLAY, SECOND, SECOND_REPLAY)
+# A cycle holds one folder for each round, kind and replay split of records. {part} in a rule is one of these, and
+# {split} in SPLIT what the folder of a replay split ends in: nothing, -2, -3, …
+FIRST, REPLAY, SECOND = "", "replay/", "second_round/"
+SPLIT = "replay{split}/"
+
+_REPLAY = re.compile(rf"(?:{SECOND})?replay(?:-(\d+))?/")
+
+
+def replay(split: int) -> str:
+    """The folder of a replay split; they are counted from 1."""
+    return SPLIT.format(split="" if split == 1 else f"-{split}")
+
+
+def parts(splits: int) -> list[str]:
+    """Every part of a cycle with so many replay splits."""
+    first = [FIRST, *(replay(split) for split in range(1, splits + 1))]
+    return [*first, *(f"{SECOND}{part}" for part in first)]
 
 
 def kind_of(part: str) -> str:
     """The kind of the records of a part: ``replay`` or ``unlabelled``."""
-    return "replay" if part.endswith(REPLAY) else "unlabelled"
+    return "replay" if _REPLAY.fullmatch(part) else "unlabelled"
+
+
+def split_of(part: str) -> int:
+    """The number of the replay split of a part; 1 for unlabelled ones."""
+    match = _REPLAY.fullmatch(part)
+    return int(match[1] or 1) if match else 1
 
 
 def part_in_words(part: str) -> str:

@@ -231,6 +231,7 @@ class Record:
             of an earlier version, and for a proxy that was stopped.
         vector: the batch in the representation ``growth``, as the detector of its own cycle and pool saw it
             (:meth:`mgral.reward.growth.World.features`, flat); None before a table has described it, and elsewhere.
+        split: of replay, the number of the draw of held-out images that the batch is of, from 1; else 1.
     """
 
     ids: tuple[int, ...]
@@ -243,6 +244,12 @@ class Record:
     stopped: bool = False
     per_class: tuple[float | None, ...] | None = None
     vector: tuple[float, ...] | None = None
+    split: int = 1
+
+    @property
+    def peers(self) -> tuple[int, str, int]:
+        """Cycle, kind and split: records that have these in common are compared with each other."""
+        return self.cycle, self.kind, self.split
 
 
 @dataclass(frozen=True)

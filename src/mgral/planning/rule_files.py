@@ -2,7 +2,7 @@
 
 {strategy} is who a step is computed for: 'shared' in cycle 0, a label in later ones; in the path of a file
 (shared/seed-1/cycle-0/…) as in the name of a job (shared-1-0). {label} is a label in any cycle. {part} is a round and
-kind of records, see ``run_layout.PARTS``.
+kind of records, see :func:`mgral.core.run_layout.parts`; {split} ends the folder of a replay split.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mgral.config import schema
-from mgral.core import run_layout
+from mgral.core import random_streams, run_layout
 from mgral.core.run_layout import REPLAY, SECOND, CycleFiles
 from mgral.planning.run_plan import RunPlan, home
 from mgral.reward.proxy_plan import Proxies
@@ -61,9 +61,9 @@ class RuleFiles:
         run: files of the run outside its cycles.
         cycle: files of a cycle.
         part: files of a part of a cycle.
-        replay: files of the part in which labelled images are split off.
+        replay: files of a part in which labelled images are split off.
         own: files of a cycle of one strategy, cycle 0 too.
-        own_replay: the same of the part in which labelled images are split off.
+        own_replay: the same of the first part in which labelled images are split off.
         retrained: files of a training for the retraining variance.
         part_of_pool: files of a training on a part of the last pool.
     """
@@ -76,7 +76,7 @@ class RuleFiles:
         own = run_layout.cycle_folder(plan.run, "{label}")
         self.cycle = run_layout.CYCLE.below(f"{self.folder}/")
         self.part = run_layout.CYCLE.below(f"{self.folder}/{{part}}")
-        self.replay = run_layout.CYCLE.below(f"{self.folder}/{REPLAY}")
+        self.replay = run_layout.CYCLE.below(f"{self.folder}/{run_layout.SPLIT}")
         self.own = run_layout.CYCLE.below(f"{own}/")
         self.own_replay = run_layout.CYCLE.below(f"{own}/{REPLAY}")
         self.retrained = run_layout.CYCLE.below(f"{plan.run}/{run_layout.retrained()}/")
@@ -127,10 +127,20 @@ class RuleFiles:
         return self._plan.dataset_of(who, seed, cycle - 1)
 
     def seed(self, wildcards: Wildcards) -> int:
-        """The seed of a training; one for the retraining variance has one that is none of the experiment's."""
+        """The seed of a job; one for the retraining variance has one that is none of the experiment's."""
         if wildcards.get("repeat"):
             return schema.FIRST_NOISE_SEED + int(wildcards.get("repeat"))
-        return int(wildcards.get("seed", self._plan.experiment.seeds[0]))
+        part = wildcards.get("part") or run_layout.SPLIT.format(split=wildcards.get("split", ""))
+        return self.seed_of(run_layout.split_of(part))(wildcards)
+
+    def seed_of(self, split: int) -> Callable[[Wildcards], int]:
+        """The seed of a job for a replay split: of the first the experiment's, of each other one derived from it."""
+
+        def seed(wildcards: Wildcards) -> int:
+            own = int(wildcards.get("seed", self._plan.experiment.seeds[0]))
+            return own if split == 1 else random_streams.stream(own, "replay split", split)
+
+        return seed
 
     def past(self, wildcards: Wildcards) -> list[str]:
         """What people said of earlier batches, for the account of a batch."""
@@ -187,11 +197,11 @@ class RuleFiles:
         """What a table reads beside, where its representation is growth."""
         if not self._plan.price:
             return {}
-        found = {"dataset": self.dataset(wildcards), "pool": self.cycle.pool, "competence": self.cycle.metrics}
-        if "replay" in self._plan.experiment.proxy.kinds:
-            found["replay_pool"] = self.replay.pool
-        if self._plan.replay_seen:
-            found |= {"replay_embeddings": self.replay.embeddings, "replay_detections": self.replay.detections}
+        found: Files = {"dataset": self.dataset(wildcards), "pool": self.cycle.pool, "competence": self.cycle.metrics}
+        described = {"pool": True, "embeddings": self._plan.replay_seen, "detections": self._plan.replay_seen}
+        for name in (name for name, there in described.items() if there):
+            below = getattr(run_layout.CYCLE, name)
+            found[f"replay_{name}"] = self.in_cycle(f"{split}{below}" for split in self._plan.splits)
         return found
 
     def table(self) -> list[str]:

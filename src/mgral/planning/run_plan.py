@@ -192,6 +192,12 @@ class RunPlan:
             *(f"mgral.strategies.{strategy.plugin}" for strategy in self.experiment.strategies),
         ]
 
+    @property
+    def splits(self) -> list[str]:
+        """The folders of the replay splits of a cycle; none without replay."""
+        proxy = self.experiment.proxy
+        return [run_layout.replay(k) for k in range(1, proxy.splits + 1)] if "replay" in proxy.kinds else []
+
     def records(self, name: str, second: Collection[bool] = (False, True)) -> list[str]:
         """Records below a cycle's folder: of ``proxies``, ``control`` or ``repeats``, of both rounds or of one."""
         return [
@@ -214,7 +220,7 @@ class RunPlan:
         Designed batches of replay follow what the detector knows that has not seen their images.
         """
         designed = self.experiment.proxy.generators.get("designed", 0) > 0
-        return run_layout.REPLAY if part == run_layout.REPLAY and designed and self.from_detector else run_layout.FIRST
+        return part if part in self.splits and designed and self.from_detector else run_layout.FIRST
 
     def temperature(self, part: str) -> list[str | float]:
         """How an agent draws the batches of a second round, as options; none for a first round."""
@@ -231,8 +237,7 @@ class RunPlan:
         """What strategies share of cycle 0, below its folder, by the rule ``share_<key>`` that copies it."""
         replay = run_layout.OF_DETECTOR if self.from_detector else [CYCLE.pool]
         agent = [file for some in self.proxies for file in (f"{some.folder}{CYCLE.batches}", *some.files)]
-        if "replay" in self.experiment.proxy.kinds:
-            agent += [f"{run_layout.REPLAY}{name}" for name in replay]
+        agent += [f"{split}{name}" for split in self.splits for name in replay]
         table = [*run_layout.OF_TABLE, *self.price, *run_layout.OF_SEARCH]
         if any(some.second for some in self.proxies):
             agent += [f"{SECOND}{name}" for name in table]
@@ -351,7 +356,7 @@ class RunPlan:
 
 def home(some: Proxies) -> str:
     """The part of a cycle with the pool and detector of some proxies; replay's have not seen what is split off."""
-    return run_layout.REPLAY if some.kind == "replay" else run_layout.FIRST
+    return run_layout.replay(some.split) if some.kind == "replay" else run_layout.FIRST
 
 
 def one_of(labels: Iterable[str]) -> str:

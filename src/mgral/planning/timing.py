@@ -168,7 +168,7 @@ def _search(
     state: Seen = embeddings
     if params.table.representation == "growth":
         world = _any_world(embeddings, random)
-        worlds, state = Worlds(world, world), BatchPrice(world, None).agent_state(embeddings)
+        worlds, state = Worlds(world), BatchPrice(world, None).agent_state(embeddings)
     table = LookupTable(records, embeddings, params.table, gpu, worlds)
     policy = Policy.of(params.agent, state.width, 0)
     policy.save(folder / CYCLE.agent)

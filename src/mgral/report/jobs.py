@@ -90,7 +90,7 @@ def of_cycle(folder: Path, faults: list[MgralError]) -> list[Job]:
     run = folder.resolve().parents[2]
 
     def among(step: str, name: str) -> bool:
-        rule = step.partition("/")[0]
+        rule = _rule(step)
         if rule == "proxy":
             name = re.sub(r"-\d+$", "", name)  # they come in chunks
         if name == f"{label}-{seed}-{cycle}":
@@ -99,7 +99,12 @@ def of_cycle(folder: Path, faults: list[MgralError]) -> list[Job]:
         return name == f"{run_layout.SHARED}-{seed}-{cycle}" and cycle == 0 and taken.exists()
 
     ours = [entry for entry in run_layout.benchmarks(run) if among(entry[0], entry[1])]
-    return sorted(_read(run, ours, faults), key=lambda job: _ORDER.get(job.step.partition("/")[0], len(_ORDER)))
+    return sorted(_read(run, ours, faults), key=lambda job: _ORDER.get(_rule(job.step), len(_ORDER)))
+
+
+def _rule(step: str) -> str:
+    """The rule of a step, which may have the part of the cycle or the number of a replay split after it."""
+    return re.sub(r"-\d+$", "", step.partition("/")[0])
 
 
 def _read(run: Path, found: Iterable[tuple[str, str, Path]], faults: list[MgralError]) -> list[Job]:

@@ -234,22 +234,23 @@ class Worlds:
 
     Attributes:
         own: the unlabelled images of the cycle, whose batches are to be priced.
-        replay: the labelled images that are held out, as replay's detector sees them; None without replay.
+        replay: of each replay split the labelled images that are held out, as its detector sees them; none without
+            replay.
         confident: detections on val with a score of at least 0.3 by the cycle's detector, and how many of them are
             right.
     """
 
     own: World
-    replay: World | None = None
+    replay: Sequence[World] = ()
     confident: tuple[int, int] = (0, 0)
 
-    def of(self, kind: str) -> World:
-        """The world of a kind of records. Raises MgralError if it was not given."""
+    def of(self, kind: str, split: int = 1) -> World:
+        """The world of a kind of records; of replay that of a split, from 1. Raises MgralError if it was not given."""
         if kind != "replay":
             return self.own
-        if self.replay is None:
+        if split > len(self.replay):
             raise MgralError(
-                "table.representation: growth describes replay records by the pool that is split off; "
-                "give --replay-pool and its --replay-embeddings and --replay-detections"
+                f"table.representation: growth describes the replay records of split {split} by the pool that is split "
+                "off; give --replay-pool and its --replay-embeddings and --replay-detections"
             )
-        return self.replay
+        return self.replay[split - 1]

@@ -4,7 +4,7 @@ Training a proxy for every batch the agent thinks of would take days. The table 
 was trained, and prices a new one by those that resemble it: :mod:`mgral.reward.batch_features` says what that is,
 :mod:`mgral.reward.surrogates` what follows.
 
-A price is a gain: mAP of the proxy less the reference of its cycle and kind, the mean over random batches
+A price is a gain: mAP of the proxy less the reference of its cycle, kind and split, the mean over random batches
 (:func:`mgral.reward.records.references`). The paper's reward, mAP(proxy) - mAP(M_c), differs from it by a constant
 within one cycle and kind of records. A constant changes nothing of what the agent learns, since each reward is compared
 with a baseline made of other rewards, so there is no parameter for it; between cycles and kinds only differences can be
@@ -46,9 +46,9 @@ class LookupTable:
 
     Attributes:
         records: whatever order they came in, those of the latest cycle first; of a cycle in ascending order of (ids,
-            kind, generator, mAP, seconds).
+            kind, split, generator, mAP, seconds).
         cycle: the latest of the records; the others are carried.
-        references: by cycle and kind, the mAP that its records are compared with.
+        references: by cycle, kind and split, the mAP that its records are compared with.
         left_out: carried records without a vector that fits, where the representation is ``growth``: of an earlier
             version, of a search, or of another number of classes.
         params: representation, surrogate and what these need.
@@ -88,7 +88,7 @@ class LookupTable:
         self._build(records)
 
     def _build(self, records: Iterable[Record]) -> None:
-        ordered = sorted(records, key=lambda r: (-r.cycle, r.ids, r.kind, r.generator, r.mAP, r.seconds))
+        ordered = sorted(records, key=lambda r: (-r.cycle, r.ids, r.kind, r.split, r.generator, r.mAP, r.seconds))
         ordered = _distinct(ordered)
         own = sum(record.cycle == ordered[0].cycle for record in ordered)
         if own < 2:
@@ -135,11 +135,11 @@ class LookupTable:
         return self._nearest.threshold
 
     def gain(self, record: Record) -> float:
-        """mAP of a record less the reference of its cycle and kind, -1..1.
+        """mAP of a record less the reference of its cycle, kind and split, -1..1.
 
         Raises KeyError if the table holds no records of these.
         """
-        return record.mAP - self.references[record.cycle, record.kind]
+        return record.mAP - self.references[record.peers]
 
     def price(self, batches: Batches) -> Price:
         """Estimate the gain of batches by the table's surrogate.
@@ -170,7 +170,7 @@ class LookupTable:
 
         Correlations of a table without any signal are below 0 rather than at 0, since the mean of the others
         is lower, the higher the record left out, and how far below depends on the surrogate. So the same is done with
-        the gains shuffled among the records of a kind, where vectors can say nothing of them: ``chance``.
+        the gains shuffled among the records of a kind and split, where vectors can say nothing of them: ``chance``.
 
         Returns:
             The content of ``audit.json``: ``records`` (how many of its own cycle; the rest is about these),
@@ -219,8 +219,7 @@ class LookupTable:
 
         rng = random_streams.generator("shuffled records")
         values = self._nearest.values
-        kinds = np.array([record.kind for record in self.records])
-        groups = [np.flatnonzero(priced & (kinds == kind)) for kind in np.unique(kinds)]
+        groups = [np.flatnonzero(priced & (self._groups == group)) for group in np.unique(self._groups[priced])]
         found = []
         for _ in range(SHUFFLES if _vary(values[priced]) else 0):
             order = np.arange(len(values))
@@ -316,7 +315,7 @@ def _distinct(ordered: list[Record]) -> list[Record]:
     """
     found: dict[tuple[Any, ...], Record] = {}
     for record in ordered:
-        key = record.cycle, record.kind, record.ids, record.mAP
+        key = *record.peers, record.ids, record.mAP
         if key not in found or record.generator == "random":
             found[key] = record
     kept = list(found.values())
@@ -330,7 +329,7 @@ def _described(ordered: list[Record], worlds: Worlds) -> list[Record]:
     found = []
     for record in kept:
         if record.vector is None:
-            numbers = worlds.of(record.kind).features([record.ids]).ravel().astype(np.float32)
+            numbers = worlds.of(record.kind, record.split).features([record.ids]).ravel().astype(np.float32)
             record = replace(record, vector=tuple(numbers.tolist()))
         found.append(record)
     return found
@@ -346,8 +345,8 @@ def _by_class(records: Sequence[Record], worlds: Worlds) -> Doubles:
 
 
 def _groups(records: Sequence[Record]) -> Ints:
-    """[n] a number for each cycle and kind."""
-    names = [f"{record.cycle} {record.kind}" for record in records]
+    """[n] a number for each cycle, kind and split."""
+    names = [f"{record.cycle} {record.kind} {record.split}" for record in records]
     numbers: Ints = np.unique(names, return_inverse=True)[1].astype(np.int64)
     return numbers
 

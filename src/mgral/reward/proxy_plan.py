@@ -33,6 +33,7 @@ class Proxies:
         second: whether the batches are a second round, drawn by an agent.
         names: of the records below ``folder``, without ``.json``; :func:`options` gives what ``mgral proxy`` is told.
         rivals: records of the random batches of the first round, against which others race (``proxy.stop_at``).
+        split: the replay split that they are of, from 1; 1 for unlabelled ones.
     """
 
     folder: str
@@ -40,6 +41,7 @@ class Proxies:
     second: bool
     names: list[str]
     rivals: list[str]
+    split: int = 1
 
     @property
     def files(self) -> list[str]:
@@ -48,8 +50,8 @@ class Proxies:
 
     @property
     def rule(self) -> str:
-        """``proxy``, ``proxy_second_round_replay`` and so on."""
-        return "_".join(["proxy", *Path(self.folder).parts])
+        """``proxy``, ``proxy_second_round_replay``, ``proxy_replay_2`` of the second split, and so on."""
+        return "_".join(["proxy", *Path(self.folder).parts]).replace("-", "_")
 
     def jobs(self, params: Proxy) -> Iterator[tuple[int, list[str], list[str]]]:
         """Of each job: the number of proxies in those before it, its names, and the rivals if these race.
@@ -70,8 +72,9 @@ class Proxies:
 def proxies(params: Proxy) -> list[Proxies]:
     """All proxies of a cycle, those of an agent's round after those it is trained on."""
     found = []
-    for kind in params.kinds:
-        folder = "replay/" if kind == "replay" else ""
+    drawn = [(kind, split) for kind in params.kinds for split in range(1, params.splits_of(kind) + 1)]
+    for kind, split in drawn:
+        folder = run_layout.replay(split) if kind == "replay" else run_layout.FIRST
         first, second = ([f"proxies/{k}" for k in range(count)] for count in params.rounds(kind))
         random = allot(len(first), params.first_shares)["random"]
         rivals = [f"{folder}{name}.json" for name in first[:random]]
@@ -79,23 +82,26 @@ def proxies(params: Proxy) -> list[Proxies]:
             first += [f"control/{k}" for k in range(params.control)]
         first += [f"repeats/{k}" for k in range(1, params.repeats + 1)]
         found += [
-            Proxies(folder, kind, False, first, rivals),
-            Proxies(f"second_round/{folder}", kind, True, second, rivals),
+            Proxies(folder, kind, False, first, rivals, split),
+            Proxies(f"{run_layout.SECOND}{folder}", kind, True, second, rivals, split),
         ]
     return [some for some in found if some.names]
 
 
 def options(records: Iterable[str]) -> list[str]:
-    """What tells ``mgral proxy`` to make some records: the numbers of their batches and repetitions, by kind.
+    """What tells ``mgral proxy`` to make some records: the numbers of their batches and repetitions, and the split.
 
     Args:
-        records: paths of the files: ``…/proxies/3.json``, ``…/control/0.json``, ``…/repeats/1.json``.
+        records: of one split; paths of the files: ``…/proxies/3.json``, ``…/control/0.json``, ``…/repeats/1.json``.
     """
     names = {run_layout.PROXIES: "--batch", run_layout.CONTROL: "--control", run_layout.REPEATS: "--repeat"}
     numbers: dict[str, list[str]] = {name: [] for name in names}
+    split = 1
     for path in map(Path, records):
         numbers[path.parent.name].append(path.stem)
-    return [text for name, found in numbers.items() if found for text in (names[name], *found)]
+        split = run_layout.split_of(f"{path.parent.parent.name}/")
+    found = [text for name, some in numbers.items() if some for text in (names[name], *some)]
+    return found + (["--split", str(split)] if split > 1 else [])
 
 
 def allot(count: int, shares: Mapping[str, float]) -> dict[str, int]:

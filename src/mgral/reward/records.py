@@ -17,6 +17,8 @@ def as_json(record: Record) -> dict[str, Any]:
     """A record as a JSON object."""
     per_class = None if record.per_class is None else list(record.per_class)
     found = {**asdict(record), "ids": list(record.ids), "per_class": per_class}
+    if record.split == 1:
+        del found["split"]
     if record.vector is None:
         del found["vector"]  # as in a proxy's own file
     else:
@@ -48,7 +50,10 @@ def from_json(value: Any, where: str) -> Record:
         partway = None if value["partway"] is None else _number(value["partway"])
         per_class = _per_class(value.get("per_class"))
         vector = None if value.get("vector") is None else tuple(map(_number, value["vector"]))
-        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, partway, stopped, per_class, vector)
+        if (split := _whole(value.get("split", 1))) < 1:
+            raise ValueError
+        rest = (partway, stopped, per_class, vector, split)
+        return Record(ids, value["generator"], mAP, seconds, value["kind"], cycle, *rest)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise MgralError(
             f"{where}: not a record (ids, generator, mAP, seconds, kind, cycle, partway, stopped); "
@@ -93,24 +98,26 @@ def read_list(path: str | Path) -> list[Record]:
     return [from_json(value, str(path)) for value in values]
 
 
-def references(found: Iterable[Record]) -> dict[tuple[int, str], float]:
-    """The mAP that records of each cycle and kind are compared with: the mean over their uniformly random batches.
+def references(found: Iterable[Record]) -> dict[tuple[int, str, int], float]:
+    """The mAP that records of each cycle, kind and split are compared with: the mean over their random batches.
 
-    Cycles and kinds differ in level: more images are labelled in a later cycle, and fewer of them are given to replay
-    proxies. All records of one cycle and kind share seed and initial weights, hence also what chance adds to them, and
-    a difference is free of both. The mean of several random batches is less noisy than any one of them.
+    Cycles, kinds and splits differ in level: more images are labelled in a later cycle, fewer of them are given to
+    replay proxies, and each split holds out others. All records of one cycle, kind and split share seed and initial
+    weights, hence also what chance adds to them, and a difference is free of both. The mean of several random batches
+    is less noisy than any one of them.
 
     Raises:
-        MgralError: a kind of a cycle has no random record.
+        MgralError: of those of a cycle, kind and split none is random.
     """
-    random: dict[tuple[int, str], list[float]] = {}
+    random: dict[tuple[int, str, int], list[float]] = {}
     for record in found:
-        levels = random.setdefault((record.cycle, record.kind), [])
+        levels = random.setdefault(record.peers, [])
         if record.generator == "random":
             levels.append(record.mAP)
-    for (cycle, kind), levels in random.items():
+    for (cycle, kind, split), levels in random.items():
         if not levels:
+            where = f"cycle {cycle}" if split == 1 else f"cycle {cycle}, split {split}"
             raise MgralError(
-                f"no {kind} record of cycle {cycle} is of a random batch, to compare others with; draw batches again"
+                f"no {kind} record of {where} is of a random batch, to compare others with; draw batches again"
             )
     return {key: math.fsum(levels) / len(levels) for key, levels in sorted(random.items())}

@@ -13,8 +13,8 @@ from mgral.reward import records as recorded
 from mgral.reward.nearest_neighbours import flat_index
 
 
-def write_records(records: Sequence[Record], references: Mapping[tuple[int, str], float], path: Path) -> None:
-    """Write records with the reference of their cycle and kind; the column ``vector`` only where they have one."""
+def write_records(records: Sequence[Record], references: Mapping[tuple[int, str, int], float], path: Path) -> None:
+    """Write records with the reference of their peers; columns ``vector`` and ``split`` only where there are any."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -33,10 +33,11 @@ def write_records(records: Sequence[Record], references: Mapping[tuple[int, str]
             ("reference", numbers),
             ("per_class", many),
             *([("vector", many)] if described else []),
+            *([("split", pa.int64())] if any(record.split > 1 for record in records) else []),
         ]
     )
     with whole(path) as temporary:
-        rows = [{**asdict(r), "reference": references[r.cycle, r.kind]} for r in records]
+        rows = [{**asdict(r), "reference": references[r.peers]} for r in records]
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def read_worlds(
     dataset: Dataset,
     cycle: tuple[Path, Path, Path],
     competence: Path,
-    replay: tuple[Path, Path | None, Path | None] | None = None,
+    replay: Sequence[tuple[Path, Path | None, Path | None]] = (),
 ) -> Worlds:
     """What the representation ``growth`` is computed from.
 
@@ -73,9 +73,10 @@ def read_worlds(
         dataset: whose labels of labelled images are counted; of replay's pool too.
         cycle: files of its pool, embeddings and detections.
         competence: metrics.json of its detector.
-        replay: files of the split pool, and of the embeddings and detections by replay's detector; where it has none
-            (``proxy.start: scratch``) the cycle's detector describes the images that are held out, which it was trained
-            on, and the expected quality of detection is 1.
+        replay: of each split the files of its pool, and of the embeddings and detections by its detector; where it has
+            none (``proxy.start: scratch``) the cycle's detector describes the images that are held out, which it was
+            trained on, and the expected quality of detection is 1. For the cycle's pool that of the first split holds,
+            as in the strategy ``learnable``.
 
     Raises:
         MgralError: a file is missing, damaged or of another data set.
@@ -85,12 +86,12 @@ def read_worlds(
     needs = frozenset({"labels"})
     own = read(dataset, pool, embeddings, detections, competence=competence, needs=needs)
     learnt, confident = own.competence_for(user), own.confident_for(user)
-    if replay is None:
-        return Worlds(World.of(measure(own, user), learnt), confident=confident)
-    split, seen, found = replay
-    held_out = read(dataset, split, seen or embeddings, found or detections, needs=needs)
-    line = with_quality(held_out, dataset).quality if found is not None else held_out.quality
-    of_own, of_replay = (World.of(measure(one, user), learnt, line) for one in (own, held_out))
+    splits = []
+    for split, seen, found in replay:
+        held_out = read(dataset, split, seen or embeddings, found or detections, needs=needs)
+        splits.append(with_quality(held_out, dataset) if found is not None else held_out)
+    of_replay = [World.of(measure(split, user), learnt, split.quality) for split in splits]
+    of_own = World.of(measure(own, user), learnt, *(split.quality for split in splits[:1]))
     return Worlds(of_own, of_replay, confident)
 
 

@@ -51,13 +51,17 @@ def test_the_folder_of_a_cycle_is_recognised(folder: str, expected: tuple[str, i
         ("replay/", "replay", ", replay"),
         ("second_round/", "unlabelled", ", second round"),
         ("second_round/replay/", "replay", ", second round, replay"),
+        ("replay-2/", "replay", ", replay-2"),
+        ("second_round/replay-2/", "replay", ", second round, replay-2"),
     ],
 )
 def test_parts_of_a_cycle(part: str, kind: str, words: str) -> None:
-    assert part in run_layout.PARTS
+    assert part in run_layout.parts(2) and (part in run_layout.parts(1)) == ("-2" not in part)
     assert run_layout.kind_of(part) == kind
+    assert run_layout.split_of(part) == (2 if "-2" in part else 1)
     assert run_layout.part_in_words(part) == words
-    assert len(run_layout.PARTS) == 4
+    assert (len(run_layout.parts(1)), len(run_layout.parts(2))) == (4, 6)
+    assert run_layout.replay(12) == "replay-12/"
 
 
 def test_records_and_what_jobs_leave() -> None:

@@ -84,6 +84,30 @@ def test_a_training_for_the_retraining_variance_has_a_seed_that_is_none_of_the_e
     assert noise[1] == noise[0] + 1 and not set(noise) & {4, 5}
 
 
+def test_each_replay_split_has_a_seed_and_files_of_its_own() -> None:
+    designed = {"random": 4, "designed": 10}
+    found = files(table=BAYES, proxy={"kind": "both", "records": 28, "splits": 3, "generators": designed})
+    below = f"{RUN}/{{strategy}}/seed-{{seed}}/cycle-{{cycle}}"
+    parts = ["replay/", "replay-2/", "second_round/replay-2/", "replay-3/"]
+    seeds = [found.seed(job(seed="5", part=part)) for part in parts]
+    assert seeds[0] == found.seed(job(seed="5", part="")) == found.seed(job(seed="5", split="")) == 5
+    assert seeds[1] == seeds[2] == found.seed(job(seed="5", split="-2")) == found.seed_of(2)(job(seed="5"))
+    assert len({*seeds, found.seed(job(seed="6", part="replay-2/"))}) == 4
+    sampled = found.sampled(job(strategy="shared", cycle="0", part="replay-3/"))
+    assert [sampled[name] for name in ("pool", "detections")] == [
+        f"{below}/replay-3/{name}" for name in ("pool.json", "detections.npz")
+    ]
+    assert [found.trained(some, [])["pool"].removeprefix(below) for some in found._plan.proxies] == [
+        "/pool.json",
+        "/replay/pool.json",
+        "/replay-2/pool.json",
+        "/replay-3/pool.json",
+    ]
+    indexed = found.indexed(job(strategy="mgral", cycle="1", part=""))
+    assert indexed["replay_detections"] == [f"{below}/replay{split}/detections.npz" for split in ("", "-2", "-3")]
+    assert len(indexed["records"]) == 14 + 3 * 14 and len(indexed["repeats"]) == 1 + 3
+
+
 def test_an_agent_draws_the_second_round() -> None:
     found = files(proxy={"kind": "replay", "records": 12, "generators": {"agent": 0.25}})
     below = "{strategy}/seed-{seed}/cycle-{cycle}"

@@ -80,6 +80,12 @@ def test_designed_batches_of_replay_are_sampled_by_its_own_detector() -> None:
     assert plan(proxy={"kind": "replay", "generators": designed}).sampled_by("replay/") == "replay/"
     assert plan(proxy={"kind": "replay", "generators": designed}).sampled_by("") == ""
     assert plan(proxy={"kind": "replay"}).sampled_by("replay/") == ""
+    two = plan(proxy={"kind": "replay", "generators": designed, "splits": 2})
+    assert [two.sampled_by(part) for part in ("replay/", "replay-2/", "second_round/replay-2/")] == [
+        "replay/",
+        "replay-2/",
+        "",
+    ]
     scratch = {"kind": "replay", "generators": designed, "start": "scratch"}
     assert plan(proxy=scratch).sampled_by("replay/") == ""  # replay has no detector
 
@@ -95,6 +101,11 @@ def test_what_is_shared_in_cycle_0() -> None:
     assert not any(name.startswith("replay/") for name in shared["agent"])
     replay = plan(proxy={"kind": "replay"}).shared()["agent"]
     assert {"replay/pool.json", "replay/detector.safetensors"} < set(replay)
+    assert not any(name.startswith("replay-2/") for name in replay)
+    two = plan(proxy={"kind": "replay", "splits": 2}).shared()["agent"]
+    assert {"replay/pool.json", "replay-2/pool.json", "replay-2/detector.safetensors", "replay-2/proxies/3.json"} < {
+        *two
+    }
     scratch = plan(proxy={"kind": "replay", "start": "scratch"}).shared()["agent"]
     assert "replay/pool.json" in scratch and "replay/detector.safetensors" not in scratch
 

@@ -18,7 +18,7 @@ from mgral.core.types import Embeddings, Record
 from mgral.detection import npz_files
 from mgral.report import tables
 from mgral.report.sources import Cell
-from mgral.reward import records
+from mgral.reward import lookup_table, records
 from mgral.reward.batch_features import REPRESENTATIONS
 from mgral.reward.growth import FEATURES, World, Worlds
 from mgral.reward.lookup_table import LookupTable
@@ -40,7 +40,7 @@ def test_a_carried_record_is_a_gain_over_its_own_cycle() -> None:
     table = LookupTable([*EARLIER, *OWN], PLACES, params())
     assert table.cycle == 1
     assert table.own == tuple(OWN)
-    assert table.references == {(0, "unlabelled"): pytest.approx(0.25), (1, "unlabelled"): pytest.approx(0.7)}
+    assert table.references == {(0, "unlabelled", 1): pytest.approx(0.25), (1, "unlabelled", 1): pytest.approx(0.7)}
     price = table.price([[3], [1], [4], [6], [7]])
     # The first four have records: 0.4 - 0.25, 0.2 - 0.25, 0.6 - 0.7, 0.75 - 0.7. The last is 5 from the records at 20
     # and at 30, of a cycle each: the mean of 0.15 and -0.1.
@@ -270,3 +270,18 @@ def test_the_level_of_a_carried_cycle_moves_no_weight_of_the_price() -> None:
 
     assert priced(0.3) == pytest.approx(priced(0.0), abs=1e-9)
     assert priced(0.0) != pytest.approx(priced(0.0, carried=False), abs=1e-4)
+
+
+def test_records_of_two_splits_are_compared_with_those_of_their_own() -> None:
+    # Random records: 0.3 and 0.5 of split 1, mean 0.4; 0.1 of split 2. The same batch may be in both.
+    found = [Record((k,), "random", level, 1.0, "replay") for k, level in ((1, 0.3), (2, 0.5))]
+    found += [Record((1,), "random", 0.1, 1.0, "replay", split=2), Record((3,), "class", 0.3, 1.0, "replay", split=2)]
+    table = LookupTable(found, line(-9, -5, 3), params(1))
+    assert table.references == {(0, "replay", 1): pytest.approx(0.4), (0, "replay", 2): pytest.approx(0.1)}
+    assert [(one.split, table.gain(one)) for one in table.records] == [
+        *((1, pytest.approx(-0.1)), (2, pytest.approx(0)), (1, pytest.approx(0.1)), (2, pytest.approx(0.2))),
+    ]
+    assert table.price([[3]]).value == pytest.approx([0.2])
+    assert lookup_table._groups(table.records).tolist() == [0, 1, 0, 1]  # among which gains are shuffled
+    with pytest.raises(MgralError, match="no replay record of cycle 0, split 2 is of a random batch"):
+        LookupTable([*found[:2], found[3]], line(-9, -5, 3), params(1))

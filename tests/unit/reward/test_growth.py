@@ -141,6 +141,8 @@ def test_the_world_of_both_families_and_of_images_without_detections(activation:
 
 def test_replay_records_need_their_world() -> None:
     pool = world([0], [[1]])
-    assert Worlds(pool, pool).of("replay") is pool
-    with pytest.raises(MgralError, match="give --replay-pool"):
-        Worlds(pool).of("replay")
+    assert Worlds(pool, [pool]).of("replay") is pool
+    assert Worlds(pool, [pool, other := world([1], [[1]])]).of("replay", 2) is other
+    for worlds, split in ((Worlds(pool), 1), (Worlds(pool, [pool]), 2)):
+        with pytest.raises(MgralError, match=f"replay records of split {split} by .* give --replay-pool"):
+            worlds.of("replay", split)

@@ -21,7 +21,7 @@ from mgral.reward.surrogates import SURROGATES
 
 def levels(table: LookupTable, batches: list[list[int]]) -> list[float]:
     """Prices as mAP: the gain and what it is a gain over."""
-    return (table.price(batches).value + table.references[0, "unlabelled"]).tolist()
+    return (table.price(batches).value + table.references[0, "unlabelled", 1]).tolist()
 
 
 def test_neighbours_weigh_by_inverse_distance() -> None:
@@ -94,7 +94,7 @@ def test_an_added_record_is_as_if_always_there() -> None:
     assert table.threshold == built.threshold
     assert table.price([[1], [3]]).value.tolist() == built.price([[1], [3]]).value.tolist()
     assert levels(table, [[1]]) == pytest.approx([0.2])
-    assert table.references == {(0, "unlabelled"): pytest.approx(0.35)}  # that of the search is not random
+    assert table.references == {(0, "unlabelled", 1): pytest.approx(0.35)}  # that of the search is not random
 
 
 @pytest.fixture
@@ -316,13 +316,19 @@ def test_audit_never_lets_a_record_price_itself() -> None:
 def test_a_record_survives_json() -> None:
     one = Record((3, 8), "cluster", 0.25, 12.5, "replay", 2)
     assert from_json(as_json(one), "0.json") == one
+    assert "split" not in as_json(one)
+    of_second = replace(one, split=2)
+    assert from_json(as_json(of_second), "0.json") == of_second
 
 
 @pytest.mark.parametrize(
     "value",
     [
         *(None, [], {"ids": [1]}),
-        *({**as_json(record((1,), 0.2)), key: bad} for key, bad in [("mAP", None), ("kind", "x"), ("cycle", -1)]),
+        *(
+            {**as_json(record((1,), 0.2)), key: bad}
+            for key, bad in [("mAP", None), ("kind", "x"), ("cycle", -1), ("split", 0)]
+        ),
     ],
 )
 def test_what_is_no_record_is_refused(value: object) -> None:
@@ -341,7 +347,7 @@ def test_records_of_two_kinds_are_priced_by_their_differences() -> None:
         Record((6,), "random", 0.1, 1.0, "replay"),
     ]
     table = LookupTable(records, line(-9, -5, 3, 4, 5, 20), params(2))
-    assert table.references == {(0, "replay"): pytest.approx(0.1), (0, "unlabelled"): pytest.approx(0.4)}
+    assert table.references == {(0, "replay", 1): pytest.approx(0.1), (0, "unlabelled", 1): pytest.approx(0.4)}
     assert table.price([[4], [1], [6]]).value.tolist() == pytest.approx([0.125, -0.1, 0])
 
 
@@ -353,7 +359,7 @@ def test_a_batch_that_was_drawn_twice_counts_once() -> None:
     assert twins.records == plain.records
     assert twins.audit() == plain.audit()
     both = [record((1,), 0.2, "class"), record((1,), 0.2), record((2,), 0.3, "class")]  # the only random one
-    assert LookupTable(both, line(0, 1, 3), params(1)).references == {(0, "unlabelled"): pytest.approx(0.2)}
+    assert LookupTable(both, line(0, 1, 3), params(1)).references == {(0, "unlabelled", 1): pytest.approx(0.2)}
     # Another training of the same batch is evidence, and a pool of one batch has no others
     assert len(LookupTable([*once, record((1,), 0.25)], line(0, 1, 3), params(1))) == 4
     assert len(LookupTable([record((1,), 0.2)] * 2, line(0, 1, 3), params(1))) == 2

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from mgral.config.schema import Proxy
+from mgral.core.errors import MgralError
 from mgral.reward import proxy_plan
 
 BASE = Path(__file__).parents[3] / "params" / "base.yaml"
@@ -62,6 +64,35 @@ def test_an_agents_batches_race_against_random_ones_of_the_first_round() -> None
     ]
 
 
+def test_each_replay_split_has_all_replay_records() -> None:
+    # Of 5 the agent has one (0.25 / 1.25 of them), of the other 4 two are random (1.6 and 2.4, by largest remainder).
+    shares = {"random": 0.4, "uncertain": 0.6, "agent": 0.25}
+    two = params(
+        kind="replay",
+        generators={**dict.fromkeys(("designed", "cluster", "class"), 0), **shares},
+        stop_at=0.5,
+        per_job=9,
+        splits=2,
+    )
+    random = "replay/proxies/0.json replay/proxies/1.json"
+    first = [
+        ("proxy_replay", 0, "proxies/0 proxies/1 repeats/1 repeats/2", ""),
+        ("proxy_replay", 4, "proxies/2 proxies/3", random),
+        ("proxy_second_round_replay", 0, "proxies/0", random),
+    ]
+    second = [
+        (f"{rule}_2", position, names, rivals.replace("replay/", "replay-2/"))
+        for rule, position, names, rivals in first
+    ]
+    assert jobs(two) == [*first, *second]
+    assert [some.split for some in proxy_plan.proxies(two)] == [1, 1, 2, 2]
+
+
+def test_unlabelled_records_have_no_splits() -> None:
+    with pytest.raises(MgralError, match=r"proxy: splits: kind unlabelled holds no images out; set splits: 1"):
+        params(kind="unlabelled", splits=2)
+
+
 def test_a_job_is_told_the_numbers_of_its_batches_and_repetitions_by_kind() -> None:
     paths = [
         "a/replay/proxies/3.json",
@@ -72,3 +103,4 @@ def test_a_job_is_told_the_numbers_of_its_batches_and_repetitions_by_kind() -> N
     assert proxy_plan.options(paths) == ["--batch", "3", "11", "--control", "0", "--repeat", "1"]
     assert proxy_plan.options(["a/repeats/2.json"]) == ["--repeat", "2"]
     assert proxy_plan.options([]) == []
+    assert proxy_plan.options(["a/second_round/replay-3/proxies/2.json"]) == ["--batch", "2", "--split", "3"]

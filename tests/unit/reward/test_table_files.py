@@ -50,6 +50,16 @@ def test_a_sound_table_is_read(tmp_path: Path) -> None:
     assert found == Record((3, 5), "random", 0.5, 2.0, "unlabelled", 0, None, False, (0.4, None))
 
 
+def test_the_split_has_a_column_where_there_are_several(tmp_path: Path) -> None:
+    one, other = (Record((3,), "random", 0.5, 2.0, "replay", split=split) for split in (1, 2))
+    levels = {one.peers: 0.5, other.peers: 0.4}
+    for name, found in (("one", [one]), ("both", [one, other])):
+        table_files.write_records(found, levels, path := tmp_path / name)
+        assert table_files.read_records(path) == found
+        assert ("split" in pq.read_schema(path).names) == (name == "both")
+    assert pq.ParquetFile(tmp_path / "both").read()["reference"].to_pylist() == [0.5, 0.4]
+
+
 BAD: dict[str, Any] = {
     "text that is not UTF-8": {"generator": text(b"\xff\xfeab")},
     "half a character": {"generator": text("ä".encode()[:1])},
@@ -74,6 +84,8 @@ BAD: dict[str, Any] = {
     "seconds in days": {"seconds": pa.array([5], pa.duration("s"))},
     "cycle with a half": {"cycle": 0.5},
     "cycle below 0": {"cycle": -1},
+    "split 0": {"split": 0},
+    "no split": {"split": "first"},
     "cycle too large": {"cycle": math.inf},
     "stopped as text": {"stopped": "false"},
     "stopped as number": {"stopped": 2},

@@ -42,6 +42,24 @@ def test_between_batches_and_between_seeds() -> None:
     assert audit["control"] is None
 
 
+def test_spreads_are_within_replay_splits() -> None:
+    # Split 1: random 0.2 and 0.4, with 0.6 a spread of 0.2. Split 2: random 0.8, with 0.9 a variance of 0.005: pooled
+    # √((2 · 0.04 + 1 · 0.005) / 3). Repeats: 0.24 and 0.2 of split 1, variance 0.0008; 0.8 and 0.7 of split 2, 0.005.
+    found = [record(1, 0.2), record(2, 0.4), record(3, 0.6, "class"), record(1, 0.8), record(2, 0.9, "class")]
+    found = [replace(one, kind="replay", split=1 if k < 3 else 2) for k, one in enumerate(found)]
+    repeats = [replace(record(1, value, kind="replay"), split=split) for value, split in ((0.24, 1), (0.7, 2))]
+    assert variance.audit(found, [], repeats)["kinds"]["replay"] == {
+        "records": 5,
+        "stopped": 0,
+        "reference": pytest.approx((0.3 + 0.8) / 2),
+        "between_batches": pytest.approx(math.sqrt(0.085 / 3)),
+        "between_random": pytest.approx(math.sqrt(0.02)),
+        "between_seeds": pytest.approx(math.sqrt((0.0008 + 0.005) / 2)),
+        "seeds": 4,
+        "splits": 2,
+    }
+
+
 def test_a_control_stands_beside_the_same_batches() -> None:
     # With the weight 0.2 and 0.4, without 0.5 and 0.5; batch 3 has no control, and replay batches have none.
     found = [record(1, 0.2), record(2, 0.4), record(3, 0.9), record(1, 0.7, kind="replay")]
