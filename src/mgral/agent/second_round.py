@@ -44,7 +44,7 @@ def draw_by_agent(
     batches: list[CandidateBatch] = []
     for k in range(count):
         names = (seed, "draw", evidence.pool.cycle, "agent")
-        chosen = draw_unseen(lambda _, rng: without_replacement(scores, size, rng), k, ids, size, seen, names)
+        _, chosen = draw_unseen(lambda _, rng: without_replacement(scores, size, rng), k, ids, size, seen, names)
         seen.add(chosen)
         batches.append({"generator": "agent", "ids": list(chosen)})
     return batches

@@ -162,8 +162,8 @@ class Proxy(ProxyRun, HoldOut, Generators):
     splits: Positive = parameter(
         1,
         "kinds replay and both: replay splits of a cycle, each with images of its own held out at random. Their "
-        "records are pooled, which tells rules apart that those of one do not; each further split trains one more "
-        "detector and as many replay records again",
+        "records are pooled, so that differences between rules show that the records of one do not show; each further "
+        "split trains one more detector and as many replay records again",
     )
 
     def splits_of(self, kind: str) -> int:

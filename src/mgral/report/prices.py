@@ -1,25 +1,20 @@
-"""The price of batches in words: whether rewards carry a signal, what rules gained in replay, what batches promise."""
+"""The price of batches in words: whether rewards carry a signal, and what batches promise."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
 from mgral.core.run_layout import CYCLE
-from mgral.report.comparison import ALPHA
 from mgral.report.learning_curves import cycle_folder
 from mgral.report.sources import Cell
 from mgral.report.tables import Table
 from mgral.report.text import number, signed
-
-RULE = "rule "  # begins the generator of a record of a rule's own batch
 
 
 def read(run: Path, strategies: Sequence[str], seeds: Sequence[int], cycles: int) -> list[Cell]:
@@ -49,34 +44,6 @@ def signals(audits: Sequence[Mapping[str, Any]]) -> list[str]:
     rule = found[0]["rule"]
     text = f"The rewards carry a signal in {count} of {len(found)} tables (permutation test, level {found[0]['level']})"
     return [f"{text}; in the others the choice is that of the rule {rule}."]
-
-
-def rules(audits: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each rule's own batch gained in replay over random ones, pooled over tables; nothing without such records.
-
-    The interval is the t-interval over tables, each with the mean of its records of the rule.
-    """
-    gains: dict[str, list[float]] = {}
-    for audit in audits:
-        by_rule: dict[str, list[float]] = {}
-        for point in audit["points"]:
-            if point["generator"].startswith(RULE):
-                by_rule.setdefault(point["generator"].removeprefix(RULE), []).append(point["trained"])
-        for name, own in by_rule.items():
-            gains.setdefault(name, []).append(sum(own) / len(own))
-    if not gains:
-        return []
-    said = []
-    for name, own in sorted(gains.items()):
-        mean, count = float(np.mean(own)), len(own)
-        text = f"{name} {signed(mean, 4)}"
-        if count > 1:
-            half = float(stats.t.ppf(1 - ALPHA / 2, count - 1)) * float(np.std(own, ddof=1)) / math.sqrt(count)
-            text += f" ({signed(mean - half, 4)} to {signed(mean + half, 4)})"
-        said.append(text)
-    most = max(map(len, gains.values()))
-    tables = f"{most} table{'' if most == 1 else 's'}"
-    return [f"Gain in mAP of each rule's batch over random ones in replay, {tables}: {', '.join(said)}."]
 
 
 def choices(cells: Sequence[Cell]) -> str | None:

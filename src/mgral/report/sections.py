@@ -24,6 +24,7 @@ from mgral.report import (
     people,
     prices,
     published,
+    replay_gains,
     sources,
     table_verdict,
     tables,
@@ -233,7 +234,8 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
     for name, look in run.looks.items():
         own_audits = [cell for cell in audits if cell.strategy == name]
         own_searches = [cell for cell in searches if cell.strategy == name]
-        part: dict[str, Any] = {"strategy": name, "table": None, "search": None, "predicted": None}
+        part: dict[str, Any] = {"strategy": name, "table": None, "replay_gains": None, "search": None}
+        part["predicted"] = None
         own_prices = [cell for cell in priced if cell.strategy == name]
         part["prices"] = (prices.choices(own_prices), prices.table(own_prices)) if own_prices else None
         if own_audits:
@@ -241,7 +243,9 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
             plate = plates.add(f"table_{name}", draw_method.table_error(own_audits, look), caption)
             verdict, detail = table_verdict.signal([cell.value for cell in own_audits])
             values = [cell.value for cell in own_audits]
-            more = [*prices.signals(values), *prices.rules(values), *table_verdict.noise_of_records(values)]
+            more = [*prices.signals(values), *table_verdict.noise_of_records(values)]
+            content = replay_gains.table(values)
+            part["replay_gains"] = (content, replay_gains.differences(values)) if content else None
             compared = tables.comparison(own_audits)
             part["table"] = (verdict, [detail, *more], plate, tables.audits(own_audits), compared)
         if own_searches:

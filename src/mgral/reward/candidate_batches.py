@@ -45,7 +45,10 @@ Draw = Callable[[int, np.random.Generator], Ints]
 
 
 class CandidateBatch(TypedDict):
-    """One entry of batches.json: the kind that drew it, and its ids, ascending."""
+    """One entry of batches.json: the kind that drew it, and its ids, ascending.
+
+    A designed batch has the name of its design; one that several designs share has all their names, with commas.
+    """
 
     generator: str
     ids: list[int]
@@ -98,11 +101,21 @@ def draw(count: int, batch: int, shares: Mapping[str, float], evidence: Evidence
         names = (seed, "draw", evidence.pool.cycle, kind)
         draw_one = SAMPLERS[kind](evidence, ids, size, random_streams.stream(*names))
         for k in range(number):
-            chosen = draw_unseen(draw_one, k, ids, size, seen, names)
+            first, chosen = draw_unseen(draw_one, k, ids, size, seen, names)
             seen.add(chosen)
             name = designed_batches.name_of(k) if kind == "designed" else kind
+            if kind == "designed" and chosen != first and k < len(designed_batches.NAMES):
+                _name_also(batches, first, name)
+                name = designed_batches.name_of(k + len(designed_batches.NAMES))
             batches.append({"generator": name, "ids": list(chosen)})
     return batches
+
+
+def _name_also(batches: list[CandidateBatch], ids: tuple[int, ...], name: str) -> None:
+    """Note that a design would be a batch that is there already. One drawn at random keeps its name alone."""
+    for batch in batches:
+        if tuple(batch["ids"]) == ids and batch["generator"] != "random":
+            batch["generator"] += f", {name}"
 
 
 def draw_unseen(
@@ -112,15 +125,16 @@ def draw_unseen(
     size: int,
     seen: set[tuple[int, ...]],
     names: tuple[int | str, ...],
-) -> tuple[int, ...]:
-    """Batch ``k`` of a kind; another than those seen, if there is one."""
-    chosen: tuple[int, ...] = ()
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Batch ``k`` of a kind as it is drawn first, and the batch to take: another than those seen, if there is one."""
+    first: tuple[int, ...] = ()
     for attempt in range(TRIES):
         positions = draw_one(k, random_streams.generator(*names, k, attempt))
         chosen = tuple(sorted(ids[p] for p in positions))
+        first = first or chosen
         if chosen not in seen:
-            return chosen
-    return next((other for other in itertools.combinations(ids, size) if other not in seen), chosen)
+            return first, chosen
+    return first, next((other for other in itertools.combinations(ids, size) if other not in seen), chosen)
 
 
 def _random(evidence: Evidence, ids: list[int], size: int, seed: int) -> Draw:

@@ -203,7 +203,11 @@ class LookupTable:
             **_agreement(values, held_out),
             "chance": self._chance(priced),
             "points": [
-                {"kind": one.kind, "generator": one.generator, "trained": self.gain(one), "estimated": float(guess)}
+                {
+                    **{"kind": one.kind, "generator": one.generator, "trained": self.gain(one)},
+                    **({"split": one.split} if one.split > 1 else {}),
+                    "estimated": float(guess),
+                }
                 for one, guess in zip(self.own, held_out.value, strict=True)
             ],
             "comparison": [

@@ -12,11 +12,9 @@ from mgral.report import prices
 from mgral.report.sources import Cell
 
 
-def audit(signal: bool, **gains: float) -> dict[str, Any]:
+def audit(signal: bool) -> dict[str, Any]:
     text = "The rewards carry no signal (p = 0.40); the choice is that of the rule learnable."
-    points = [{"generator": f"rule {name}", "trained": gain} for name, gain in gains.items()]
-    points += [{"generator": "varied rule growth", "trained": 0.5}, {"generator": "random", "trained": 0.5}]
-    return {"signal": {"signal": signal, "level": 0.05, "rule": "learnable", "text": text}, "points": points}
+    return {"signal": {"signal": signal, "level": 0.05, "rule": "learnable", "text": text}}
 
 
 def test_one_table_speaks_for_itself_and_several_are_counted() -> None:
@@ -25,13 +23,6 @@ def test_one_table_speaks_for_itself_and_several_are_counted() -> None:
     assert sentence.startswith("The rewards carry a signal in 2 of 3 tables")
     assert sentence.endswith("the choice is that of the rule learnable.")
     assert prices.signals([{"signal": None}, {}]) == []
-
-
-def test_gains_of_rules_are_pooled_over_tables() -> None:
-    # 0.01 and 0.03: mean 0.02, deviation 0.0141; 12.706 of its 1 / sqrt 2 are 0.1271
-    (sentence,) = prices.rules([audit(True, growth=0.01, learnable=0.02), audit(True, growth=0.03)])
-    assert "2 tables: growth +0.0200 (-0.1071 to +0.1471), learnable +0.0200." in sentence.replace("−", "-")
-    assert prices.rules([{"points": [{"generator": "random", "trained": 0.1}]}]) == []
 
 
 def test_a_table_of_predicted_gains() -> None:
