@@ -38,6 +38,15 @@ def real_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="module")
+def small_resnets() -> Iterator[None]:
+    """Torchvision's detectors stand on a ResNet-18 in all tests of the module."""
+    from small_networks import on_resnet18
+
+    with on_resnet18():
+        yield
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Mounts a file system of so many bytes, kept in memory, at a folder; the test is skipped where it may not.

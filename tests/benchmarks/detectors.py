@@ -9,6 +9,7 @@ Figures are kept in docs/results/detectors.json, and the table of docs/detectors
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -137,6 +138,13 @@ def refused(name: str) -> list[str]:
     return [one for one in plugins.names("strategies") if _serves("tiny_ssd", one) and not _serves(name, one)]
 
 
+@functools.cache
+def _base() -> dict[str, Any]:
+    base: dict[str, Any] = loading.read_yaml(ROOT / "params/base.yaml")
+    return base
+
+
+@functools.cache
 def _serves(detector: str, strategy: str) -> bool:
     command = {"train": "a {train} {weights} {seed}", "predict": "b {weights} {list} {results}"}
     given = {
@@ -144,7 +152,7 @@ def _serves(detector: str, strategy: str) -> bool:
         "strategies": [strategy], "embedding": {"weights": "random"}, "proxy": {"kind": "replay", "start": "scratch"},
     }  # fmt: skip
     try:
-        loading.check(loading.merge(loading.read_yaml(ROOT / "params/base.yaml"), given), "benchmark")
+        loading.check(loading.merge(_base(), given), "benchmark")
     except MgralError:
         return False
     return True

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchvision.models import resnet50, vgg16
+from torch import nn
+from torchvision.models import resnet50, vgg
+from torchvision.models.detection import ssd
 
 from mgral.core import files, plugins
 from mgral.core.errors import MgralError
@@ -24,6 +27,24 @@ NAMES = [name for name in plugins.names("detectors") if not hasattr(plugins.load
 
 def has_priors(name):
     return getattr(plugins.load("detectors", name), "PRIORS", True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_the_features_of_vgg():
+    """To draw the classifier of VGG16, 124 million weights that SSD300 discards, takes longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssd, "vgg16", lambda **_: SimpleNamespace(features=vgg_features()))
+        yield
+
+
+def vgg_features():
+    """The convolutions of torchvision's vgg16, drawn as it draws them."""
+    features = vgg.make_layers(vgg.cfgs["D"])
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return features
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -268,7 +289,7 @@ def test_images_too_small_for_the_levels_are_refused(name, size) -> None:
 
 
 def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
-    network = vgg16(weights=None).features
+    network = vgg_features()
     save_file(network.state_dict(prefix="features."), tmp_path / "vgg16.safetensors")
     backbone = build_detector(
         "ssd300", CLASSES, 300, {"weights": str(tmp_path / "vgg16.safetensors")}, 0

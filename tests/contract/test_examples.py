@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
 
 from mgral.config import loading
 from mgral.config.schema import Evaluation
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data import image_cache
+from mgral.detection import command_process
 from mgral.detection.detectors.command import Options
 from mgral.detection.external import ExternalTrainer
 
@@ -46,7 +50,8 @@ def test_the_small_run_only_shortens_what_it_is_given_after() -> None:
     assert [one.name for one in small.strategies] == ["random", "entropy", "mgral"] and small.cycles == 2
 
 
-def test_torchvision_trains_and_predicts_the_same_twice(tmp_path: Path) -> None:
+def test_torchvision_trains_and_predicts_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once as the commands say, and again in this process, which has imported torch already."""
     rng = np.random.default_rng(0)
     images, boxes = {}, {}
     for i in (1, 2, 3):
@@ -67,8 +72,15 @@ def test_torchvision_trains_and_predicts_the_same_twice(tmp_path: Path) -> None:
     trainer = ExternalTrainer(dataset, image_cache.Cache(dataset, tmp_path / "images.npy"), options, kept)
     losses = trainer.train([1, 2], 3, tmp_path / "d.ckpt")
     first = trainer.infer([3])
-    assert trainer.train([1, 2], 3, tmp_path / "d.ckpt") == losses
-    second = trainer.infer([3])
+
+    def here(words: Sequence[str], *_: object) -> None:
+        monkeypatch.setattr(sys, "argv", list(words[1:]))
+        runpy.run_path(words[1], run_name="__main__")
+
+    monkeypatch.setattr(command_process, "run_command", here)
+    with torch.random.fork_rng():
+        assert trainer.train([1, 2], 3, tmp_path / "d.ckpt") == losses
+        second = trainer.infer([3])
     assert [row["step"] for row in losses] == [0, 1]
     assert first.embeddings.vectors.shape == (1, 256)
     assert (first.embeddings.vectors == second.embeddings.vectors).all()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-GRID = 8
+GRID = 4
 
 
 def pixels(root: str, image: dict) -> np.ndarray:

@@ -55,7 +55,7 @@ def test_a_thin_tall_object_is_found_alike_in_a_wide_and_in_a_tall_image(
     image_cache.build(bars, rule, tmp_path / "images.npy")
     cache = Cache(bars, tmp_path / "images.npy")
     detector = build_detector("tiny_ssd", bars.classes, cache.size, {}, 0)
-    training.fit(detector, cache, list(bars.images), replace(PLAN, steps=90, augment=False), machine, 0)
+    training.fit(detector, cache, list(bars.images), replace(PLAN, steps=60, augment=False), machine, 0)
     found = run_inference(detector, cache, list(bars.images), EVALUATION, machine).detections
     for k in range(SCENES):
         wide, tall = found[2 * k + 1], found[2 * k + 2]

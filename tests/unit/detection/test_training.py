@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from dataclasses import replace
@@ -338,8 +339,9 @@ def test_a_detector_without_priors_learns_to_find_squares(name, tmp_path, machin
     cache = image_cache.Cache(dataset, tmp_path / "images.npy")
     plan = TrainingConfig(steps=10, batch_size=2, learning_rate=5e-4, weight_decay=0.0, warmup=2, augment=False)
     trained = []
+    fresh = build_detector(name, ("square",), size, SMALL[name], 0)
     for steps in (10, 1, 1):
-        trained.append(build_detector(name, ("square",), size, SMALL[name], 0))
+        trained.append(copy.deepcopy(fresh))
         training.fit(trained[-1], cache, [1, 2], replace(plan, steps=steps), machine, 0)
     assert same(trained[1], trained[2])
     evaluation = Evaluation(score_threshold=0.0, nms_iou=0.5, max_detections=10)

@@ -21,6 +21,7 @@ from mgral.strategies.meh_hua import Options, aggregation, evidence_head
 from mgral.strategies.meh_hua.aggregation import ObjectBoxes
 
 SIZE = 96
+pytestmark = pytest.mark.usefixtures("small_resnets")
 
 
 def boxes(*rows: tuple[int, int, int], losses: list[float] | None = None) -> ObjectBoxes:

@@ -30,6 +30,7 @@ from mgral.strategies.mi_aod.options import Options
 from mgral.strategies.mi_aod.training import TwoHeads
 
 SIZE = 96  # RetinaNet takes no less
+pytestmark = pytest.mark.usefixtures("small_resnets")
 LN2, LN3 = math.log(2), math.log(3)
 PLAN = TrainingConfig(
     steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.01, warmup=2, augment=True, checkpoint_every=2
