@@ -70,7 +70,8 @@ def test_the_page_of_detectors_shows_the_figures_that_are_kept(detectors: Module
 
 
 def test_every_detector_of_this_package_has_a_setting(detectors: ModuleType) -> None:
-    assert {*detectors.SETTINGS, "command"} == set(plugins.names("detectors"))
+    named = {setting.detector or name for name, setting in detectors.SETTINGS.items()}
+    assert {*named, "command"} == set(plugins.names("detectors"))
 
 
 def test_what_a_detector_is_refused_for_comes_from_the_check_of_parameters(detectors: ModuleType) -> None:
