@@ -89,6 +89,39 @@ def test_train_embed_and_select(cycle: Path, monkeypatch: pytest.MonkeyPatch, tm
     assert Path("half_detections.npz").read_bytes() == Path("made/detections.npz").read_bytes()
 
 
+@pytest.mark.parametrize("by", ["image", "tile"])
+def test_large_images_are_cut_for_it(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is trained on tiles, evaluated on whole images, and a batch is of the one or the other."""
+    monkeypatch.chdir(tmp_path)
+    p = f"--params={parameters(tmp_path, dataset={'tiles': {'size': 48, 'overlap': 16, 'visible': 0.5, 'by': by}})}"
+    data = ["--dataset=dataset.json", "--images=images.npy", "--pool=pool.json"]
+    run("generate", p, "--out=raw")
+    run("import", p, "--out=dataset.json")
+    run("cache", p, "--dataset=dataset.json", "--out=images.npy")
+    run("pool", p, "--dataset=dataset.json", "--seed=0", "--out=pool.json")
+    run("train", p, *data, "--seed=0", "--out=made")
+    metrics = read_json(Path("made/metrics.json"))
+    assert metrics["images"] == 12 and 0 < metrics["test"]["mAP"] <= 1
+    found = ["--embeddings=embeddings.npz", "--detections=detections.npz"]
+    run("embed", p, *data, "--detector=made/detector.safetensors", *found)
+    pool, images = read_json(Path("pool.json")), {one["id"]: one for one in read_json(Path("dataset.json"))["images"]}
+    detections, _ = detections_file.read(Path("detections.npz"))
+    assert sorted(detections) == sorted([*(one["id"] for one in pool["labelled"]), *pool["unlabelled"]])
+    assert {"tile" in images[i] for i in detections} == {by == "tile"}
+    side = max(float(one.xyxy.max()) for one in detections.values() if len(one))
+    assert side <= 48 if by == "tile" else 48 < side <= 64
+    select = ["--strategy=entropy", "--dataset=dataset.json", "--pool=pool.json", "--detections=detections.npz"]
+    run("select", p, *select, "--seed=0", "--out=selected.json")
+    picks = [one["id"] for one in read_json(Path("selected.json"))["picks"]]
+    assert len(picks) == 4 and set(picks) <= set(pool["unlabelled"])
+    run("replay-split", p, "--dataset=dataset.json", "--pool=pool.json", "--seed=0", "--out=replay.json")
+    held_out = sorted(read_json(Path("replay.json"))["unlabelled"])[:2]
+    write_json("batches.json", [{"generator": "random", "ids": held_out}])
+    replay = ["--pool=replay.json", "--kind=replay", "--seed=0", "--batches=batches.json", "--batch", "0"]
+    run("proxy", p, *data[:2], *replay, "--out=priced")
+    assert read_json(Path("priced/proxies/0.json"))["ids"] == held_out
+
+
 def test_proxies_are_priced_by_replay(cycle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`mgral proxy` trains the command on kept images and a batch, and records its mAP on val."""
     monkeypatch.chdir(cycle)

@@ -54,9 +54,10 @@ def run(arguments: argparse.Namespace) -> None:
     weights = out / CYCLE.detector
     with kept_checkpoint(weights, params, arguments.seed, inputs, modules, large) as checkpoint:
         rows = trainer.train(pool.labelled_ids, seed, checkpoint)
+        # first what can fail: where a user's command predicts nothing that counts, no output is left
+        metrics.write(out / CYCLE.metrics, dataset, pool, detect, params.evaluation.max_detections)
         trainer.save(weights)
         _write_rows(rows, out / CYCLE.training)
-        metrics.write(out / CYCLE.metrics, dataset, pool, detect, params.evaluation.max_detections)
 
 
 def _write_rows(rows: list[dict[str, float]], path: Path) -> None:

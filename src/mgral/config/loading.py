@@ -37,7 +37,7 @@ def check(given: dict[str, Any], where: str) -> Params:
             _check_external(params, options)
         _check_priors(params, getattr(detector, "PRIORS", True))
         _check_proxies(params, detector.activation(options))
-        _check_tiles(params, getattr(detector, "EXTERNAL", False))
+        _check_tiles(params)
         _check_root(params)
     except MgralError as error:
         raise MgralError(f"{where}: {error}") from None
@@ -155,15 +155,11 @@ def _check_external(params: Params, options: Settings) -> None:
             raise MgralError("detector.options.finetune: missing; give it, or set proxy.start: scratch")
 
 
-def _check_tiles(params: Params, external: bool) -> None:
+def _check_tiles(params: Params) -> None:
     """Refuse what cannot go with images that are cut into tiles. Raises MgralError."""
     tiles = params.dataset.tiles
     if not tiles.size:
         return
-    if external:
-        raise MgralError(
-            "dataset.tiles.size: the detector command reads whole files; cut and merge in your trainer, and set it to 0"
-        )
     if tiles.by == "tile":
         if params.oracle.kind != "dataset":
             raise MgralError("dataset.tiles.by: people annotate whole files; set image")

@@ -270,7 +270,12 @@ class Cache:
         return boxes, np.asarray((boxes[:, 2:] > boxes[:, :2]).all(axis=1), np.bool_)
 
     def boxes(self, image_id: int) -> Boxes:
-        """Ground truth in pixels of the input.
+        """Ground truth in pixels of the input. Raises MgralError as :meth:`truth`."""
+        boxes = self.truth(image_id)
+        return Boxes(boxes.xyxy * self.scale(image_id), boxes.labels, boxes.ignore)
+
+    def truth(self, image_id: int) -> Boxes:
+        """Ground truth in pixels of the original image, or of the tile.
 
         Raises:
             MgralError: the image is not annotated, which is not the same as one without objects.
@@ -279,7 +284,7 @@ class Cache:
         if boxes is None:
             name = self._dataset.images[image_id].file_name
             raise MgralError(f"image {image_id} ({name}) is not annotated; annotate it and import the data set again")
-        return Boxes(boxes.xyxy * self.scale(image_id), boxes.labels, boxes.ignore)
+        return boxes
 
 
 class _Answers:

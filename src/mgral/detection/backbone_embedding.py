@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ def from_file(path: Path, ids: Sequence[int]) -> Floats:
         ids: the images wanted.
 
     Raises:
-        MgralError: no such archive, an image without a vector, or a vector that is not finite.
+        MgralError: no such archive, an image without a vector or with two, or a vector that is not finite.
     """
     where = "detector.options.predict: {vectors}"
     try:
@@ -39,16 +40,25 @@ def from_file(path: Path, ids: Sequence[int]) -> Floats:
         with np.load(path, allow_pickle=False) as data:
             found, vectors = data["ids"], np.asarray(data["vectors"], np.float32)
     except (KeyError, ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile):
-        raise MgralError(f"{where}: not an npz archive of ids and vectors; see --help") from None
+        raise MgralError(f"{where}: not an npz archive of ids and vectors; write one with numpy.savez") from None
     if found.ndim != 1 or found.dtype.kind not in "iu" or vectors.ndim != 2 or len(vectors) != len(found):
-        raise MgralError(f"{where}: ids must be [N] whole numbers and vectors [N, D]")
+        raise MgralError(
+            f"{where}: ids {list(found.shape)} and vectors {list(vectors.shape)} do not go together; write ids [N], "
+            "whole numbers, and vectors [N, D]"
+        )
+    if not vectors.shape[1]:
+        raise MgralError(f"{where}: vectors of no number; write at least one a vector")
     row = {int(image): k for k, image in enumerate(found)}
+    if len(row) < len(found):
+        image = Counter(found.tolist()).most_common(1)[0][0]
+        raise MgralError(f"{where}: image {image} has more than one vector; write one for every image of {{list}}")
     missing = [i for i in ids if i not in row]
     if missing:
         raise MgralError(f"{where}: image {missing[0]} has no vector; write one for every image of {{list}}")
     chosen = vectors[[row[i] for i in ids]]
     if not np.isfinite(chosen).all():
-        raise MgralError(f"{where}: image {ids[int((~np.isfinite(chosen)).any(axis=1).argmax())]} is not finite")
+        image = ids[int((~np.isfinite(chosen)).any(axis=1).argmax())]
+        raise MgralError(f"{where}: image {image} is not finite; write finite numbers")
     return project(chosen)
 
 

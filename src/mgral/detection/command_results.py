@@ -14,11 +14,12 @@ import numpy as np
 from mgral.core import boxes as geometry
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
-from mgral.core.types import Activation, Dataset, Detections, Doubles
+from mgral.core.types import Activation, Detections, Doubles, Image
 
 log = logging.getLogger(__name__)
 
 WHERE = "detector.options.predict"
+SUM_WITHIN = 0.01  # of 1: what a softmax in half precision, written with three digits, may be off
 
 
 class _Result(NamedTuple):
@@ -30,39 +31,64 @@ class _Result(NamedTuple):
 
 
 def read_losses(path: Path, name: str) -> list[dict[str, float]]:
-    """The rows of a CSV with the columns ``step`` and ``loss``; one row of step 0 and loss 0 if there is no file.
+    """The rows of a CSV with the columns ``step`` and ``loss``.
 
     Args:
         path: of the CSV.
         name: of the option, for the message.
 
     Raises:
-        MgralError: it lacks a column, holds no row, or what is no number.
+        MgralError: it is missing, lacks a column, or holds no row or what is no finite number.
     """
-    if not path.is_file():
-        return [{"step": 0, "loss": 0.0}]
+    require_output(path, name, "loss")
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         if not rows or not {"step", "loss"} <= rows[0].keys():
             raise ValueError
-    except (ValueError, TypeError, AttributeError, UnicodeDecodeError):
-        raise MgralError(f"{name}: {{loss}} must be a CSV of numbers with the columns step and loss") from None
+        if not all(math.isfinite(value) for row in rows for value in row.values()):
+            raise ValueError
+    except (ValueError, TypeError, AttributeError, csv.Error):
+        raise MgralError(
+            f"{name}: {{loss}} is no CSV of finite numbers with the columns step and loss; write one row a step, with "
+            "these columns"
+        ) from None
     return [{**row, "step": int(row["step"])} for row in rows]
 
 
+def require_output(path: Path, name: str, placeholder: str) -> None:
+    """Refuse a command that did not write what its command line names.
+
+    Args:
+        path: of a file.
+        name: of the option, for the message.
+        placeholder: that stood for the path.
+
+    Raises:
+        MgralError: there is no such file.
+    """
+    if path.is_dir():
+        raise MgralError(f"{name}: {{{placeholder}}} is a folder now; write a file of that name")
+    if not path.is_file():
+        raise MgralError(
+            f"{name}: the command left no {placeholder}; it must write the file {{{placeholder}}}"
+            + ("" if placeholder == "results" else ", or leave it out of the command line")
+        )
+
+
 def read_detections(
-    path: Path, ids: Sequence[int], dataset: Dataset, activation: Activation, min_score: float, limit: int
+    path: Path, images: Sequence[Image], classes: int, activation: Activation, min_score: float, limit: int
 ) -> dict[int, Detections]:
     """COCO results as detections.
 
-    Boxes are clipped to their image; those without area in it are left out, and their number is logged.
+    Boxes are clipped to their image. Those without area in it and what is duplicated, that is equal to an earlier entry
+    in image, class, box and score, are left out, and their numbers are logged. An image without entry has none.
 
     Args:
         path: JSON list of ``image_id``, ``category_id`` (1 … C), ``bbox`` [x, y, width, height] in pixels of the
             image, ``score`` in 0..1, and, optionally, ``probs``: of C classes, for softmax with the background first.
-        ids: the images that were asked for; each gets an entry.
-        dataset: gives classes and sizes.
+        images: those that were asked for, or tiles; each gets an entry.
+        classes: C.
         activation: what ``probs`` holds. Without probs a sigmoid detector gets 0 for all other classes.
         min_score: lower scores are left out.
         limit: detections kept for an image.
@@ -70,62 +96,108 @@ def read_detections(
     Raises:
         MgralError: the file is no such list, or an entry is of an unknown image or class or out of range.
     """
-    rows = read_json(path)
-    if not isinstance(rows, list):
-        raise MgralError(f"{WHERE}: {{results}} must hold a list of COCO results")
-    width = len(dataset.classes) + (activation == "softmax")
-    by_image: dict[int, list[_Result]] = {i: [] for i in ids}
-    dropped = 0
+    rows = _read_list(path)
+    width = classes + (activation == "softmax")
+    sizes = {one.id: one for one in images}
+    by_image: dict[int, list[_Result]] = {i: [] for i in sizes}
+    dropped, twice, before = 0, 0, set[tuple[float, ...]]()
     for k, row in enumerate(rows):
-        found = _checked(row, k, by_image, dataset, width)
-        if (found.xyxy[2:] <= found.xyxy[:2]).any():
+        found = _checked(row, k, sizes, classes, width)
+        before.add((found.image, found.label, found.score, *row["bbox"]))
+        if len(before) + twice <= k:
+            twice += 1
+        elif (found.xyxy[2:] <= found.xyxy[:2]).any():
             dropped += 1
         elif found.score >= min_score:
             by_image[found.image].append(found)
     if dropped:
         log.warning("predict: %d of %d boxes have no area inside their image; left out", dropped, len(rows))
+    if twice:
+        log.warning("predict: %d of %d results are duplicated; left out", twice, len(rows))
+    empty = sum(not found for found in by_image.values())
+    if empty:
+        log.info("predict: no detection of score %g or more in %d of %d images", min_score, empty, len(by_image))
     return {i: _stacked(found, width, limit) for i, found in by_image.items()}
 
 
-def _checked(row: Any, k: int, ids: Mapping[int, Any], dataset: Dataset, width: int) -> _Result:
+def _read_list(path: Path) -> list[Any]:
+    """The entries of a file of results. Raises MgralError."""
+    require_output(path, WHERE, "results")
+    try:
+        rows = read_json(path)
+    except MgralError as error:
+        raise MgralError(f"{WHERE}: {{results}}{str(error).removeprefix(str(path))}") from None
+    if not isinstance(rows, list):
+        raise MgralError(
+            f"{WHERE}: {{results}} holds no list; write a JSON list of COCO results, without objects around"
+        )
+    return rows
+
+
+def _checked(row: Any, k: int, images: Mapping[int, Image], classes: int, width: int) -> _Result:
     """Entry ``k``, its box clipped. Raises MgralError."""
     where = f"{WHERE}: result {k}"
     if not isinstance(row, dict):
-        raise MgralError(f"{where}: not an object with image_id, category_id, bbox and score")
-    image, category, score, box = (row.get(key) for key in ("image_id", "category_id", "score", "bbox"))
-    if not isinstance(image, int) or isinstance(image, bool) or image not in ids:
-        raise MgralError(f"{where}: image_id {str(image)[:40]} was not asked for; use the ids of {{list}}")
-    classes = len(dataset.classes)
-    if not isinstance(category, int) or isinstance(category, bool) or not 1 <= category <= classes:
-        raise MgralError(f"{where}: category_id {str(category)[:40]} is unknown; use the categories of {{train}}")
+        raise MgralError(f"{where}: {_shown(row)} is no object; write image_id, category_id, bbox and score of each")
+    score, box = row.get("score"), row.get("bbox")
+    image = _whole_number(row, "image_id", where, "ids of {list}")
+    if image not in images:
+        raise MgralError(f"{where}: image_id {_shown(image)} was not asked for; use the ids of {{list}}")
+    category = _whole_number(row, "category_id", where, "categories of {train}")
+    if not 1 <= category <= classes:
+        raise MgralError(f"{where}: category_id {_shown(category)} is unknown; use the categories of {{train}}")
     value = _number(score)
     if value is None or not 0 <= value <= 1:
-        raise MgralError(f"{where}: score {str(score)[:40]} is not a number in 0..1")
+        raise MgralError(f"{where}: score {_shown(score)} is not a number in 0..1; write probabilities")
     corners = [_number(one) for one in box] if isinstance(box, list) else []
     if len(corners) != 4 or None in corners:
-        raise MgralError(f"{where}: bbox {str(box)[:60]} is not four finite numbers [x, y, width, height]")
-    size = dataset.images[image]
+        raise MgralError(
+            f"{where}: bbox {_shown(box, 60)} is not four finite numbers; write [x, y, width, height] in pixels"
+        )
+    size = images[image]
     xyxy = geometry.clip(geometry.xywh_to_xyxy(np.asarray([corners], np.float64)), size.width, size.height)[0]
     probs = row.get("probs")
     if probs is None:
         if width != classes:
             raise MgralError(f"{where}: no probs; softmax needs them, or set detector.options.activation: sigmoid")
         probs = [value if k == category - 1 else 0.0 for k in range(width)]
-    return _Result(image, xyxy, value, category - 1, _probabilities(probs, where, width))
+    return _Result(image, xyxy, value, category - 1, _probabilities(probs, where, width, width != classes))
 
 
-def _probabilities(given: Any, where: str, width: int) -> list[float]:
+def _whole_number(row: Mapping[str, Any], key: str, where: str, source: str) -> int:
+    value = row.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise MgralError(f"{where}: {key} {_shown(value)} is not a whole number; use the {source}")
+    return value
+
+
+def _probabilities(given: Any, where: str, width: int, background: bool) -> list[float]:
     probs = [_number(one) for one in given] if isinstance(given, list) else []
     kept = [one for one in probs if one is not None and 0 <= one <= 1]
     if len(probs) != width or len(kept) != width:
-        raise MgralError(f"{where}: probs is not {width} numbers in 0..1")
+        order = "the background's first" if background else "one a category"
+        raise MgralError(f"{where}: probs is not {width} numbers in 0..1; write {order}, or leave probs out")
+    if background and abs(math.fsum(kept) - 1) > SUM_WITHIN:
+        raise MgralError(
+            f"{where}: probs sum to {math.fsum(kept):.3f}; a softmax sums to 1, the background included: write that, "
+            "or set detector.options.activation: sigmoid"
+        )
     return kept
 
 
+def _shown(value: Any, most: int = 40) -> str:
+    """A value in one short line."""
+    return repr(value)[:most]
+
+
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond 1.8e308
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _stacked(found: list[_Result], width: int, limit: int) -> Detections:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from mgral.core import boxes as geometry
 from mgral.core import plugins
 from mgral.core.errors import MgralError
 from mgral.core.files import write_json
-from mgral.core.types import Activation, Dataset, Embeddings
+from mgral.core.types import Activation, Dataset, Detections, Embeddings, Floats, Image
 from mgral.data.image_cache import Cache
-from mgral.detection import backbone_embedding, command_process, command_results, packed_weights
+from mgral.detection import backbone_embedding, command_process, command_results, packed_weights, tile_files
 from mgral.detection.checkpoint import files_beside
-from mgral.detection.detectors.command import Options
+from mgral.detection.detectors.command import Options, placeholders
 from mgral.detection.device import Device
 from mgral.detection.inference import InferenceResult
+from mgral.detection.merging import mean_vectors, merge
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class ExternalTrainer:
 
     Attributes:
         dataset: its images and, of labelled ones and val, its boxes.
-        cache: decoded images, for the embedding backbone.
+        cache: says which inputs an image has, one or its tiles; decoded images, for the embedding backbone.
         options: the command lines.
         evaluation: threshold and number of detections that are kept.
         weights: folder or file that the last training wrote, or that was unpacked; None before.
@@ -65,7 +67,7 @@ class ExternalTrainer:
             start: weights to go on from.
 
         Returns:
-            The rows of the CSV that the command left as ``{loss}``; if it left none, one row of step 0, loss 0.
+            The rows of the CSV that the command left as ``{loss}``; if it names none, one row of step 0, loss 0.
 
         Raises:
             MgralError: no labelled image; the command fails, runs out of time, or leaves no weights.
@@ -86,22 +88,29 @@ class ExternalTrainer:
         (work / "kept").mkdir(parents=True, exist_ok=True)
         out = work / "weights"
         _remove(out)
+        _remove(work / "loss.csv")
         given = {
-            "train": self._coco(labelled, work / "train.json", labels=True),
-            "val": self._coco(self.dataset.ids("val"), work / "val.json", labels=True),
-            "images": self.dataset.root.resolve(),
             "weights": out,
             "seed": seed % 2**31,
             "loss": work / "loss.csv",
             "work": work / "kept",
             "start": start,
         }
-        _remove(work / "loss.csv")
-        self._run(command, name, given)
-        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        asked = {"train": self._inputs(labelled)}
+        if "val" in placeholders(command):
+            asked["val"] = self._inputs(self.dataset.ids("val"))
+        wanted = [one for inputs in asked.values() for one in inputs]
+        with tile_files.image_root(self.dataset.root, wanted, work / "images") as (root, named):
+            files = {one.id: one for one in named}
+            for key, inputs in asked.items():
+                given[key] = self._coco([files[one.id] for one in inputs], work / f"{key}.json", labels=True)
+            self._run(command, name, {**given, "images": root})
+        if not any(file.is_file() and file.stat().st_size for file in (out, *out.rglob("*"))):
             raise MgralError(f"{name}: the command left no weights; it must write the file or folder {{weights}}")
         self.weights = out
-        return command_results.read_losses(work / "loss.csv", name)
+        if "loss" in placeholders(command):
+            return command_results.read_losses(work / "loss.csv", name)
+        return [{"step": 0, "loss": 0.0}]
 
     def _compare_with_another(self, labelled: Sequence[int], seed: int, work: Path, start: Path | None) -> None:
         """Train once more, and warn if the predictions on val differ; the first weights stay."""
@@ -131,62 +140,83 @@ class ExternalTrainer:
         self.weights = packed_weights.read(path, folder)
 
     def infer(self, ids: Sequence[int], embed: bool = True) -> InferenceResult:
-        """Run ``predict`` over images.
+        """Run ``predict`` over images; arguments as for :meth:`infer_in_parts`."""
+        parts = list(self.infer_in_parts(ids, features=False, embed=embed))
+        detections = {i: one for part in parts for i, one in part.detections.items()}
+        vectors = np.concatenate([part.embeddings.vectors for part in parts])
+        return InferenceResult(detections, Embeddings(np.asarray(sorted(ids), np.int64), vectors))
+
+    def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
+        """Run ``predict`` over images: once, or where images are cut for a number of tiles after the other.
+
+        Of an image that is cut, the detections of its tiles are merged, and its embedding is the mean of theirs.
 
         Args:
             ids: of any images of the data set.
+            features: nothing; a command describes no detections.
             embed: whether embeddings are wanted; without, the vectors are 0 wide.
 
         Raises:
             MgralError: the command fails, or its results are of unknown images or classes or out of range.
         """
-        assert self.weights is not None
         ids = sorted(ids)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+        parts = [self._inputs([i]) for i in ids]
+        for portion in tile_files.in_portions(parts, tile_files.AT_ONCE):
+            yield self._predict(ids[portion], parts[portion], embed)
+
+    def _predict(self, ids: Sequence[int], parts: Sequence[Sequence[Image]], embed: bool) -> InferenceResult:
+        """Detections and embeddings of images, each with its inputs, from one run of the command."""
+        assert self.weights is not None
+        inputs = [one for own in parts for one in own]
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             results, vectors = folder / "results.json", folder / "vectors.npz"
+            root, named = stack.enter_context(tile_files.image_root(self.dataset.root, inputs, folder / "images"))
             given = {
-                "list": self._coco(ids, folder / "list.json", labels=False),
-                "images": self.dataset.root.resolve(),
+                "list": self._coco(named, folder / "list.json", labels=False),
+                "images": root,
                 "weights": self.weights,
                 "results": results,
                 "vectors": vectors,
                 "seed": 0,
             }
-            if ids:
+            if inputs:
                 self._run(self.options.predict, "detector.options.predict", given)
             else:
                 write_json(results, [])
-            if not results.is_file():
-                raise MgralError("detector.options.predict: the command left no results; it must write {results}")
             kept = self.evaluation.score_threshold, self.evaluation.max_detections
-            found = command_results.read_detections(results, ids, self.dataset, self.activation, *kept)
-            embedded = self._embeddings(vectors, ids) if embed else np.zeros((len(ids), 0), np.float32)
-        return InferenceResult(found, Embeddings(np.asarray(ids, np.int64), embedded))
+            classes = len(self.dataset.classes)
+            found = command_results.read_detections(results, inputs, classes, self.activation, *kept)
+            embedded = self._embeddings(vectors, ids, parts) if embed else np.zeros((len(ids), 0), np.float32)
+        seen = {i: self._whole(own, found) for i, own in zip(ids, parts, strict=True)}
+        return InferenceResult(seen, Embeddings(np.asarray(ids, np.int64), embedded))
 
-    def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
-        """All in one part: the command is run once. It has no features."""
-        yield self.infer(ids, embed)
+    def _whole(self, inputs: Sequence[Image], found: Mapping[int, Detections]) -> Detections:
+        """The detections of an image, of those of its inputs."""
+        if len(inputs) == 1:
+            return found[inputs[0].id]
+        overlap, most = self.evaluation.nms_iou, self.evaluation.max_detections
+        return merge([found[one.id] for one in inputs], inputs, overlap, most)
 
-    def _coco(self, ids: Sequence[int], path: Path, labels: bool) -> Path:
-        """Write a COCO JSON of some images; boxes in pixels, crowd regions and difficult objects as ``iscrowd``."""
-        chosen = sorted(ids)
+    def _inputs(self, ids: Sequence[int]) -> list[Image]:
+        """What a detector sees of images, in ascending order of their ids: an image itself, or its tiles."""
+        return [self.cache.image_of(part) for part in self.cache.inputs(sorted(ids))]
+
+    def _coco(self, inputs: Sequence[Image], path: Path, labels: bool) -> Path:
+        """Write a COCO JSON of images; boxes in their pixels, crowd regions and difficult objects as ``iscrowd``."""
         images = [
-            {"id": i, "file_name": one.file_name, "width": one.width, "height": one.height}
-            for i, one in ((i, self.dataset.images[i]) for i in chosen)
+            {"id": one.id, "file_name": one.file_name, "width": one.width, "height": one.height} for one in inputs
         ]
         annotations: list[dict[str, Any]] = []
-        for i in chosen if labels else []:
-            truth = self.dataset.boxes.get(i)
-            if truth is None:
-                raise MgralError(f"image {i} ({self.dataset.images[i].file_name}) is not annotated; annotate it first")
+        for one in inputs if labels else []:
+            truth = self.cache.truth(one.id)
             corners = truth.xyxy.astype(np.float64)
             rows = zip(geometry.xyxy_to_xywh(corners), geometry.area(corners), truth.labels, truth.ignore, strict=True)
             for box, area, label, ignore in rows:
                 annotations.append(
                     {
                         "id": len(annotations) + 1,
-                        "image_id": i,
+                        "image_id": one.id,
                         "category_id": int(label) + 1,
                         "bbox": box.tolist(),
                         "area": float(area),
@@ -202,9 +232,12 @@ class ExternalTrainer:
         words = [word.format(**values) for word in shlex.split(command)]
         command_process.run_command(words, name, self.options.environment, self.options.folder, self.options.time_limit)
 
-    def _embeddings(self, path: Path, ids: Sequence[int]) -> Any:
-        if path.is_file():
-            return backbone_embedding.from_file(path, ids)
+    def _embeddings(self, path: Path, ids: Sequence[int], parts: Sequence[Sequence[Image]]) -> Floats:
+        """[len(ids), 256] the command's own, or else those of a backbone."""
+        if parts and "vectors" in placeholders(self.options.predict):
+            command_results.require_output(path, "detector.options.predict", "vectors")
+            vectors = backbone_embedding.from_file(path, [one.id for own in parts for one in own])
+            return mean_vectors(vectors, [len(own) for own in parts])
         device = Device(torch.device("cpu"), bf16=False)
         where = "detector.options.embedding"
         return backbone_embedding.compute(self.options.embedding, where, self.cache, ids, device)[0]

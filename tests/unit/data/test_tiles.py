@@ -257,15 +257,6 @@ def test_unfit_tiles_are_refused(given: dict[str, object], message: str) -> None
         ({"strategies": ["ll4al"]}, "dataset.tiles.by: ll4al scores the inputs of a network"),
         ({"strategies": ["freesel"], "embedding": {"weights": "random"}}, "dataset.tiles.by: local patterns"),
         ({"dataset": {"tiles": {"by": "tile"}}, "oracle": {"kind": "simulated"}}, "dataset.tiles.by: people annotate"),
-        (
-            {
-                "detector": {
-                    "name": "command",
-                    "options": {"train": "a {train} {weights} {seed}", "predict": "b {weights} {list} {results}"},
-                }
-            },
-            "dataset.tiles.size: the detector command reads whole files",
-        ),
     ],
 )
 def test_what_cannot_go_with_tiles_is_refused(given: dict[str, object], message: str) -> None:

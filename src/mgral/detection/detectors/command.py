@@ -5,10 +5,10 @@ Every command line is split as a shell splits words; no shell runs it. It may ho
 =============  ============================================================================================
 ``{train}``    COCO JSON of the labelled images of this cycle; ``file_name`` is below ``{images}``
 ``{val}``      COCO JSON of the split val
-``{images}``   the image root
+``{images}``   the image root; with ``dataset.tiles`` a folder of tiles, which is there while the command runs
 ``{weights}``  train: the file or folder to write; predict: what training wrote. What is in it is your own matter
 ``{seed}``     a whole number below 2³¹; the same seed must give the same weights
-``{loss}``     train, optional: CSV to write, with the columns ``step`` and ``loss``
+``{loss}``     train, optional: CSV to write, with the columns ``step`` and ``loss``, finite numbers
 ``{work}``     train, optional: a folder that outlives a killed run, for checkpoints of your own
 ``{start}``    finetune: the weights to start from
 ``{list}``     predict: COCO JSON of the images to predict, without annotations
@@ -52,6 +52,18 @@ NEEDED = {
 }
 
 
+def placeholders(command: str) -> set[str]:
+    """The names in braces of a command line. Raises ValueError if it cannot be split into words and names."""
+    named = set()
+    for word in shlex.split(command):
+        for _, name, form, conversion in string.Formatter().parse(word):
+            if form or conversion:
+                raise ValueError(f"{{{name}}} takes no format")
+            if name is not None:
+                named.add(name)
+    return named
+
+
 class Embedding(Backbone):
     """The backbone that embeds images where the command writes no ``{vectors}``."""
 
@@ -88,12 +100,13 @@ class Options(Settings):
         if value is None:
             return None
         try:
-            words = shlex.split(value)
-            named = {name for word in words for _, name, _, _ in string.Formatter().parse(word) if name is not None}
+            words, named = shlex.split(value), placeholders(value)
         except ValueError as error:
             raise ValueError(f"cannot be split into words ({error}); write braces of your own twice") from None
-        if not words:
+        if not words or not words[0]:
             raise ValueError("is empty; give a command line")
+        if "\0" in value:
+            raise ValueError("holds a NUL, which no argument of a program can; remove it")
         known, needed = PLACEHOLDERS[info.field_name], NEEDED[info.field_name]
         if named - known:
             raise ValueError(f"unknown placeholder {{{min(named - known)}}}; {nearest(min(named - known), known)}")
@@ -105,8 +118,14 @@ class Options(Settings):
     def _an_environment_that_exists(self) -> Self:
         for name in ("environment", "folder"):
             given = getattr(self, name)
-            if given is not None and not Path(given).is_dir():
+            if given is None:
+                continue
+            if Path(given).is_file():
+                raise ValueError(f"{name}: {given}: is a file; name a folder, of an environment that is built already")
+            if not Path(given).is_dir():
                 raise ValueError(f"{name}: {given}: no such folder; build the environment, or correct the path")
+            if name == "environment" and not Path(given, "bin").is_dir():
+                raise ValueError(f"{name}: {given}: has no folder bin; name that of a virtual or conda environment")
         return self
 
 
