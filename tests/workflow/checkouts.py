@@ -18,6 +18,7 @@ from nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = "params/tiny.yaml"
+FOUNDATION = "params/tiny_foundation.yaml"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import people
 import pytest
-from checkouts import ROOT, TINY, Checkout, copy_project
+from checkouts import FOUNDATION, ROOT, TINY, Checkout, copy_project
 from nursery import Nursery
 
 Shared = Callable[[str, Callable[[Path], object]], Path]
@@ -104,6 +104,16 @@ def waiting(shared: Shared, nursery: Nursery | None) -> Checkout:
 def second(waiting: Checkout, shared: Shared) -> Checkout:
     """The same run with its first batch closed and its second waiting. Shared: look, and change nothing."""
     return replace(waiting, root=shared("second", lambda folder: people.go_on(duplicate(waiting, folder))))
+
+
+@pytest.fixture(scope="session")
+def foundation(shared: Shared, nursery: Nursery | None) -> Checkout:
+    """A run of params/tiny_foundation.yaml up to the batch after its last cycle. Shared: look, and change nothing."""
+    arguments = ("--", "next")
+    return Checkout(
+        shared("foundation", lambda folder: copy_project(folder, nursery).snakemake(*arguments, params=FOUNDATION)),
+        nursery,
+    )
 
 
 def duplicate(checkout: Checkout, to: Path) -> Checkout:

@@ -1,8 +1,9 @@
-"""A server that forks commands of mgral and Snakemake, so that a test does not wait for their imports.
+"""A server that forks commands of mgral, Snakemake and DVC, so that a test does not wait for their imports.
 
-It has imported all of mgral, Snakemake and torch. ``commands(folder)`` holds an ``mgral`` and a ``snakemake`` for PATH,
-which send their arguments, folder, environment and streams to the server; a fork of it becomes the command. A command
-ends as if it had been started plainly: when the one that started it is killed, so are the fork and all that it started.
+It has imported all of mgral, Snakemake, DVC and torch. ``commands(folder)`` holds an ``mgral``, a ``snakemake`` and a
+``dvc`` for PATH, which send their arguments, folder, environment and streams to the server; a fork of it becomes the
+command. A command ends as if it had been started plainly: when the one that started it is killed, so are the fork and
+all that it started.
 
 The product starts plain processes. This is for tests, and only where a checkout's code is the code that the server has
 imported: see :meth:`Nursery.has_loaded`.
@@ -29,7 +30,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 CLIENT = Path(__file__).with_name("nursery_client.py")
-NAMES = ("mgral", "snakemake")
+NAMES = ("mgral", "snakemake", "dvc")
+DVC = ("cli.parser", "data_cloud", *(f"repo.{name}" for name in ("index", "metrics", "params", "plots", "stage")))
 SNAKEMAKE = ("cli", "api", "dag", "workflow", "executors.local", "executors.dryrun", "scheduling.job_scheduler")
 
 
@@ -121,6 +123,7 @@ class _Supervisor(socketserver.BaseRequestHandler):
 
 def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
     """Run a command in this process as if it had been started, and end the process."""
+    import dvc.cli
     import snakemake.cli
     import torch
 
@@ -137,7 +140,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
         sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
         sys.argv = request["command"]
-        run = {"mgral": cli.main, "snakemake": snakemake.cli.main}[Path(sys.argv[0]).name]
+        run = {"mgral": cli.main, "snakemake": snakemake.cli.main, "dvc": dvc.cli.main}[Path(sys.argv[0]).name]
         status = run(sys.argv[1:])
     except SystemExit as end:
         status = end.code
@@ -160,6 +163,8 @@ def _serve(folder: Path) -> None:
             importlib.import_module(module.name)
     for name in SNAKEMAKE:
         importlib.import_module(f"snakemake.{name}")
+    for name in DVC:
+        importlib.import_module(f"dvc.{name}")
     gc.collect()
     gc.freeze()  # a fork's collector leaves these pages shared
     with _Server(str(folder / "socket"), _Supervisor) as server:

@@ -14,6 +14,12 @@ LEARNABLE = FEATURES.index("learnable")
 LEARNABLE_RULE, GROWTH_RULE = RULES["learnable"], RULES["growth"]
 
 
+@pytest.fixture(autouse=True)
+def few_shuffles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1/40 is the largest p-value below 0.05 that so many can give; what is clear in 199 shuffles is clear in 39."""
+    monkeypatch.setattr(bayes, "SHUFFLES", 39)
+
+
 def records(
     slopes: dict[str, float], count: int = 24, classes: int = 4, noise: float = 0.01, seed: int = 0
 ) -> tuple[Doubles, Doubles, Doubles, Ints]:
@@ -112,9 +118,8 @@ def test_a_class_without_ground_truth_on_val_does_not_count() -> None:
     )
 
 
-def test_shuffled_gains_carry_a_signal_at_the_level_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shuffled_gains_carry_a_signal_at_the_level_stated() -> None:
     """Of 24 tables whose gains are shuffled, more than 3 with a signal have a chance of 0.3 % at a level of 1/40."""
-    monkeypatch.setattr(bayes, "SHUFFLES", 39)  # 1/40 is the largest of its p-values below 0.05
     x, gains, by_class, groups = records({"learnable": 0.2, "growth": 0.1})
     model = ClassFactored(x, gains, by_class, groups, LEARNABLE_RULE)
     assert model.signal

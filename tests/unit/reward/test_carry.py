@@ -18,12 +18,19 @@ from mgral.core.types import Embeddings, Record
 from mgral.detection import npz_files
 from mgral.report import tables
 from mgral.report.sources import Cell
-from mgral.reward import lookup_table, records
+from mgral.reward import bayes, lookup_table, records
 from mgral.reward.batch_features import REPRESENTATIONS
 from mgral.reward.growth import FEATURES, World, Worlds
 from mgral.reward.lookup_table import LookupTable
 from mgral.reward.surrogates import SURROGATES
 from mgral.reward.table_files import read_records
+
+
+@pytest.fixture(autouse=True)
+def few_shuffles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is a signal is not asked here, and shuffles are most of the time of an audit."""
+    monkeypatch.setattr(lookup_table, "SHUFFLES", 10)
+    monkeypatch.setattr(bayes, "SHUFFLES", 39)
 
 
 def record(cycle: int, ids: tuple[int, ...], value: float, generator: str = "random") -> Record:
