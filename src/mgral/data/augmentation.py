@@ -74,7 +74,8 @@ def warp(images: Tensor, inverse: Floats) -> Tensor:
     """
     theta = torch.from_numpy(inverse).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + 0.5
+    moved = F.grid_sample(images - 0.5, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved.add_(0.5)
 
 
 def _move(boxes: Boxes, slope: Floats, shift: Floats, size: Floats) -> Boxes:
@@ -103,6 +104,6 @@ def recolour(images: Tensor, generator: np.random.Generator) -> Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(images.device)
 
     mean = images.mean((1, 2, 3), keepdim=True)
-    images = (images - mean) * (1 + draw(COLOUR)) + mean + draw(BRIGHTNESS)
+    images = (images - mean).mul_(1 + draw(COLOUR)).add_(mean).add_(draw(BRIGHTNESS))
     grey = images.mean(1, keepdim=True)
-    return ((images - grey) * (1 + draw(COLOUR)) + grey).clamp(0, 1)
+    return images.sub_(grey).mul_(1 + draw(COLOUR)).add_(grey).clamp_(0, 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from mgral.core.errors import MgralError
 
 BATCH = 32  # images a forward pass, up to FULL pixels a side
 FULL = 320
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+MOST_KEPT, MOST_ON_HEAP = 2**30, 2**25  # bytes; the second is the largest that glibc takes
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def prepare_device(machine: Machine) -> Device:
         MgralError: a GPU is asked for and there is none.
     """
     torch.set_num_threads(machine.threads)
+    keep_freed_memory()
     device = machine.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -81,6 +86,18 @@ def prepare_device(machine: Machine) -> Device:
         torch.backends.cudnn.benchmark = False
     bf16 = machine.precision == "bf16" or (machine.precision == "auto" and _gains_from_bf16(device))
     return Device(torch.device(device), bf16)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next tensors, where it is glibc.
+
+    By itself it hands blocks of megabytes back to the system, and a step that allocates the same tensors again waits
+    for each of their pages: a tenth of a training step of the demo.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, MOST_ON_HEAP)
+        mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
 
 def _gains_from_bf16(device: str) -> bool:

@@ -109,6 +109,21 @@ def of_priors(raw: RawOutput) -> PriorOutput:
     return raw
 
 
+def overlaps(boxes: Tensor, priors: Tensor) -> Tensor:
+    """[n, P] intersection over union of boxes [n, 4] and priors [P, 4], all with area, xyxy.
+
+    The values are those of torchvision's ``box_iou``, coordinate by coordinate, which takes a quarter of its time.
+    """
+    left, top, right, bottom = boxes[:, :, None].unbind(1)  # [n, 1] each
+    x1, y1, x2, y2 = priors.T.contiguous()  # [P] each
+    width = (torch.minimum(right, x2) - torch.maximum(left, x1)).clamp_(min=0)
+    height = (torch.minimum(bottom, y2) - torch.maximum(top, y1)).clamp_(min=0)
+    shared = width.mul_(height)
+    union = (right - left) * (bottom - top) + (x2 - x1) * (y2 - y1) - shared
+    overlap: Tensor = shared / union
+    return overlap
+
+
 def _mirror(maps: Sequence[Tensor], anchors: Sequence[int]) -> Tensor:
     """[P] For each prior, the index of the one at the mirrored cell of its map.
 

@@ -11,7 +11,7 @@ from torchvision.ops import box_iou
 
 from mgral.detection.base import Target, build_detector
 from mgral.detection.detectors._ssd import NEGATIVES_PER_POSITIVE, SSD, hardest
-from mgral.detection.priors import PriorOutput
+from mgral.detection.priors import PriorOutput, overlaps
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,12 @@ def test_all_images_at_once_as_one_by_one(detector: SSD, seed: int) -> None:
     for image, target in enumerate(targets):
         expected = alone(detector, target)
         assert torch.equal(classes[image], expected[0]) and torch.equal(boxes[image], expected[1])
+
+
+def test_overlaps_are_those_of_torchvision_to_the_bit(detector: SSD) -> None:
+    corner = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) * 120
+    boxes = torch.cat([corner, corner + 0.01 + torch.rand(200, 2, generator=torch.Generator().manual_seed(1)) * 90], 1)
+    assert torch.equal(overlaps(boxes, detector.priors), box_iou(boxes, detector.priors))
 
 
 def test_no_box_in_any_image(detector: SSD) -> None:

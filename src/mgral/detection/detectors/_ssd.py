@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,11 +11,10 @@ from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSDHead
-from torchvision.ops import box_iou
 
 from mgral.core.types import Activation
 from mgral.detection.base import Target
-from mgral.detection.priors import PriorDetector, PriorOutput
+from mgral.detection.priors import PriorDetector, PriorOutput, overlaps
 
 NEGATIVES_PER_POSITIVE = 3
 MATCHED = 0.5  # least overlap (IoU) of a prior and a box that it should say
@@ -64,28 +62,31 @@ class SSD(PriorDetector):
         """Class [B, P] (0 background, k + 1 class k) and box [B, P, 4] that each prior of each image should say.
 
         A prior says the box of its image that it overlaps most, at least by half; and each box is said by the prior
-        that overlaps it most, the last box of an image first. The overlaps of all images are computed in one call.
+        that overlaps it most, the last box of an image first. Of equal overlaps the first counts.
         """
-        counts, priors = [len(target.labels) for target in targets], len(self.priors)
-        said = torch.full((len(targets), priors), -1, device=self.priors.device)  # which of all boxes, or none
-        xyxy = torch.cat([target.xyxy for target in targets])
-        if len(xyxy):
-            overlap = box_iou(xyxy, self.priors)  # [boxes, P]
-            ends = list(itertools.accumulate(counts))
-            for image, (count, end) in enumerate(zip(counts, ends, strict=True)):
-                if count:
-                    best, index = overlap[end - count : end].max(dim=0)
-                    said[image] = torch.where(best >= MATCHED, index + (end - count), -1)
-            images = torch.repeat_interleave(torch.tensor(counts, device=said.device))
-            nearest = images * priors + overlap.max(dim=1).indices
-            flat = said.view(-1).scatter(0, nearest, -1)
-            boxes = torch.arange(len(xyxy), device=said.device)
-            said = flat.scatter_reduce(0, nearest, boxes, "amax").view_as(said)
-        positive = said >= 0
-        classes = torch.zeros_like(said)
-        classes[positive] = torch.cat([target.labels for target in targets])[said[positive]] + 1
+        counts, priors = torch.tensor([len(target.labels) for target in targets]), len(self.priors)
+        xyxy, labels = (torch.cat([getattr(t, name) for t in targets]) for name in ("xyxy", "labels"))
+        classes = torch.zeros(len(targets), priors, dtype=torch.int64, device=self.priors.device)
         wanted = self.priors.expand(len(targets), -1, -1).clone()
-        wanted[positive] = xyxy[said[positive]]
+        if not len(xyxy):
+            return classes, wanted
+        boxes = torch.arange(len(xyxy), device=xyxy.device)
+        start = torch.repeat_interleave(priors * torch.arange(len(targets)), counts).to(xyxy.device)  # of its image
+        overlap = overlaps(xyxy, self.priors)  # [n, P]
+        said = torch.full((classes.numel(),), len(xyxy), device=xyxy.device)  # which of all boxes; n: none
+
+        box, prior = (overlap >= MATCHED).nonzero(as_tuple=True)
+        place, value = start[box] + prior, overlap[box, prior]
+        largest = overlap.new_zeros(len(said)).scatter_reduce_(0, place, value, "amax")
+        best = value == largest[place]
+        said.scatter_reduce_(0, place[best], box[best], "amin")
+
+        nearest = start + overlap.max(dim=1).indices
+        said.scatter_(0, nearest, -1).scatter_reduce_(0, nearest, boxes, "amax")
+        positive = (said < len(xyxy)).nonzero().squeeze(1)
+        said = said[positive]
+        classes.view(-1)[positive] = labels[said] + 1
+        wanted.view(-1, 4)[positive] = xyxy[said]
         return classes, wanted
 
     def losses(self, raw: PriorOutput, targets: Sequence[Target]) -> dict[str, Tensor]:

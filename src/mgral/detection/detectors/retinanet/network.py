@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
-from torchvision.ops import box_iou, generalized_box_iou_loss
+from torchvision.ops import generalized_box_iou_loss
 
 from mgral.core.types import Activation
 from mgral.detection.base import Target
 from mgral.detection.detectors._torchvision import Normalise, anchors_of, check_maps
-from mgral.detection.priors import PriorDetector, PriorOutput
+from mgral.detection.priors import PriorDetector, PriorOutput, overlaps
 
 OBJECT = 0.25  # weight of an object in the focal loss, alpha; the rest is that of the background
 
@@ -60,7 +60,7 @@ class RetinaNet(PriorDetector):
         Image by image: the overlaps of a batch's boxes with all priors may be gigabytes.
         """
         if len(target.labels):
-            matched: Tensor = self._matcher(box_iou(target.xyxy, self.priors))
+            matched: Tensor = self._matcher(overlaps(target.xyxy, self.priors))
             return matched
         return torch.full((len(self.priors),), Matcher.BELOW_LOW_THRESHOLD, device=self.priors.device)
 

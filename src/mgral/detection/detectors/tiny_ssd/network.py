@@ -21,7 +21,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Images [B, 3, S, S] in 0..1 to four maps [B, C, H, W], finest first."""
-        stride8 = self.stem((images - 0.5) * 4)  # about zero mean and unit variance
+        stride8 = self.stem((images - 0.5).mul_(4))  # about zero mean and unit variance
         stride16 = self.stage16(stride8)
         stride32 = self.stage32(stride16)
         return [stride8, stride16, stride32, self.stage64(stride32)]
