@@ -108,8 +108,11 @@ def register(
         names of registered images that are not there now.
 
     Raises:
-        MgralError: a fault in the data, a registered file with other content, or a split that stays empty.
+        MgralError: a fault in the data, a registered file with other content, a split that stays empty, or tiles that
+            are images of their own, of which a file has many.
     """
+    if params.tiles.by == "tile":
+        raise MgralError("dataset.tiles.by: files are registered, and people annotate whole files; set image")
     dataset, info = import_dataset(params, before.known() if before else None)
     if before is not None:
         moved = identity.renamed(before, dataset.root, [image.file_name for image in dataset.images.values()])

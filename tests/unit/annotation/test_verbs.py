@@ -17,9 +17,10 @@ from mgral.annotation import exchange
 from mgral.annotation.exchange import Answer, AnswerBox, Batch
 from mgral.annotation.tools import coco, cvat, label_studio
 from mgral.core.files import read_json
-from mgral.core.types import Boxes, Dataset, Detections, Image, Pick
-from mgral.data import dataset_json
+from mgral.core.types import Boxes, Dataset, Detections, Image, Pick, Tiling
+from mgral.data import dataset_json, image_cache
 from mgral.data.pool import Pool, read_pool, write_pool
+from mgral.data.resizing import Resizing
 from mgral.data.selection import Selection, write_selection
 from mgral.detection import detections_file
 
@@ -316,17 +317,45 @@ def test_a_budget_in_boxes_is_shown_and_charged(place: Path, capsys: Any) -> Non
     assert read_json("labels.json")["plan"]["amount"] == 3
 
 
+def test_images_that_join_a_run_with_tiles_are_cut_as_well(place: Path, capsys: Any) -> None:
+    """People annotate whole files: the answers and the new image are cut when the next cycle looks at them."""
+    info, tiling = read_json(CYCLE / "dataset.json")["info"], Tiling(40, 10, 0.5)
+    before = replace(dataset_json.read(CYCLE / "dataset.json"), tiling=tiling)
+    dataset_json.write(before, info, CYCLE / "dataset.json")
+    image_cache.build(before, Resizing("letterbox", 40), "images.npy")
+    first = export()
+    (late,) = batches.images(Path("set"), ["late.png"], (90, 30))
+    known = [{"id": im.id, "since": 0} | _registered(im) for im in first.images]
+    images = [*known, {"id": 11, "since": 1} | _registered(late)]
+    register = {"experiment": "mine", "ids": "own", "splits_drawn": [], "images": images}
+    (ANSWERS.parent / "images.json").parent.mkdir(parents=True, exist_ok=True)
+    (ANSWERS.parent / "images.json").write_text(json.dumps(register))
+    assert run("return", returned(first, said(first))) == 0
+    assert run("close", "--partial") == 0
+    assert "1 images that were added join the pool of cycle 1" in capsys.readouterr().out
+    assert labels() == 0
+    after = dataset_json.read("next.json")
+    assert after.tiling == tiling and after.images[11].since == 1 and 11 not in after.boxes
+    cache = image_cache.Cache(after, "images.npy")
+    assert [cache.image_of(one).tile for one in cache.inputs([11])] == [(11, 0, 0), (11, 30, 0), (11, 51, 0)]
+    assert (cache.pixels(cache.inputs([11]))[:, :31] == [1, 0, 7]).all()
+    shown = [cache.truth(one) for one in cache.inputs([1])]  # of 65 x 49 pixels; its box is 4..20, 5..33.5
+    assert [one.xyxy.tolist() for one in shown] == [[[4, 5, 20, 33.5]], [], [[4, 0, 20, 24.5]], []]
+    assert [one.ignore.tolist() for one in shown] == [[False], [], [False], []]
+
+
+def _registered(image: exchange.BatchImage) -> dict[str, Any]:
+    sides = {"width": image.width, "height": image.height}
+    return {"sha256": image.sha256, "file_name": image.file_name, "split": "train", **sides}
+
+
 def test_corrections_of_an_earlier_batch_count_in_the_open_one(place: Path, capsys: Any) -> None:
     first = export()
     run("return", returned(first, said(first)))
     run("close", "--partial")
     second = replace(first, cycle=1, images=first.images[4:])
     exchange.write_batch(second, CYCLE.parent / "cycle-1/batch/manifest.json")
-    images = [
-        {"id": im.id, "sha256": im.sha256, "file_name": im.file_name, "width": im.width, "height": im.height}
-        | {"split": "train", "since": 0}
-        for im in first.images
-    ]
+    images = [{"id": im.id, "since": 0} | _registered(im) for im in first.images]
     register = {"experiment": "mine", "ids": "own", "splits_drawn": [], "images": images}
     (ANSWERS.parent / "images.json").write_text(json.dumps(register))
     box = (AnswerBox("zebra", (3.0, 3.0, 8.0, 8.0), "manual"),)

@@ -200,6 +200,26 @@ def test_images_that_join_later_are_cut_as_well(large: Path, tmp_path: Path, dec
     assert (one[1] == other[1]) == (later_id == 7)
 
 
+def test_whole_files_are_registered_also_those_that_are_added(large: Path, tmp_path: Path) -> None:
+    def given(by: str) -> DatasetParams:
+        tiling = {"size": 100, "overlap": 20, "by": by}
+        options = {"annotations": "annotations.json", "images": "."}
+        values = {"format": "coco", "root": str(large), "options": options, "on_invalid": "fail", "tiles": tiling}
+        return DatasetParams.parse({**values, "splits": {"val": 0.2, "test": 0.2, "seed": 0}}, "params")
+
+    first, _, _ = importing.register(given("image"), "mine", None, 0)
+    Pillow.new("RGB", (230, 100), "red").save(large / "later.png")
+    content = json.loads((large / "annotations.json").read_text())
+    content["images"].append({"id": 9, "file_name": "later.png", "width": 230, "height": 100})
+    (large / "annotations.json").write_text(json.dumps(content))
+    second, _, _ = importing.register(given("image"), "mine", first, 1)
+    (later,) = second.images[len(first.images) :]
+    assert (later.id, later.since, later.width, later.height) == (9, 1, 230, 100)
+    assert second.images[0] == first.images[0] and first.images[0].width == 250
+    with pytest.raises(MgralError, match=r"dataset\.tiles\.by: files are registered, .* whole files; set image"):
+        importing.register(given("tile"), "mine", None, 0)
+
+
 def test_a_detector_sees_the_same_of_an_image_when_others_have_joined(large: Path, tmp_path: Path) -> None:
     found, _ = imported(large)
     image_cache.build(found, Resizing("letterbox", 64), tmp_path / "images.npy")
