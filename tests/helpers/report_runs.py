@@ -76,7 +76,10 @@ def write_dataset(path: Path, root: Path) -> None:
 
 
 def write_search(folder: Path) -> None:
-    points = [{"generator": "random", "trained": 0.2 + k / 100, "estimated": 0.2 + k / 200} for k in range(5)]
+    points = [
+        {"kind": "unlabelled", "generator": "random", "trained": 0.2 + k / 100, "estimated": 0.2 + k / 200}
+        for k in range(5)
+    ]
     audit = {
         "records": 5, "carried": 0, "neighbours": 2, "representation": "embedding", "threshold": 1.0, "mae": 0.008,
         "mae_mean": 0.015, "spearman": 1.0, "kendall": 1.0,

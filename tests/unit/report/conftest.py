@@ -30,12 +30,6 @@ def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "png", lambda figure: b"")
 
 
-@pytest.fixture
-def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are rendered with few pixels: for tests that ask whether they can be drawn."""
-    monkeypatch.setattr(figures, "DPI", 20)
-
-
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory, params: Params) -> Report:
     run = make_run(tmp_path_factory.mktemp("report"))

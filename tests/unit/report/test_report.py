@@ -125,7 +125,6 @@ def test_a_single_cycle_has_no_picks(run: Path, params: Params) -> None:
     assert "detectable difference" not in page.text and "Compared with random" not in page.text
 
 
-@pytest.mark.usefixtures("coarse")
 def test_many_strategies_have_panels_of_their_own(run: Path, params: Params) -> None:
     names = ["random", "entropy", "coreset", "cdal", "ebal", "mgral"]
     for name in names[1:-1]:
@@ -217,7 +216,6 @@ def test_damaged_optional_files_are_named(run: Path, params: Params, name: str, 
         build(run, params)
 
 
-@pytest.mark.usefixtures("coarse")
 def test_a_class_named_like_a_formula_is_drawn(run: Path, params: Params) -> None:
     odd = r"$\foo$"
     for path in [run / "dataset/dataset.json", *run.glob("*/seed-*/cycle-*/metrics.json")]:
