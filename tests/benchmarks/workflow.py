@@ -64,7 +64,7 @@ IMPORTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="folder of a finished run of tiny_ssd, with its benchmarks")
+    parser.add_argument("--run", type=Path, help="folder of a finished run of tiny_ssd, with its logs")
     run = parser.parse_args().run
     if run is None:
         with tempfile.TemporaryDirectory() as folder:
@@ -107,9 +107,8 @@ def until_the_first_job(project: Checkout) -> tuple[float, float]:
 def share(run: Path) -> None:
     """The start-up of all jobs of a run against the processor time that they took, by the last lines of their logs."""
     steps: dict[str, list[float]] = {}
-    for job in jobs.of_run(run, []):
-        if job.processor is not None:  # the shell's copies have no log
-            steps.setdefault(job.step, []).append(job.processor)
+    for job in jobs.of_run(run):
+        steps.setdefault(job.step, []).append(job.processor)
     total = startup = 0.0
     print("step            jobs  start-up  in all  processor time")
     for step, times in steps.items():

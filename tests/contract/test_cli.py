@@ -149,8 +149,8 @@ RACE = [*PROXY, "--batch", "1", "--kind", "replay", "--params", "race.yaml", "--
         (["show", "p.yaml"], "no file that a step made"),
         (["show", "damaged/summary.json"], "summary.json: not what a step writes under that name"),
         (["show", "damaged/search.csv"], "search.csv: not what a step writes under that name"),
-        (["show", "damaged/benchmarks/train/a.tsv"], "not a benchmark (columns s, max_rss)"),
-        (["show", "damaged/benchmarks"], "not the folder of a cycle or of a run"),
+        (["show", "damaged/logs/train/a.log"], "no file that a step made for reading"),
+        (["show", "damaged/logs"], "not the folder of a cycle or of a run"),
         (["check", "--params", "p.yaml"], "mgral: p.yaml: experiment: missing"),
         (["check", "--params", "p.yaml", "list.yaml"], "mgral: list.yaml: must hold keys and values"),
         (["check", "--params", "p.yaml", "typo.yaml"], "p.yaml, typo.yaml: image_sise: unknown key"),
@@ -181,8 +181,8 @@ def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch
     for name, i in (("again", 1), ("sound", 2), ("new", 3)):
         picks = [{"id": i, "score": 1.0, "reason": {}}]
         (tmp_path / f"{name}.json").write_text(json.dumps({**SELECTED, "picks": picks}))
-    (tmp_path / "damaged/benchmarks/train").mkdir(parents=True)
-    for name in ("summary.json", "search.csv", "benchmarks/train/a.tsv"):
+    (tmp_path / "damaged/logs/train").mkdir(parents=True)
+    for name in ("summary.json", "search.csv", "logs/train/a.log"):
         (tmp_path / "damaged" / name).write_text("[1]\n")
     before = sorted(tmp_path.iterdir())
     assert cli.main(arguments) == 2

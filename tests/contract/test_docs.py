@@ -205,4 +205,4 @@ def snakemake_options() -> set[str]:
 @cache
 def rules() -> set[str]:
     texts = [path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]]
-    return {name for text in texts for name in re.findall(r"^\s*rule (\w+):", text, re.MULTILINE)}
+    return {name for text in texts for name in re.findall(r"^\s*(?:use )?rule (?:\w+ as )?(\w+)", text, re.MULTILINE)}

@@ -8,6 +8,7 @@ from mgral import cli
 from mgral.core.types import Record
 from mgral.reward import records
 
+SIGNED = "done on {} at 2026-01-02T03:04:05+00:00 after {} s, {} s of processor time, at most {} MiB"
 SELECTED = {"strategy": "random", "plugin": "random", "seed": 0, "cycle": 0, "budget": 1}
 
 
@@ -37,18 +38,16 @@ def test_show_tells_a_proxy_that_was_stopped(tmp_path, capsys):
 
 def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
     run = tmp_path / "run"
-    signed = "done on {} at 2026-01-02T03:04:05+00:00, {} s of processor time, at most {} MiB"
-    for name, seconds, memory, signature in [
-        ("train/random-0-1", 2.5, "NA", signed.format("one", 3.25, 100)),
-        ("train/random-0-2", 4.0, "120.00", signed.format("two", 7.0, 300)),
-        ("select/random-0-1", 1.5, "200.00", "done on one at 2026-01-02T03:04:05+00:00"),  # of an earlier version
-        ("select/random-0-2", 1.0, "100.00", signed.format("one", 0.5, 150)),
-        ("pool/shared-0-0", 0.1, "NA", ""),
+    for name, signature in [
+        ("train/random-0-1", SIGNED.format("one", 2.5, 3.25, 100)),
+        ("train/random-0-2", SIGNED.format("two", 4.0, 7.0, 300)),
+        ("select/random-0-1", "done on one at 2026-01-02T03:04:05+00:00"),  # of an earlier version: left out
+        ("select/random-0-2", SIGNED.format("one", 1.0, 0.5, 150)),
+        ("pool/shared-0-0", ""),  # it failed
     ]:
-        for folder in ("benchmarks", "logs"):
-            (run / folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / "benchmarks" / f"{name}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t{memory}\n")
-        (run / "logs" / f"{name}.log").write_text(f"step 1\n{signature}\n")
+        path = run / "logs" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"step 1\n{signature}\n")
     (run / "summary.json").write_text('{"random": {"mAP": 0.25, "auc_images": null}}')
     assert cli.main(["show", str(run)]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -56,8 +55,7 @@ def test_show_sums_the_jobs_of_a_run(tmp_path, capsys):
         "  random: mAP 0.2500, auc_images undefined",
         "jobs:",
         "  train: 2 jobs, 6.5 s, 10.2 s CPU, at most 300 MiB on one, two",
-        "  select: 2 jobs, 2.5 s, at most 200 MiB on one",
-        "  pool: 1 job, 0.1 s",
+        "  select: 1 job, 1.0 s, 0.5 s CPU, at most 150 MiB on one",
     ]
     # the jobs of cycle 2, and not those of cycle 1
     cycle = run / "random/seed-0/cycle-2"
@@ -74,9 +72,9 @@ def test_of_what_is_shared_a_cycle_shows_what_its_strategy_took(tmp_path, capsys
     folders = {label: tmp_path / label / "seed-0/cycle-0" for label in ("shared", "random", "coreset", "mgral")}
     everything = ["pool", "train", "embed", "sample_batches", "proxy/replay", "train/replay", "search"]
     for step in everything:
-        path = tmp_path / "benchmarks" / step / ("shared-0-0-8.tsv" if step == "proxy/replay" else "shared-0-0.tsv")
+        path = tmp_path / "logs" / step / ("shared-0-0-8.log" if step == "proxy/replay" else "shared-0-0.log")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("s\th:m:s\tmax_rss\n1.5\t0:00:01\tNA\n")
+        path.write_text(f"{SIGNED.format('one', 1.5, 1.0, 90)}\n")
     for label, files in [
         ("shared", []),
         ("random", ["metrics.json"]),
@@ -103,8 +101,8 @@ def test_show_goes_on_after_a_file_that_it_cannot_read(tmp_path, capsys):
         (cycle / "metrics.json", '{"images": 1, "boxes": 2}'),  # of a revision that had no splits
         (cycle / "table/audit.json", "{"),
         (cycle / "added.json", "[]"),
-        (tmp_path / "run/benchmarks/train/random-0-1.tsv", "s\tmax_rss\n1.5\tNA\n"),
-        (tmp_path / "run/benchmarks/select/random-0-1.tsv", "nothing\n"),
+        (tmp_path / "run/logs/train/random-0-1.log", f"{SIGNED.format('one', 1.5, 1.0, 90)}\n"),
+        (tmp_path / "run/logs/select/random-0-1.log", "nothing\n"),
     ]:
         name.parent.mkdir(parents=True, exist_ok=True)
         name.write_text(text)
@@ -122,11 +120,10 @@ def test_show_goes_on_after_a_file_that_it_cannot_read(tmp_path, capsys):
         "  0 proxies trained in the search",
         "jobs:",
     ]
-    assert printed.out.splitlines()[-1].split() == ["train", "random-0-1", "1.5", "s"]
-    first, second, third = printed.err.splitlines()
+    assert printed.out.splitlines()[-1].startswith("  train              random-0-1              1.5 s")
+    first, second = printed.err.splitlines()
     assert first == (
         f"mgral: {cycle}/metrics.json: not what a step writes under that name, damaged or of another revision; "
         f"run `snakemake --forcerun {cycle}/metrics.json`"
     )
     assert second.startswith(f"mgral: {cycle}/table/audit.json: not valid JSON at line 1")
-    assert third.startswith(f"mgral: {tmp_path}/run/benchmarks/select/random-0-1.tsv: not a benchmark")

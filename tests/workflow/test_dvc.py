@@ -18,11 +18,11 @@ CLEAN = "Data and pipelines are up to date."
 
 def test_after_record_there_is_nothing_to_do(recorded: Checkout):
     assert CLEAN in recorded.call("dvc", "status")
-    made = recorded.files("benchmarks/**/*.tsv")
+    made = recorded.files("logs/**/*.log")
     text = recorded.call("dvc", "repro")
     assert "Running stage" not in text
     assert CLEAN in text
-    assert recorded.files("benchmarks/**/*.tsv") == made
+    assert recorded.files("logs/**/*.log") == made
     assert recorded.plan() == {}
     in_git = recorded.call("git", "ls-files").splitlines()
     assert "dvc.lock" in in_git
@@ -54,11 +54,11 @@ def test_a_clone_knows_as_much(recorded: Checkout, tmp_path: Path):
     assert "Ran experiment(s): longer-search" in text
     assert "longer-search" in clone.call("dvc", "exp", "list")
     assert {"  iterations: 12", "  per_job: 4"} <= set((clone.root / TINY).read_text().splitlines())
-    before, after = recorded.files("benchmarks/**/*.tsv"), clone.files("benchmarks/**/*.tsv")
-    again = {path.removeprefix("benchmarks/") for path in after if after[path] != before.get(path)}
-    assert {"search/shared-0-0.tsv", "train/mgral-0-1.tsv"} <= again
+    before, after = recorded.files("logs/**/*.log"), clone.files("logs/**/*.log")
+    again = {path.removeprefix("logs/") for path in after if after[path] != before.get(path)}
+    assert {"search/shared-0-0.log", "train/mgral-0-1.log"} <= again
     trained = {path for path in again if path.startswith(("train/", "proxy/", "retrain/"))}
-    assert trained == {"train/mgral-0-1.tsv"}
+    assert trained == {"train/mgral-0-1.log"}
     assert len(clone.files("shared/seed-0/cycle-0/search.csv").popitem()[1].splitlines()) == 1 + 12
     has_nothing_to_do(clone)
 

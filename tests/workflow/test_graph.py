@@ -13,8 +13,9 @@ from checkouts import Checkout, job_stats
 
 from mgral.config import loading
 from mgral.core.files import read_json
-from mgral.core.rule_names import RULES, rule_of
+from mgral.core.rule_names import RULES, TEMPLATES, rule_of
 from mgral.planning import forecast, requests
+from mgral.report.jobs import of_run
 
 # A second round, drawn by the agent, needs another price than the demo's.
 GENERATORS = "generators: {random: 0.4, uncertain: 0.2, cluster: 0.2, class: 0.2, designed: 0, agent: %s}"
@@ -42,7 +43,7 @@ def test_demo(project: Checkout):
 
 def test_the_forecast_and_the_job_table_know_every_rule(project: Checkout):
     listed = re.findall(r"^\w+$", project.snakemake("--list-rules"), re.MULTILINE)
-    assert {rule_of(name) for name in listed} == set(RULES)
+    assert {rule_of(name) for name in listed} == set(RULES) | set(TEMPLATES)
 
 
 def test_compare_is_the_whole_experiment(project: Checkout):
@@ -322,15 +323,14 @@ def test_dvc_follows_the_demo(project: Checkout):
 
 @pytest.mark.slow
 def test_every_rule_says_where_it_runs_and_what_it_took(finished: Checkout):
-    """Each job has its log and its benchmark; the demo's jobs are the same ones."""
-    benchmarks = finished.files("benchmarks/*/*.tsv")
-    logs = finished.files("logs/*/*.log")
-    assert {name.removesuffix(".tsv").removeprefix("benchmarks/") for name in benchmarks} == {
-        name.removesuffix(".log").removeprefix("logs/") for name in logs
-    }
-    assert "benchmarks/train/shared-0-0.tsv" in benchmarks
-    assert "benchmarks/train/mgral-0-1.tsv" in benchmarks
-    assert "benchmarks/proxy/shared-0-0-2.tsv" in benchmarks  # tiny.yaml: records 0, 1 and 2, 3
+    """Each job has its log, and the log of each verb ends with what it took; copies have none."""
+    logs = finished.files("logs/**/*.log")
+    took = {f"logs/{job.step}/{job.name}.log" for job in of_run(finished.run_folder)}
+    assert took == {name for name in logs if not name.startswith("logs/share_")}
+    assert len(logs) == finished.plan("--forceall").total() - 1  # all
+    assert "logs/train/shared-0-0.log" in took
+    assert "logs/train/mgral-0-1.log" in took
+    assert "logs/proxy/shared-0-0-2.log" in took  # tiny.yaml: records 0, 1 and 2, 3
 
 
 @pytest.mark.slow

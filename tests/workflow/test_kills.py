@@ -13,6 +13,8 @@ import pytest
 from checkouts import TINY, Checkout
 from test_runs import results
 
+from mgral.report.jobs import of_run
+
 pytestmark = pytest.mark.slow
 
 KILLS = 10
@@ -27,7 +29,7 @@ def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
     jobs that are done are the clock. What is left after the last kill is made on one core in place of two.
     """
     undisturbed = results(finished)
-    jobs = len(finished.files("benchmarks/*/*.tsv"))
+    jobs = jobs_done(finished)
     assert jobs > 2 * KILLS
     moments = random.Random(SEED)
     last = jobs - 3  # the last jobs are short; a kill after the end would be none
@@ -64,7 +66,7 @@ def unfinished(checkout: Checkout) -> set[str]:
 
 
 def at_work(checkout: Checkout, done: int, began: float) -> bool:
-    """Whether so many jobs are done, by their benchmarks, and another has begun after a time, by its log."""
+    """Whether so many jobs are done, by the ends of their logs, and another has begun after a time, by its log."""
     if jobs_done(checkout) < done:
         return False
     with contextlib.suppress(FileNotFoundError):  # Snakemake may put a log away meanwhile
@@ -73,5 +75,5 @@ def at_work(checkout: Checkout, done: int, began: float) -> bool:
 
 
 def jobs_done(checkout: Checkout) -> int:
-    """How many jobs are done, by their benchmarks."""
-    return len(list(checkout.run_folder.glob("benchmarks/*/*.tsv")))
+    """How many jobs are done, by the ends of their logs."""
+    return len(of_run(checkout.run_folder))

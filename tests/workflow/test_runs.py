@@ -102,12 +102,12 @@ def test_a_deleted_result_is_made_again_and_nothing_else(checkout: Checkout):
     """Of which Snakemake knows newer files that follow from it."""
     before = checkout.files("*.json")
     assert {"comparison.json", "noise.json", "summary.json"} == set(before)
-    trained = checkout.files("benchmarks/train/*")
+    trained = checkout.files("logs/train/*")
     for name in before:
         (checkout.run_folder / name).unlink()
     checkout.snakemake()
     assert checkout.files("*.json") == before
-    assert checkout.files("benchmarks/train/*") == trained
+    assert checkout.files("logs/train/*") == trained
     assert checkout.plan() == {}
 
 
@@ -168,8 +168,11 @@ def test_the_code_of_an_assessment_concerns_its_strategy_alone(checkout: Checkou
     after_it = {"select": 1, "annotate": 1, "train": 1, "curve": 1, "comparison": 1, "report": 1, "all": 1}
     assert checkout.plan() == {"score": 1, **after_it}
     text = checkout.snakemake("--dry-run")
-    found = re.findall(r"^Job \d+: (.*: (?:score the pool|train the detector))$", text, re.MULTILINE)
-    assert found == ["ll4al, seed 0, cycle 0: score the pool", "ll4al, seed 0, cycle 1: train the detector"]
+    found = re.findall(r"^Job \d+: (.*: (?:score the .* network|train and .*))$", text, re.MULTILINE)
+    assert found == [
+        "ll4al, seed 0, cycle 0: score the unlabelled images by a strategy's own network",
+        "ll4al, seed 0, cycle 1: train and evaluate a detector",
+    ]
 
 
 def results(checkout: Checkout) -> dict[str, bytes]:

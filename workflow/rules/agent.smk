@@ -2,31 +2,25 @@
 # on the records of the first round, and draws the batches of the second.
 
 
-rule search:
+use rule step_of_detector as search with:
     input:
         FILES.table(),
         PART.audit,
         **FILES.named(CYCLE, "dataset", "images", "pool", "detector", "embeddings", "detections"),
     output:
-        PART.agent,
-        PART.search,
-        PART.added,
+        [PART.agent, PART.search, PART.added],
     log:
-        log_of("search", PART_JOB),
-    benchmark:
-        benchmark_of("search", PART_JOB)
-    conda:
-        ENV_OF_DETECTOR
-    threads: THREADS
+        log_of("search", PART),
     resources:
         **asked("search"),
         gpu=GPU,
     params:
-        **step("search", DETECTOR, SEMI),
-        table=lambda wildcards, input: folder_of(input),
-        fallback=lambda wildcards: "--no-fallback" if wildcards.part else "",
-    message:
-        f"{WHO}{{params.of}}: train the agent"
-    shell:
-        f"{MGRAL} search {{params.options}} --table {{params.table}} {{params.fallback}}"
-        " --seed {wildcards.seed} --out {params.folder} 2> {log}"
+        **step(
+            "search",
+            DETECTOR,
+            SEMI,
+            table=folder_of_input,
+            no_fallback=FILES.second_round,
+            seed="{seed}",
+            out=folder_of_output,
+        ),

@@ -1,7 +1,7 @@
 # The labels of a selected batch: from the data set, which knows the answers, or from people, real or simulated.
 
 
-rule export:
+use rule step as export with:
     input:
         PLAN.generated_images(),
         **FILES.named(OWN, "dataset", "selected", "detections", "pool"),
@@ -9,22 +9,14 @@ rule export:
     output:
         out=OWN.manifest,
     log:
-        log_of("export", OWN_JOB),
-    benchmark:
-        benchmark_of("export", OWN_JOB)
-    conda:
-        "../envs/mgral.yaml"
+        log_of("export", OWN),
     params:
         **step("export", f"mgral.annotation.tools.{EXPERIMENT.annotation.tool}"),
-    message:
-        f"{OWN_WHO}: write the batch for the annotation tool"
-    shell:
-        "mgral export {params.options} 2> {log}"
 
 
 # What people returned lies outside the run and is never made again. A batch that is closed has brought its own rules,
 # so no parameter is read: what is set for a later batch trains no earlier cycle again.
-rule labels:
+use rule step as labels with:
     input:
         lambda wildcards: PLAN.answers(wildcards.cycle)[1:],
         **FILES.simulated(),
@@ -34,24 +26,19 @@ rule labels:
         out=CYCLE.labels,
         out_dataset=CYCLE.dataset,
     log:
-        log_of("labels", JOB),
-    benchmark:
-        benchmark_of("labels", JOB)
+        log_of("labels", CYCLE),
     wildcard_constraints:
         cycle=r"[1-9]\d*",
     localrule: True
-    conda:
-        "../envs/mgral.yaml"
     params:
-        **step("labels", lambda wildcards: PLAN.tools(int(wildcards.cycle) - 1), reads=not PLAN.asks_people),
-        seed=lambda wildcards, input: ["--seed", wildcards.seed] if input.get("simulated") else [],
-    message:
-        f"{WHO}: make labels of what people said"
-    shell:
-        "mgral labels {params.options} {params.seed} 2> {log}"
+        **step(
+            *("labels", lambda wildcards: PLAN.tools(int(wildcards.cycle) - 1)),
+            reads=not PLAN.asks_people,
+            seed="" if PLAN.asks_people else "{seed}",
+        ),
 
 
-rule annotate:
+use rule step as annotate with:
     input:
         dataset=FILES.dataset,
         pool=FILES.before(run_layout.CYCLE.pool),
@@ -60,17 +47,9 @@ rule annotate:
     output:
         out=CYCLE.pool,
     log:
-        log_of("annotate", JOB),
-    benchmark:
-        benchmark_of("annotate", JOB)
+        log_of("annotate", CYCLE),
     wildcard_constraints:
         cycle=r"[1-9]\d*",
     localrule: True
-    conda:
-        "../envs/mgral.yaml"
     params:
         **step("annotate", reads=False),
-    message:
-        f"{WHO}: annotate the batch of the cycle before"
-    shell:
-        "mgral annotate {params.options} 2> {log}"

@@ -1,9 +1,9 @@
-# What the rules share: the checked experiment, the places of its files, and what each step declares. What can be
-# computed without Snakemake is in mgral.core.run_layout and mgral.planning.
+# What the rules share: the checked experiment, the places of its files, what each step declares, and the two templates
+# that rules are made from. What can be computed without Snakemake is in mgral.core.run_layout and mgral.planning.
 #
-# The named inputs and outputs of a rule are options of its command, as {params.options}: an input `dataset=…` is
-# `--dataset …`, an output `out=…` is `--out …`, and what is empty is left out. Files that a command finds by itself, or
-# that are there for the order of the steps alone, have no name.
+# The named inputs and outputs of a rule are options of its command: an input `dataset=…` is `--dataset …`, an output
+# `out=…` is `--out …`, and what is empty is left out. So are further options that are given to `step`. Files that a
+# command finds by itself, or that are there for the order of the steps alone, have no name.
 
 import shlex
 import sys
@@ -14,11 +14,11 @@ from mgral.config import loading
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.data import source_files
-from mgral.planning import beginning, detector_jobs, stages, sufficiency, waiting
+from mgral.planning import beginning, detector_jobs, stages
 from mgral.planning.requests import requested
-from mgral.planning.rule_files import RuleFiles, folder_of
+from mgral.planning.rule_files import JOB, RuleFiles
 from mgral.planning.run_plan import RunPlan, one_of
-from mgral.planning.step_inputs import StepInputs
+from mgral.planning.step_inputs import StepInputs, folder_of_input, folder_of_output
 from mgral.reward import proxy_plan
 from mgral.strategies._contract import IN_FILES, kept_for, modules_of
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
@@ -33,29 +33,32 @@ try:
     OVERRIDES = beginning.overrides(BASE, workflow.configfiles)
     EXPERIMENT = loading.check(config, ", ".join([BASE, *OVERRIDES]))
     PLAN = RunPlan(EXPERIMENT)
-    WAITING = waiting.line(PLAN, [BASE, *OVERRIDES])
-    NOTICES = [text for text in (WAITING, sufficiency.line(PLAN)) if text]
+    NOTICES = beginning.notices(PLAN, [BASE, *OVERRIDES])
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
 if NOTICES and workflow.is_main_process and os.environ.get("DVC_STAGE", "results") == "results":  # one DVC stage
     print("\n".join(NOTICES), file=sys.stderr)
 
-INPUTS = StepInputs(PLAN.parameters(), PLAN.strategies, cli.module)
+INPUTS = StepInputs(PLAN.parameters(), PLAN.strategies, cli.module, cli.VERBS)
 step = INPUTS.of_rule  # what a rule declares beside its files
 READ = {label: kept_for(strategy) for label, strategy in PLAN.strategies.items()}  # of detections
 MODULES = {label: modules_of(strategy) for label, strategy in PLAN.strategies.items()}
+own_modules = lambda wildcards: MODULES[wildcards.label]
 FORMAT, DETECTOR, SEMI, *STRATEGY_MODULES = PLAN.plugin_modules()
 SOURCE = None if PLAN.generated else source_files.find(EXPERIMENT.dataset)
 # A replaced image is noticed. Of registered ones each batch notes the sha256, and an image more trains nothing again.
 LISTING = SOURCE.listing if SOURCE and not PLAN.registered else None
 
-# Files of the run, of a cycle, of a part of it, and of a cycle of one strategy; their wildcards: mgral.planning.rule_files.
 FILES = RuleFiles(PLAN, IN_FILES)
 RUN, CYCLE, PART, REPLAY, OWN = FILES.run, FILES.cycle, FILES.part, FILES.replay, FILES.own
-log_of, benchmark_of = FILES.log, FILES.benchmark
+log_of = FILES.log
 NOISE = RUN.noise if EXPERIMENT.noise.repeats else []
 LABEL = one_of(PLAN.strategies)
+
+# Memory and time of a step that grow with the pool.
+asked = partial(requested, image_size=EXPERIMENT.image_size, half=EXPERIMENT.embedding.precision == "float16")
+GPU = detector_jobs.gpus(EXPERIMENT, workflow.global_resources)
 
 
 wildcard_constraints:
@@ -68,21 +71,28 @@ wildcard_constraints:
     number=one_of(PLAN.parts()),
 
 
-# The name of a job, and whose it is for its message.
-JOB = "{strategy}-{seed}-{cycle}"
-PART_JOB = f"{{part}}{JOB}"
-OWN_JOB = "{label}-{seed}-{cycle}"
-WHO = "{wildcards.strategy}, seed {wildcards.seed}, cycle {wildcards.cycle}"
-OWN_WHO = WHO.replace("wildcards.strategy", "wildcards.label")
+# A template, no job: `use rule step as … with:` adds the files and, as `**step(…)`, the command and what it depends on.
+rule step:
+    log:
+        log_of("step"),
+    conda:
+        "../envs/mgral.yaml"
+    params:
+        mgral="mgral",
+    message:
+        "{params.message}"
+    shell:
+        "{params.mgral} {params.command} 2> {log[0]}"
 
-# Fixed by a parameter and not by what the machine can spare: the order of sums, and with it the last bits of a
-# result, changes with the number of threads. A job gets them from its parameters.
-THREADS = EXPERIMENT.machine.threads
 
-# What trains or runs a detector: its environment, its command, and its share of the GPUs.
-ENV_OF_DETECTOR = f"../envs/{detector_jobs.environment(EXPERIMENT)}"
-MGRAL = detector_jobs.command(EXPERIMENT)
-GPU = detector_jobs.gpus(EXPERIMENT, workflow.global_resources)
-
-# Memory and time of a step that grow with the pool.
-asked = partial(requested, image_size=EXPERIMENT.image_size, half=EXPERIMENT.embedding.precision == "float16")
+# The same for what trains or runs a detector: its environment, its command and its share of the GPUs. The number of
+# threads is a parameter and not what the machine can spare: with it changes the order of sums, and with that the last
+# bits of a result.
+use rule step as step_of_detector with:
+    conda:
+        f"../envs/{detector_jobs.environment(EXPERIMENT)}"
+    threads: EXPERIMENT.machine.threads
+    resources:
+        gpu=GPU,
+    params:
+        mgral=detector_jobs.command(EXPERIMENT),

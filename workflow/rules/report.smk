@@ -2,7 +2,7 @@
 # Outputs marked report() are also in `snakemake --report`.
 
 
-rule curve:
+use rule step as curve with:
     input:
         FILES.each(CYCLE.metrics),
         FILES.each(CYCLE.own, PLAN.reporting_own),
@@ -13,21 +13,12 @@ rule curve:
         summary=RUN.summary,
     log:
         log_of("curve"),
-    benchmark:
-        benchmark_of("curve")
     localrule: True
-    conda:
-        "../envs/mgral.yaml"
     params:
-        **step("curve"),
-        cycles=len(PLAN.cycles),
-    message:
-        "write the learning curves as a table"
-    shell:
-        'mgral curve {params.options} --run "$(dirname {output.out})" --cycles {params.cycles} 2> {log}'
+        **step("curve", run=folder_of_output, cycles=len(PLAN.cycles)),
 
 
-rule comparison:
+use rule step as comparison with:
     input:
         curve=RUN.curve,
         noise=NOISE,
@@ -35,23 +26,14 @@ rule comparison:
         out=RUN.comparison,
     log:
         log_of("comparison"),
-    benchmark:
-        benchmark_of("comparison")
     localrule: True
-    conda:
-        "../envs/mgral.yaml"
     params:
-        **step("compare"),
-        baselines=PLAN.baselines,
-    message:
-        "compare the strategies"
-    shell:
-        "mgral compare {params.options} --baselines {params.baselines} 2> {log}"
+        **step("compare", baselines=PLAN.baselines),
 
 
-# It also reads the benchmarks of the jobs before it, for the time that each step took. They are no inputs: a
-# measurement that someone deletes must not train a detector again.
-rule report:
+# It also reads the logs of the jobs before it, for the time that each step took. They are no inputs: a measurement
+# that someone deletes must not train a detector again.
+use rule step as report with:
     input:
         lambda wildcards: FILES.reported(workflow.dag_settings.targets),
     output:
@@ -65,24 +47,18 @@ rule report:
         ),
     log:
         log_of("report"),
-    benchmark:
-        benchmark_of("report")
-    conda:
-        "../envs/mgral.yaml"
     params:
-        **step("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
-        command=lambda wildcards, output: PLAN.command(OVERRIDES),
-        cycles=len(PLAN.cycles),
-    message:
-        "draw the figures and write the report"
-    shell:
-        'mgral report {params.options} --run "$(dirname {output.out})" --cycles {params.cycles}'
-        " --command {params.command:q} --date $(date -u +%Y-%m-%d)"
-        ' --commit "$(git describe --always --dirty 2> /dev/null)" 2> {log}'
+        **step(
+            *("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
+            run=folder_of_output,
+            cycles=len(PLAN.cycles),
+            command=lambda wildcards, output: PLAN.command(OVERRIDES),
+            words='--date $(date -u +%Y-%m-%d) --commit "$(git describe --always --dirty 2> /dev/null)"',
+        ),
 
 
 # Before a run: the first detector alone, trained for longer and longer.
-rule probe:
+use rule step_of_detector as probe with:
     input:
         dataset=RUN.dataset,
         images=RUN.images,
@@ -91,20 +67,10 @@ rule probe:
         out=RUN.probe,
     log:
         log_of("probe"),
-    benchmark:
-        benchmark_of("probe")
-    conda:
-        ENV_OF_DETECTOR
-    threads: THREADS
-    resources:
-        gpu=GPU,
     params:
-        **step("probe", DETECTOR),
-        seed=FILES.seed,
+        **step("probe", DETECTOR, seed=FILES.seed),
     message:
-        f"try how long the first detector must be trained; what came out is in {RUN.probe}"
-    shell:
-        f"{MGRAL} probe {{params.options}} --seed {{params.seed}} 2> {{log}}"
+        f"{{params.message}}; what came out is in {RUN.probe}"
 
 
 # Before a run: it asks for the data set's list of images and times a few steps. The jobs are those of a graph that
@@ -117,17 +83,16 @@ rule forecast:
         log_of("forecast"),
     localrule: True
     conda:
-        ENV_OF_DETECTOR
-    threads: THREADS
+        f"../envs/{detector_jobs.environment(EXPERIMENT)}"
+    threads: EXPERIMENT.machine.threads
     resources:
         gpu=GPU,
     params:
-        **step("forecast"),
+        **step("forecast", cores=lambda wildcards: workflow.cores or 1),
         snakemake=shlex.join([sys.executable, "-m", "snakemake"]),
-        cores=lambda wildcards: workflow.cores or 1,
     message:
         "time the steps, and predict what the experiment takes"
     shell:
         "graph=$(mktemp) && trap 'rm \"$graph\"' EXIT && "
         '{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile {params.file} -- all > "$graph" 2> {log} && '
-        f'{MGRAL} forecast {{params.options}} --graph "$graph" --cores {{params.cores}} 2>> {{log}}'
+        f'{detector_jobs.command(EXPERIMENT)} {{params.command}} --graph "$graph" 2>> {{log}}'

@@ -3,48 +3,28 @@
 # empty, and -2, -3, … of further replay splits.
 
 
-rule replay_split:
+use rule step as replay_split with:
     input:
         **FILES.named(CYCLE, "dataset", "pool"),
     output:
         out=REPLAY.pool,
     log:
-        log_of("replay_split{split}", JOB),
-    benchmark:
-        benchmark_of("replay_split{split}", JOB)
-    conda:
-        "../envs/mgral.yaml"
+        log_of("replay_split{split}", CYCLE),
     params:
-        **step("replay-split"),
-        seed=FILES.seed,
-    message:
-        f"{WHO}: split labelled images off, for replay{{wildcards.split}}"
-    shell:
-        "mgral replay-split {params.options} --seed {params.seed} 2> {log}"
+        **step("replay-split", seed=FILES.seed),
 
 
-rule sample_batches:
+use rule step as sample_batches with:
     input:
         unpack(FILES.sampled),
     output:
         out=PART.batches,
     log:
-        log_of("sample_batches", PART_JOB),
-    benchmark:
-        benchmark_of("sample_batches", PART_JOB)
-    conda:
-        "../envs/mgral.yaml"
+        log_of("sample_batches", PART),
     resources:
         **asked("sample_batches"),
     params:
-        **step("sample-batches"),
-        kind=lambda wildcards: run_layout.kind_of(wildcards.part),
-        temperature=lambda wildcards: PLAN.temperature(wildcards.part),
-        seed=FILES.seed,
-    message:
-        f"{WHO}{{params.of}}: sample batches for the proxies"
-    shell:
-        "mgral sample-batches {params.options} --kind {params.kind} {params.temperature} --seed {params.seed} 2> {log}"
+        **step("sample-batches", kind=FILES.kind, temperature=FILES.temperature, seed=FILES.seed),
 
 
 # Starting an interpreter with torch costs seconds, so a job trains several proxies, one after the other. One rule for
@@ -62,43 +42,35 @@ for some in PLAN.proxies:
                 FILES.in_cycle(f"{some.folder}{name}.json" for name in names),
             log:
                 log_of("proxy", f"{some.folder}{JOB}-{position}"),
-            benchmark:
-                benchmark_of("proxy", f"{some.folder}{JOB}-{position}")
             conda:
-                ENV_OF_DETECTOR
-            threads: THREADS
+                f"../envs/{detector_jobs.environment(EXPERIMENT)}"
+            threads: EXPERIMENT.machine.threads
             resources:
                 gpu=GPU,
             params:
-                **step("proxy", DETECTOR, SEMI),
-                kind=some.kind,
-                seed=FILES.seed_of(some.split),
-                records=lambda wildcards, output: proxy_plan.options(output),
+                **step(
+                    *("proxy", DETECTOR, SEMI),
+                    kind=some.kind,
+                    seed=FILES.seed_of(some.split),
+                    out=lambda wildcards, input: os.path.dirname(input.batches),
+                    words=lambda wildcards, output: proxy_plan.options(output),
+                ),
             message:
-                f"{WHO}{run_layout.part_in_words(some.folder)}: train proxies {position} to {position + len(names) - 1}"
+                f"{{params.message}}{run_layout.part_in_words(some.folder)}, {position} to {position + len(names) - 1}"
             shell:
-                f"{MGRAL} proxy {{params.options}} --kind {{params.kind}} {{params.records}}"
-                ' --seed {params.seed} --out "$(dirname {input.batches})" 2> {log}'
+                f"{detector_jobs.command(EXPERIMENT)} {{params.command}} 2> {{log}}"
 
 
-rule table:
+use rule step as table with:
     input:
         unpack(FILES.indexed),
     output:
         FILES.table(),
         PART.audit,
     log:
-        log_of("table", PART_JOB),
-    benchmark:
-        benchmark_of("table", PART_JOB)
-    conda:
-        "../envs/mgral.yaml"
-    threads: THREADS
+        log_of("table", PART),
+    threads: EXPERIMENT.machine.threads
     resources:
         **asked("table"),
     params:
-        **step("table"),
-    message:
-        f"{WHO}{{params.of}}: index the records and audit the table"
-    shell:
-        "mgral table {params.options} --out {params.folder} 2> {log}"
+        **step("table", out=folder_of_output),

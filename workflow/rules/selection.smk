@@ -2,65 +2,50 @@
 # network or a training of its own. Scores are made for the strategies that need them, and never shared: two labels of
 # one plug-in may differ in their options.
 
+LOSSES = log_of("score", OWN).removesuffix("log") + "csv"
+
+
+use rule step_of_detector as score with:
+    input:
+        **FILES.named(OWN, "dataset", "images", "pool", "detector"),
+    output:
+        out=OWN.image_scores,
+    log:
+        log_of("score", OWN),
+        losses=LOSSES,
+    wildcard_constraints:
+        label=one_of(label for label in PLAN.strategies if label not in PLAN.reporting_own),
+    params:
+        **step("score", own_modules, DETECTOR, strategy="{label}", seed="{seed}", log=LOSSES),
+
+
 # Where a strategy reports its own detector, the training that scores also evaluates that one, in every cycle.
-for own in [False, True]:
-
-    rule:
-        name:
-            "score_own" if own else "score"
-        input:
-            **FILES.named(OWN, "dataset", "images", "pool", "detector"),
-        output:
-            **({"own": OWN.own} if own else {}),
-            out=OWN.image_scores,
-        log:
-            log_of("score", OWN_JOB),
-            losses=f"{PLAN.run}/{run_layout.RUN.logs}/score/{OWN_JOB}.csv",
-        benchmark:
-            benchmark_of("score", OWN_JOB)
-        wildcard_constraints:
-            label=one_of(label for label in PLAN.strategies if (label in PLAN.reporting_own) == own),
-        conda:
-            ENV_OF_DETECTOR
-        threads: THREADS
-        resources:
-            gpu=GPU,
-        params:
-            **step("score", lambda wildcards: MODULES[wildcards.label], DETECTOR),
-        message:
-            f"{OWN_WHO}: score the pool"
-        shell:
-            f"{MGRAL} score {{params.options}} --strategy {{wildcards.label}} --seed {{wildcards.seed}}"
-            " --log {log.losses} 2> {log[0]}"
+use rule score as score_own with:
+    output:
+        own=OWN.own,
+        out=OWN.image_scores,
+    wildcard_constraints:
+        label=one_of(PLAN.reporting_own),
 
 
-rule select:
+use rule step as select with:
     input:
         unpack(FILES.evidence),
         **FILES.named(OWN, "dataset", "pool"),
     output:
         out=OWN.selected,
     log:
-        log_of("select", OWN_JOB),
-    benchmark:
-        benchmark_of("select", OWN_JOB)
-    conda:
-        "../envs/mgral.yaml"
-    threads: THREADS
+        log_of("select", OWN),
+    threads: EXPERIMENT.machine.threads
     resources:
         **asked("select"),
     params:
-        **step("select", lambda wildcards: MODULES[wildcards.label]),
-        polish=lambda wildcards: PLAN.polish(wildcards.label),
-    message:
-        f"{OWN_WHO}: choose the batch"
-    shell:
-        "mgral select {params.options} --strategy {wildcards.label} {params.polish} --seed {wildcards.seed} 2> {log}"
+        **step("select", own_modules, strategy="{label}", seed="{seed}", words=FILES.polish),
 
 
 # The predicted gains of an agent's batch, before and after polishing, and of the batches that the other strategies
 # would choose from the same pool.
-rule prices:
+use rule select as prices with:
     input:
         **FILES.named(OWN, "dataset", "pool", "embeddings", "detections", "agent", "price"),
         competence=OWN.metrics,
@@ -68,20 +53,10 @@ rule prices:
     output:
         out=OWN.prices,
     log:
-        log_of("prices", OWN_JOB),
-    benchmark:
-        benchmark_of("prices", OWN_JOB)
+        log_of("prices", OWN),
     wildcard_constraints:
         label=one_of(PLAN.searchers),
-    conda:
-        "../envs/mgral.yaml"
-    threads: THREADS
     resources:
         **asked("prices"),
     params:
-        **step("prices", *STRATEGY_MODULES),
-        polish=lambda wildcards: PLAN.polish(wildcards.label),
-    message:
-        f"{OWN_WHO}: compare predicted gains"
-    shell:
-        "mgral prices {params.options} --strategy {wildcards.label} {params.polish} --seed {wildcards.seed} 2> {log}"
+        **step("prices", *STRATEGY_MODULES, strategy="{label}", seed="{seed}", words=FILES.polish),

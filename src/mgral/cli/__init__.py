@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -31,7 +32,7 @@ VERBS = {
     "close": "let the run go on with what people returned",
     "labels": "make the labels of a cycle from what people returned",
     "annotate": "label a selected batch: the pool of the next cycle",
-    "train": "train and evaluate the detector of a cycle",
+    "train": "train and evaluate a detector",
     "embed": "embed the pool and detect objects in it",
     "replay-split": "hold out labelled images, which replay proxies learn from as if they were new",
     "sample-batches": "sample the candidate batches that proxies are trained for",
@@ -40,7 +41,7 @@ VERBS = {
     "proxy": "train proxies for batches",
     "table": "index the records of proxies and audit them",
     "search": "train the agent against the lookup table",
-    "score": "score the unlabelled images for a strategy that trains or runs a network of its own",
+    "score": "score the unlabelled images by a strategy's own network",
     "select": "select the next batch",
     "prices": "compare the predicted gains of an agent's batch and of other strategies' batches",
     "noise": "measure the spread between trainings of one pool",
@@ -79,9 +80,10 @@ def module(verb: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb. Returns 0, or 2 after one line on standard error."""
+    began = time.perf_counter()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(arguments)
+        return _run(arguments, began)
     except MgralError as error:
         complain(error)
         return 2
@@ -101,7 +103,7 @@ def complain(error: MgralError) -> None:
         print("mgral: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], began: float) -> int:
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_overview())
         return 0
@@ -119,7 +121,7 @@ def _run(arguments: list[str]) -> int:
     if verb not in LOOKING:
         from mgral.report import jobs
 
-        _log.info(jobs.signature())
+        _log.info(jobs.signature(began))
     return 0
 
 

@@ -40,8 +40,8 @@ def _folder(path: Path, faults: list[MgralError]) -> Iterator[str]:
         except MgralError as fault:
             faults.append(fault)
             yield "  cut short, see the error"
-    of_cycle = jobs.of_cycle(path, faults)
-    lines = jobs.lines(of_cycle) if of_cycle else jobs.totals(jobs.of_run(path, faults))
+    of_cycle = jobs.of_cycle(path)
+    lines = jobs.lines(of_cycle) if of_cycle else jobs.totals(jobs.of_run(path))
     for number, line in enumerate(lines):
         if number == 0:
             yield "jobs:"

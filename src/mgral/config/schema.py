@@ -28,7 +28,7 @@ from mgral.config.proxy_schema import ProxyKind as ProxyKind
 from mgral.config.proxy_schema import ProxyRun as ProxyRun
 from mgral.core import plugins
 
-FOLDERS = {"shared", "dataset", "figures", "logs", "benchmarks", "noise"}  # of a run, beside those of its strategies
+FOLDERS = {"shared", "dataset", "figures", "logs", "noise"}  # of a run, beside those of its strategies
 FIRST_NOISE_SEED = 1000  # noise.repeats train with this and the next ones
 FEWEST_HELD_OUT = 4  # images, at least: two batches of two that share none
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]

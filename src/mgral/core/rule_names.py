@@ -1,4 +1,4 @@
-"""The rules of the workflow, for the forecast and the job table, which read Snakemake's graph and benchmarks."""
+"""The rules of the workflow, for the forecast and the job table, which read Snakemake's graph and logs."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ RULES: dict[str, str | None] = {
     "track": None,
 }
 
+TEMPLATES = ("step", "step_of_detector")  # that rules are made from, with no jobs of their own
 TARGETS = ("all", "compare", "next")
 COPIES = ("share_detector", "share_evidence", "share_held_out", "share_agent")
 

@@ -114,7 +114,6 @@ class RunFiles(_Files):
     report: str = "report.html"
     figures: str = "figures"
     logs: str = "logs"
-    benchmarks: str = "benchmarks"
 
 
 CYCLE = CycleFiles()
@@ -196,16 +195,11 @@ def log(run: str | Path, step: str, job: str) -> str:
     return f"{run}/{RUN.logs}/{step}/{job}.log"
 
 
-def benchmark(run: str | Path, step: str, job: str) -> str:
-    """The benchmark of a job; arguments as for :func:`log`."""
-    return f"{run}/{RUN.benchmarks}/{step}/{job}.tsv"
-
-
-def benchmarks(run: Path) -> list[tuple[str, str, Path]]:
-    """Step, name and path of every benchmark of a run, sorted by path.
+def logs(run: Path) -> list[tuple[str, str, Path]]:
+    """Step, name and path of every log of a run, sorted by path.
 
     The step is the rule, with the part of the cycle where it has one: ``train``, ``train/replay``.
     """
-    folder = run / RUN.benchmarks
-    paths = sorted(folder.glob("*/**/*.tsv"))
+    folder = run / RUN.logs
+    paths = sorted(folder.glob("*/**/*.log"))
     return [(path.parent.relative_to(folder).as_posix(), path.stem, path) for path in paths]

@@ -1,4 +1,4 @@
-"""What is checked before the rules are read: by whom and how Snakemake was called."""
+"""What is checked and said before the rules are read: by whom and how Snakemake was called, for which run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterable
 
 from mgral.core.errors import MgralError
+from mgral.planning import sufficiency, waiting
+from mgral.planning.run_plan import RunPlan
 
 
 def refuse(given: Iterable[str], conda: bool) -> None:
@@ -43,3 +45,16 @@ def name_user() -> None:
 def overrides(base: str, files: Iterable[str]) -> list[str]:
     """The parameter files of a run besides ``base``, relative to the working directory."""
     return [path for path in map(os.path.relpath, files) if path != base]
+
+
+def notices(plan: RunPlan, params: list[str]) -> list[str]:
+    """What a run says as it starts, a line each: whom it waits for, and whether its pool suffices.
+
+    Args:
+        plan: of the experiment.
+        params: its parameter files, for commands.
+
+    Raises:
+        MgralError: the manifest of a batch is damaged.
+    """
+    return [text for text in (waiting.line(plan, params), sufficiency.line(plan)) if text]

@@ -20,12 +20,18 @@ from mgral.reward.proxy_plan import Proxies
 
 Files = dict[str, Any]  # inputs by name: a path, several, or a function of the wildcards
 
+# The names of jobs, in their logs: of a cycle, and of a cycle of one strategy.
+JOB, OWN_JOB = "{strategy}-{seed}-{cycle}", "{label}-{seed}-{cycle}"
+
 
 class Wildcards(Protocol):
     """What Snakemake gives to an input function."""
 
     def get(self, key: str, default: Any = None, /) -> Any:
         """A wildcard's value, or ``default`` for a job without it."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Each wildcard with its value."""
 
 
 class Given(Protocol):
@@ -47,6 +53,15 @@ def options_of(files: Given) -> list[str]:
 def folder_of(files: Sequence[str]) -> str:
     """The folder of a job's first input or output, for a command that is told a folder; empty without any."""
     return str(Path(files[0]).parent) if files else ""
+
+
+def whose(wildcards: Wildcards) -> str:
+    """Whose job it is, before what it does: ``"mgral, seed 0, cycle 1, replay: "``; empty for one of the whole run."""
+    who = wildcards.get("strategy") or wildcards.get("label")
+    counted = {"seed": "seed", "cycle": "cycle", "repeat": "repetition", "number": "part"}
+    words = [f"{word} {wildcards.get(name)}" for name, word in counted.items() if wildcards.get(name) is not None]
+    found = ", ".join([who, *words] if who else words) + run_layout.part_in_words(_part(wildcards))
+    return f"{found}: " if found else ""
 
 
 class RuleFiles:
@@ -81,14 +96,18 @@ class RuleFiles:
         self.own_replay = run_layout.CYCLE.below(f"{own}/{REPLAY}")
         self.retrained = run_layout.CYCLE.below(f"{plan.run}/{run_layout.retrained()}/")
         self.part_of_pool = run_layout.CYCLE.below(f"{plan.run}/{run_layout.part_of_pool()}/")
+        self._jobs = {
+            self.cycle: JOB,
+            self.part: f"{{part}}{JOB}",
+            self.replay: f"{run_layout.SPLIT}{JOB}",
+            self.own: OWN_JOB,
+            self.retrained: "{repeat}",
+            self.part_of_pool: "{number}",
+        }
 
-    def log(self, step: str, job: str = "all") -> str:
-        """The log of a job; see :func:`mgral.core.run_layout.log`."""
-        return run_layout.log(self._plan.run, step, job)
-
-    def benchmark(self, step: str, job: str = "all") -> str:
-        """The benchmark of a job."""
-        return run_layout.benchmark(self._plan.run, step, job)
+    def log(self, step: str, job: CycleFiles | str = "all") -> str:
+        """The log of a job, named by what its files are of, or by a text; see :func:`mgral.core.run_layout.log`."""
+        return run_layout.log(self._plan.run, step, job if isinstance(job, str) else self._jobs[job])
 
     def each(self, path: str, labels: Iterable[str] | None = None, cycles: Iterable[int] | None = None) -> list[str]:
         """A file of every cycle and seed of some strategies; of all that the run has reached where none are given."""
@@ -130,8 +149,7 @@ class RuleFiles:
         """The seed of a job; one for the retraining variance has one that is none of the experiment's."""
         if wildcards.get("repeat"):
             return schema.FIRST_NOISE_SEED + int(wildcards.get("repeat"))
-        part = wildcards.get("part") or run_layout.SPLIT.format(split=wildcards.get("split", ""))
-        return self.seed_of(run_layout.split_of(part))(wildcards)
+        return self.seed_of(run_layout.split_of(_part(wildcards)))(wildcards)
 
     def seed_of(self, split: int) -> Callable[[Wildcards], int]:
         """The seed of a job for a replay split: of the first the experiment's, of each other one derived from it."""
@@ -141,6 +159,26 @@ class RuleFiles:
             return own if split == 1 else random_streams.stream(own, "replay split", split)
 
         return seed
+
+    def kind(self, wildcards: Wildcards) -> str:
+        """The kind of records of a job."""
+        return run_layout.kind_of(wildcards.get("part"))
+
+    def second_round(self, wildcards: Wildcards) -> bool:
+        """Whether a job is one of the second round."""
+        return str(wildcards.get("part")).startswith(SECOND)
+
+    def temperature(self, wildcards: Wildcards) -> float | None:
+        """How an agent draws the batches of a second round; None for a first round."""
+        return self._plan.experiment.search.temperature if self.second_round(wildcards) else None
+
+    def polish(self, wildcards: Wildcards) -> list[str | float]:
+        """How the batch of an agent is polished; see :meth:`mgral.planning.run_plan.RunPlan.polish`."""
+        return self._plan.polish(wildcards.get("label"))
+
+    def share(self, wildcards: Wildcards) -> float:
+        """The share of the last pool that a training on a part of it has."""
+        return self._plan.parts()[wildcards.get("number")]
 
     def past(self, wildcards: Wildcards) -> list[str]:
         """What people said of earlier batches, for the account of a batch."""
@@ -260,6 +298,12 @@ class RuleFiles:
             *dict.fromkeys([self.run.dataset, plan.last_dataset]),
             *(f"{plan.run}/{name}" for name in sorted(results)),
         ]
+
+
+def _part(wildcards: Wildcards) -> str:
+    """The part of a cycle that a job is of."""
+    split = wildcards.get("split")
+    return wildcards.get("part", "") if split is None else run_layout.SPLIT.format(split=split)
 
 
 def _job(wildcards: Wildcards) -> tuple[str, str, int]:

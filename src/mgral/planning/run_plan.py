@@ -222,10 +222,6 @@ class RunPlan:
         designed = self.experiment.proxy.generators.get("designed", 0) > 0
         return part if part in self.splits and designed and self.from_detector else run_layout.FIRST
 
-    def temperature(self, part: str) -> list[str | float]:
-        """How an agent draws the batches of a second round, as options; none for a first round."""
-        return ["--temperature", self.experiment.search.temperature] if part.startswith(SECOND) else []
-
     def polish(self, label: str) -> list[str | float]:
         """How an agent's batch is polished and compared with the rule's, as options; none where there is no price."""
         if not self.price or label not in self.searchers:
@@ -328,7 +324,7 @@ class RunPlan:
 
     def results(self) -> list[str]:
         """What lies below the run's folder beside its data set and its cycles."""
-        names = [RUN.curve, RUN.summary, RUN.comparison, RUN.report, RUN.figures, RUN.benchmarks, RUN.logs]
+        names = [RUN.curve, RUN.summary, RUN.comparison, RUN.report, RUN.figures, RUN.logs]
         names += [RUN.noise, RUN.retrained] if self.experiment.noise.repeats else []
         return names + ([RUN.stopping, RUN.parts] if self.parts() else [])
 

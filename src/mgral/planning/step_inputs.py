@@ -1,4 +1,4 @@
-"""What a step reads beside its input files: its parameters, by value, and its code.
+"""What a step reads beside its input files, its parameters and its code, and the command that runs it.
 
 A rule declares both, so that Snakemake runs it again when one of them has changed.
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mgral.config import loading
 from mgral.config.schema import Strategy
-from mgral.core import code_hash, run_layout
+from mgral.core import code_hash
 from mgral.core.files import write_bytes
-from mgral.planning.rule_files import Given, Wildcards, folder_of, options_of
+from mgral.planning.rule_files import Given, Wildcards, folder_of, options_of, whose
 
 FOLDER = Path(".snakemake/parameters")
 
@@ -31,29 +33,41 @@ class StepInputs:
         parameters: of the whole experiment, as JSON values.
         strategies: by label; a step for one strategy sees the parameters of no other.
         module_of: the module of a verb.
+        does: what each verb does, for the message of its jobs.
     """
 
     def __init__(
-        self, parameters: Mapping[str, Any], strategies: Mapping[str, Strategy], module_of: Callable[[str], str]
+        self,
+        parameters: Mapping[str, Any],
+        strategies: Mapping[str, Strategy],
+        module_of: Callable[[str], str],
+        does: Mapping[str, str],
     ) -> None:
         self._parameters = parameters
         self._strategies = strategies
         self._module_of = module_of
+        self._does = does
         self.parameters = cache(self._declared)
         self.file = cache(self._written)
         self.code = cache(code_hash.Snapshot().code_hash)
 
-    def of_rule(self, verb: str, *plugins: Plugin, reads: bool = True) -> dict[str, Any]:
-        """What a rule declares as ``params``: the parameters of its verb by value, and a hash of its code.
+    def of_rule(self, verb: str, *plugins: Plugin, reads: bool = True, words: Any = (), **more: Any) -> dict[str, Any]:
+        """What a rule declares as ``params``: what its verb reads, a hash of its code, and the command of a job.
 
-        Snakemake records these and runs the step again when they change. It ignores what is derived from input or
-        output: the file that holds the same parameters, the options of the command, the folder
-        of the first output, and the part for the message.
+        Snakemake records the parameters by value, the hash, ``words`` and ``more``, and runs the step again when they
+        change. It ignores what is derived from input or output: the file that holds the same parameters, the command
+        and the message.
+
+        The options of the command are ``--params``, the named inputs and outputs of the job, and ``more``.
 
         Args:
             verb: that the rule runs.
             plugins: modules that the parameters choose, or a function of a job that names them.
             reads: whether the verb reads any parameters.
+            words: what follows the options: a text as a shell reads it, a list, or a function as in ``more``.
+            more: further options by name. A text may hold wildcards; a list gives several words, or none; of True there
+                is the name alone, of None, False and an empty text nothing. A function of the wildcards gives one of
+                these, or one of ``wildcards`` and ``input`` or ``output``: then it is derived.
         """
         module = self._module_of(verb)
 
@@ -66,16 +80,21 @@ class StepInputs:
         def file(wildcards: Wildcards, output: Given) -> str:
             return self.file(module, wildcards.get("label"))
 
-        def options(wildcards: Wildcards, input: Given, output: Given) -> list[str]:
-            given = ["--params", file(wildcards, output)] if reads else []
-            return given + options_of(input) + options_of(output)
+        def command(wildcards: Wildcards, input: Given, output: Given) -> str:
+            options = ["--params", file(wildcards, output)] if reads else []
+            options += [*options_of(input), *options_of(output)]
+            for name, value in more.items():
+                options += _option(name, _of_job(value, wildcards, input, output))
+            last = _of_job(words, wildcards, input, output)
+            return " ".join([verb, *map(shlex.quote, options), *([last] if isinstance(last, str) else map(str, last))])
 
         return {
             "code": code,
             **({"settings": settings, "file": file} if reads else {}),
-            "options": options,
-            "folder": lambda wildcards, output: folder_of(output),
-            "of": lambda wildcards, output: run_layout.part_in_words(wildcards.get("part", "")),
+            **more,
+            "words": words,
+            "command": command,
+            "message": lambda wildcards, output: f"{whose(wildcards)}{self._does[verb]}",
         }
 
     def _declared(self, module: str, label: str | None = None) -> str:
@@ -107,3 +126,30 @@ class StepInputs:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, content)
         return str(path)
+
+
+def folder_of_input(wildcards: Wildcards, input: Sequence[str]) -> str:
+    """The folder of a job's first input, for a command that is told a folder."""
+    return folder_of(input)
+
+
+def folder_of_output(wildcards: Wildcards, output: Sequence[str]) -> str:
+    """The folder of a job's first output."""
+    return folder_of(output)
+
+
+def _of_job(value: Any, wildcards: Wildcards, input: Given, output: Given) -> Any:
+    """An option of a job; arguments as of a function in a rule's ``params``."""
+    if not callable(value):
+        return value.format(**dict(wildcards.items())) if isinstance(value, str) else value
+    given = {"wildcards": wildcards, "input": input, "output": output}
+    _, *others = inspect.signature(value).parameters
+    return value(wildcards, **{name: given[name] for name in others})
+
+
+def _option(name: str, value: Any) -> list[str]:
+    """The words of an option."""
+    if value is None or value is False or value == "":
+        return []
+    words = [] if value is True else value if isinstance(value, list) else [value]
+    return [f"--{name.replace('_', '-')}", *map(str, words)]

@@ -20,6 +20,7 @@ from mgral.report import (
     gallery,
     headline,
     insight,
+    jobs,
     learning_curves,
     people,
     prices,
@@ -267,7 +268,7 @@ def searchers(run: Run, plates: Plates) -> list[dict[str, Any]]:
 
 def costs(run: Run, plates: Plates) -> dict[str, Any]:
     """What the jobs took: figure and table of the times."""
-    seconds = sources.timings(run.folder)
+    seconds = jobs.seconds_by_step(run.folder)
     if not seconds:
         return {"timings": None, "timings_table": None}
     plate = plates.add("timings", draw.timings(seconds), "Wall time of each step.")

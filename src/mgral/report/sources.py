@@ -1,9 +1,8 @@
-"""What a report reads of a run, beyond its metrics: selections, audits of the table, searches, wall times."""
+"""What a report reads of a run, beyond its metrics: selections, audits of the table, searches."""
 
 from __future__ import annotations
 
-import csv
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,26 +173,6 @@ def detections(run: Path, cells: Sequence[Cell]) -> dict[tuple[str, int], Mappin
                 found[cell.strategy, cell.cycle] = {p.id: read[path][p.id] for p in cell.value if p.id in read[path]}
                 break
     return found
-
-
-def timings(run: Path) -> dict[str, list[float]]:
-    """Seconds of each job by step, from Snakemake's benchmark files; steps as in :func:`run_layout.benchmarks`.
-
-    Empty where no step was timed. Steps stand in order of their total time, longest first.
-
-    Raises:
-        MgralError: a benchmark file is damaged.
-    """
-    found: dict[str, list[float]] = defaultdict(list)
-    for step, _, path in run_layout.benchmarks(run):
-        require_regular(path)
-        with path.open(encoding="utf-8", newline="") as file:
-            try:
-                seconds = [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
-            except (KeyError, TypeError, ValueError):
-                raise MgralError(f"{path}: not a benchmark (column s); delete it or run the step again") from None
-        found[step] += seconds
-    return dict(sorted(found.items(), key=lambda item: (-sum(item[1]), item[0])))
 
 
 def box_counts(dataset: Dataset, ids: Iterable[int]) -> list[int]:

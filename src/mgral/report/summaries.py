@@ -177,14 +177,6 @@ def probe(path: Path) -> Lines:
     yield from data["findings"]
 
 
-def benchmark(path: Path) -> Lines:
-    """benchmarks/<step>/<job>.tsv: its time and memory."""
-    from mgral.report import jobs
-
-    seconds, memory = jobs.read_benchmark(path)
-    yield f"{seconds:.1f} s" + ("" if memory is None else f", {memory:.0f} MiB")
-
-
 # By the end of the path, as Path.match reads it.
 SUMMARIES: Mapping[str, Callable[[Path], Lines]] = {
     Path(RUN.dataset).name: dataset,
@@ -203,7 +195,6 @@ SUMMARIES: Mapping[str, Callable[[Path], Lines]] = {
     CYCLE.search: search,
     CYCLE.added: added,
     CYCLE.selected: selected,
-    "*.tsv": benchmark,
 }
 
 # What is shown of the folder of a run or of a cycle, in this order.

@@ -21,7 +21,7 @@ from mgral.data import dataset_json, identity, image_cache, image_files
 from mgral.data.pool import read_pool
 from mgral.data.selection import read_selection
 from mgral.detection import backbone_embedding, base, detections_file, npz_files, packed_weights
-from mgral.report import comparison, jobs, learning_curves, summaries
+from mgral.report import comparison, learning_curves, summaries
 from mgral.reward import candidate_batches, records
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -50,7 +50,6 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "a record": records.read,
     "comparison.json": comparison.read,
     "curve.csv": learning_curves.read,
-    "a benchmark": jobs.read_benchmark,
     "a column of a table": lambda path: summaries._column(path, "loss"),
 }
 

@@ -68,18 +68,18 @@ def test_records_and_what_jobs_leave() -> None:
     assert run_layout.record(run_layout.CONTROL, 3) == "control/3.json"
     assert run_layout.record(run_layout.PROXIES) == "proxies/*.json"
     assert run_layout.log("run", "train", "replay/shared-0-0") == "run/logs/train/replay/shared-0-0.log"
-    assert run_layout.benchmark("run", "curve", "all") == "run/benchmarks/curve/all.tsv"
+    assert run_layout.log("run", "curve", "all") == "run/logs/curve/all.log"
 
 
-def test_benchmarks_are_found_with_their_step(tmp_path: Path) -> None:
+def test_logs_are_found_with_their_step(tmp_path: Path) -> None:
     names = [("train", "shared-0-0"), ("proxy", "second_round/replay/shared-0-0-13"), ("curve", "all")]
     for step, job in names:
-        path = Path(run_layout.benchmark(tmp_path, step, job))
+        path = Path(run_layout.log(tmp_path, step, job))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert [(step, name) for step, name, _ in run_layout.benchmarks(tmp_path)] == [
+    assert [(step, name) for step, name, _ in run_layout.logs(tmp_path)] == [
         ("curve", "all"),
         ("proxy/second_round/replay", "shared-0-0-13"),
         ("train", "shared-0-0"),
     ]
-    assert run_layout.benchmarks(tmp_path / "none") == []
+    assert run_layout.logs(tmp_path / "none") == []

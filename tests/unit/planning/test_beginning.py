@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mgral.core.errors import MgralError
-from mgral.planning import beginning
+from mgral.planning import beginning, sufficiency, waiting
 
 
 def test_parameters_are_set_in_files() -> None:
@@ -43,3 +44,10 @@ def test_overrides_are_named_as_from_here(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     files = [str(tmp_path / "params/base.yaml"), str(tmp_path / "params/tiny.yaml"), "../own.yaml"]
     assert beginning.overrides("params/base.yaml", files) == ["params/tiny.yaml", "../own.yaml"]
+
+
+def test_notices_are_the_lines_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "line", lambda plan, params: f"waiting, {params[0]}")
+    monkeypatch.setattr(sufficiency, "line", lambda plan: None)
+    plan: Any = object()
+    assert beginning.notices(plan, ["a.yaml"]) == ["waiting, a.yaml"]

@@ -10,7 +10,7 @@ import yaml
 from snakemake.iocontainers import InputFiles, Wildcards
 
 from mgral.config import loading
-from mgral.planning.rule_files import RuleFiles, options_of
+from mgral.planning.rule_files import RuleFiles, options_of, whose
 from mgral.planning.run_plan import RunPlan
 from mgral.strategies._contract import IN_FILES
 
@@ -44,6 +44,30 @@ def test_options_are_the_named_files_that_there_are() -> None:
     several._set_name("records", 0, end=2)
     several._set_name("carried", 2, end=2)
     assert options_of(several) == ["--records", "x", "y"]
+
+
+def test_a_job_has_a_name_and_an_owner() -> None:
+    found = files()
+    assert found.log("noise") == f"{RUN}/logs/noise/all.log"
+    assert found.log("train", found.part) == f"{RUN}/logs/train/{{part}}{{strategy}}-{{seed}}-{{cycle}}.log"
+    assert found.log("train", found.retrained) == f"{RUN}/logs/train/{{repeat}}.log"
+    assert found.log("pool", "shared-{seed}-0") == f"{RUN}/logs/pool/shared-{{seed}}-0.log"
+    assert whose(job(strategy="mgral", cycle="1", part="second_round/")) == "mgral, seed 0, cycle 1, second round: "
+    assert whose(job(label="random", cycle="0")) == "random, seed 0, cycle 0: "
+    assert whose(job(strategy="mgral", cycle="1", split="-2")) == "mgral, seed 0, cycle 1, replay-2: "
+    assert whose(job()) == "seed 0: "
+    assert whose(Wildcards(fromdict={"repeat": "2"})) == "repetition 2: "
+    assert whose(Wildcards(fromdict={})) == ""
+
+
+def test_options_that_follow_from_a_job() -> None:
+    found = files(search={"temperature": 2.0}, stopping={"shares": [0.25, 0.5], "repeats": 1})
+    second = job(part="second_round/replay/")
+    assert (found.kind(second), found.second_round(second), found.temperature(second)) == ("replay", True, 2.0)
+    first = job(part="")
+    assert (found.kind(first), found.second_round(first), found.temperature(first)) == ("unlabelled", False, None)
+    assert found.share(job(number="1")) == 0.5
+    assert found.polish(job(label="mgral")) == []  # no price
 
 
 def test_a_file_of_each_cycle() -> None:

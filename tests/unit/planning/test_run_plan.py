@@ -160,9 +160,7 @@ def test_the_results_that_there_are() -> None:
     assert not {"noise", "noise.json"} & set(without.results())
 
 
-def test_options_of_an_agents_draw_and_of_its_batch() -> None:
-    assert plan(search={"temperature": 2.0}).temperature("second_round/replay/") == ["--temperature", 2.0]
-    assert plan().temperature("replay/") == []
+def test_options_of_an_agents_batch() -> None:
     search = {"polish": 3, "caution": 0.5, "certainty": 0.9}
     priced = plan(search=search, table={"representation": "growth", "surrogate": "bayes"})
     assert priced.polish("mgral") == ["--polish", 3, "--caution", 0.5, "--certainty", 0.9]

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from snakemake.iocontainers import InputFiles, Wildcards
+from snakemake.iocontainers import InputFiles, OutputFiles, Wildcards
 
 from mgral import cli
 from mgral.config import loading
 from mgral.core import code_hash
 from mgral.planning.run_plan import RunPlan
-from mgral.planning.step_inputs import StepInputs
+from mgral.planning.step_inputs import StepInputs, folder_of_input, folder_of_output
 
 PARAMS = Path(__file__).resolve().parents[3] / "params"
 SELECT = "mgral.cli.select"
@@ -30,7 +30,7 @@ def inputs(**changes: Any) -> StepInputs:
     for override in (yaml.safe_load((PARAMS / "tiny.yaml").read_text()), changes):
         given = loading.merge(given, override)
     plan = RunPlan(loading.check(given, "test"))
-    return StepInputs(plan.parameters(), plan.strategies, cli.module)
+    return StepInputs(plan.parameters(), plan.strategies, cli.module, cli.VERBS)
 
 
 def test_a_step_declares_what_its_verb_reads_and_nothing_else() -> None:
@@ -83,17 +83,35 @@ def test_a_rule_declares_parameters_by_value_and_hands_over_its_files() -> None:
     assert declared["settings"](job) == found.parameters(SELECT, "random")
     assert declared["code"](job) == found.code(SELECT, "mgral.strategies.random")
     files = InputFiles(fromdict={"pool": "pool.json"}), InputFiles(fromdict={"out": "selected.json"})
-    assert declared["options"](job, *files) == [
-        *("--params", found.file(SELECT, "random")),
-        *("--pool", "pool.json", "--out", "selected.json"),
-    ]
-    assert declared["folder"](job, ["table/records.parquet", "audit.json"]) == "table"
-    assert declared["of"](Wildcards(fromdict={"part": "second_round/"}), None) == ", second round"
+    parameters = found.file(SELECT, "random")
+    assert declared["command"](job, *files) == f"select --params {parameters} --pool pool.json --out selected.json"
+    assert declared["message"](job, None) == "random: select the next batch"
 
 
 def test_a_rule_whose_verb_reads_no_parameters_declares_none() -> None:
     declared = inputs().of_rule("annotate", reads=False)
-    assert set(declared) == {"code", "options", "folder", "of"}
+    assert set(declared) == {"code", "words", "command", "message"}
     pool = InputFiles(fromdict={"pool": "pool.json"})
-    assert declared["options"](Wildcards(), pool, InputFiles()) == ["--pool", "pool.json"]
-    assert declared["folder"](Wildcards(), InputFiles()) == ""  # as of the forecast, which makes no file
+    assert declared["command"](Wildcards(), pool, InputFiles()) == "annotate --pool pool.json"
+
+
+def test_further_options_of_a_command_are_declared_by_name() -> None:
+    more: dict[str, Any] = {
+        "seed": "{seed}",
+        "keep": lambda wildcards: ["a", wildcards.part],
+        "no_fallback": True,
+        "temperature": lambda wildcards: None,
+        "patterns": False,
+        "baselines": [],
+        "run": lambda wildcards, input: "a folder",
+        "out": folder_of_output,
+    }
+    declared = inputs().of_rule("annotate", reads=False, words=lambda wildcards, output: ["--batch", 0, 1], **more)
+    assert {name: declared[name] for name in more} == more
+    job, made = Wildcards(fromdict={"seed": "3", "part": "b"}), OutputFiles(["table/index", "b"])
+    assert declared["command"](job, InputFiles(), made) == (
+        "annotate --seed 3 --keep a b --no-fallback --baselines --run 'a folder' --out table --batch 0 1"
+    )
+    assert folder_of_input(job, InputFiles()) == ""  # as of a rule without files
+    last = inputs().of_rule("annotate", reads=False, words="--date $(date)")["command"]
+    assert last(job, InputFiles(), made) == "annotate --date $(date)"  # for the shell to read

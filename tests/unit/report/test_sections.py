@@ -25,6 +25,7 @@ from mgral.report import (
     figures,
     figures_method,
     gallery,
+    jobs,
     learning_curves,
     published,
     sections,
@@ -33,6 +34,8 @@ from mgral.report import (
 )
 from mgral.report.comparison import Difference
 from mgral.report.sources import Cell
+
+SIGNED = "done on a at 2026-01-02T03:04:05+00:00 after 12.50 s, 3.25 s of processor time, at most 100 MiB"
 
 
 def boxes(*labels: int, ignore: int = 0) -> Boxes:
@@ -73,30 +76,18 @@ def test_balance_means_over_seeds() -> None:
 
 
 def test_timings_sum_over_jobs_longest_first(tmp_path: Path) -> None:
-    for name, seconds in {
-        "embed/a.tsv": "1.5",
-        "train/a.tsv": "2",
-        "train/b.tsv": "3",
-        "train/replay/a.tsv": "0.5",
-    }.items():
-        path = tmp_path / "benchmarks" / name
+    for name, seconds in {"embed/a": "1.50", "train/a": "2.00", "train/b": "3.00", "train/replay/a": "0.50"}.items():
+        path = tmp_path / "logs" / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t-\n")
-    found = sources.timings(tmp_path)
+        path.write_text(f"step 1\n{SIGNED.replace('12.50', seconds)}\n")
+    (tmp_path / "logs/train/failed.log").write_text("Traceback\n")
+    found = jobs.seconds_by_step(tmp_path)
     assert list(found.items()) == [("train", [2.0, 3.0]), ("embed", [1.5]), ("train/replay", [0.5])]
     assert tables.timings(found).rows[0] == ["train", "2", "2.5 s", "5.0 s"]
 
 
 def test_no_timings(tmp_path: Path) -> None:
-    assert sources.timings(tmp_path) == {}
-
-
-def test_a_damaged_benchmark_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "benchmarks" / "train" / "a.tsv"
-    path.parent.mkdir(parents=True)
-    path.write_text("seconds\n3\n")
-    with pytest.raises(MgralError, match=r"a\.tsv: not a benchmark"):
-        sources.timings(tmp_path)
+    assert jobs.seconds_by_step(tmp_path) == {}
 
 
 def test_selections_are_required_before_the_last_cycle(dataset: Dataset, tmp_path: Path) -> None:

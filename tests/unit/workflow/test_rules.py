@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from mgral import cli
-from mgral.core.rule_names import COPIES, RULES, TARGETS, rule_of
+from mgral.core.rule_names import COPIES, RULES, TARGETS, TEMPLATES, rule_of
 from mgral.planning import forecast
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -14,42 +14,39 @@ FILES = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
 
 
 def bodies() -> dict[str, str]:
-    """The text of each rule by its name."""
-    found = {}
-    for text in (path.read_text() for path in FILES):
-        for rule in re.finditer(r"^ *rule ?(\w*):\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL):
-            names = [rule[1]] if rule[1] else in_loop(text[: rule.start()], rule[2])
-            found |= dict.fromkeys(names, rule[2])
+    """The text of each rule by its name, after the texts of those that it is made from."""
+    found: dict[str, str] = {}
+    for text in (path.read_text() for path in sorted(FILES, key=lambda path: path.stem != "common")):
+        head = r"^ *(?:use rule (?P<parent>\w+) as (?P<child>\w+) with|rule ?(?P<own>\w*)):\n"
+        for rule in re.finditer(
+            rf"{head}(?P<body>.*?)(?=^ *(?:use rule|rule)\b|^\S|\Z)", text, re.MULTILINE | re.DOTALL
+        ):
+            name, body = rule["child"] or rule["own"], rule["body"]
+            names = [name] if name else in_loop(body)
+            found |= dict.fromkeys(names, found.get(rule["parent"], "") + body)
     return found
 
 
-def in_loop(before: str, body: str) -> list[str]:
-    """Names that a loop gives to its rule: from the module that knows them, a choice of two, or listed in the loop."""
+def in_loop(body: str) -> list[str]:
+    """Names that a loop gives to its rule: from the module that knows them."""
     (name,) = re.findall(r"^ +name:\n +(.*)$", body, re.MULTILINE)
-    if name == 'f"{some.rule}_{position}"':
-        return ["proxy"]
-    if name == 'f"share_{what}"':
-        return list(COPIES)
-    if choice := re.fullmatch(r'"(\w+)" if \w+ else "(\w+)"', name):
-        return list(choice.groups())
-    _, _, listed = before.rpartition(f"for {name}, ")
-    return re.findall(r'^    \("(\w+)"', listed, re.MULTILINE)
+    return {'f"{some.rule}_{position}"': ["proxy"], 'f"share_{what}"': list(COPIES)}[name]
 
 
 def test_the_table_of_rules_is_that_of_the_workflow() -> None:
-    assert set(bodies()) == set(RULES)
+    assert set(bodies()) == set(RULES) | set(TEMPLATES)
 
 
 def test_a_rule_runs_the_verb_of_the_table() -> None:
     assert {verb for verb in RULES.values() if verb is not None} <= set(cli.VERBS)
     for rule, body in bodies().items():
-        called = re.findall(r"(?:mgral|\{MGRAL\}) ([a-z-]+) \{+params\.options", body)
-        assert called == ([] if RULES[rule] is None else [RULES[rule]]), rule
+        called = re.findall(r"\bstep\(\s*(?:\*\()?\"([a-z-]+)\"", body)
+        assert called[-1:] == ([RULES[rule]] if RULES.get(rule) else []), rule
 
 
 def test_the_rules_are_short() -> None:
     """What can be computed without Snakemake is in mgral.planning, with tests."""
-    assert sum(len(path.read_text().splitlines()) for path in FILES) <= 911
+    assert sum(len(path.read_text().splitlines()) for path in FILES) <= 720
 
 
 def test_the_forecast_knows_rules_that_there_are() -> None:
