@@ -98,8 +98,8 @@ class Generators(ProxyKind):
         "where the batches come from: shares, scaled to sum to 1",
         entries={
             "random": "uniform; a reward is the difference to the mean of these",
-            "designed": "the ends of each signal (entropy, balanced entropy, expected boxes, novelty), and the "
-            "batches of the rules balanced, growth and learnable. With a share here, and start: detector, replay "
+            "designed": "the ends of each signal (entropy, balanced entropy, expected boxes, novelty, quality), and "
+            "the batches of the rules balanced, growth and learnable. With a share here, and start: detector, replay "
             "batches are drawn by what a detector sees that has not been trained on them",
             "uncertain": "biased towards images of high entropy",
             "cluster": "most of the batch from few clusters of embeddings",

@@ -148,17 +148,21 @@ class Embeddings:
         vectors: [N, 256] float32, or float16 in a mapped file, finite; row i belongs to ids[i].
         objects: [N, C] float32, finite; objects of each class that the same detector expects in an image: the sum of
             its detections' scores. None where nobody asked.
+        quality: [N, 2] float32, finite; sharpness and clipped share of the images (:mod:`mgral.data.image_quality`).
+            None where they were not measured.
 
     Raises:
-        MgralError: an embedding or a number of objects that is not finite.
+        MgralError: an embedding, a number of objects or a quality that is not finite.
     """
 
     ids: Ints
     vectors: Floats
     objects: Floats | None = None
+    quality: Floats | None = None
 
     def __post_init__(self) -> None:
-        for what, rows in (("an embedding", self.vectors), ("a number of objects", self.objects)):
+        of_images = ("an embedding", self.vectors), ("a number of objects", self.objects), ("a quality", self.quality)
+        for what, rows in of_images:
             if rows is not None and rows.size and not (np.isfinite(rows.min()) and np.isfinite(rows.max())):
                 first = int(np.isfinite(rows).all(axis=1).argmin())
                 raise MgralError(f"image {self.ids[first]} has {what} that is not finite; train the detector again")

@@ -54,7 +54,10 @@ def embed(
     ):
         for part in trainer.infer_in_parts(sorted(ids), features="features" in keep, embed=stored is None):
             seen = sorted(part.detections)
-            add(part.embeddings if stored is None else Embeddings(np.asarray(seen, np.int64), stored.rows(seen)))
+            own = part.embeddings
+            if stored is not None:
+                own = Embeddings(np.asarray(seen, np.int64), stored.rows(seen), quality=own.quality)
+            add(own)
             if held_out is None:
                 file.add(part.detections)
             else:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mgral.core import plugins
 from mgral.core.errors import MgralError
 from mgral.core.files import write_json
 from mgral.core.types import Activation, Dataset, Detections, Embeddings, Floats, Image
+from mgral.data import image_quality
 from mgral.data.image_cache import Cache
 from mgral.detection import backbone_embedding, command_process, command_results, packed_weights, tile_files
 from mgral.detection.checkpoint import files_beside
@@ -141,7 +142,7 @@ class ExternalTrainer:
 
     def infer(self, ids: Sequence[int], embed: bool = True) -> InferenceResult:
         """Run ``predict`` over images; arguments as for :meth:`infer_in_parts`."""
-        parts = list(self.infer_in_parts(ids, features=False, embed=embed))
+        parts = list(self._portions(ids, embed))
         detections = {i: one for part in parts for i, one in part.detections.items()}
         vectors = np.concatenate([part.embeddings.vectors for part in parts])
         return InferenceResult(detections, Embeddings(np.asarray(sorted(ids), np.int64), vectors))
@@ -159,6 +160,12 @@ class ExternalTrainer:
         Raises:
             MgralError: the command fails, or its results are of unknown images or classes or out of range.
         """
+        for part in self._portions(ids, embed):
+            quality = image_quality.of_images(self.cache, part.embeddings.ids.tolist())
+            yield InferenceResult(part.detections, replace(part.embeddings, quality=quality))
+
+    def _portions(self, ids: Sequence[int], embed: bool) -> Iterator[InferenceResult]:
+        """What :meth:`infer_in_parts` yields, without the quality of the images."""
         ids = sorted(ids)
         parts = [self._inputs([i]) for i in ids]
         for portion in tile_files.in_portions(parts, tile_files.AT_ONCE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mgral.config.schema import Evaluation
-from mgral.core.types import Detections, Embeddings, Floats
+from mgral.core.types import Detections, Doubles, Embeddings, Floats
+from mgral.data import image_quality
 from mgral.data.image_cache import Cache
 from mgral.detection.base import EMBEDDING_DIM, Detector, Prediction, RawOutput
 from mgral.detection.device import Device, batches, in_batches
@@ -76,6 +77,7 @@ def in_parts(
     backbone_features: BackboneFeatures | None = None,
     answer: Callable[[list[Tensor]], RawOutput] | None = None,
     features: bool = False,
+    quality: bool = False,
 ) -> Iterator[InferenceResult]:
     """Run the detector over images, and yield the results of one forward pass after the other, by ascending id.
 
@@ -90,39 +92,49 @@ def in_parts(
         backbone_features: what the detector's backbone, frozen, says of the images. None: it is asked.
         answer: what is said of the maps in place of the detector's own answer.
         features: whether detections are described by features.
+        quality: whether sharpness and exposure are measured; not with ``backbone_features``, which see no pixels.
     """
     detector.to(device.torch_device).eval()
     limits = evaluation.score_threshold, evaluation.nms_iou, evaluation.max_detections
     inputs = cache.inputs(sorted(ids))
-    waiting: list[tuple[int, Detections, Floats]] = []  # of an image whose other tiles are in the next pass
+    waiting: list[_OfInput] = []  # of an image whose other tiles are in the next pass
     left = sorted(ids)
     with closing(cache.stream(batches(inputs, cache.size), lambda count: device.empty(count, cache.size))) as pixels:
         for chosen in in_batches(inputs, cache.size):
             maps = backbone_features.maps(chosen, [False] * len(chosen), device) if backbone_features else None
+            measured: Iterable[Doubles | None] = [None] * len(chosen)
+            if not maps:
+                seen = next(pixels)
+                measured = image_quality.of_inputs(cache, chosen, seen) if quality else measured
             with device.autocast():
-                raw = (answer or detector.answer)(maps or detector.maps(device.images(next(pixels))))
+                raw = (answer or detector.answer)(maps or detector.maps(device.images(seen)))
             vectors = detector.embed(raw, cache.extent(chosen)).cpu().numpy()
             found = detector.predict(raw, *limits, features=features)
             stored = (_stored(one, cache, i) for i, one in zip(chosen, found, strict=True))
-            waiting += zip(chosen, stored, vectors, strict=True)
+            waiting += zip(stored, vectors, measured, strict=True)
             yield _merged(waiting, left, cache, evaluation)
 
 
-def _merged(
-    waiting: list[tuple[int, Detections, Floats]], left: list[int], cache: Cache, evaluation: Evaluation
-) -> InferenceResult:
+_OfInput = tuple[Detections, Floats, Doubles | None]
+"""Detections, embedding, and variance of the Laplacian with the share of clipped pixels."""
+
+
+def _merged(waiting: list[_OfInput], left: list[int], cache: Cache, evaluation: Evaluation) -> InferenceResult:
     """The results of the images whose inputs are all there; takes these out of ``waiting`` and of ``left``."""
-    detections, vectors = {}, []
+    detections, vectors, qualities = {}, [], []
     while left and (count := len(parts := cache.inputs(left[:1]))) <= len(waiting):
         own, waiting[:] = waiting[:count], waiting[count:]
-        seen = [one for _, one, _ in own]
+        seen = [one for one, _, _ in own]
         if count > 1:
             tiles = [cache.image_of(part) for part in parts]
             seen = [merge(seen, tiles, evaluation.nms_iou, evaluation.max_detections)]
         detections[left.pop(0)] = seen[0]
-        vectors.append(mean_vectors(np.stack([vector for *_, vector in own]), [count])[0])
+        vectors.append(mean_vectors(np.stack([vector for _, vector, _ in own]), [count])[0])
+        measured = [quality for *_, quality in own if quality is not None]
+        qualities += [image_quality.joined(np.stack(measured))] if measured else []
     rows = np.stack(vectors) if vectors else np.zeros((0, EMBEDDING_DIM), np.float32)
-    return InferenceResult(detections, Embeddings(np.asarray([*detections], np.int64), rows))
+    quality = np.stack(qualities) if qualities else None
+    return InferenceResult(detections, Embeddings(np.asarray([*detections], np.int64), rows, quality=quality))
 
 
 def _stored(one: Prediction, cache: Cache, image_id: int) -> Detections:

@@ -27,12 +27,15 @@ def writing_embeddings(
 ) -> Iterator[Callable[[Embeddings], None]]:
     """Write ``embeddings.npz``, ids [N] int64 and vectors [N, width] of a precision, a few images at a time.
 
+    With them are sharpness and clipped share, ``quality`` [N, 2] float32, if all embeddings have them.
+
     Yields:
         A function that appends embeddings; their ids ascend from call to call. It raises MgralError for a number that
         is too large for the precision.
     """
     with npz_stream.writing(path, {"vectors": (precision, (width,))}) as archive:
         ids: list[Ints] = [np.zeros(0, np.int64)]
+        qualities: list[Floats | None] = []
 
         def add(part: Embeddings) -> None:
             large = np.abs(part.vectors).max(axis=1, initial=0) > np.finfo(precision).max
@@ -42,10 +45,14 @@ def writing_embeddings(
                     "embedding.precision: float32"
                 )
             ids.append(part.ids)
+            qualities.append(part.quality)
             archive.add("vectors", part.vectors)
 
         yield add
         archive.arrays["ids"] = np.concatenate(ids)
+        measured = [quality for quality in qualities if quality is not None]
+        if measured and len(measured) == len(qualities):
+            archive.arrays["quality"] = np.concatenate(measured).astype(np.float32, copy=False)
 
 
 def write_embeddings(embeddings: Embeddings, path: str | Path) -> None:
@@ -62,15 +69,19 @@ def read_embeddings(path: str | Path) -> Embeddings:
     Raises:
         MgralError: it is missing, no such archive, or holds what is not finite.
     """
-    data = read_arrays(path, "ids", "vectors", mapped="vectors")
+    data = read_arrays(path, "ids", "vectors", mapped="vectors", optional=("quality",))
     remedy = "run `mgral embed` again"
     check_ids(data["ids"], str(path), remedy)
     vectors = data["vectors"]
     if vectors.ndim != 2 or vectors.dtype not in (np.float32, np.float16) or len(vectors) != len(data["ids"]):
         raise MgralError(f"{path}: has no vector for each of {len(data['ids'])} images; {remedy}")
+    quality = data.get("quality")
+    if quality is not None and (quality.dtype != np.float32 or quality.shape != (len(data["ids"]), 2)):
+        raise MgralError(f"{path}: has no sharpness and clipped share for each of {len(data['ids'])} images; {remedy}")
     try:
         mapped = isinstance(vectors.base, np.memmap)
-        return Embeddings(data["ids"], vectors if mapped else vectors.astype(np.float32, copy=False))
+        rows = vectors if mapped else vectors.astype(np.float32, copy=False)
+        return Embeddings(data["ids"], rows, quality=quality)
     except MgralError as error:
         raise MgralError(f"{path}: {error}") from None
 
@@ -147,11 +158,16 @@ def _require(names: Iterable[str], archive: Container[str], path: str | Path, ve
 
 
 def read_arrays(
-    path: str | Path, *names: str, verb: str = "embed", others: bool = False, mapped: str | None = None
+    path: str | Path,
+    *names: str,
+    verb: str = "embed",
+    others: bool = False,
+    mapped: str | None = None,
+    optional: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The arrays of some names, or with ``others`` all there are; ``verb`` makes the file.
 
-    Of a large file the array ``mapped`` is mapped.
+    Of a large file the array ``mapped`` is mapped. Those ``optional`` are read where there are any.
 
     Raises:
         MgralError: the file is missing, no such archive, or lacks one of the names.
@@ -161,13 +177,15 @@ def read_arrays(
         if mapped is not None and Path(path).stat().st_size > MAPPED:
             reader = npz_stream.Reader(path)
             _require(names, reader, path, verb)
-            return {name: reader.mapped(name) if name == mapped else reader.whole(name) for name in names}
+            wanted = [*names, *(name for name in optional if name in reader)]
+            return {name: reader.mapped(name) if name == mapped else reader.whole(name) for name in wanted}
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError
         with loaded as archive:
             _require(names, archive, path, verb)
-            return {name: archive[name] for name in (archive if others else names)}
+            wanted = [*names, *(name for name in optional if name in archive)]
+            return {name: archive[name] for name in (archive if others else wanted)}
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; make it with `mgral {verb}`") from None
     except DAMAGE:

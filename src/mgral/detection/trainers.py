@@ -45,6 +45,8 @@ class Trainer(Protocol):
     def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
         """The same of a few images after the others, by ascending id, so that a pool need not fit in memory.
 
+        Embeddings have the quality of their images.
+
         Args:
             ids: of any images of the data set.
             features: whether detections are described by features, if the detector has any.
@@ -107,7 +109,7 @@ class NetworkTrainer:
     def infer_in_parts(self, ids: Sequence[int], features: bool, embed: bool = True) -> Iterator[InferenceResult]:
         """Detections and embeddings, one forward pass after the other."""
         assert self.detector is not None
-        return in_parts(self.detector, self.cache, ids, self.evaluation, self.device, features=features)
+        return in_parts(self.detector, self.cache, ids, self.evaluation, self.device, features=features, quality=True)
 
 
 def open_trainer(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mgral.planning.rule_files import Given
 
-EMBEDDING = 1032  # bytes of an image in embeddings.npz: 256 float32, and its id
-HALF = 520  # the same in float16
+EMBEDDING = 1040  # bytes of an image in embeddings.npz: 256 float32, its id, sharpness and clipped share
+HALF = 528  # the same with the embedding in float16
 
 
 @dataclass(frozen=True)

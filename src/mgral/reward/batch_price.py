@@ -49,7 +49,7 @@ class BatchPrice:
         """[n] expected gains less ``caution`` of their standard deviations.
 
         Args:
-            numbers: [n, C, 7] of batches, as :meth:`World.features` returns them.
+            numbers: [n, C, 8] of batches, as :meth:`World.features` returns them.
             caution: >= 0.
 
         Raises:

@@ -61,8 +61,9 @@ SPREADS = {
     "entropy": 0.06,
     "boxes": 0.03,
     "novelty": 0.03,
+    "quality": 0.03,
 }
-"""Standard deviation of each weight between data sets, mAP per nat: docs/results/price.md."""
+"""Standard deviation of each weight between data sets, mAP per nat: docs/results/price.md; of quality it is assumed."""
 
 TRANSFER = 0.78  # Spearman's correlation of the slope in replay and the gain by labels, over 22 pools
 NOISE = (0.010, 0.025)  # standard deviations of a record's mAP, and of its classes about it: where the estimate starts
@@ -77,8 +78,8 @@ class Weights:
     """Weights of the numbers of a batch, as a normal distribution.
 
     Attributes:
-        mean: [7] mAP per nat, in the order of ``FEATURES``.
-        covariance: [7, 7].
+        mean: [8] mAP per nat, in the order of ``FEATURES``.
+        covariance: [8, 8].
         classes: [C] bool, those whose AP counts for mAP.
         rule: the number that is the prior's own.
     """
@@ -89,7 +90,7 @@ class Weights:
     rule: str = "learnable"
 
     def predict(self, features: Doubles) -> tuple[Doubles, Doubles]:
-        """Expected gain in mAP [K] of batches and its standard deviation [K], from their numbers [K, C, 7].
+        """Expected gain in mAP [K] of batches and its standard deviation [K], from their numbers [K, C, 8].
 
         The gain is a linear function of the numbers, so far from the records it may leave -1..1.
         """
@@ -121,7 +122,7 @@ class ClassFactored:
         """Describe records.
 
         Args:
-            features: [n, C, 7].
+            features: [n, C, 8].
             gains: [n] in mAP.
             by_class: [n, C] AP, or gain in AP; NaN where there is none.
             groups: [n] records of one cycle and kind have the same number.
@@ -199,12 +200,12 @@ class ClassFactored:
         return float(spearmanr(self._gains, guesses).statistic) if np.ptp(guesses) > 1e-12 else None
 
     def _transferred(self, of_replay: Doubles) -> Doubles:
-        """Weights of labels expected at weights [..., 7] of replay."""
+        """Weights of labels expected at weights [..., 8] of replay."""
         moved: Doubles = self._prior.mean + TRANSFER**2 * (of_replay - self._prior.mean)
         return moved
 
     def _information(self, noise: tuple[float, float]) -> tuple[Doubles, Doubles]:
-        """Precision [7, 7] of the weights of replay, and what it is multiplied with their mean [7]."""
+        """Precision [8, 8] of the weights of replay, and what it is multiplied with their mean [8]."""
         precision = TRANSFER**2 * np.linalg.inv(self._prior.covariance)
         pull = precision @ self._prior.mean
         for scatter, variance in zip((self._between, self._within), noise, strict=True):
@@ -230,7 +231,7 @@ class ClassFactored:
 
 
 class _Scatter:
-    """Sums of squares and products of x [n, m, 7] and y [n, m] about the means of their groups, entry by entry of m."""
+    """Sums of squares and products of x [n, m, 8] and y [n, m] about the means of their groups, entry by entry of m."""
 
     def __init__(self, x: Doubles, y: Doubles, groups: Ints, counted: Bools) -> None:
         self._factor = np.zeros(len(x))  # n / (n - 1): what a record left out takes with it
@@ -273,7 +274,7 @@ class Bayes:
         """Fit to records.
 
         Args:
-            nearest: their vectors [n, C · 7] and gains.
+            nearest: their vectors [n, C · 8] and gains.
             params: ``prior`` and ``far_uncertainty``.
             by_class: [n, C] AP; NaN where there is none.
             groups: [n] records of one cycle and kind have the same number.
@@ -285,7 +286,7 @@ class Bayes:
         self.model = ClassFactored(features, nearest.values, by_class, groups, self._rule)
 
     def price(self, queries: npt.NDArray[np.floating]) -> Price:
-        """Expected gain of batches by their numbers [n, C · 7], flat, with its standard deviation."""
+        """Expected gain of batches by their numbers [n, C · 8], flat, with its standard deviation."""
         features = queries.astype(np.float64).reshape(len(queries), -1, len(FEATURES))
         nearest_one = cdist(queries, self._vectors).min(axis=1)
         values, deviation = self.model.weights.predict(features)

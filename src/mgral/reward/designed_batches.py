@@ -25,6 +25,7 @@ SIGNALS: dict[str, Callable[[Signals], Doubles]] = {
     "balanced entropy": lambda signals: signals.balanced,
     "expected boxes": lambda signals: signals.expected.sum(axis=1),
     "novelty": lambda signals: signals.novelty,
+    "quality": lambda signals: signals.quality,
 }
 RULES = ("balanced", "growth", "learnable")
 NAMES = (

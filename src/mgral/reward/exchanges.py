@@ -56,7 +56,7 @@ def polish(price: BatchPrice, batch: list[int], passes: int, caution: float = 0.
 
 
 def _exchanged(world: World, chosen: Ints, out: int, others: Ints) -> Doubles:
-    """[M, C, 7] numbers of a batch with one of its rows exchanged for each of ``others`` [M]."""
+    """[M, C, 8] numbers of a batch with one of its rows exchanged for each of ``others`` [M]."""
     kept = chosen[chosen != out]  # in the order of coverage
     between = world.squares_between(kept, kept)
     between[np.triu_indices(len(kept))] = np.inf

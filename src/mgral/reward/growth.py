@@ -10,8 +10,9 @@ batch S of b candidates, L labelled images and class c:
 - competent growth of c in nats: the same times a_c, the AP of the class on val over the mean AP (1 where all are 0);
 - share of an image score z in nats: log((L + 1 + b) / (L + 1)) · Σ_i r_i z_i / (b · mean of z over the candidates). It
   is that of ``balanced`` (class-balanced entropy), ``learnable`` (the same times the expected quality of detection) and
-  ``entropy`` (of an image); without r of ``boxes`` (expected boxes) and ``novelty`` (distance to the nearest labelled
-  image). The first factor makes batches and pools of other sizes comparable.
+  ``entropy`` (of an image); without r of ``boxes`` (expected boxes), ``novelty`` (distance to the nearest labelled
+  image) and ``quality`` (sharpness and exposure of the image). The first factor makes batches and pools of other sizes
+  comparable.
 
 Each number is less its mean over random batches of the same pool and size, so that a random batch has 0 on the mean.
 The definitions of S_ic, N_c and σ are those of :mod:`mgral.reward.signals`. A batch's growth is not the sum of its
@@ -35,7 +36,7 @@ from mgral.reward.signals import Signals
 
 BY_CLASS = ("growth", "competent growth")
 COVERED = ("balanced", "learnable", "entropy")
-PLAIN = ("boxes", "novelty")
+PLAIN = ("boxes", "novelty", "quality")
 FEATURES = (*BY_CLASS, *COVERED, *PLAIN)
 """Numbers of a class, in the order of the last axis of what :meth:`World.features` returns; all in nats."""
 
@@ -53,7 +54,7 @@ class World:
         expected: [n, C] float64, S_ic in boxes.
         boxes: [C] float64, N_c.
         competence: [C] float64 >= 0, AP on val by class.
-        scores: [n, 5] float64 >= 0, the image scores of ``COVERED`` and ``PLAIN``.
+        scores: [n, 6] float64 >= 0, the image scores of ``COVERED`` and ``PLAIN``.
         squares: [n] float64, squared distance to the nearest labelled image; infinite with nothing labelled.
         scale: σ in units of the embeddings, >= 0.
         labelled: L.
@@ -90,6 +91,7 @@ class World:
             "entropy": signals.entropy,
             "boxes": signals.expected.sum(axis=1),
             "novelty": signals.novelty,
+            "quality": signals.quality,
         }
         return cls(
             signals.ids,
@@ -104,7 +106,7 @@ class World:
         )
 
     def features(self, batches: Sequence[Sequence[int]]) -> Doubles:
-        """[batches, C, 7] the numbers of ``FEATURES``, in nats, less those of random batches.
+        """[batches, C, 8] the numbers of ``FEATURES``, in nats, less those of random batches.
 
         Raises:
             MgralError: a batch is empty, repeats an id or holds one that is no candidate.
@@ -131,7 +133,7 @@ class World:
         return places
 
     def raw(self, rows: Ints) -> Doubles:
-        """[K, C, 7] the numbers of batches, rows [K, b] in the order of coverage; random ones are not subtracted."""
+        """[K, C, 8] the numbers of batches, rows [K, b] in the order of coverage; random ones are not subtracted."""
         size = rows.shape[1]
         per_block = max(1, BLOCK // (size * max(size, self.vectors.shape[1], len(self.boxes))))
         blocks = [rows[low : low + per_block] for low in range(0, len(rows), per_block)]
@@ -145,12 +147,12 @@ class World:
         return covered
 
     def numbers(self, rows: Ints, coverage: Doubles) -> Doubles:
-        """[K, C, 7] the numbers of batches, given rows [K, b] and the coverage [K, b] of their images."""
+        """[K, C, 8] the numbers of batches, given rows [K, b] and the coverage [K, b] of their images."""
         added = np.einsum("kb,kbc->kc", coverage, self.expected[rows])
         return self.assemble(added, self._sums(rows, coverage), rows.shape[1])
 
     def assemble(self, added: Doubles, sums: Doubles, size: int) -> Doubles:
-        """The numbers, from expected boxes added [K, C] and sums of image scores [K, 5]."""
+        """The numbers, from expected boxes added [K, C] and sums of image scores [K, 6]."""
         growth = np.log1p(added / (self.boxes + 1))
         shares = np.log1p(size / (self.labelled + 1)) * sums / (size * self._means)
         found = np.empty((*added.shape, len(FEATURES)))
@@ -208,7 +210,7 @@ class World:
         return total / max(len(self.ids), 1)
 
     def level(self, size: int) -> Doubles:
-        """[C, 7] mean numbers of random batches of a size; the same for the same pool and size."""
+        """[C, 8] mean numbers of random batches of a size; the same for the same pool and size."""
         if size not in self._levels:
             rng = random_streams.generator("random batches", len(self.ids), size)
             drawn = np.array([rng.choice(len(self.ids), size, replace=False) for _ in range(RANDOM)])
@@ -221,7 +223,7 @@ class World:
         return {}
 
     def state(self) -> Floats:
-        """[n, 7] what the agent reads beside the embedding: the image scores, and both growths by the image alone."""
+        """[n, 8] what the agent reads beside the embedding: the image scores, and both growths by the image alone."""
         coverage = self.coverage(self.squares)
         growth = np.log1p(coverage[:, None] * self.expected / (self.boxes + 1))
         own = [growth.mean(axis=1), (growth * self.weights).mean(axis=1)]

@@ -29,6 +29,7 @@ from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.k_center import Cover
 from mgral.core.types import Activation, Boxes, Detections, Doubles, Floats, Ints
+from mgral.data import image_quality
 from mgral.data.evidence import Evidence
 from mgral.detection.uncertainty import MIN_SCORE, confident, detection_entropies
 
@@ -74,6 +75,7 @@ class Signals:
         boxes: [C] float64, N_c.
         vectors: [n, d] float32, embeddings.
         labelled: [m, d] float32, embeddings of the labelled images.
+        measured: [n, 2] float32, sharpness and clipped share; None where they were not measured.
     """
 
     ids: Ints
@@ -83,6 +85,7 @@ class Signals:
     boxes: Doubles
     vectors: Floats
     labelled: Floats
+    measured: Floats | None = None
 
     @cached_property
     def class_weights(self) -> Doubles:
@@ -106,6 +109,11 @@ class Signals:
     def novelty(self) -> Doubles:
         """[n] L2 distance to the nearest labelled image; 0 everywhere with nothing labelled."""
         return np.sqrt(self.labelled_squares) if len(self.labelled) else np.zeros(len(self.ids))
+
+    @cached_property
+    def quality(self) -> Doubles:
+        """[n] quality of the image, 0..1, see :func:`mgral.data.image_quality.scores`; 1 where it was not measured."""
+        return np.ones(len(self.ids)) if self.measured is None else image_quality.scores(self.measured)
 
     @cached_property
     def labelled_squares(self) -> Doubles:
@@ -137,7 +145,11 @@ def measure(evidence: Evidence, user: str) -> Signals:
             raise MgralError(f"image {image} has class probabilities that are not finite; train the detector again")
     labelled = evidence.embeddings_of(evidence.pool.labelled_ids, user)
     boxes = count_boxes(labels, classes)
-    return Signals(np.array(ids, np.int64), entropy, by_class, expected, boxes, vectors, labelled)
+    embeddings = evidence.embeddings
+    measured = None
+    if embeddings is not None and embeddings.quality is not None:
+        measured = embeddings.quality[embeddings.places(ids)]
+    return Signals(np.array(ids, np.int64), entropy, by_class, expected, boxes, vectors, labelled, measured)
 
 
 def count_boxes(labels: Mapping[int, Boxes], classes: int) -> Doubles:

@@ -16,7 +16,7 @@ from mgral.agent.policy import Policy
 from mgral.config.schema import Table
 from mgral.core.errors import MgralError
 from mgral.core.types import Embeddings, Floats, Record
-from mgral.reward.growth import FEATURES, World, Worlds
+from mgral.reward.growth import COVERED, FEATURES, PLAIN, World, Worlds
 from mgral.reward.lookup_table import LookupTable
 from mgral.reward.surrogates import cautious
 
@@ -98,7 +98,7 @@ def test_the_agent_is_rewarded_by_the_bound() -> None:
 def test_a_cautious_agent_takes_what_is_known() -> None:
     """The risky images price a little higher than the sound ones, and lie far off in novelty, which is uncertain."""
     risky, sound = np.arange(40) % 5 == 1, np.arange(40) % 5 == 3
-    scores = np.ones((40, 5))
+    scores = np.ones((40, len(COVERED + PLAIN)))
     scores[:, 1] = np.select([risky, sound], [2.1, 2.0], 0.5)  # learnable: the weight of the prior is on it
     scores[:, 4] = np.where(risky, 6.0, 1.0)
     pool = world(np.zeros(40).tolist(), [[1.0]] * 40, scores=scores, squares=np.full(40, 1e6), labelled=8, scale=1e-3)
@@ -107,7 +107,7 @@ def test_a_cautious_agent_takes_what_is_known() -> None:
     state = Embeddings(pool.ids, _standard(pool.state()))
     taken = {}
     for caution in (0.0, 2.0):
-        chosen = settings(80, caution=caution, learning_rate=0.03)
+        chosen = settings(100, caution=caution, learning_rate=0.03)
         result = reinforce.run(Policy(state.vectors.shape[1], 6, 1), state, pool.ids.tolist(), found, BATCH, chosen, 3)
         taken[caution] = np.array(_best(result.policy, state)) - 1
     assert risky[taken[0.0]].all()

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from mgral.config.schema import Evaluation
 from mgral.core.types import Boxes, Dataset, Detections, Image, Tiling
-from mgral.data import image_cache, tiles
+from mgral.data import image_cache, image_quality, tiles
 from mgral.data.image_cache import Cache
 from mgral.data.resizing import Resizing
 from mgral.detection import feature_cache
@@ -133,8 +133,12 @@ def test_an_image_is_what_its_tiles_are_together(tiled: tuple[Dataset, Cache], m
     monkeypatch.setattr("mgral.detection.device.BATCH", 3)  # the tiles of an image are in different passes
     monkeypatch.setattr("mgral.detection.device.FULL", 96)
     found: dict[int, Detections] = {}
-    for one in in_parts(detector, cache, list(dataset.images), EVALUATION, CPU):
+    measured = image_quality.of_images(cache, list(dataset.images))
+    for one in in_parts(detector, cache, list(dataset.images), EVALUATION, CPU, quality=True):
         assert not found or min(one.detections, default=99) > max(found)
+        if one.detections:
+            at = [list(dataset.images).index(i) for i in one.detections]
+            assert one.embeddings.quality is not None and (one.embeddings.quality == measured[at]).all()
         found |= one.detections
     assert list(found) == list(dataset.images)
     assert all(np.allclose(found[i].xyxy, whole.detections[i].xyxy, atol=1e-3) for i in found)

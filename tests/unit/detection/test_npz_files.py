@@ -19,6 +19,27 @@ from mgral.detection.npz_files import (
 )
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_the_quality_of_images_lies_beside_their_embeddings(
+    mapped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npz_files, "MAPPED", 0 if mapped else 2**27)
+    path, quality = tmp_path / "embeddings.npz", np.array([[1, 0], [2, 0.5], [3, 1]], np.float32)
+    rows = np.zeros((3, 256), np.float32)
+    ids = np.array([3, 5, 8])
+    for first in (quality[:2], None):  # that of all images, or of none
+        with writing_embeddings(path, 256) as add:
+            add(Embeddings(ids[:2], rows[:2], quality=first))
+            add(Embeddings(ids[2:], rows[2:], quality=quality[2:]))
+        found = read_embeddings(path)
+        assert found.quality is None if first is None else np.array_equal(found.quality, quality)
+    np.savez(path, ids=ids, vectors=rows, quality=quality[:2])
+    with pytest.raises(
+        MgralError, match="no sharpness and clipped share for each of 3 images; run `mgral embed` again"
+    ):
+        read_embeddings(path)
+
+
 def test_embeddings_come_back_and_others_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "embeddings.npz"
     vectors = np.arange(6, dtype=np.float32).reshape(3, 2)

@@ -116,7 +116,7 @@ def test_the_table_says_disk_with_and_without_reflinks_and_memory(tiny: Params) 
     text = " ".join(" ".join(lines).split())
     once = (2**20 + 2) * 64 * 64 * 3 + 1000 + 2**20 * (1032 + 60)
     assert f"with reflinks {once / 2**30:.1f} GiB together, on others {2 * once / 2**30:.1f} GiB" in text
-    assert "embed 6.4 GiB select 5.5 GiB" in text  # 3,500 + 3 · 1,032 MiB, and 1,500 + 4 · 1,032
+    assert "embed 6.5 GiB select 5.5 GiB" in text  # 3,500 + 3 · 1,040 MiB, and 1,500 + 4 · 1,040
 
 
 def test_images_that_are_not_decoded_fill_memory_and_no_disk(tiny: Params) -> None:

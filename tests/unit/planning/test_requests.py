@@ -25,11 +25,13 @@ def test_a_request_grows_with_the_pool() -> None:
 
 def test_the_size_of_the_pool_is_that_of_its_files(tmp_path: Path) -> None:
     embeddings, images = tmp_path / "embeddings.npz", tmp_path / "images.npy"
-    npz_files.write_embeddings(Embeddings(np.arange(2000), np.zeros((2000, 256), np.float32)), embeddings)
+    quality = np.zeros((2000, 2), np.float32)
+    found = Embeddings(np.arange(2000), np.zeros((2000, 256), np.float32), quality=quality)
+    npz_files.write_embeddings(found, embeddings)
     np.save(images, np.zeros((50, 32, 32, 3), np.uint8))
     assert pool_size(None, embeddings, 32) == pytest.approx(2000, rel=0.01)
     with npz_files.writing_embeddings(half := tmp_path / "half.npz", 256, "float16") as add:
-        add(Embeddings(np.arange(2000), np.zeros((2000, 256), np.float32)))
+        add(found)
     assert pool_size(None, half, 32, half=True) == pytest.approx(2000, rel=0.01)
     assert pool_size(images, None, 32) == pytest.approx(50, rel=0.01)
     assert pool_size(images, embeddings, 32) == pool_size(None, embeddings, 32)

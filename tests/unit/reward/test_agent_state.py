@@ -39,7 +39,7 @@ def test_prices_and_scans_of_a_mapped_file_copy_no_embeddings(
 ) -> None:
     read = npz_files.read_embeddings(files[0])
     monkeypatch.setattr(npz_files, "MAPPED", 2**20)
-    policy = Policy(WIDTH + 7, 5, seed=1)
+    policy = Policy(WIDTH + 8, 5, seed=1)
     ids = range(101, IMAGES + 1)
     wanted = dict(zip(*_scan(policy, batch_price.read(files[1], read), read, ids), strict=True))
     embeddings = npz_files.read_embeddings(files[0])
@@ -76,7 +76,7 @@ def test_a_mapped_file_of_half_precision_is_read_as_its_numbers_in_single(
     halves = npz_files.read_embeddings(tmp_path / "half.npz")
     assert halves.vectors.dtype == np.float16
     rounded = Embeddings(read.ids, read.vectors.astype(np.float16).astype(np.float32))
-    policy, ids = Policy(WIDTH + 7, 5, seed=1), range(101, IMAGES + 1)
+    policy, ids = Policy(WIDTH + 8, 5, seed=1), range(101, IMAGES + 1)
     prices = [batch_price.read(files[1], one) for one in (halves, rounded)]
     states = [price.agent_state(one) for price, one in zip(prices, (halves, rounded), strict=True)]
     assert states[0].rows([101, 200]).dtype == np.float32

@@ -33,9 +33,11 @@ def records(
 
 
 def test_without_records_the_price_is_that_of_the_rule() -> None:
-    empty = ClassFactored(np.zeros((0, 2, 7)), np.zeros(0), np.zeros((0, 2)), np.zeros(0, np.int64), LEARNABLE_RULE)
+    empty = ClassFactored(
+        np.zeros((0, 2, len(FEATURES))), np.zeros(0), np.zeros((0, 2)), np.zeros(0, np.int64), LEARNABLE_RULE
+    )
     assert not empty.signal
-    batch = np.zeros((1, 2, 7))
+    batch = np.zeros((1, 2, len(FEATURES)))
     batch[..., LEARNABLE] = 0.5
     value, deviation = empty.weights.predict(batch)
     assert value[0] == pytest.approx(0.5 * LEARNABLE_RULE.weight)
@@ -43,7 +45,7 @@ def test_without_records_the_price_is_that_of_the_rule() -> None:
 
 
 def test_the_prior_of_growth_is_a_mean_over_classes() -> None:
-    batch = np.zeros((1, 2, 7))
+    batch = np.zeros((1, 2, len(FEATURES)))
     batch[0, :, FEATURES.index("competent growth")] = 1.0, 0.2
     assert prior(GROWTH_RULE, np.array([True, True])).predict(batch)[0][0] == pytest.approx(0.6 * GROWTH_RULE.weight)
     assert prior(GROWTH_RULE, np.array([True, False])).predict(batch)[0][0] == pytest.approx(GROWTH_RULE.weight)
@@ -53,7 +55,7 @@ def test_one_weight_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # One class, learnable alone differs: x = ±0.1, four each; gains ±0.03: the slope of least squares is 0.3.
     # Information 8 · 0.01 / σ² against TRANSFER² / spread²; then TRANSFER² of the way from the prior to it.
     monkeypatch.setattr(ClassFactored, "p_value", 0.01)
-    x = np.zeros((8, 1, 7))
+    x = np.zeros((8, 1, len(FEATURES)))
     x[:, 0, LEARNABLE] = [0.1, -0.1] * 4
     gains = 0.3 * x[:, 0, LEARNABLE]
     model = ClassFactored(x, gains, gains[:, None], np.zeros(8, np.int64), LEARNABLE_RULE)
@@ -64,8 +66,8 @@ def test_one_weight_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert model.weights.mean[LEARNABLE] == pytest.approx(wanted)
     spread = (1 - TRANSFER**2) * SPREADS["learnable"] ** 2 + TRANSFER**4 / (data + before)
     assert model.weights.covariance[LEARNABLE, LEARNABLE] == pytest.approx(spread)
-    others = [k for k in range(7) if k != LEARNABLE]
-    assert model.weights.mean[others] == pytest.approx(np.zeros(6))
+    others = [k for k in range(len(FEATURES)) if k != LEARNABLE]
+    assert model.weights.mean[others] == pytest.approx(np.zeros(len(others)))
 
 
 def test_leave_one_out_is_a_fit_without_the_record() -> None:

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from worlds import scattered, weights, world
 
 from mgral.reward.batch_price import BatchPrice
-from mgral.reward.growth import COVERED, FEATURES
+from mgral.reward.growth import COVERED, FEATURES, PLAIN
 from mgral.reward.safe_choice import certainty, choose, rule_batch
 
 
@@ -33,7 +33,7 @@ def test_certain_weights_leave_no_doubt() -> None:
 
 def test_a_rule_counts_copies_once_and_equal_images_by_id() -> None:
     # 1 and 2 are copies; images 3 and 4 have less, and the same
-    scores = np.ones((4, 5))
+    scores = np.ones((4, len(COVERED + PLAIN)))
     scores[:, COVERED.index("balanced")] = [2, 2, 1, 1]
     pool = world([0, 0, 100, 200], [[1]] * 4, scores=scores)
     assert rule_batch(pool, "balanced", 1) == [1]
@@ -42,7 +42,7 @@ def test_a_rule_counts_copies_once_and_equal_images_by_id() -> None:
 
 
 def test_the_rule_stays_until_the_price_is_certain_enough() -> None:
-    scores = np.ones((3, 5))
+    scores = np.ones((3, len(COVERED + PLAIN)))
     scores[:, COVERED.index("learnable")] = [3, 2, 1]
     pool = world([0, 100, 200], [[1], [1], [50]], scores=scores)
     price = BatchPrice(pool, replace(weights(1, growth=1.0), rule="learnable"))

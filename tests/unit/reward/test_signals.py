@@ -51,6 +51,14 @@ def on_a_line(places: Sequence[float], labelled: Sequence[float] = (), **other: 
     return replace(found, **other)
 
 
+def test_quality_is_of_the_candidates_where_it_was_measured(evidence: Evidence) -> None:
+    assert measure(evidence, "test").quality.tolist() == [1, 1, 1]
+    measured = np.array([[9, 1], [math.log1p(10), 0], [math.log1p(20), 0.5], [0, 0]], np.float32)  # 1 is labelled
+    assert evidence.embeddings is not None
+    found = measure(replace(evidence, embeddings=replace(evidence.embeddings, quality=measured)), "test")
+    assert found.quality.tolist() == pytest.approx([10 / 20, 20 / 30 / 2, 0])
+
+
 @pytest.fixture
 def evidence() -> Evidence:
     """Two classes; image 1 is labelled with boxes of class 0 twice, 1 once, and one of class 1 to ignore."""
