@@ -42,7 +42,7 @@ REPEATS = 3  # the quickest counts
 # What a job imports until its work begins, by rule; the rest need no more than a data set does.
 TRAINING = (
     "import mgral.detection.training, mgral.detection.inference, mgral.detection.average_precision, "
-    "mgral.detection.detectors.tiny_ssd.network"
+    "mgral.detection.detectors.tiny_ssd.network, torch._dynamo"
 )
 FITTING = "import faiss, scipy.spatial.distance, scipy.stats, sklearn.gaussian_process, sklearn.linear_model"
 IMPORTS = {
@@ -53,7 +53,7 @@ IMPORTS = {
     "sample_batches": "import mgral.reward.candidate_batches, scipy.stats, sklearn.cluster",
     "proxy": f"{TRAINING}, mgral.reward.proxy, mgral.reward.semi.isd",
     "table": f"{FITTING}; import mgral.reward.lookup_table",
-    "search": f"{TRAINING}, torch._dynamo; {FITTING}; import mgral.agent.reinforce",
+    "search": f"{TRAINING}; {FITTING}; import mgral.agent.reinforce",
     "select": "import mgral.cli.select, mgral.data.importing, mgral.data.selection",
     "noise": "import mgral.report.learning_curves",
     "curve": "import mgral.report.learning_curves",

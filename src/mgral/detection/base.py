@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import batched_nms, roi_align
 
 from mgral.config.schema import DetectorParams
 from mgral.core import plugins, random_streams
@@ -35,7 +36,6 @@ from mgral.core.errors import MgralError
 from mgral.core.files import write_bytes
 from mgral.core.types import FEATURE_DIM, Activation, Floats
 from mgral.detection.padding import mean_within
-from mgral.detection.suppression import batched_nms
 
 log = logging.getLogger(__name__)
 
@@ -245,8 +245,6 @@ class Detector(nn.Module):
         they can be. A cosine c is off by about (1 - c²)/8, one standard deviation. Where Wu et al. 2022 take the
         feature from is not public: [R].
         """
-        from torchvision.ops import roi_align  # a second to import, and most runs read no features
-
         rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], 1)
         scale = features.shape[-1] / self.image_size
         pooled = roi_align(features.float()[None], rois, 1, scale, SAMPLES, aligned=True)[:, :, 0, 0]

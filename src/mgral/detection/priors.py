@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.ops import clip_boxes_to_image
 
 from mgral.core.errors import MgralError
 from mgral.detection.base import Detector, Prediction, RawOutput, Target
-from mgral.detection.box_coder import BoxCoder
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class PriorDetector(Detector):
     def decode(self, offsets: Tensor, priors: Tensor | None = None) -> Tensor:
         """[n, 4] offsets from as many priors (all: None) to boxes, xyxy in pixels of the input, clipped to it."""
         boxes = self.coder.decode_single(offsets.float(), self.priors if priors is None else priors)
-        return boxes.clamp(0, self.image_size)
+        clipped: Tensor = clip_boxes_to_image(boxes, (self.image_size, self.image_size))
+        return clipped
 
     def predict(
         self, raw: PriorOutput, score_threshold: float, nms_iou: float, max_detections: int, features: bool = False

@@ -21,7 +21,6 @@ from mgral.core.files import read_checkpoint, write_checkpoint
 from mgral.core.types import Boxes
 from mgral.data.augmentation import augment, mirror
 from mgral.data.image_cache import Cache, Pixels
-from mgral.detection.adamw import AdamW
 from mgral.detection.base import Detector, RawOutput, Target
 from mgral.detection.device import Device
 from mgral.detection.feature_cache import BackboneFeatures
@@ -168,12 +167,10 @@ def descend(
     return rows
 
 
-def _adamw(weights: list[nn.Parameter], plan: TrainingConfig) -> AdamW | torch.optim.AdamW:
+def _adamw(weights: list[nn.Parameter], plan: TrainingConfig) -> torch.optim.AdamW:
     """AdamW in one kernel a step; torch before 2.4 (the environment of mmdet) has that on GPUs only."""
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    if version >= (2, 4):
-        return AdamW(weights, plan.learning_rate, plan.weight_decay)
-    fused = all(weight.is_cuda for weight in weights)
+    fused = version >= (2, 4) or all(weight.is_cuda for weight in weights)
     return torch.optim.AdamW(weights, plan.learning_rate, weight_decay=plan.weight_decay, fused=fused)
 
 
@@ -292,12 +289,12 @@ def target(boxes: Boxes, device: Device) -> Target:
     return Target(xyxy.to(device.torch_device), labels.to(device.torch_device))
 
 
-def _save(path: Path, network: nn.Module, optimizer: AdamW | torch.optim.Optimizer, step: int, rows: list[Row]) -> None:
+def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int, rows: list[Row]) -> None:
     state = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "rows": rows}
     write_checkpoint(path, state)
 
 
-def _resume(path: Path | None, network: nn.Module, optimizer: AdamW | torch.optim.Optimizer) -> tuple[int, list[Row]]:
+def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[Row]]:
     state = read_checkpoint(path)
     if state is None:
         return 0, []

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.detection._utils import BoxCoder
 
 from mgral.config.schema import Machine
 from mgral.core.errors import MgralError
@@ -16,7 +17,6 @@ from mgral.core.types import Boxes, Dataset, Image
 from mgral.data import image_cache
 from mgral.detection import training
 from mgral.detection.base import build_detector
-from mgral.detection.box_coder import BoxCoder
 from mgral.detection.device import prepare_device
 from mgral.detection.priors import PriorDetector, PriorOutput
 from mgral.detection.training import TrainingConfig

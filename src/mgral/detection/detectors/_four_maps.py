@@ -9,7 +9,7 @@ from pydantic import Field
 from mgral.config.base import Settings
 
 if TYPE_CHECKING:
-    from mgral.detection.detectors._ssd_parts import DefaultBoxes
+    from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
 
 class FourMaps(Settings):
@@ -22,8 +22,8 @@ class FourMaps(Settings):
         description="side of the priors at strides 8, 16, 32, 64 and one more, as a share of the image",
     )
 
-    def priors(self) -> DefaultBoxes:
+    def priors(self) -> DefaultBoxGenerator:
         """Priors of aspect 1, 2 and (in the middle) 3."""
-        from mgral.detection.detectors._ssd_parts import DefaultBoxes
+        from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
-        return DefaultBoxes([[2], [2, 3], [2, 3], [2]], self.scales)
+        return DefaultBoxGenerator([[2], [2, 3], [2, 3], [2]], scales=self.scales, clip=False)

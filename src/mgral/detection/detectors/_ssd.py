@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssd import SSDHead
 
 from mgral.core.types import Activation
 from mgral.detection.base import Target
-from mgral.detection.box_coder import BoxCoder
-from mgral.detection.detectors._ssd_parts import Head, Images, Priors
 from mgral.detection.priors import PriorDetector, PriorOutput, overlaps
 
 NEGATIVES_PER_POSITIVE = 3
@@ -23,7 +25,7 @@ class SSD(PriorDetector):
 
     Args:
         backbone: images [B, 3, S, S] in 0..1 to a list of feature maps, finest first.
-        generator: priors.
+        generator: priors; torchvision's.
         head: makes the head from the channels of each map, the priors per cell and the classes with background.
     """
 
@@ -34,13 +36,13 @@ class SSD(PriorDetector):
         num_classes: int,
         image_size: int,
         backbone: nn.Module,
-        generator: Priors,
-        head: Callable[[list[int], list[int], int], nn.Module] = Head,
+        generator: DefaultBoxGenerator,
+        head: Callable[[list[int], list[int], int], nn.Module] = SSDHead,
     ) -> None:
         image = torch.zeros(1, 3, image_size, image_size)
         with torch.no_grad():
             maps = backbone.eval()(image)
-        priors = generator(Images(image, [(image_size, image_size)]), list(maps))[0]
+        priors = generator(ImageList(image, [(image_size, image_size)]), list(maps))[0]
         anchors = generator.num_anchors_per_location()
         super().__init__(num_classes, image_size, priors, maps, anchors, BoxCoder((10.0, 10.0, 5.0, 5.0)))
         self.trunk = backbone.train()  # as weight files call it

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
 
 from mgral.core.errors import MgralError
 from mgral.detection.base import Target
-from mgral.detection.box_coder import BoxCoder
 from mgral.detection.priors import PriorDetector, PriorOutput
 
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import Matcher
+from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
 from torchvision.ops import generalized_box_iou_loss
 
 from mgral.core.types import Activation
 from mgral.detection.base import Target
-from mgral.detection.box_coder import BoxCoder
 from mgral.detection.detectors._torchvision import Normalise, anchors_of, check_maps
 from mgral.detection.priors import PriorDetector, PriorOutput, overlaps
 
