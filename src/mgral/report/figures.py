@@ -153,7 +153,10 @@ def curves_apart(
             if strategy_of(line.strategy) == mean.strategy:
                 axes.plot(*_mean(line, x, y), color=look.colour, marker=look.marker, **DASHED)
         axes.set_title(mean.strategy, loc="left", fontsize=10, color=look.colour)
-        axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        if x == "images":
+            axes.set_xticks(_cycle_ticks(frame, 3))
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     figure.supxlabel(f"labelled {x}", fontsize=10)
     figure.supylabel(f"test {y}", fontsize=10)
@@ -239,10 +242,10 @@ def _widen(axes: Axes) -> None:
     axes.set_ylim(low, high)
 
 
-def _cycle_ticks(frame: pd.DataFrame) -> list[float]:
-    """The labelled images of the cycles, at most seven of them, the first and the last among these."""
+def _cycle_ticks(frame: pd.DataFrame, most: int = 7) -> list[float]:
+    """The labelled images of the cycles, at most so many of them, the first and the last among these."""
     at = sorted(frame.groupby("cycle")["images"].mean())
-    step = -(-(len(at) - 1) // 6) or 1
+    step = -(-(len(at) - 1) // (most - 1)) or 1
     return list(dict.fromkeys([*at[:-1:step], at[-1]]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mgral.report.comparison import Comparison, Difference, Gain
@@ -104,6 +104,20 @@ class _Race:
         return max(self.fair, key=lambda name: (self.totals[name]["mAP"][0], name == self.compared.reference))
 
     @property
+    def equals(self) -> list[str]:
+        """Others detectably above the reference for which no difference from the best was detected."""
+        other = self.compared.baseline
+        told = {d.strategy: d.verdict for d in self.compared.against(other, "mAP")} if other else {}
+
+        def apart(name: str) -> bool:
+            return (name == other and told.get(self.best) == "better") or (
+                other == self.best and told.get(name) == "worse"
+            )
+
+        above = [name for name, gain in self.rivals.items() if name != self.best and gain.verdict == "better"]
+        return [name for name in above if not apart(name)]
+
+    @property
     def level(self) -> str:
         return f"{number(self.totals[self.best]['mAP'][0])} test mAP with {self.images} labelled images"
 
@@ -130,7 +144,10 @@ class _Race:
         name, gain, told = self.named(rival), signed(rivals[rival].mean), rivals[rival].verdict
         among = f"At the last cycle {detected(rivals.values())}"
         if rival == best and told == "better":
-            first = f"{name} is best: {self.level}, {gain} compared with {reference}."
+            leads = f"has the {self.highest}" if (equals := self.equals) else "is best"
+            first = f"{name} {leads}: {self.level}, {gain} compared with {reference}."
+            if equals:
+                first += f" No difference from it was detected for {listed(equals)}."
         elif rival == best:
             first = f"{among}. {name} has the {self.highest}, {self.level} ({gain})."
         elif told == "worse":
@@ -168,11 +185,16 @@ def detected(differences: Iterable[Difference]) -> str:
     better, worse = ([one.strategy for one in found if one.verdict == told] for told in ("better", "worse"))
     reference = found[0].reference
     if better:
-        return f"only {' and '.join(better)} {'is' if len(better) == 1 else 'are'} detectably above {reference}"
+        return f"only {listed(better)} {'is' if len(better) == 1 else 'are'} detectably above {reference}"
     if worse:
         are = "is" if len(worse) == 1 else "are"
-        return f"{' and '.join(worse)} {are} detectably below {reference} and none above"
+        return f"{listed(worse)} {are} detectably below {reference} and none above"
     return f"no strategy differs detectably from {reference}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them: a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def verdict(difference: Difference, comparisons: int) -> str:

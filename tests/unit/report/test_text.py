@@ -89,6 +89,23 @@ def test_the_highest_mean_need_not_be_detected() -> None:
     assert told(bad)[0].startswith("No strategy is above random: 0.300")
 
 
+def test_the_best_of_several_is_not_called_best() -> None:
+    # both are 0.04 above random, and apart by less than their spread
+    ends = {"random": [0.3, 0.301, 0.302], "entropy": [0.34, 0.342, 0.341], "pal": [0.341, 0.34, 0.345]}
+    alone, beside = judged({k: ends[k] for k in ("random", "pal")}), judged(ends)
+    assert headline.headline(*alone, 60, {})[0].startswith("pal is best: 0.342 test mAP")
+    first, remark = headline.headline(*beside, 60, {})
+    assert first == (
+        "pal has the highest mean: 0.342 test mAP with 60 labelled images, +0.041 compared with random. "
+        "No difference from it was detected for entropy."
+    )
+    assert "Over the whole curve only entropy and pal are detectably above random." in remark
+
+
+def test_names_are_listed_as_in_a_sentence() -> None:
+    assert [headline.listed(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
+
+
 def test_labels_that_did_not_help_come_first() -> None:
     # random's gains 0.01 and −0.01: mean 0
     totals, compared = judged({"random": [0.21, 0.19], "mgral": [0.2, 0.2]})
