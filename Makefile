@@ -44,7 +44,7 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## run the demo on generated data, to a finished report
-	snakemake --cores $(CORES) --quiet reason
+	snakemake --cores $(CORES)
 	@echo
 	@echo "The report of the demo: $(CURDIR)/data/runs/demo/report.html"
 

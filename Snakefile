@@ -36,7 +36,7 @@ rule all:
         [f"{PLAN.run}/{name}" for name in PLAN.result_files()],
     localrule: True
     message:
-        f"{PLAN.run} is complete{'' if PLAN.waiting is None else f' up to cycle {PLAN.waiting}'}; open {RUN.report}"
+        waiting.ending(PLAN, [BASE, *OVERRIDES], RUN.report)
 
 
 rule compare:

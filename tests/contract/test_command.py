@@ -183,7 +183,7 @@ def test_its_data_can_be_checked(
     monkeypatch.chdir(cycle)
     run("check", f"--params={parameters(tmp_path, dataset={'root': None})}", "--data", "--dataset=dataset.json")
     said = capsys.readouterr().out
-    assert "images, then 4 a cycle" in said and "priors" not in said
+    assert "images first, then 4 a cycle" in said and "priors" not in said
 
 
 def test_weights_of_another_detector_are_refused(

@@ -14,7 +14,7 @@ from mgral.config import loading
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.data import source_files
-from mgral.planning import beginning, detector_jobs, stages
+from mgral.planning import beginning, detector_jobs, stages, waiting
 from mgral.planning.requests import requested
 from mgral.planning.rule_files import JOB, RuleFiles
 from mgral.planning.run_plan import RunPlan, one_of

@@ -29,9 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.data:
         _warn(checked, arguments.dataset)
     strategies = ", ".join(strategy.name for strategy in checked.strategies)
+    seeds, initial = len(checked.seeds), checked.budget.initial
     print(
-        f"{checked.experiment}: {checked.cycles} cycles of {strategies} with {len(checked.seeds)} seeds, "
-        f"{checked.budget.initial} images, then {checked.budget.batch} a cycle"
+        f"{checked.experiment}: {checked.cycles} cycles of {strategies} with {seeds} seed{'s' if seeds > 1 else ''}, "
+        f"{'all annotated' if initial == 'all' else initial} images first, then {checked.budget.batch} a cycle"
     )
 
 

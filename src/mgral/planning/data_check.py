@@ -9,7 +9,7 @@ import numpy as np
 from mgral.config.schema import Params
 from mgral.core.types import Dataset, Doubles
 from mgral.data.box_sizes import sides
-from mgral.data.fitness import classes
+from mgral.data.fitness import classes, unmeasurable
 from mgral.data.pool import shortage
 from mgral.data.resizing import Resizing
 
@@ -26,7 +26,9 @@ def findings(params: Params, dataset: Dataset, priors: Doubles | None) -> list[s
         dataset: what it would run on.
         priors: [P, 4] xyxy of the detector, pixels of its input; None for one without priors.
     """
-    return [*classes(dataset), *_sizes(params, dataset, priors), *_steps(params, dataset), *_budget(params, dataset)]
+    nothing = [what] if (what := unmeasurable(dataset)) else []
+    doubtful = [*_sizes(params, dataset, priors), *_steps(params, dataset), *_budget(params, dataset)]
+    return [*nothing, *classes(dataset), *doubtful]
 
 
 def _sizes(params: Params, dataset: Dataset, priors: Doubles | None) -> Iterator[str]:
@@ -52,7 +54,7 @@ def _sizes(params: Params, dataset: Dataset, priors: Doubles | None) -> Iterator
 
 
 def _steps(params: Params, dataset: Dataset) -> Iterator[str]:
-    images = len(dataset.ids("train")) if params.budget.initial == "all" else params.budget.initial
+    images = _annotated(dataset) if params.budget.initial == "all" else params.budget.initial
     training = params.training
     epochs = training.steps * training.batch_size / max(1, images)
     if epochs < FEWEST_EPOCHS:
@@ -68,6 +70,12 @@ def _steps(params: Params, dataset: Dataset) -> Iterator[str]:
 def _budget(params: Params, dataset: Dataset) -> Iterator[str]:
     pool, initial, batch = len(dataset.ids("train")), params.budget.initial, params.budget.batch
     if initial == "all":
+        left = pool - _annotated(dataset)
+        if params.oracle.kind == "people" and params.budget.unit == "images" and left <= batch:
+            yield (
+                f"budget.batch: {left or 'no'} images of train are not annotated, so that a batch of {batch} leaves no "
+                "choice; lower it or add images"
+            )
         return
     needed = initial + (params.cycles - 1) * batch
     if what := shortage(pool, initial, batch, params.cycles):
@@ -77,3 +85,7 @@ def _budget(params: Params, dataset: Dataset) -> Iterator[str]:
             f"budget: the last batch is drawn when few of the {pool} images of train are left ({needed} labelled at "
             "the end), so that strategies can hardly differ; lower the budget"
         )
+
+
+def _annotated(dataset: Dataset) -> int:
+    return sum(i in dataset.boxes for i in dataset.ids("train"))

@@ -26,12 +26,10 @@ def line(plan: RunPlan, params: list[str]) -> str | None:
     """
     if plan.waiting is None:
         return None
-    label, seed = next(iter(plan.strategies)), plan.experiment.seeds[0]
-    manifest = Path(run_layout.cycle_folder(plan.run, label, seed, plan.waiting), CYCLE.manifest)
+    manifest = _manifest(plan, plan.waiting)
     folder = Folder(Path(run_layout.answers_folder(plan.annotations, plan.waiting)))
     options = f"--params {' '.join(params)}"
-    server = hasattr(plugins.load("annotators", plan.experiment.annotation.tool), "push")
-    how = "`mgral push` and `mgral pull`, or `mgral return FILE`" if server else "`mgral return FILE`"
+    how = _how(plan)
     if not manifest.exists():
         return f"waiting for people after cycle {plan.waiting}: its batch will be in {manifest.parent}; next: {how}"
     batch = exchange.read_batch(manifest)
@@ -44,6 +42,33 @@ def line(plan: RunPlan, params: list[str]) -> str | None:
         f"waiting for people: batch {batch.id} of cycle {plan.waiting}, {len(batch.images)} images in "
         f"{manifest.parent}, {returned}; next: {how}, then `mgral close`, each with {options}"
     )
+
+
+def ending(plan: RunPlan, params: list[str], report: str) -> str:
+    """What a run says when it has made everything that it can make.
+
+    Args:
+        plan: of the experiment.
+        params: its parameter files, for the commands.
+        report: path of its page.
+    """
+    if plan.waiting is None:
+        return f"{plan.run} is complete; open {report}"
+    batch = _manifest(plan, plan.waiting).parent
+    return (
+        f"cycle {plan.waiting} is ready to be labelled: its batch is in {batch}; next: {_how(plan)}, "
+        f"then `mgral close`, each with --params {' '.join(params)}. The report so far: {report}"
+    )
+
+
+def _manifest(plan: RunPlan, cycle: int) -> Path:
+    label, seed = next(iter(plan.strategies)), plan.experiment.seeds[0]
+    return Path(run_layout.cycle_folder(plan.run, label, seed, cycle), CYCLE.manifest)
+
+
+def _how(plan: RunPlan) -> str:
+    server = hasattr(plugins.load("annotators", plan.experiment.annotation.tool), "push")
+    return "`mgral push` and `mgral pull`, or `mgral return FILE`" if server else "`mgral return FILE`"
 
 
 def stage(plan: RunPlan, params: list[str]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,33 @@ def test_each_fault_is_one_finding(changes: dict[str, object], data: dict[str, o
 
 def test_unknown_priors_are_not_judged() -> None:
     assert data_check.findings(params(), dataset(side=20), None) == []
+
+
+PEOPLE = {"oracle": "people", "seeds": [0], "strategies": ["entropy"]}
+
+
+def test_of_a_partly_annotated_set_only_annotated_images_are_shown_first() -> None:
+    """100 steps of 4 images show 40 images 10 times; those that nobody annotated yet are not among them."""
+    whole = dataset(side=40)
+    partly = replace(whole, boxes={i: boxes for i, boxes in whole.boxes.items() if i > 20})
+    everything = {"initial": "all", "batch": 10}
+    assert data_check.findings(params(**PEOPLE, budget=everything), partly, PRIORS) == []
+    (found,) = data_check.findings(params(budget=everything), whole, PRIORS)
+    assert "show each initial image only 6.7 times" in found
+
+
+def test_a_batch_of_people_must_leave_a_choice() -> None:
+    whole = dataset(side=40)
+    partly = replace(whole, boxes={i: boxes for i, boxes in whole.boxes.items() if i > 20})
+    asked = {**PEOPLE, "budget": {"initial": "all", "batch": 20}}
+    (found,) = data_check.findings(params(**asked), partly, PRIORS)
+    assert found.startswith("budget.batch: 20 images of train are not annotated, so that a batch of 20 leaves")
+    training = {"steps": 200}
+    (found,) = data_check.findings(params(**asked, training=training), whole, PRIORS)
+    assert found.startswith("budget.batch: no images of train are not annotated")
+
+
+def test_what_the_import_refuses_is_found_before_it() -> None:
+    whole = dataset(side=40)
+    bare = replace(whole, boxes={i: boxes for i, boxes in whole.boxes.items() if i <= 65})
+    assert "no annotated image in split test" in data_check.findings(params(), bare, PRIORS)[0]

@@ -76,6 +76,14 @@ def test_nobody_is_waited_for_but_people() -> None:
         assert (plan(oracle).waiting, len(plan(oracle).cycles)) == (None, 3)
 
 
+def test_the_last_line_names_the_batch_or_the_report() -> None:
+    assert waiting.ending(plan("dataset"), ["a.yaml"], "r.html") == f"{plan().run} is complete; open r.html"
+    assert waiting.ending(plan(annotation={"tool": "coco"}), ["a.yaml", "b.yaml"], "r.html") == (
+        f"cycle 0 is ready to be labelled: its batch is in {RUN}/cycle-0/batch; next: `mgral return FILE`, "
+        "then `mgral close`, each with --params a.yaml b.yaml. The report so far: r.html"
+    )
+
+
 def test_the_line_names_batch_folder_files_and_the_next_command() -> None:
     line = waiting.line(plan(), ["base.yaml", "mine.yaml"])
     assert line is not None and line.startswith("waiting for people after cycle 0: its batch will be in ")
