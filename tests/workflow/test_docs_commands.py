@@ -46,7 +46,7 @@ def own_images(project: Checkout) -> None:
 def test_own_images_from_a_folder_to_the_second_batch(project: Checkout) -> None:
     """Every command of the page, in its order; Label Studio is played by its plug-in, which writes the export."""
     own_images(project)
-    run = project.root / "data/runs/own/entropy/seed-0"
+    run = project.root / "data/runs/own/adaptive/seed-0"
     for command in console("docs/own-images.md"):
         if command.startswith("mgral return"):
             annotate(run / "cycle-0/batch/manifest.json", project.root)

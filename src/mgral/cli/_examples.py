@@ -12,7 +12,7 @@ _WIDTH = 100
 _PLACES = {
     "RUN": "data/runs/demo",
     "CYCLE": "data/runs/demo/mgral/seed-0/cycle-0",
-    "OWN": "data/runs/own/entropy/seed-0/cycle-0",
+    "OWN": "data/runs/own/adaptive/seed-0/cycle-0",
     "PARAMS": "--params params/base.yaml",
     "PEOPLE": "--params params/base.yaml params/own.yaml",
     "DATASET": "--dataset data/runs/demo/dataset/dataset.json",

@@ -137,7 +137,7 @@ def hold_out(pool: Pool, classes: Mapping[int, Collection[int]], share: float, s
     if len(held_out) < 2 or len(held_out) == len(parts):
         raise MgralError(
             f"proxy.holdout: {share} holds out {len(held_out)} of {len(parts)} labelled images; at least 2 must be "
-            "held out and one kept: change it or raise budget.initial"
+            "held out and one kept: change it, raise budget.initial, or annotate more images before the first cycle"
         )
     return Pool(pool.cycle, {i: pool.labelled[i] for i in pool.labelled_ids if parts[i] == "kept"}, held_out)
 

@@ -13,13 +13,16 @@ Reason = dict[str, float | int | str]
 def by_score(signals: Signals, scores: Doubles, budget: int, explain: Callable[[int], Reason]) -> list[Pick]:
     """Pick the largest score times coverage discount, one after the other; equal ones by id.
 
+    Where every score is 0, of a detector that finds nothing yet, coverage alone decides: by id, the first files of the
+    folder would make the batch.
+
     Args:
         signals: of the candidates.
         scores: [n] >= 0.
         budget: images wanted.
         explain: row → terms of the reason, beside ``coverage``.
     """
-    values = scores.tolist()
+    values = scores.tolist() if scores.any() else [1.0] * len(scores)
     choices = greedy(signals, budget, lambda row, discount: discount * values[row], lambda row, discount: None)
     return [as_pick(signals, choice, explain(choice.row)) for choice in choices]
 

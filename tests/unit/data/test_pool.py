@@ -100,6 +100,12 @@ def test_holding_out_too_few_or_all_is_refused(share):
         hold_out(Pool(0, dict.fromkeys(range(6), 0), ()), {}, share, 0)
 
 
+def test_four_annotated_images_are_enough_to_hold_out_half_and_fewer_say_what_to_do():
+    assert len(hold_out(Pool(0, dict.fromkeys(range(4), 0), ()), {}, 0.5, 0).unlabelled) == 2
+    with pytest.raises(MgralError, match=r"of 2 labelled images; .* or annotate more images before the first cycle"):
+        hold_out(Pool(0, dict.fromkeys(range(2), 0), ()), {}, 0.5, 0)
+
+
 def test_a_replay_batch_is_at_most_half_of_what_is_held_out():
     assert [replay_batch(*sizes) for sizes in ((20, 15), (20, 40), (20, 100))] == [7, 20, 20]
 

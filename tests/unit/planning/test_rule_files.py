@@ -209,6 +209,6 @@ def test_what_a_run_makes_in_its_cycles() -> None:
 def test_a_run_that_waits_asks_for_the_batch_of_its_people() -> None:
     own = loading.read([PARAMS / "base.yaml", PARAMS / "own.yaml"])
     found = RuleFiles(RunPlan(own), IN_FILES)
-    assert found.of_cycles()[-1] == "data/runs/own/entropy/seed-0/cycle-0/batch/manifest.json"
+    assert found.of_cycles()[-1] == "data/runs/own/adaptive/seed-0/cycle-0/batch/manifest.json"
     assert found.simulated() == {}
     assert set(found.next_batches()) < set(found.reported(["all"]))

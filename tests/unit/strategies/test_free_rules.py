@@ -142,6 +142,17 @@ def test_adaptive_is_the_rule_that_fits_the_detector(confident: tuple[int, int],
     assert FEWEST == 10
 
 
+def test_adaptive_of_a_blind_detector_takes_copies_last() -> None:
+    """Nothing is found, neither in the pool nor in the images held out: no failure, and a copy comes last."""
+    labels = {1: boxes(0), 9: boxes(1)}
+    given = evidence({}, {2: 0, 3: 0, 4: 1000, 5: 3000}, labels)
+    given = replace(given, held_out={1: detections([]), 9: detections([])}, confident=(0, 0))
+    picks = adaptive.select(given, 4, 0, adaptive.Options())
+    assert sorted(pick.id for pick in picks) == [2, 3, 4, 5]
+    assert all(math.isfinite(pick.score) and pick.reason["rule"] == "learnable" for pick in picks)
+    assert picks[-1].id == 3
+
+
 def test_adaptive_without_its_counts_says_what_to_give() -> None:
     with pytest.raises(MgralError, match="adaptive: needs the confident detections on val; give --competence"):
         adaptive.select(evidence({2: [BEE]}, {2: 0}, {1: boxes(0)}), 1, 0, adaptive.Options())
