@@ -21,6 +21,12 @@ from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.data import identity
 
+_ORIGINS = {
+    "prediction": "as predicted",
+    "prediction-changed": "changed",
+    "manual": "drawn",
+    "unknown": "of unknown origin",
+}
 BASE = "params/base.yaml"  # Snakemake reads it without being told
 
 
@@ -153,13 +159,17 @@ def summary(asked: Asked, outcome: Outcome) -> list[str]:
     lines = [
         f"batch {batch.id} of cycle {batch.cycle}: {len(batch.images)} images asked, {states['finished']} finished, "
         f"{states['skipped']} skipped, {states['cannot']} cannot be labelled, {len(waiting)} open",
-        f"boxes: {len(boxes)}" + (f" ({', '.join(f'{n} {o}' for o, n in origins.items())})" if boxes else ""),
+        f"boxes: {len(boxes)}"
+        + (f" ({', '.join(f'{n} {_ORIGINS.get(o, o)}' for o, n in origins.items())})" if boxes else ""),
     ]
     if plan is not None:
         total, expected = plan.amount + plan.carried, f"{plan.expected:.0f} ({plan.low:.0f} to {plan.high:.0f})"
         lines.append(f"budget: {total:.0f} {plan.unit}, {plan.carried:+.0f} of them carried; expected {expected}")
     if unsaid:
-        lines.append(f"{unsaid} images are unsaid: the tool cannot tell whether anybody opened them")
+        lines.append(
+            f"{unsaid} images are unsaid: the tool cannot tell whether anybody opened them; mark them as checked "
+            "there, or set annotation.unsaid"
+        )
     if extra := len(done) - states["finished"]:
         lines.append(f"{extra} images more that were not asked for")
     shared = [image.agreement for image in done if len(image.people) > 1]

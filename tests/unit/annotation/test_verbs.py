@@ -228,6 +228,7 @@ def test_classes_are_mapped_and_appended(place: Path, capsys: Any) -> None:
     drawn = tuple(AnswerBox(name, (1.0, 2.0, 10.0, 9.0)) for name in ("Ant", "wasp", "dirt"))
     rules = {"map": {"Ant": "ant", "dirt": "ignore"}, "classes": ["wasp"]}
     assert run("return", returned(batch, {1: [batches.said(a, "finished", drawn)]}), **rules) == 0
+    assert "boxes: 3 (3 drawn)" in capsys.readouterr().out
     assert run("close", "--partial", **rules) == 0
     assert labels() == 0  # closed.json holds what was said of classes
     after = dataset_json.read("next.json")
@@ -240,7 +241,8 @@ def test_unsaid_images_are_refused_or_judged_as_set(place: Path, capsys: Any) ->
     batch = export(tool="coco")
     coco.respond(batch, {image.id: [batches.said(image, "unsaid")] for image in batch.images[:3]}, Path("back"))
     assert run("return", "back", tool="coco") == 0
-    assert "3 images are unsaid" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 images are unsaid: the tool cannot tell whether anybody opened them; mark them" in said
     assert run("close", "--partial", tool="coco") == 2
     assert run("close", "--partial", tool="coco", unsaid="unlabelled") == 2
     assert "no image of batch" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def commands(batch: Batch, options: Options) -> str:
     """The lines for ``cvat-cli`` 2.80 that make the task and fetch it again, to be run in the exported folder."""
     title = shlex.quote(batch.title)
     return (
-        "# Run these here; CVAT_ACCESS_TOKEN holds your token. Give your server with --server-host.\n"
+        "# Run these here, with your token in CVAT_ACCESS_TOKEN and your server in place of https://app.cvat.ai\n"
         f"cvat-cli --server-host https://app.cvat.ai task create {title} local images/* --labels labels.json"
         f" --image_quality {options.quality} --annotation_path annotations.xml --annotation_format 'CVAT 1.1'\n"
         "# TASK is the number that the command above prints.\n"
