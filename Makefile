@@ -37,8 +37,8 @@ ifndef HOME
 export HOME := $(or $(TMPDIR),/tmp)
 endif
 
-.PHONY: help demo test test-fast test-workflow benchmarks lint format params record environment env-kubernetes \
-	clean-env lock
+.PHONY: help demo test test-fast test-workflow benchmarks lint format params record environment env-slurm \
+	env-kubernetes clean-env lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +102,9 @@ $(READY): $(PINNED) pyproject.toml
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+env-slurm: $(READY) ## add to .venv what profiles/slurm needs
+	$(INSTALL) --require-hashes --requirement requirements/slurm.txt
+
 env-kubernetes: $(READY) ## add to .venv what profiles/kubernetes needs
 	$(INSTALL) --require-hashes --requirement requirements/kubernetes.txt
 
@@ -109,8 +112,9 @@ clean-env: ## remove .venv
 	rm -rf $(VENV)
 
 lock: ## resolve the pins in requirements/ again, but for mmdet's (needs uv)
-	$(COMPILE) --extra report --extra workflow --extra s3 --extra slurm --extra dev \
+	$(COMPILE) --extra report --extra workflow --extra s3 --extra dev \
 	  pyproject.toml requirements/pins.in --output-file requirements/all.txt
+	$(COMPILE) --constraint requirements/all.txt requirements/slurm.in --output-file requirements/slurm.txt
 	$(COMPILE) --constraint requirements/all.txt requirements/kubernetes.in --output-file requirements/kubernetes.txt
 	$(COMPILE) requirements/docs.in --output-file requirements/docs.txt
 

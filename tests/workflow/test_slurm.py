@@ -78,7 +78,7 @@ def reason_to_skip() -> str | None:
     if os.geteuid() != 0:
         return "Slurm's daemons need root"
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
-        return "snakemake-executor-plugin-slurm is absent; make environment"
+        return "snakemake-executor-plugin-slurm is absent; make env-slurm"
     if CONFIGURATION.exists() and not CONFIGURATION.read_text().startswith(MARK):
         return f"this machine has a Slurm of its own: {CONFIGURATION}"
     return None
