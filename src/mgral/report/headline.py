@@ -144,11 +144,12 @@ class _Race:
         name, gain, told = self.named(rival), signed(rivals[rival].mean), rivals[rival].verdict
         among = f"At the last cycle {detected(rivals.values())}"
         if rival == best and told == "better":
-            leads = f"has the {self.highest}" if (equals := self.equals) else "is best"
-            first = f"{name} {leads}: {self.level}, {gain} compared with {reference}."
-            if equals:
-                first += f" No difference from it was detected for {listed(equals)}."
-        elif rival == best:
+            equals = self.equals
+            first = f"{name} {f'has the {self.highest}' if equals else 'is best'}: {self.level}, "
+            first += f"{gain} compared with {reference}."
+            beside = f"No difference from {rival} was detected for {listed(equals)}. " if equals else ""
+            return first, beside + self._remark(rival)
+        if rival == best:
             first = f"{among}. {name} has the {self.highest}, {self.level} ({gain})."
         elif told == "worse":
             first = f"No strategy is above {reference}: {self.level}; {name} is nearest with {gain}."
