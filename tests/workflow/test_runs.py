@@ -58,15 +58,13 @@ def test_the_folder_of_a_cycle_shows_what_was_made_when_and_where(finished: Chec
     ):
         assert part in text
     jobs = [line.split() for line in text.split("jobs:")[1].splitlines()[1:]]
-    # what all strategies share, then its own; of proxies 4 for the table and 3 for its audit, two a job
+    # what all strategies share, then its own, copies aside; of proxies 4 for the table and 3 for its audit, two a job
     assert [job[:2] for job in jobs] == [
         *(["pool", "shared-0-0"], ["train", "shared-0-0"], ["embed", "shared-0-0"], ["sample_batches", "shared-0-0"]),
         *(["proxy", f"shared-0-0-{position}"] for position in (0, 2, 4, 6)),
-        *(["table", "shared-0-0"], ["search", "shared-0-0"]),
-        *(["select", "mgral-0-0"], ["share_detector", "mgral-0-0"]),
-        *(["share_evidence", "mgral-0-0"], ["share_agent", "mgral-0-0"]),
+        *(["table", "shared-0-0"], ["search", "shared-0-0"], ["select", "mgral-0-0"]),
     ]
-    assert all(platform.node() + "," in job for job in jobs if not job[0].startswith("share_"))
+    assert all(platform.node() + "," in job for job in jobs)
 
 
 def test_snakemake_reports_with_the_figures(finished: Checkout, tmp_path: Path):
@@ -88,7 +86,7 @@ def test_a_search_parameter_reruns_the_search_and_what_follows(checkout: Checkou
     checkout.edit(TINY, "iterations: 8", "iterations: 12")
     assert checkout.plan() == AFTER_THE_SEARCH
     text = checkout.snakemake("--dry-run")
-    assert re.findall(r"^Job \d+: (.*): train the detector$", text, re.MULTILINE) == ["mgral, seed 0, cycle 1"]
+    assert re.findall(r"^Job \d+: (.*): train and evaluate a detector$", text, re.MULTILINE) == ["mgral, seed 0, cycle 1"]
 
 
 def test_what_was_deleted_is_made_again(checkout: Checkout):
