@@ -86,7 +86,8 @@ def test_a_search_parameter_reruns_the_search_and_what_follows(checkout: Checkou
     checkout.edit(TINY, "iterations: 8", "iterations: 12")
     assert checkout.plan() == AFTER_THE_SEARCH
     text = checkout.snakemake("--dry-run")
-    assert re.findall(r"^Job \d+: (.*): train and evaluate a detector$", text, re.MULTILINE) == ["mgral, seed 0, cycle 1"]
+    trained = re.findall(r"^Job \d+: (.*): train and evaluate a detector$", text, re.MULTILINE)
+    assert trained == ["mgral, seed 0, cycle 1"]
 
 
 def test_what_was_deleted_is_made_again(checkout: Checkout):
