@@ -30,6 +30,7 @@ def test_its_parameters_are_sound(path: Path, tmp_path: Path) -> None:
         (str(one), loading.read_yaml(one)) for one in [ROOT / "params/base.yaml", ROOT / "params/bccd.yaml", path]
     )
     if "environment" in given["detector"]["options"]:  # built by the user
+        (tmp_path / "bin").mkdir()
         given["detector"]["options"]["environment"] = str(tmp_path)
     assert loading.check(given, where).detector.name == "command"
 
