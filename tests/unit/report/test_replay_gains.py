@@ -25,6 +25,12 @@ def audit(*splits: dict[str, float], seeds: float | None = None, random: float |
     return {"points": points, "kinds": {"replay": {**replay, **({"splits": len(splits)} if len(splits) > 1 else {})}}}
 
 
+def only_row(one: dict[str, Any]) -> list[str]:
+    found = replay_gains.table([one])
+    assert found is not None and len(found.rows) == 1
+    return list(found.rows[0])
+
+
 def shown(found: Any) -> dict[str, list[str]]:
     return {row[0]: [text.replace("\u2212", "-") for text in row[1:]] for row in found.rows}
 
@@ -43,14 +49,14 @@ def test_records_are_pooled_over_tables_and_splits() -> None:
 def test_an_interval_is_no_narrower_than_repeats_allow() -> None:
     # Repeats deviate by 0.006 with 2 degrees of freedom, random records by 0.008, so that the mean of two does by
     # 0.008 / sqrt 2; of the gain of one record that is sqrt(3.6e-5 + 3.2e-5)
-    (row,) = replay_gains.table([audit({GROWTH: 0.01}, seeds=0.006, random=0.008)]).rows  # type: ignore[union-attr]
+    row = only_row(audit({GROWTH: 0.01}, seeds=0.006, random=0.008))
     half = stats.t.ppf(0.975, 2) * math.sqrt(6.8e-5)
     assert row[1:3] == ["+0.0100", f"\u2212{half - 0.01:.4f} to +{half + 0.01:.4f}"]
     equal = audit({GROWTH: 0.01}, {GROWTH: 0.01}, seeds=0.006, random=0.008)  # equal gains by chance: 4 of the repeats
-    (row,) = replay_gains.table([equal]).rows  # type: ignore[union-attr]
+    row = only_row(equal)
     half = stats.t.ppf(0.975, 4) * math.sqrt(6.8e-5 / 2)
     assert row[2] == f"\u2212{half - 0.01:.4f} to +{half + 0.01:.4f}"
-    (row,) = replay_gains.table([audit({GROWTH: 0.01})]).rows  # type: ignore[union-attr]
+    row = only_row(audit({GROWTH: 0.01}))
     assert row[2] == "\u2013"  # one record, and no repeats
 
 
