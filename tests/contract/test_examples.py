@@ -35,17 +35,22 @@ def test_its_parameters_are_sound(path: Path, tmp_path: Path) -> None:
     assert loading.check(given, where).detector.name == "command"
 
 
-def test_the_small_run_only_shortens_what_it_is_given_after() -> None:
+@pytest.mark.parametrize("example", ["torchvision", "transformers"])
+def test_the_small_run_only_shortens_what_it_is_given_after(example: str, tmp_path: Path) -> None:
     paths = [
         "params/base.yaml",
         "params/bccd.yaml",
-        "examples/torchvision/bccd.yaml",
-        "examples/torchvision/small.yaml",
+        f"examples/{example}/bccd.yaml",
+        f"examples/{example}/small.yaml",
     ]
-    large, small = (
-        loading.check(*loading.combine((str(one), loading.read_yaml(ROOT / one)) for one in chosen))
-        for chosen in (paths[:3], paths)
-    )
+    (tmp_path / "bin").mkdir()  # an environment, where the example has one of its own
+    checked = []
+    for chosen in (paths[:3], paths):
+        given, where = loading.combine((str(one), loading.read_yaml(ROOT / one)) for one in chosen)
+        if "environment" in given["detector"]["options"]:
+            given["detector"]["options"]["environment"] = str(tmp_path)
+        checked.append(loading.check(given, where))
+    large, small = checked
     assert small.detector.options["train"].startswith(large.detector.options["train"])
     assert small.proxy.records < large.proxy.records and small.experiment != large.experiment
     assert [one.name for one in small.strategies] == ["random", "entropy", "mgral"] and small.cycles == 2
