@@ -241,6 +241,30 @@ def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, ca
     assert not Path("b.json").exists()
 
 
+def test_a_generated_data_set_is_checked_where_it_lies_and_not_asked_for_before(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = {"train": 3, "val": 2, "test": 2, "size": 64}
+    Path("p.yaml").write_text(yaml.safe_dump({"experiment": "x", "dataset": {"options": options}}))
+    check = ["check", "--params", str(BASE), "p.yaml", "--data"]
+    assert cli.main(check) == 0
+    head, *rest = capsys.readouterr().out.splitlines()
+    made = "dataset.format: synthetic: the run generates the data set in data/raw/x"
+    assert head == f"{made}; 7 of its images are not there yet, so there is nothing to check"
+    assert len(rest) == 1 and rest[0].startswith("x: ")
+    assert cli.main(["generate", "--params", str(BASE), "p.yaml", "--out", "data/raw/x"]) == 0
+    assert cli.main(check) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{made}; the 7 images that lie there are checked\n")
+    assert "need 100 images, but train has 3; lower the budget or cycles\n" in printed
+
+
+@pytest.mark.parametrize("verb", ["status", "push", "pull", "close"])
+def test_verbs_for_people_say_that_nobody_is_asked(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([verb, "--params", str(BASE)]) == 2
+    assert capsys.readouterr().err == "mgral: oracle: dataset: the run asks nobody, so no batch waits; set people\n"
+
+
 def test_what_makes_a_file_signs_its_log(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     Path("p.json").write_text('{"strategies": ["random"], "seeds": [0], "cycles": 1}')

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from mgral.annotation import exchange, labels
 from mgral.annotation.exchange import Batch, BatchImage
 from mgral.annotation.labels import Outcome
 from mgral.annotation.returns import ExtraImage, Folder, ReturnedFile
 from mgral.cli import _arguments
-from mgral.config.annotation import Annotation
+from mgral.config.annotation import Annotation, Oracle
 from mgral.config.base import Count, Settings
 from mgral.config.schema import Name, Strategy
 from mgral.core import run_layout
@@ -37,6 +39,7 @@ class Params(Settings):
     seeds: list[Count]
     strategies: list[Strategy]
     annotation: Annotation
+    oracle: Oracle = Field(default_factory=Oracle, description="who answers for the labels of a batch")
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ def _manifest(params: Params, annotations: Path, cycle: int | None, closed: bool
     if cycle is None:
         waiting = [one for one in sorted(there) if not Folder(annotations / f"cycle-{one}").closed.exists()]
         cycle = next(iter(waiting or (sorted(there)[-1:] if closed else [])), None)
+        if cycle is None and params.oracle.kind != "people":
+            raise MgralError(f"oracle: {params.oracle.kind}: the run asks nobody, so no batch waits; set people")
         if cycle is None:
             raise MgralError(f"{run}: no batch is waiting for people; run `snakemake` until one is")
     if cycle not in there:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mgral.cli import _arguments
 from mgral.config.schema import Params
 from mgral.core import plugins
 from mgral.core.errors import MgralError
+
+if TYPE_CHECKING:
+    from mgral.core.types import Dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dataset:
         _check_pool(checked, arguments.dataset)
     if arguments.data:
-        _warn(checked, arguments.dataset)
+        for line in _found(checked, arguments.dataset):
+            print(line)
     strategies = ", ".join(strategy.name for strategy in checked.strategies)
     seeds, initial = len(checked.seeds), checked.budget.initial
     print(
@@ -36,24 +41,44 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
-def _warn(params: Params, path: Path | None) -> None:
-    """Print what :mod:`mgral.planning.data_check` finds, a line each."""
+def _found(params: Params, path: Path | None) -> list[str]:
+    """What there is to say of the data set, a line each; of a generated one also where it lies.
+
+    Raises:
+        MgralError: a fault in the data.
+    """
     from mgral.data import dataset_json, importing
+
+    if path:
+        return _findings(params, dataset_json.read(path))
+    if params.dataset.format != "synthetic":
+        return _findings(params, importing.import_dataset(params.dataset)[0])
+    from mgral.planning.run_plan import RunPlan
+
+    plan = RunPlan(params)
+    made = f"dataset.format: synthetic: the run generates the data set in {plan.raw}"
+    missing = [name for name in plan.generated_images() if not Path(name).is_file()]
+    if missing:
+        return [f"{made}; {len(missing)} of its images are not there yet, so there is nothing to check"]
+    dataset, _ = importing.import_dataset(params.dataset.model_copy(update={"root": plan.raw}))
+    return [f"{made}; the {len(dataset.images)} images that lie there are checked", *_findings(params, dataset)]
+
+
+def _findings(params: Params, dataset: Dataset) -> list[str]:
+    """What :mod:`mgral.planning.data_check` finds, a line each."""
     from mgral.data.resizing import Resizing
     from mgral.detection.base import build_detector
     from mgral.detection.priors import with_priors
     from mgral.planning import data_check
 
-    dataset = dataset_json.read(path) if path else importing.import_dataset(params.dataset)[0]
     priors = None
     if getattr(plugins.load("detectors", params.detector.name), "PRIORS", True):
         options = params.detector.options
         side = Resizing.of(params.resize, params.image_size, params.longest_edge).side(dataset)
         detector = build_detector(params.detector.name, dataset.classes, side, options, params.seeds[0])
         priors = with_priors(detector).priors.double().numpy()
-    found = data_check.findings(params, dataset, priors)
-    for line in found or ["the data set is fit for the experiment: no problem found"]:
-        print(f"warning: {line}" if found else line)
+    found = [f"warning: {line}" for line in data_check.findings(params, dataset, priors)]
+    return found or ["the data set is fit for the experiment: no problem found"]
 
 
 def _check_pool(params: Params, path: Path) -> None:

@@ -46,9 +46,14 @@ def import_dataset(params: DatasetParams, known: Known | None = None) -> tuple[D
     Raises:
         MgralError: a fault in the data; one line with file, id and remedy.
     """
+    remedy = "give the folder of the data set"
+    if params.format == "synthetic":
+        remedy = (
+            "a run generates this data set in data/raw/<experiment>, `mgral generate` in its --out; give that folder"
+        )
     if params.root is None:
-        raise MgralError("dataset.root: missing; give the folder of the data set")
-    root = _root(params.root)
+        raise MgralError(f"dataset.root: missing; {remedy}")
+    root = _root(params.root, remedy)
     plugin = plugins.load("formats", params.format)
     report = Findings(root, params.on_invalid, params.links, params.match)
     options = plugin.Options.parse(params.options, "dataset.options")
@@ -131,10 +136,10 @@ def register(
     return identity.extend(before, dataset, experiment, info, since), info | {"labelled": labelled}, gone
 
 
-def _root(given: str) -> Path:
+def _root(given: str, remedy: str) -> Path:
     """The folder of the data set; ``~`` is the home folder, as in a shell. Raises MgralError if there is none."""
     if not given.isprintable():
-        raise MgralError(f"dataset.root: {shown(given)} is no path; give the folder of the data set")
+        raise MgralError(f"dataset.root: {shown(given)} is no path; {remedy}")
     root = Path(given)
     try:
         if given.startswith("~"):
@@ -143,7 +148,7 @@ def _root(given: str) -> Path:
     except (OSError, RuntimeError):  # no home folder, or a name that is too long
         found = False
     if not found:
-        raise MgralError(f"{str(root)[:300]}: no such folder; set dataset.root to the folder of the data set")
+        raise MgralError(f"dataset.root: {str(root)[:300]}: no such folder; {remedy}")
     return root
 
 

@@ -310,8 +310,16 @@ def test_nothing_left(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(MgralError, match=r"none: no such folder; set dataset\.root"):
+    with pytest.raises(MgralError, match=r"dataset\.root: \S+none: no such folder; give the folder of the"):
         fetch(tmp_path / "none", "coco", "fail", {})
+
+
+@pytest.mark.parametrize("root", [None, "none"])
+def test_a_generated_set_that_is_not_there_is_no_fault_of_the_user(root: str | None) -> None:
+    given = {"format": "synthetic", "root": root, "options": {}, "on_invalid": "fail"}
+    params = DatasetParams.parse(given | {"splits": {"val": 0.2, "test": 0.2, "seed": 0}}, "dataset")
+    with pytest.raises(MgralError, match=r"dataset\.root: .*; a run generates this data set in data/raw/<experiment>"):
+        importing.import_dataset(params)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
