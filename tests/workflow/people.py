@@ -101,7 +101,7 @@ def start(folder: Path, nursery: Nursery | None) -> None:
     (project.root / ".gitignore").open("a").write("/back/\n")
     verb(project, "register")
     text = project.snakemake(params=MINE)
-    assert f"waiting for people after cycle 0: its batch will be in {ENTROPY}/cycle-0/batch; next: `mgral push`" in text
+    assert f"waiting for people after cycle 0: this run makes its batch, in {ENTROPY}/cycle-0/batch\n" in text
 
 
 def go_on(project: Checkout) -> None:

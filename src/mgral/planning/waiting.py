@@ -17,6 +17,8 @@ from mgral.planning.run_plan import RunPlan
 def line(plan: RunPlan, params: list[str]) -> str | None:
     """One line for a run that waits; None for one that does not.
 
+    A clone without the files of the run has the manifest of a batch that was sent or answered, among the answers.
+
     Args:
         plan: of the experiment.
         params: its parameter files, for the commands.
@@ -29,18 +31,21 @@ def line(plan: RunPlan, params: list[str]) -> str | None:
     manifest = _manifest(plan, plan.waiting)
     folder = Folder(Path(run_layout.answers_folder(plan.annotations, plan.waiting)))
     options = f"--params {' '.join(params)}"
-    how = _how(plan)
-    if not manifest.exists():
-        return f"waiting for people after cycle {plan.waiting}: its batch will be in {manifest.parent}; next: {how}"
-    batch = exchange.read_batch(manifest)
+    there = next((path for path in (manifest, folder.manifest) if path.exists()), None)
+    if there is None:
+        return f"waiting for people after cycle {plan.waiting}: this run makes its batch, in {manifest.parent}"
+    batch = exchange.read_batch(there)
     try:
         files = len(folder.returned(batch))
         returned = f"{files} {'file' if files == 1 else 'files'} returned"
     except MgralError as error:
         returned = str(error)
+    images = f"{len(batch.images)} images"
+    again = f", sent before and made again by this run in {manifest.parent}"
+    images += f" in {manifest.parent}" if there == manifest else again
     return (
-        f"waiting for people: batch {batch.id} of cycle {plan.waiting}, {len(batch.images)} images in "
-        f"{manifest.parent}, {returned}; next: {how}, then `mgral close`, each with {options}"
+        f"waiting for people: batch {batch.id} of cycle {plan.waiting}, {images}, {returned}; "
+        f"next: {_how(plan)}, then `mgral close`, each with {options}"
     )
 
 

@@ -86,7 +86,7 @@ def test_the_last_line_names_the_batch_or_the_report() -> None:
 
 def test_the_line_names_batch_folder_files_and_the_next_command() -> None:
     line = waiting.line(plan(), ["base.yaml", "mine.yaml"])
-    assert line is not None and line.startswith("waiting for people after cycle 0: its batch will be in ")
+    assert line == f"waiting for people after cycle 0: this run makes its batch, in {RUN}/cycle-0/batch"
     batch = batches.batch(Path("set"), batches.images(Path("set")))
     exchange.write_batch(batch, f"{RUN}/cycle-0/batch/manifest.json")
     assert waiting.line(plan(), ["base.yaml", "mine.yaml"]) == (
@@ -99,6 +99,15 @@ def test_the_line_names_batch_folder_files_and_the_next_command() -> None:
     line = waiting.line(plan(annotation={"tool": "coco"}), ["base.yaml"])
     assert line is not None and f"answers batch {other.id}, and the run now asks {batch.id}" in line
     assert "next: `mgral return FILE`" in line
+
+
+def test_a_clone_knows_the_batch_that_was_sent_from_its_answers() -> None:
+    batch = batches.batch(Path("set"), batches.images(Path("set")))
+    Folder(ANSWERS / "cycle-0").keep(batch)
+    line = waiting.line(plan(), ["base.yaml"])
+    assert line is not None
+    where = f"8 images, sent before and made again by this run in {RUN}/cycle-0/batch"
+    assert line.startswith(f"waiting for people: batch {batch.id} of cycle 0, {where}, 0 files returned; next:")
 
 
 def test_a_damaged_closed_file_is_named() -> None:
