@@ -56,6 +56,15 @@ def test_the_five_tools_are_there() -> None:
     assert {"label_studio", "cvat", "coco", "yolo", "voc"} <= set(TOOLS)
 
 
+def test_its_commands_are_exported(tool: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    batch = batches.batch(tmp_path / "set", batches.images(tmp_path / "set"))
+    files = tool.export(batch, tmp_path / "out", tool.Options())
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in files}
+    assert (getattr(tool, "COMMANDS", "commands.txt") in names) == hasattr(tool, "COMMANDS")
+    assert not (hasattr(tool, "COMMANDS") and hasattr(tool, "push"))
+
+
 def test_it_explains_itself(tool: ModuleType) -> None:
     assert tool.__doc__
     assert issubclass(tool.Options, Settings)

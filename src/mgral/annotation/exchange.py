@@ -8,7 +8,8 @@ A tool is a module of :mod:`mgral.annotation.tools` with
 ``read(sources, batch, options)``      reads what the tool returned: :class:`Returned`
 ``respond(batch, answers, folder)``    plays the tool: writes answers as the tool would; for simulated people and tests
 
-and, where it has a server, ``push`` and ``pull``. A tool only translates. Which image an answer is about, whether a box
+and, where it has a server, ``push`` and ``pull``; or ``COMMANDS``, the name of an exported file with the commands that
+bring the batch to the tool and its answers back. A tool only translates. Which image an answer is about, whether a box
 is fit and what several people say together is decided here for all tools alike.
 """
 

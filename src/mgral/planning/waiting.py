@@ -72,8 +72,12 @@ def _manifest(plan: RunPlan, cycle: int) -> Path:
 
 
 def _how(plan: RunPlan) -> str:
-    server = hasattr(plugins.load("annotators", plan.experiment.annotation.tool), "push")
-    return "`mgral push` and `mgral pull`, or `mgral return FILE`" if server else "`mgral return FILE`"
+    """How a batch goes to people and comes back, by the tool of the experiment."""
+    tool = plugins.load("annotators", plan.experiment.annotation.tool)
+    if hasattr(tool, "push"):
+        return "`mgral push` and `mgral pull`, or `mgral return FILE`"
+    commands = getattr(tool, "COMMANDS", None)
+    return f"{f'the commands in its {commands}, and ' if commands else ''}`mgral return FILE`"
 
 
 def stage(plan: RunPlan, params: list[str]) -> dict[str, Any] | None:

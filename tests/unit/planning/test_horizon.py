@@ -84,6 +84,15 @@ def test_the_last_line_names_the_batch_or_the_report() -> None:
     )
 
 
+def test_the_commands_of_a_tool_are_named_at_the_start_and_at_the_end() -> None:
+    cvat = plan(annotation={"tool": "cvat"})
+    how = "next: the commands in its commands.txt, and `mgral return FILE`, then `mgral close`"
+    assert how in waiting.ending(cvat, ["a.yaml"], "r.html")
+    exchange.write_batch(batches.batch(Path("set"), batches.images(Path("set"))), f"{RUN}/cycle-0/batch/manifest.json")
+    line = waiting.line(cvat, ["a.yaml"])
+    assert line is not None and how in line
+
+
 def test_the_line_names_batch_folder_files_and_the_next_command() -> None:
     line = waiting.line(plan(), ["base.yaml", "mine.yaml"])
     assert line == f"waiting for people after cycle 0: this run makes its batch, in {RUN}/cycle-0/batch"

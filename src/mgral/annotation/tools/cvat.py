@@ -30,6 +30,7 @@ from mgral.core.files import whole
 
 STATES: frozenset[State] = frozenset({"finished", "skipped", "cannot", "untouched", "unsaid"})
 TAGS: dict[str, State] = {"checked": "finished", "cannot be labelled": "cannot", "skip": "skipped"}
+COMMANDS = "commands.txt"
 LONGEST = 64  # characters of a label's name
 SLIP = 0.5  # degrees; a smaller rotation is a slip of the hand
 
@@ -56,9 +57,9 @@ def export(batch: Batch, folder: Path, options: Options) -> list[Path]:
     with whole(folder / "labels.json") as temporary:
         temporary.write_text(json.dumps(labels, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     files = [folder / "labels.json", _write(batch, _folders.of_predictions(batch), folder / "annotations.xml")]
-    with whole(folder / "commands.txt") as temporary:
+    with whole(folder / COMMANDS) as temporary:
         temporary.write_text(commands(batch, options), encoding="utf-8")
-    files.append(folder / "commands.txt")
+    files.append(folder / COMMANDS)
     return files + (_folders.copy_images(batch, folder / "images") if options.images else [])
 
 
