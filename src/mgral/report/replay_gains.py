@@ -9,6 +9,9 @@ retraining does to one batch (the audit's repeats):
   the same random records, so that what these add by chance is in the effect of the split and not in the difference.
 
 Where a deviation is that of the repeats, the degrees of freedom of the t are theirs.
+
+A batch that several rules choose is one record and counts for each of them: its noise is the same in all, and cancels
+in their difference.
 """
 
 from __future__ import annotations
@@ -58,38 +61,40 @@ class _Noise:
 
 def table(audits: Audits) -> Table | None:
     """Mean gain of each rule with its interval and the number of its records, the largest first; None without any."""
-    rules, _, gains = _records(audits)
+    rules, _, gains, same = _records(audits)
     names = sorted(set(rules), key=lambda name: (-_mean(name, rules, gains), name))
     if not names:
         return None
-    noise = _of_records(rules, gains, audits)
+    noise = _of_records(rules, gains, same, audits)
     rows = []
     for name in names:
         mean, count = _mean(name, rules, gains), rules.count(name)
         half = noise.half(1 / math.sqrt(count)) if noise else None
         interval = "–" if half is None else f"{signed(mean - half, 4)} to {signed(mean + half, 4)}"
-        rows.append([name, signed(mean, 4), interval, str(count)])
+        shared = sum(rule == name and row.sum() > 1 for rule, row in zip(rules, same, strict=True))
+        rows.append([name, signed(mean, 4), interval, f"{count}, {shared} shared" if shared else str(count)])
     return Table(["rule", "gain in replay", "95 % interval", "records"], rows)
 
 
 def differences(audits: Audits) -> str | None:
     """Which rules differ detectably in gain (p after Holm below the level), in words; None for fewer than two rules."""
-    rules, splits, gains = _records(audits)
+    rules, splits, gains, same = _records(audits)
     pairs = list(itertools.combinations(sorted(set(rules)), 2))
     if not pairs:
         return None
     design, names = _design(rules, splits)
     inverse = np.linalg.pinv(design.T @ design)
     means: Doubles = inverse @ design.T @ gains
-    noise = _larger(_residual(design, means, gains), _of_repeats(audits, reference=False))
+    noise = _larger(_residual(design, means, gains, same), _of_repeats(audits, reference=False))
     if noise is None:
         return UNKNOWN
+    of_means: Doubles = inverse @ design.T @ same @ design @ inverse  # variances, that of a record is 1
     gaps, errors = [], []
     for one, other in pairs:
         contrast = np.zeros(len(means))
         contrast[[names.index(one), names.index(other)]] = 1, -1
         gaps.append(float(contrast @ means))
-        errors.append(math.sqrt(float(contrast @ inverse @ contrast)))
+        errors.append(math.sqrt(max(float(contrast @ of_means @ contrast), 0.0)))
     scores = [abs(gain) / max(error * noise.deviation, 1e-12) for gain, error in zip(gaps, errors, strict=True)]
     corrected = holm([2 * float(stats.t.sf(score, noise.freedom)) for score in scores])
     apart, alike = [], []
@@ -106,11 +111,14 @@ def differences(audits: Audits) -> str | None:
     return " ".join(said)
 
 
-def _records(audits: Audits) -> tuple[list[str], list[tuple[int, int]], Doubles]:
-    """Rule, split (table and its number there) and gain of each replay record of a rule's own batch."""
-    rules, splits, gains = [], [], []
+def _records(audits: Audits) -> tuple[list[str], list[tuple[int, int]], Doubles, Doubles]:
+    """Rule, split (table and its number there) and gain of each replay record of a rule's own batch, by rule.
+
+    The last is [N, N]: 1 where two of these are of one record, else 0.
+    """
+    rules, splits, gains, records = [], [], [], []
     for table_number, audit in enumerate(audits):
-        for point in audit["points"]:
+        for place, point in enumerate(audit["points"]):
             if point["kind"] != "replay":
                 continue
             for generator in point["generator"].split(", "):  # several rules may choose the same batch
@@ -118,19 +126,21 @@ def _records(audits: Audits) -> tuple[list[str], list[tuple[int, int]], Doubles]
                     rules.append(RULES[generator])
                     splits.append((table_number, point.get("split", 1)))
                     gains.append(point["trained"])
-    return rules, splits, np.asarray(gains, np.float64)
+                    records.append((table_number, place))
+    same = np.array([[float(one == other) for other in records] for one in records])
+    return rules, splits, np.asarray(gains, np.float64), same
 
 
 def _mean(name: str, rules: Sequence[str], gains: Doubles) -> float:
     return float(np.mean(gains[np.array(rules) == name]))
 
 
-def _of_records(rules: Sequence[str], gains: Doubles, audits: Audits) -> _Noise | None:
+def _of_records(rules: Sequence[str], gains: Doubles, same: Doubles, audits: Audits) -> _Noise | None:
     """Of a gain about the mean of its rule."""
     names = sorted(set(rules))
     design = np.array([[float(rule == name) for name in names] for rule in rules])
     means = np.array([_mean(name, rules, gains) for name in names])
-    return _larger(_residual(design, means, gains), _of_repeats(audits, reference=True))
+    return _larger(_residual(design, means, gains, same), _of_repeats(audits, reference=True))
 
 
 def _design(rules: Sequence[str], splits: Sequence[tuple[int, int]]) -> tuple[Doubles, list[str]]:
@@ -141,11 +151,17 @@ def _design(rules: Sequence[str], splits: Sequence[tuple[int, int]]) -> tuple[Do
     return np.array(columns).T, names
 
 
-def _residual(design: Doubles, means: Doubles, gains: Doubles) -> _Noise | None:
-    freedom = len(gains) - int(np.linalg.matrix_rank(design))
-    if freedom < 1:
+def _residual(design: Doubles, means: Doubles, gains: Doubles, same: Doubles) -> _Noise | None:
+    """Of a record, from what the fit of all rows leaves of their gains.
+
+    The expected sum of its squares is the variance times the trace of M · ``same``, where M takes residuals. The
+    degrees of freedom are Satterthwaite's: rows less the rank of the design, where no record is shared.
+    """
+    left = (np.eye(len(gains)) - design @ np.linalg.pinv(design)) @ same
+    expected, squared = float(np.trace(left)), float(np.trace(left @ left))
+    if expected < 0.5 or squared <= 0:
         return None
-    return _Noise(math.sqrt(float(((gains - design @ means) ** 2).sum()) / freedom), freedom)
+    return _Noise(math.sqrt(float(((gains - design @ means) ** 2).sum()) / expected), expected**2 / squared)
 
 
 def _of_repeats(audits: Audits, reference: bool) -> _Noise | None:
