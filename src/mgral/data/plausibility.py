@@ -97,6 +97,7 @@ def check_layout(layout: Layout, sized: Iterable[tuple[Sheet, tuple[int, int]]],
     """
     other = _OTHER[layout]
     different: set[tuple[float, ...]] = set()
+    by_sides = layout == "centre"  # whether all fit as left, top, width, height too
     count, wrong, first = 0, 0, ("", "")
     for sheet, size in sized:
         scale = size if layout == "centre" else (1, 1)
@@ -104,15 +105,18 @@ def check_layout(layout: Layout, sized: Iterable[tuple[Sheet, tuple[int, int]]],
             found = four(item.numbers)
             if found is None or not math.isfinite(sum(found)):
                 continue
-            if not _fits(tuple(n * s for n, s in zip(found, scale * 2, strict=True)), other, size):
+            pixels = tuple(n * s for n, s in zip(found, scale * 2, strict=True))
+            if not _fits(pixels, other, size):
                 return
+            by_sides = by_sides and _fits(pixels, "xywh", size)
             count += 1
             different.add(found)
             if not _fits(found, layout, size):
                 wrong, first = wrong + 1, first if wrong else (sheet.file, item.name)
     if not wrong:
         return
-    what = f"{wrong} of {count} boxes do not fit in their images as they are taken, and all fit as {_SAID[other]}"
+    said = _SAID[other] + (f", or as {_SAID['xywh']}" if by_sides else "")
+    what = f"{wrong} of {count} boxes do not fit in their images as they are taken, and all fit as {said}"
     if len(different) >= _MANY or (wrong >= _SEVERAL and wrong >= _SHARE * count):
         report.refuse(*first, what, "convert them to the layout of the format")
     report.note(f"{what}: if they are meant so, convert them to the layout of the format")

@@ -53,3 +53,12 @@ def test_the_same_box_again_and_again_is_no_evidence() -> None:
 
 def test_one_box_that_fits_only_as_it_is_taken_settles_it() -> None:
     assert judge("inclusive", [*both_ways(30), [60.0, 50, 95, 75], SWAPPED, SWAPPED, SWAPPED]) == []
+
+
+def test_shares_that_fit_in_two_other_ways_are_called_by_both() -> None:
+    """0.1 + 0.5 is inside as a side, 0.1 - 0.25 is outside as a centre; as corners 0.6 to 0.9 only leaves one way."""
+    (note,) = judge("centre", [[0.1, 0.1, 0.5, 0.5], [0.12, 0.1, 0.5, 0.5]])
+    assert "2 of 2 boxes" in note
+    assert "all fit as corners x1, y1, x2, y2, or as left, top, width, height: if they are meant so" in note
+    (note,) = judge("centre", [[0.1, 0.1, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]])
+    assert "all fit as corners x1, y1, x2, y2: if they are meant so" in note
