@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,12 +27,14 @@ def run_command(
 ) -> None:
     """Run a command to its end; what it prints goes to standard error, which is the job's log.
 
-    Its whole process group ends with this process, with the time limit, and with a signal that ends this process.
+    Its process group ends with it. At the time limit, and with a signal that ends this process, all end that it
+    started, those with a session of their own too where there is /proc (Linux): a mark in their environment tells.
 
     Raises:
         MgralError: no such program, an exit status other than 0, or the time is over.
     """
-    surroundings = {**os.environ, "PYTHONHASHSEED": "0", "MGRAL": "1"}
+    mark = f"MGRAL_COMMAND_{os.getpid()}_{time.monotonic_ns()}"  # a name of its own, since a command may run mgral
+    surroundings = {**os.environ, "PYTHONHASHSEED": "0", "MGRAL": "1", mark: "1"}
     if environment is not None:
         programs = (Path(environment) / "bin").resolve()
         surroundings |= {
@@ -57,7 +60,7 @@ def run_command(
         raise MgralError(
             f"{name}: {words[0]}: cannot be started ({error.strerror}); correct the command line"
         ) from None
-    with _signals_end_it(process):
+    with _signals_end_it(process, mark):
         try:
             status = process.wait(time_limit)
         except subprocess.TimeoutExpired:
@@ -85,8 +88,11 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _signals_end_it(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the group of a process on the way out, however this is left; SIGTERM and Ctrl-C among them."""
+def _signals_end_it(process: subprocess.Popen[bytes], mark: str) -> Iterator[None]:
+    """End the group of a process on the way out, however this is left; SIGTERM and Ctrl-C among them.
+
+    If it has not ended by itself, all that it started end, by the mark in their environment.
+    """
 
     def leave(number: int, _frame: Any) -> None:
         raise SystemExit(128 + number)
@@ -95,11 +101,32 @@ def _signals_end_it(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
+        ended = process.poll() is not None
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # what the command left running in its group, too
         process.wait()
+        if not ended:
+            _end_marked(f"{mark}=1".encode())
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_marked(entry: bytes) -> None:
+    """End all processes with an entry in their environment, until none is left or ten seconds are over."""
+    over = time.monotonic() + 10
+    while (found := list(_marked(entry))) and time.monotonic() < over:
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _marked(entry: bytes) -> Iterator[int]:
+    """Processes with an entry in their environment. One that has ended has none; nor has any without /proc."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # another user's, or gone
+            if entry in path.read_bytes().split(b"\0"):
+                yield int(path.parent.name)
 
 
 def _main_thread() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -200,6 +201,33 @@ def test_a_killed_job_ends_its_command(tmp_path: Path, how: signal.Signals) -> N
     job.send_signal(how)
     job.wait(20)
     assert ends(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGINT])
+def test_a_child_with_a_session_of_its_own_ends_too(tmp_path: Path, how: signal.Signals | None) -> None:
+    """At the time limit, or at a signal; its parent in the command has ended by then."""
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    (tmp_path / "starter.py").write_text(
+        "import subprocess, sys, time\n"
+        "code = 'import subprocess, sys; subprocess.Popen(sys.argv[1:], start_new_session=True)'\n"
+        "subprocess.run([sys.executable, '-c', code, sys.executable, *sys.argv[1:]])\n"
+        "time.sleep(600)\n"
+    )
+    words = [PYTHON, *(str(tmp_path / name) for name in ("starter.py", "sleeper.py", "pid"))]
+    code = (
+        "import sys; from mgral.detection import command_process as p; "
+        f"p.run_command(sys.argv[1:], '', None, None, {60 if how else 3})"
+    )
+    job = subprocess.Popen([PYTHON, "-c", code, *words])
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.05)
+    child = int((tmp_path / "pid").read_text())
+    assert os.getsid(child) == child
+    if how:
+        job.send_signal(how)
+    assert job.wait(30) != 0
+    assert ends(child)
 
 
 def test_an_environment_comes_first_on_the_path(tmp_path: Path) -> None:
