@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mgral.cli import _arguments
+from mgral.core.types import SPLITS
 from mgral.data import dataset_json, tiles
 
 
@@ -25,8 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_experiment(arguments.params)
     graph = forecast.read_graph(read_json(arguments.graph))
     dataset = dataset_json.read(arguments.dataset)
-    train, val, test = (len(dataset.ids(split)) for split in ("train", "val", "test"))
-    sizes = forecast.Sizes(train, val, test, len(tiles.cut(dataset)[0].images) - len(dataset.images))
+    inputs = tiles.cut(dataset)[0]
+    train, val, test = (len(dataset.ids(split)) for split in SPLITS)
+    sizes = forecast.Sizes(train, val, test, {one: len(inputs.ids(one)) - len(dataset.ids(one)) for one in SPLITS})
     plan = RunPlan(params)
     keep = plan.kept(run_layout.SHARED, {label: kept_for(strategy) for label, strategy in plan.strategies.items()})
     measured = timing.run(dataset, params, keep)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.rule_names import COPIES, RULES, TARGETS, rule_of
+from mgral.core.types import SPLITS, Split
 from mgral.data.image_cache import AHEAD
 from mgral.data.resizing import Resizing
 from mgral.planning import requests
@@ -50,22 +51,27 @@ class Graph:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Images of each split.
+    """Images of each split, and what a detector is given of them: where large ones are cut, their tiles.
 
     Attributes:
         train, val, test: images.
-        tiles: inputs of a detector beyond the images, where large ones are cut.
+        more: inputs by split beyond the images.
     """
 
     train: int
     val: int
     test: int
-    tiles: int = 0
+    more: Mapping[Split, int] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
         """Images of all splits."""
         return self.train + self.val + self.test
+
+    def inputs(self, *splits: Split) -> int:
+        """Images of some splits, each tile of a large one counted."""
+        images: dict[Split, int] = {"train": self.train, "val": self.val, "test": self.test}
+        return sum(images[split] + self.more.get(split, 0) for split in splits)
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ class Timing:
 
     Attributes:
         light: to start a step that loads no torch; ``start``: one that does.
-        decode: to decode and resize an image.
+        decode: to decode and resize an image, or a tile.
         step: an optimiser step of the detector.
-        look: to run the detector over an image and score what it found.
+        look: to run the detector over an image, or a tile, and score what it found.
         proxy_step: an optimiser step of a proxy; ``proxy``: the rest of a proxy run, without looking at val.
         scan: an iteration of the search.
         detector, agent: size of the weights.
@@ -148,22 +154,22 @@ def seconds(rule: str, params: Params, sizes: Sizes, timing: Timing) -> float:
     training and an inference over the pool, which few strategies exceed.
     """
     looks = 2 if params.proxy.judged_after else 1  # whatever is stopped takes less
-    run = timing.proxy + params.proxy.steps * timing.proxy_step + looks * sizes.val * timing.look
+    run = timing.proxy + params.proxy.steps * timing.proxy_step + looks * sizes.inputs("val") * timing.look
     if rule in (*TARGETS, *COPIES):
         return 0.0
     if rule in TRAININGS:
-        return timing.start + params.training.steps * timing.step + (sizes.val + sizes.test) * timing.look
+        return timing.start + params.training.steps * timing.step + sizes.inputs("val", "test") * timing.look
     if rule in SCORINGS:
-        looked_at = sizes.train if rule == "score" else sizes.images
+        looked_at = sizes.inputs("train") if rule == "score" else sizes.inputs(*SPLITS)
         return timing.start + params.training.steps * timing.step + looked_at * timing.look
     if rule == "embed":
-        return timing.start + sizes.train * timing.look
+        return timing.start + sizes.inputs("train") * timing.look
     if rule_of(rule) == "proxy":
         return timing.start + _proxies(params)[rule] * run
     if rule in SEARCHES:
         return timing.start + params.search.iterations * timing.scan + _fallback(rule, params) * run
     if rule == "cache":
-        return timing.light + sizes.images * timing.decode
+        return timing.light + sizes.inputs(*SPLITS) * timing.decode
     return timing.light if rule in LIGHT else timing.start
 
 
@@ -206,7 +212,7 @@ def disk(graph: Graph, params: Params, sizes: Sizes, timing: Timing) -> dict[str
     detectors, agents = sum(counts[rule] for rule in TRAININGS), sum(counts[rule] for rule in SEARCHES)
     view = sizes.train * (timing.embedding + timing.detections)
     found = {
-        "decoded images": (sizes.images + sizes.tiles) * side**2 * 3 if params.cache == "decoded" else 0,
+        "decoded images": sizes.inputs(*SPLITS) * side**2 * 3 if params.cache == "decoded" else 0,
         "detectors": detectors * timing.detector,
         "embeddings": counts["embed"] * sizes.train * timing.embedding,
         "detections, at most": counts["embed"] * sizes.train * timing.detections,
@@ -250,6 +256,8 @@ def table(graph: Graph, params: Params, sizes: Sizes, timing: Timing, workers: i
         by_rule[rule_of(rule)] += durations[rule]
     counts = graph.counts
     lines = [f"{params.experiment}: {sum(counts.values())} jobs, from nothing"]
+    if (inputs := sizes.inputs(*SPLITS)) > sizes.images:
+        lines.append(f"A detector is given {inputs} inputs: the {sizes.images} images, large ones cut into tiles.")
     initial = 0 if params.budget.initial == "all" else params.budget.initial  # how many are annotated is not known here
     wanted = initial + (params.cycles - 1) * params.budget.batch
     if wanted > sizes.train:

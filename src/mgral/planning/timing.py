@@ -22,7 +22,7 @@ from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.run_layout import CYCLE
 from mgral.core.types import Dataset, Embeddings, Record
-from mgral.data import image_cache
+from mgral.data import image_cache, tiles
 from mgral.data.image_cache import Cache
 from mgral.data.pool import Pool
 from mgral.data.resizing import Resizing
@@ -84,9 +84,9 @@ def run(dataset: Dataset, params: Params, keep: Collection[str]) -> Timing:
 
 
 def _decoded(few: Dataset, params: Params, clock: Clock, folder: Path) -> tuple[Cache, float]:
-    """The cache of a few images, and seconds to decode one; 0 where each step decodes its own, and is timed with it."""
+    """The cache of a few images, and seconds to decode an input; 0 where each step decodes its own in its time."""
     resizing = Resizing.of(params.resize, params.image_size, params.longest_edge)
-    decode = clock(lambda: image_cache.build(few, resizing, folder / "images.npy")) / len(few.images)
+    decode = clock(lambda: image_cache.build(few, resizing, folder / "images.npy")) / len(tiles.cut(few)[0].images)
     if params.cache == "none":
         image_cache.build(few, resizing, folder / "images.npy", decoded=False)
         decode = 0.0
@@ -113,7 +113,8 @@ def _detector_steps(
         evaluate(few, views.detections, val, params.evaluation.max_detections)
 
     see()
-    looked = clock(see) / len(val)
+    looked_at = len(cache.inputs(val))
+    looked = clock(see) / looked_at
     views = run_inference(detector, cache, train, params.evaluation, machine, features="features" in keep)
     path = folder / CYCLE.detections
     detections_file.write(path, views.detections, detector.activation, len(few.classes), keep)
@@ -129,7 +130,7 @@ def _detector_steps(
         "step": step,
         "look": looked,
         "proxy_step": proxy_step,
-        "proxy": max(rest - len(val) * looked, 0.0),
+        "proxy": max(rest - looked_at * looked, 0.0),
         "detector": weights.stat().st_size,
         "detections": path.stat().st_size // len(train),
         "embedding": HALF if params.embedding.precision == "float16" else EMBEDDING,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 
 from mgral import cli
@@ -14,7 +16,7 @@ from mgral.config import loading
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
 from mgral.core.files import write_json
-from mgral.core.types import Boxes, Dataset, Image
+from mgral.core.types import Boxes, Dataset, Image, Tiling
 from mgral.planning import forecast, timing
 from mgral.planning.forecast import Graph, Sizes, Timing
 
@@ -58,6 +60,40 @@ def graph(rules: list[str], *edges: tuple[int, int]) -> forecast.Graph:
 )
 def test_what_a_job_takes(tiny: Params, rule: str, seconds: float) -> None:
     assert forecast.seconds(rule, tiny, SIZES, TIMING) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("rule", "seconds"),
+    [
+        ("train", 4 + 6 * 0.5 + (60 + 33) * 0.1),  # the tiles of val and test
+        ("embed", 4 + 150 * 0.1),
+        ("score", 4 + 6 * 0.5 + 150 * 0.1),
+        ("score_own", 4 + 6 * 0.5 + (150 + 60 + 33) * 0.1),
+        ("proxy_0", 4 + 2 * (3 + 3 * 0.25 + 60 * 0.1)),
+        ("cache", 1 + 243 * 0.01),
+    ],
+)
+def test_tiles_are_looked_at_one_by_one(tiny: Params, rule: str, seconds: float) -> None:
+    cut = Sizes(100, 20, 30, {"train": 50, "val": 40, "test": 3})
+    assert forecast.seconds(rule, tiny, cut, TIMING) == pytest.approx(seconds)
+    lines = forecast.table(graph([rule]), tiny, cut, TIMING, 1)
+    assert lines[1] == "A detector is given 243 inputs: the 150 images, large ones cut into tiles."
+    assert forecast.disk(graph([rule]), tiny, cut, TIMING)["decoded images"] == 243 * 64 * 64 * 3
+
+
+def test_a_look_is_timed_by_the_tile(tiny: Params, tmp_path: Path) -> None:
+    """Images of 160 × 80 pixels are three tiles each; a clock that counts calls shows by what a time is divided."""
+    images = {i: Image(i, f"{i}.png", 160, 80, "train" if i < 5 else "val") for i in range(1, 8)}
+    for image in images.values():
+        PIL.Image.new("RGB", (160, 80)).save(tmp_path / image.file_name)
+    whole = Dataset(("cat",), images, dict.fromkeys(images, Boxes.empty()), tmp_path, tiling=Tiling(80, 40, 0.5))
+
+    def counted(work: Callable[[], object]) -> float:
+        work()
+        return 63.0
+
+    cache, decode = timing._decoded(whole, tiny, counted, tmp_path)
+    assert (len(cache.inputs([5, 6, 7])), decode) == (9, 3.0)
 
 
 def test_where_proxies_race_jobs_and_runs_are_others(tiny: Params) -> None:
