@@ -17,8 +17,8 @@ from typing import Any
 
 from mgral.config import loading
 from mgral.config.schema import Strategy
-from mgral.core import code_hash
 from mgral.core.files import write_bytes
+from mgral.planning.known_hashes import KnownHashes
 from mgral.planning.rule_files import Given, Wildcards, folder_of, options_of, whose
 
 FOLDER = Path(".snakemake/parameters")
@@ -49,7 +49,7 @@ class StepInputs:
         self._does = does
         self.parameters = cache(self._declared)
         self.file = cache(self._written)
-        self.code = cache(code_hash.Snapshot().code_hash)
+        self.code = KnownHashes().code_hash
 
     def of_rule(self, verb: str, *plugins: Plugin, reads: bool = True, words: Any = (), **more: Any) -> dict[str, Any]:
         """What a rule declares as ``params``: what its verb reads, a hash of its code, and the command of a job.
