@@ -5,6 +5,7 @@
 # `out=…` is `--out …`, and what is empty is left out. So are further options that are given to `step`. Files that a
 # command finds by itself, or that are there for the order of the steps alone, have no name.
 
+import gc
 import shlex
 import sys
 from functools import partial
@@ -22,6 +23,9 @@ from mgral.planning.step_inputs import StepInputs, folder_of_input, folder_of_ou
 from mgral.reward import proxy_plan
 from mgral.strategies._contract import IN_FILES, kept_for, modules_of
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
+
+# Modules that are loaded stay: Python need not look through them each time that it searches for cyclic garbage.
+gc.freeze()
 
 BASE = "params/base.yaml"
 
