@@ -32,7 +32,7 @@ def main() -> None:
             (home / "pool.json", home / "embeddings.npz", home / "detections.npz") for home in (folder, replay)
         )
         world = _evidence_files.read_worlds(dataset, own, metrics, [split]).own
-        files = {"competence": metrics, "held_out": split[2], "needs": frozenset({"labels"})}
+        files = {"competence": metrics, "held_out": [split[2]], "needs": frozenset({"labels"})}
         evidence = _evidence_files.read(dataset, *own, **files)
         batches = []
         for name in RULES:

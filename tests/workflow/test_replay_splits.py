@@ -18,19 +18,19 @@ SHARED = "data/runs/tiny_designed/shared/seed-0/cycle-0"
 
 
 def test_each_split_repeats_what_replay_takes(project: Checkout) -> None:
-    """Two tables, of cycles 0 and 1; learnable's replay detector in cycle 1 is of the first split alone."""
+    """Two tables, of cycles 0 and 1; learnable has the replay detectors of each split in cycle 1 too."""
     text = "experiment: splits\nseeds: [0]\nstrategies: [random, learnable, mgral]\nproxy: {splits: 3}\n"
     (project.root / "params/splits.yaml").write_text(text)
     answer = project.snakemake("--d3dag", params="params/splits.yaml")
     graph = forecast.read_graph(json.loads(next(line for line in answer.splitlines() if line.startswith("{"))))
     jobs = Counter(graph.rules.values())
-    assert [jobs[rule] for rule in ("replay_split", "train/replay", "embed_replay")] == [3 * 2 + 1] * 3
+    assert [jobs[rule] for rule in ("replay_split", "train/replay", "embed_replay")] == [3 * 3] * 3
     assert jobs["sample_batches"] == 3 * 2 and jobs["table"] == jobs["search"] == 2
     chunks = [f"proxy_replay{split}_{position}" for split in ("", "_2", "_3") for position in (0, 13)]
     assert {name: count for name, count in jobs.items() if name.startswith("proxy")} == dict.fromkeys(chunks, 2)
     experiment = loading.read([project.root / "params/base.yaml", project.root / "params/splits.yaml"])
     found = forecast.trainings(graph, experiment)
-    assert (found["detectors"], found["detectors, for replay"], found["proxies"]) == (1 + 3 * 2, 7, 3 * 2 * (24 + 2))
+    assert (found["detectors"], found["detectors, for replay"], found["proxies"]) == (1 + 3 * 2, 9, 3 * 2 * (24 + 2))
 
 
 @pytest.mark.slow

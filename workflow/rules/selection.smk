@@ -49,7 +49,7 @@ use rule select as prices with:
     input:
         **FILES.named(OWN, "dataset", "pool", "embeddings", "detections", "agent", "price"),
         competence=OWN.metrics,
-        held_out=FILES.own_replay.detections if PLAN.replay_seen else [],
+        held_out=FILES.held_out if PLAN.replay_seen else [],
     output:
         out=OWN.prices,
     log:

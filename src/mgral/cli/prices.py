@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strategy", required=True, help="label of the strategy whose agent it is")
     parser.add_argument("--price", required=True, type=Path, help="table/price.npz of the cycle")
     parser.add_argument("--competence", required=True, type=Path, help="metrics.json of the cycle")
-    parser.add_argument("--held-out", type=Path, help="replay/detections.npz, for strategies that use held-out images")
+    what = "detections.npz of each replay split, for strategies that use held-out images"
+    parser.add_argument("--held-out", type=Path, nargs="+", help=what)
     _arguments.add_polish(parser)
     _arguments.add_seed(parser)
     _arguments.add_out(parser, "prices.json to write")

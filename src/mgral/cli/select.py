@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", type=Path, help="agent.safetensors, if the strategy has an agent")
     parser.add_argument("--image-scores", type=Path, help="image_scores.npz, if the strategy makes them")
     parser.add_argument("--competence", type=Path, help="metrics.json of the cycle, if the strategy uses AP by class")
-    parser.add_argument("--held-out", type=Path, help="replay/detections.npz, if the strategy uses held-out images")
+    what = "detections.npz of each replay split, if the strategy uses held-out images"
+    parser.add_argument("--held-out", type=Path, nargs="+", help=what)
     parser.add_argument("--patterns", type=Path, help="foundation.npz, if the strategy uses local patterns")
     parser.add_argument("--price", type=Path, help="table/price.npz, if an agent was trained with the signals in it")
     _arguments.add_polish(parser)

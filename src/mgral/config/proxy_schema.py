@@ -163,7 +163,7 @@ class Proxy(ProxyRun, HoldOut, Generators):
         1,
         "kinds replay and both: replay splits of a cycle, each with images of its own held out at random. Their "
         "records are pooled, so that differences between rules show that the records of one do not show; each further "
-        "split trains one more detector and as many replay records again",
+        "split trains one more detector and as many replay records again. learnable and adaptive measure on all",
     )
 
     def splits_of(self, kind: str) -> int:

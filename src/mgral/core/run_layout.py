@@ -123,7 +123,7 @@ RUN = RunFiles()
 # it is more, see :meth:`mgral.planning.run_plan.RunPlan.shared`.
 OF_DETECTOR = [CYCLE.pool, CYCLE.detector, CYCLE.metrics, CYCLE.training]
 OF_EVIDENCE = [CYCLE.embeddings, CYCLE.detections]
-OF_HELD_OUT = [f"{REPLAY}{CYCLE.embeddings}", f"{REPLAY}{CYCLE.detections}", f"{REPLAY}{CYCLE.hint}"]
+OF_HELD_OUT = [CYCLE.embeddings, CYCLE.detections, CYCLE.hint]  # in the folder of each replay split
 OF_TABLE = [CYCLE.records, CYCLE.index, CYCLE.audit]
 OF_SEARCH = [CYCLE.agent, CYCLE.search, CYCLE.added]
 CARRIED = [CYCLE.records, CYCLE.added]  # what the table of a later cycle takes from an earlier one

@@ -32,6 +32,7 @@ class Evidence:
         competence: [C] AP on val of the cycle's detector, by class, 0..1; 0 for a class without ground truth there.
         patterns: local patterns of every image of the pool, by a backbone that is no part of the detector.
         held_out: detections of the labelled images that are held out from the replay detector, by that detector.
+        more_held_out: the same of each further replay split, which holds out images of its own from its own detector.
         quality: of detection, expected by the rank of an image's entropy: intercept and slope, see
             :func:`mgral.reward.detection_quality.quality_by_rank`; 1 everywhere where it was not measured.
         price: file of the table's price of batches, where its representation is ``growth``.
@@ -60,6 +61,7 @@ class Evidence:
     caution: float = 0.0
     certainty: float = 0.0
     confident: tuple[int, int] | None = None
+    more_held_out: tuple[Mapping[int, Detections], ...] = ()
 
     def detections_of(self, ids: Iterable[int], user: str) -> Mapping[int, Detections]:
         """The detections, among them those of every image of ``ids``.
@@ -148,12 +150,14 @@ class Evidence:
             )
         return self.confident
 
-    def held_out_for(self, user: str) -> Mapping[int, Detections]:
-        """What the replay detector finds in the held-out images. Raises MgralError if it was not given."""
+    def held_out_for(self, user: str) -> list[Mapping[int, Detections]]:
+        """By replay split what its detector finds in its held-out images. Raises MgralError if it was not given."""
         if self.held_out is None:
             raise MgralError(f"{user}: needs --held-out, the detections that `mgral embed` makes for replay")
-        _require_probabilities(self.held_out, user)
-        return self.held_out
+        splits = [self.held_out, *self.more_held_out]
+        for found in splits:
+            _require_probabilities(found, user)
+        return splits
 
 
 def _require_probabilities(detections: Mapping[int, Detections], user: str) -> None:

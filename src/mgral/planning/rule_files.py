@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from mgral.config import schema
 from mgral.core import random_streams, run_layout
-from mgral.core.run_layout import REPLAY, SECOND, CycleFiles
+from mgral.core.run_layout import SECOND, CycleFiles
 from mgral.planning.run_plan import RunPlan, home
 from mgral.reward.proxy_plan import Proxies
 
@@ -78,7 +78,7 @@ class RuleFiles:
         part: files of a part of a cycle.
         replay: files of a part in which labelled images are split off.
         own: files of a cycle of one strategy, cycle 0 too.
-        own_replay: the same of the first part in which labelled images are split off.
+        held_out: the same, what is found in the held-out images of each replay split.
         retrained: files of a training for the retraining variance.
         part_of_pool: files of a training on a part of the last pool.
     """
@@ -93,7 +93,7 @@ class RuleFiles:
         self.part = run_layout.CYCLE.below(f"{self.folder}/{{part}}")
         self.replay = run_layout.CYCLE.below(f"{self.folder}/{run_layout.SPLIT}")
         self.own = run_layout.CYCLE.below(f"{own}/")
-        self.own_replay = run_layout.CYCLE.below(f"{own}/{REPLAY}")
+        self.held_out = [f"{own}/{split}{run_layout.CYCLE.detections}" for split in plan.looked_at]
         self.retrained = run_layout.CYCLE.below(f"{plan.run}/{run_layout.retrained()}/")
         self.part_of_pool = run_layout.CYCLE.below(f"{plan.run}/{run_layout.part_of_pool()}/")
         self._jobs = {
@@ -251,7 +251,7 @@ class RuleFiles:
         label = wildcards.get("label")
         elsewhere = {
             "competence": self.own.metrics,
-            "held_out": self.own_replay.detections,
+            "held_out": self.held_out,
             "patterns": self.run.foundation,
         }
         needs = sorted(self._plan.needs[label] & self._evidence)

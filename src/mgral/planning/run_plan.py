@@ -198,6 +198,11 @@ class RunPlan:
         proxy = self.experiment.proxy
         return [run_layout.replay(k) for k in range(1, proxy.splits + 1)] if "replay" in proxy.kinds else []
 
+    @property
+    def looked_at(self) -> list[str]:
+        """The folders of the replay splits whose held-out images strategies look at; one where there is no replay."""
+        return [run_layout.replay(k) for k in range(1, self.experiment.proxy.splits + 1)]
+
     def records(self, name: str, second: Collection[bool] = (False, True)) -> list[str]:
         """Records below a cycle's folder: of ``proxies``, ``control`` or ``repeats``, of both rounds or of one."""
         return [
@@ -240,14 +245,14 @@ class RunPlan:
         return {
             "detector": run_layout.OF_DETECTOR,
             "evidence": run_layout.OF_EVIDENCE,
-            "held_out": run_layout.OF_HELD_OUT,
+            "held_out": [f"{split}{name}" for split in self.looked_at for name in run_layout.OF_HELD_OUT],
             "agent": agent + table,
         }
 
     def shared_targets(self) -> list[str]:
         """Of what is shared in cycle 0, the files that the rest is made on the way to."""
         needs = frozenset[str]().union(*self.needs.values()) if self.selecting else frozenset[str]()
-        held_out = [f"{run_layout.REPLAY}{CYCLE.detections}"] if "held_out" in needs else []
+        held_out = [f"{split}{CYCLE.detections}" for split in self.looked_at] if "held_out" in needs else []
         if "agent" in needs:
             return [CYCLE.agent, *held_out]
         if {"embeddings", "detections"} & needs:

@@ -6,7 +6,7 @@ right: :mod:`mgral.detection.correct_detections`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,24 +36,27 @@ def ranks(values: Doubles) -> Doubles:
 
 
 def quality_by_rank(
-    held_out: Mapping[int, Detections], labels: Mapping[int, Boxes], activation: Activation
+    held_out: Sequence[Mapping[int, Detections]], labels: Mapping[int, Boxes], activation: Activation
 ) -> tuple[float, float]:
     """The line intercept + slope · rank, least squares over held-out labelled images that have boxes.
 
+    An image's rank is that among the images of its own split, which one detector looked at.
+
     Args:
-        held_out: detections by a detector that was not trained on these images.
+        held_out: of each replay split the detections by a detector that was not trained on these images.
         labels: their ground truth, among that of others.
-        activation: of that detector.
+        activation: of these detectors.
 
     Returns:
         Intercept and slope. With fewer than two different ranks the slope is 0; with no such image the intercept is 1,
         since nothing speaks against any image.
     """
-    ids = sorted(held_out)
-    places = ranks(pool_entropies(ids, held_out, activation))
-    points = [
-        (x, quality(labels[i], held_out[i])) for i, x in zip(ids, places, strict=True) if (~labels[i].ignore).any()
-    ]
+    points: list[tuple[float, float]] = []
+    for found in held_out:
+        ids = sorted(found)
+        places = ranks(pool_entropies(ids, found, activation)).tolist()
+        known = [(i, x) for i, x in zip(ids, places, strict=True) if (~labels[i].ignore).any()]
+        points += [(x, quality(labels[i], found[i])) for i, x in known]
     if not points:
         return 1.0, 0.0
     x, y = np.array(points).T

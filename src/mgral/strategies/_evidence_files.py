@@ -24,7 +24,7 @@ def read(
     agent: Path | None = None,
     image_scores: Path | None = None,
     competence: Path | None = None,
-    held_out: Path | None = None,
+    held_out: Sequence[Path] | None = None,
     patterns: Path | None = None,
     price: Path | None = None,
     polish: int = 0,
@@ -34,12 +34,15 @@ def read(
 ) -> Evidence:
     """What of the evidence there are files for, and of the ground truth what is among the ``needs``.
 
+    Of ``held_out`` there is a file for each replay split.
+
     Raises:
         MgralError: a file is missing or damaged, the pool is of another data set, or the detections are of another
             number of classes.
     """
     state = read_pool(pool, dataset)
     found, activation = _detections(detections, dataset) if detections else (None, None)
+    splits = [_detections(path, dataset)[0] for path in held_out or ()]
     return Evidence(
         state,
         dataset.classes,
@@ -51,13 +54,14 @@ def read(
         dataset.boxes if "truth" in needs else None,
         npz_files.read_image_scores(image_scores) if image_scores else None,
         metrics.read_competence(competence, dataset.classes) if competence else None,
-        _detections(held_out, dataset)[0] if held_out else None,
+        splits[0] if splits else None,
         npz_files.read_patterns(patterns) if patterns else None,
         price=price,
         polish=polish,
         caution=caution,
         certainty=certainty,
         confident=metrics.read_confident(competence) if competence else None,
+        more_held_out=tuple(splits[1:]),
     )
 
 
@@ -75,8 +79,8 @@ def read_worlds(
         competence: metrics.json of its detector.
         replay: of each split the files of its pool, and of the embeddings and detections by its detector; where it has
             none (``proxy.start: scratch``) the cycle's detector describes the images that are held out, which it was
-            trained on, and the expected quality of detection is 1. For the cycle's pool that of the first split holds,
-            as in the strategy ``learnable``.
+            trained on, and the expected quality of detection is 1. For the cycle's pool that of all splits together
+            holds, as in the strategy ``learnable``.
 
     Raises:
         MgralError: a file is missing, damaged or of another data set.
@@ -86,12 +90,14 @@ def read_worlds(
     needs = frozenset({"labels"})
     own = read(dataset, pool, embeddings, detections, competence=competence, needs=needs)
     learnt, confident = own.competence_for(user), own.confident_for(user)
-    splits = []
+    splits, measured = [], []
     for split, seen, found in replay:
         held_out = read(dataset, split, seen or embeddings, found or detections, needs=needs)
         splits.append(with_quality(held_out, dataset) if found is not None else held_out)
+        measured += [_held_out(held_out)] if found is not None else []
     of_replay = [World.of(measure(split, user), learnt, split.quality) for split in splits]
-    of_own = World.of(measure(own, user), learnt, *(split.quality for split in splits[:1]))
+    together = detection_quality.quality_by_rank(measured, dataset.boxes, own.activation_for(user))
+    of_own = World.of(measure(own, user), learnt, together)
     return Worlds(of_own, of_replay, confident)
 
 
@@ -101,11 +107,16 @@ def with_quality(held_out: Evidence, dataset: Dataset) -> Evidence:
     Raises:
         MgralError: an image of the pool has no detections.
     """
-    ids = held_out.pool.unlabelled
-    found = held_out.detections_of(ids, "proxy.kind: replay")
     activation = held_out.activation_for("proxy.kind: replay")
-    line = detection_quality.quality_by_rank({i: found[i] for i in ids}, dataset.boxes, activation)
+    line = detection_quality.quality_by_rank([_held_out(held_out)], dataset.boxes, activation)
     return replace(held_out, quality=line)
+
+
+def _held_out(split: Evidence) -> dict[int, Detections]:
+    """The detections of the images that a split pool holds out. Raises MgralError if one has none."""
+    ids = split.pool.unlabelled
+    found = split.detections_of(ids, "proxy.kind: replay")
+    return {i: found[i] for i in ids}
 
 
 def _detections(path: Path, dataset: Dataset) -> tuple[Mapping[int, Detections], Activation]:

@@ -2,8 +2,9 @@
 
 Uncertain images help a detector that can use them and hurt one that cannot. How well it detects at a given rank of
 entropy is measured on labelled images that were held out from a second detector (replay): a line is fitted to its soft
-Jaccard there (:mod:`mgral.reward.detection_quality`). An image's score is that of ``balanced`` times the quality
-expected at its own rank of entropy. It needs no reward: one more detector is trained and no proxy.
+Jaccard there (:mod:`mgral.reward.detection_quality`); with several replay splits over the images of all. An image's
+score is that of ``balanced`` times the quality expected at its own rank of entropy. It needs no reward: one more
+detector is trained and no proxy.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ REASONS: Reasons = {
 
 
 class Options(Settings):
-    """learnable has none; ``proxy.holdout`` says how many labelled images are held out."""
+    """learnable has none; ``proxy.holdout`` says how many labelled images are held out, ``proxy.splits`` how often."""
 
 
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
@@ -37,7 +38,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
 
     Args:
         evidence: ``detections`` and ``embeddings`` of every image of the pool, ``labels`` of the labelled ones, and
-            what the replay detector finds in those that were ``held_out``.
+            what the detectors of the replay splits find in those that were ``held_out``.
         budget: images wanted.
         seed: unused, nothing is random.
         options: none.
@@ -46,7 +47,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
         MgralError: a part of the evidence is missing or not finite, or a held-out image has no labels.
     """
     held_out, labels = evidence.held_out_for("strategy learnable"), evidence.labels_for("strategy learnable")
-    unknown = sorted(set(held_out) - set(labels))
+    unknown = sorted({i for found in held_out for i in found} - set(labels))
     if unknown:
         raise MgralError(f"image {unknown[0]} of --held-out is not labelled in the pool; run `mgral embed` for replay")
     signals = measure(evidence, "strategy learnable")

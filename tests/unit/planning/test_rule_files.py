@@ -212,3 +212,12 @@ def test_a_run_that_waits_asks_for_the_batch_of_its_people() -> None:
     assert found.of_cycles()[-1] == "data/runs/own/adaptive/seed-0/cycle-0/batch/manifest.json"
     assert found.simulated() == {}
     assert set(found.next_batches()) < set(found.reported(["all"]))
+
+
+def test_learnable_reads_what_the_detector_of_each_replay_split_found() -> None:
+    folder = f"{RUN}/{{label}}/seed-{{seed}}/cycle-{{cycle}}"
+    for splits, names in ((1, ["replay/"]), (3, ["replay/", "replay-2/", "replay-3/"])):
+        found = files(strategies=["learnable"], proxy={"kind": "replay", "splits": splits}).evidence(
+            job(label="learnable")
+        )
+        assert found["held_out"] == [f"{folder}/{name}detections.npz" for name in names]

@@ -123,6 +123,18 @@ def test_the_last_files_of_what_is_shared(strategies: list[str], targets: list[s
     assert plan(strategies=strategies, cycles=1).shared_targets() == ["metrics.json"]
 
 
+def test_learnable_looks_at_all_replay_splits() -> None:
+    proxy = {"kind": "replay", "splits": 2}
+    one, two = plan(strategies=["learnable"]), plan(strategies=["learnable"], proxy=proxy)
+    ends = ["metrics.json", "embeddings.npz", "replay/detections.npz"]
+    assert (one.shared_targets(), two.shared_targets()) == (ends, [*ends, "replay-2/detections.npz"])
+    assert set(two.shared()["held_out"]) - set(one.shared()["held_out"]) == {
+        "replay-2/embeddings.npz",
+        "replay-2/detections.npz",
+        "replay-2/hint.json",
+    }
+
+
 def test_a_table_carries_at_most_the_cycles_that_there_are() -> None:
     found = plan(cycles=4, table={"carry": 2})
     assert found.carried("mgral", 0, 0) == []

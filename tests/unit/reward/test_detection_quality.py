@@ -56,18 +56,27 @@ def test_the_line_goes_through_two_points() -> None:
     # rank 0: a detection of score 1 (entropy 0) on its box: quality 1; rank 1: score 0.5 beside the box: 0
     held_out = {4: found((0, 0, 10, 10, 0, 1.0)), 7: found((50, 0, 60, 10, 0, 0.5))}
     boxes = truth((0, 0, 10, 10, 0))
-    line = quality_by_rank(held_out, {4: boxes, 7: boxes, 9: boxes}, "softmax")
+    line = quality_by_rank([held_out], {4: boxes, 7: boxes, 9: boxes}, "softmax")
     assert line == pytest.approx((1, -1))
     # clipped to 0.02 at the lower end
     assert expected_quality(line, np.array([5.0, 1.0, 3.0])).tolist() == pytest.approx([0.02, 1, 0.5])
 
 
+def test_the_line_of_several_splits_goes_through_the_points_of_all() -> None:
+    """Image 4 is held out twice: found at rank 0 by the detector of one split, and not by that of the other."""
+    boxes = truth((0, 0, 10, 10, 0))
+    first = {4: found((0, 0, 10, 10, 0, 1.0)), 7: found((50, 0, 60, 10, 0, 0.5))}
+    second = {4: found((50, 0, 60, 10, 0, 1.0)), 9: found((0, 0, 10, 10, 0, 0.5))}
+    line = quality_by_rank([first, second], dict.fromkeys((4, 7, 9), boxes), "softmax")
+    assert line == pytest.approx(((1 + 0) / 2, (0 + 0.5) / 2 - (1 + 0) / 2))
+
+
 def test_too_few_points_for_a_line() -> None:
     boxes = truth((0, 0, 10, 10, 0))
-    assert quality_by_rank({}, {}, "softmax") == (1, 0)
-    assert quality_by_rank({4: found()}, {4: truth()}, "softmax") == (1, 0)  # an image without boxes says nothing
-    one = quality_by_rank({4: found((0, 0, 10, 10, 0, 0.5))}, {4: boxes}, "softmax")
+    assert quality_by_rank([{}], {}, "softmax") == (1, 0)
+    assert quality_by_rank([{4: found()}], {4: truth()}, "softmax") == (1, 0)  # an image without boxes says nothing
+    one = quality_by_rank([{4: found((0, 0, 10, 10, 0, 0.5))}], {4: boxes}, "softmax")
     assert one == pytest.approx((0.5, 0))
     same = {i: found((0, 0, 10, 10, 0, 0.5)) for i in (4, 5)}
-    line = quality_by_rank(same, {4: boxes, 5: boxes}, "softmax")
+    line = quality_by_rank([same], {4: boxes, 5: boxes}, "softmax")
     assert line == pytest.approx((0.5, 0)) and math.isfinite(line[1])

@@ -104,6 +104,24 @@ def test_learnable_leaves_out_what_cannot_be_learnt() -> None:
     assert [pick.reason["quality"] for pick in picks] == pytest.approx([1 / 6, 1 / 3, 0.02])
 
 
+def test_learnable_measures_on_all_replay_splits() -> None:
+    """In the second split it is the other way round: what is expected is the same everywhere, as of balanced."""
+    first, second = (
+        {1: detections([[0, 1, 0]]), 9: detections([ANT])},
+        {1: detections([ANT]), 9: detections([[0, 0, 1]])},
+    )
+    seen = {2: [ANT] * 4, 3: [ANT] * 3, 4: [ANT]}
+    given = evidence(seen, {2: 0, 3: 500, 4: 1000, **COPIES}, {1: boxes(0), 9: boxes(1)})
+    alone = learnable.select(replace(given, held_out=first), 3, 0, learnable.Options())
+    both = learnable.select(replace(given, held_out=first, more_held_out=(second,)), 3, 0, learnable.Options())
+    again = learnable.select(replace(given, held_out=first, more_held_out=(first,)), 3, 0, learnable.Options())
+    assert again == alone and [pick.id for pick in alone] == [3, 4, 2]
+    assert [pick.reason["quality"] for pick in both] != [pick.reason["quality"] for pick in alone]
+    unknown = replace(given, held_out=first, more_held_out=({2: detections([BEE])},))
+    with pytest.raises(MgralError, match="image 2 of --held-out is not labelled"):
+        learnable.select(unknown, 1, 0, learnable.Options())
+
+
 def test_learnable_without_held_out_images_is_balanced() -> None:
     given = evidence({2: [BEE], 3: [ANT], 4: [ANT, BEE]}, {2: 0, 3: 500, 4: 1000, **COPIES}, {1: boxes(0, 0)})
     plain = balanced.select(given, 3, 0, balanced.Options())
