@@ -243,19 +243,26 @@ def test_detections_of_other_classes_are_refused(kind, tmp_path, monkeypatch, ca
 
 def test_a_generated_data_set_is_checked_where_it_lies_and_not_asked_for_before(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    options = {"train": 3, "val": 2, "test": 2, "size": 64}
-    Path("p.yaml").write_text(yaml.safe_dump({"experiment": "x", "dataset": {"options": options}}))
+    options = {"train": 12, "val": 2, "test": 2, "size": 64, "empty": 0}
+    changes = {"experiment": "x", "dataset": {"options": options}, "budget": {"initial": 8, "batch": 3}, "cycles": 2}
+    Path("p.yaml").write_text(yaml.safe_dump(changes))
     check = ["check", "--params", str(BASE), "p.yaml", "--data"]
     assert cli.main(check) == 0
     head, *rest = capsys.readouterr().out.splitlines()
     made = "dataset.format: synthetic: the run generates the data set in data/raw/x"
-    assert head == f"{made}; 7 of its images are not there yet, so there is nothing to check"
+    assert head == f"{made}; 16 of its images are not there yet, so there is nothing to check"
     assert len(rest) == 1 and rest[0].startswith("x: ")
     assert cli.main(["generate", "--params", str(BASE), "p.yaml", "--out", "data/raw/x"]) == 0
     assert cli.main(check) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{made}; the 7 images that lie there are checked\n")
-    assert "need 100 images, but train has 3; lower the budget or cycles\n" in printed
+    assert printed.startswith(f"{made}; the 16 images that lie there are checked\n")
+    Path("more.yaml").write_text("cycles: 3\n")
+    assert cli.main([*check[:-1], "more.yaml", "--data"]) == 0
+    assert "warning: budget.initial 8 and 2 batches of 3 need 14 images, but train has 12" in capsys.readouterr().out
+    Path("more.yaml").write_text("cycles: 4\n")
+    assert cli.main([*check[:-1], "more.yaml", "--data"]) == 2
+    says = "mgral: data/raw/x/images: budget.initial 8 and 3 batches of 3 need 17 images, but train has 12; lower"
+    assert capsys.readouterr().err.startswith(says)
 
 
 @pytest.mark.parametrize("verb", ["status", "push", "pull", "close"])

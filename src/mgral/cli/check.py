@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mgral.cli import _arguments
+from mgral.config import loading
 from mgral.config.schema import Params
 from mgral.core import plugins
 from mgral.core.errors import MgralError
@@ -21,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action="store_true",
-        help="warn of boxes too small for the detector, classes without boxes, too few steps, too large a budget; "
+        help="refuse what a run must fail on; warn of boxes too small for the detector, classes without boxes, too few "
+        "steps, too large a budget; "
         "reads --dataset, or the data set itself without one",
     )
 
@@ -65,12 +67,16 @@ def _found(params: Params, path: Path | None) -> list[str]:
 
 
 def _findings(params: Params, dataset: Dataset) -> list[str]:
-    """What :mod:`mgral.planning.data_check` finds, a line each."""
+    """What :mod:`mgral.planning.data_check` finds, a line each. Raises MgralError for what a run must fail on."""
+    from mgral.data import fitness
     from mgral.data.resizing import Resizing
     from mgral.detection.base import build_detector
     from mgral.detection.priors import with_priors
     from mgral.planning import data_check
 
+    asked = loading.sections(fitness.Params, params.model_dump(mode="json"), "parameters")
+    if what := fitness.unfit(dataset, asked):
+        raise MgralError(f"{dataset.root}: {what}")
     priors = None
     if getattr(plugins.load("detectors", params.detector.name), "PRIORS", True):
         options = params.detector.options

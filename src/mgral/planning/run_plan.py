@@ -176,6 +176,15 @@ class RunPlan:
         options = synthetic.Options.parse(self.experiment.dataset.options, "dataset.options")
         return [f"{self.raw}/{name}" for name in synthetic.image_names(options)]
 
+    @property
+    def generated_train(self) -> int | None:
+        """Images of train in a generated data set; None for a user's, which only the import counts."""
+        if not self.generated:
+            return None
+        from mgral.data.formats import synthetic
+
+        return synthetic.Options.parse(self.experiment.dataset.options, "dataset.options").train
+
     def parameters(self) -> dict[str, Any]:
         """All parameters as JSON values; of a generated data set with the folder that the workflow gives it."""
         found = self.experiment.model_dump(mode="json")

@@ -15,7 +15,10 @@ from mgral.planning.run_plan import RunPlan
 def line(plan: RunPlan) -> str | None:
     """One line for a pool that was drawn before and that leaves a later batch empty; None for any other.
 
-    It is no refusal: the data set may have grown since, and then the import judges it. That also judges a first run.
+    It is no refusal where the data set may have grown since: then the import judges it. That also judges a first run.
+
+    Raises:
+        MgralError: the pool is that of the generated data set that the parameters describe, so that the run must fail.
     """
     path = Path(plan.shared_folder(plan.experiment.seeds[0]), CYCLE.pool)
     if not path.exists():
@@ -25,5 +28,8 @@ def line(plan: RunPlan) -> str | None:
     except MgralError:  # for the step to say that reads it
         return None
     asked = loading.sections(fitness.Params, plan.parameters(), "parameters")
-    what = fitness.exhausted(len(pool.labelled) + len(pool.unlabelled), asked)
+    images = len(pool.labelled) + len(pool.unlabelled)
+    what = fitness.exhausted(images, asked)
+    if what and images == plan.generated_train:
+        raise MgralError(f"{path}: {what}")
     return f"warning: {path}: {what}" if what else None

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from mgral.config import loading
 from mgral.core.errors import MgralError
+from mgral.data.pool import Pool, write_pool
 from mgral.planning import beginning, sufficiency, waiting
+from mgral.planning.run_plan import RunPlan
 
 
 def test_parameters_are_set_in_files() -> None:
@@ -44,6 +48,27 @@ def test_overrides_are_named_as_from_here(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     files = [str(tmp_path / "params/base.yaml"), str(tmp_path / "params/tiny.yaml"), "../own.yaml"]
     assert beginning.overrides("params/base.yaml", files) == ["params/tiny.yaml", "../own.yaml"]
+
+
+def test_more_cycles_than_a_generated_pool_allows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo of 240 images; of a user's data set, which may have grown, it is a warning."""
+    monkeypatch.chdir(tmp_path)
+    root = Path(__file__).resolve().parents[3]
+    base: Any = yaml.safe_load((root / "params/base.yaml").read_text())
+    pool = Pool(0, dict.fromkeys(range(1, 61), 0), tuple(range(61, 241)))
+    write_pool(pool, RunPlan(loading.check(base, "test")).shared_folder(base["seeds"][0]) + "/pool.json")
+    for cycles, refused in ((10, False), (11, True)):
+        plan = RunPlan(loading.check(base | {"cycles": cycles}, "test"))
+        if refused:
+            with pytest.raises(
+                MgralError, match=r"pool\.json: budget\.initial 60 and 10 batches of 20 need 260 images"
+            ):
+                sufficiency.line(plan)
+        else:
+            assert sufficiency.line(plan) is None
+    grown = loading.merge(base, {"cycles": 11, "dataset": {"options": {"train": 300}}})
+    found = sufficiency.line(RunPlan(loading.check(grown, "test")))
+    assert found is not None and found.startswith("warning: ") and "need 260 images, but train has 240" in found
 
 
 def test_notices_are_the_lines_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
