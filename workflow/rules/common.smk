@@ -5,7 +5,6 @@
 # `out=…` is `--out …`, and what is empty is left out. So are further options that are given to `step`. Files that a
 # command finds by itself, or that are there for the order of the steps alone, have no name.
 
-import gc
 import shlex
 import sys
 from functools import partial
@@ -24,12 +23,10 @@ from mgral.reward import proxy_plan
 from mgral.strategies._contract import IN_FILES, kept_for, modules_of
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
-# Modules that are loaded stay: Python need not look through them each time that it searches for cyclic garbage.
-gc.freeze()
-
 BASE = "params/base.yaml"
 
 beginning.name_user()
+beginning.keep_modules()
 try:
     beginning.refuse(
         workflow.config_settings.config, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
