@@ -60,9 +60,11 @@ def built_with_priors(built, request):
 
 
 def small(name):
-    """Options by which a detector over a ResNet is built on its smallest one."""
-    field = plugins.load("detectors", name).Options.model_fields.get("backbone")
-    return {"backbone": "resnet18"} if field is not None and "resnet18" in get_args(field.annotation) else {}
+    """Options by which a detector over a ResNet is built on its smallest one, and looks at few proposals."""
+    fields = plugins.load("detectors", name).Options.model_fields
+    resnet = "backbone" in fields and "resnet18" in get_args(fields["backbone"].annotation)
+    few = {"proposals": 50, "regions": 32}
+    return ({"backbone": "resnet18"} if resnet else {}) | {key: few[key] for key in few if key in fields}
 
 
 def build(name):
@@ -70,7 +72,7 @@ def build(name):
         pytest.importorskip(
             "mmdet", reason="needs an environment of its own, `make env-mmdet`; tests/contract/in_mmdet.py"
         )
-    size = SIZES.get(name, 128)
+    size = SIZES.get(name, 96)
     detector = build_detector(name, CLASSES, size, small(name), SEED)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, size, size, generator=generator)
@@ -223,7 +225,7 @@ def test_mirrored_priors_undo_each_other_and_keep_size(built_with_priors):
 
 def test_weights_depend_on_the_seed_alone(built, request, tmp_path):
     name = request.node.callspec.params["built"]
-    size = SIZES.get(name, 128)
+    size = SIZES.get(name, 96)
     state = torch.random.get_rng_state()
     first = built[0]  # no test has trained it
     second, other = (build_detector(name, CLASSES, size, small(name), seed) for seed in (SEED, SEED + 1))

@@ -57,7 +57,7 @@ def test_the_small_run_only_shortens_what_it_is_given_after(example: str, tmp_pa
 
 
 def test_torchvision_trains_and_predicts_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once as the commands say, and again in this process, which has imported torch already."""
+    """Trained once as the command says; all else in this process, which has imported torch already."""
     rng = np.random.default_rng(0)
     images, boxes = {}, {}
     for i in (1, 2, 3):
@@ -77,13 +77,13 @@ def test_torchvision_trains_and_predicts_the_same_twice(tmp_path: Path, monkeypa
     kept = Evaluation(score_threshold=0.0, nms_iou=0.5, max_detections=100)
     trainer = ExternalTrainer(dataset, image_cache.Cache(dataset, tmp_path / "images.npy"), options, kept)
     losses = trainer.train([1, 2], 3, tmp_path / "d.ckpt")
-    first = trainer.infer([3])
 
     def here(words: Sequence[str], *_: object) -> None:
         monkeypatch.setattr(sys, "argv", list(words[1:]))
         runpy.run_path(words[1], run_name="__main__")
 
     monkeypatch.setattr(command_process, "run_command", here)
+    first = trainer.infer([3])
     with torch.random.fork_rng():
         assert trainer.train([1, 2], 3, tmp_path / "d.ckpt") == losses
         second = trainer.infer([3])

@@ -40,8 +40,15 @@ NEW: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+def drawn(make: Callable[..., nn.Module], **options: Any) -> State:
+    """The tensors of a network that this makes, none of them as any network is initialised, which is left out."""
+    with torch.device("meta"):
+        network = make(**options)
+    return stirred(network)
+
+
 def stirred(network: nn.Module, seed: int = 0) -> State:
-    """The tensors of a network, none of them as any network is initialised."""
+    """Tensors as a network has them, none of them as any network is initialised."""
     generator = torch.Generator().manual_seed(seed)
     state = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     return {name: 0.5 + 0.1 * torch.rand(value.shape, generator=generator) for name, value in state.items()}
@@ -83,8 +90,8 @@ def test_a_resnet_alone_goes_into_the_backbone(
     name: str, source: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     depth = "resnet50" if name == "retinanet_v2" else "resnet18"
-    whole = timm.create_model(depth) if source == "timm" else {"resnet18": resnet18, "resnet50": resnet50}[depth]()
-    wanted = stirred(whole)
+    torchvision = {"resnet18": resnet18, "resnet50": resnet50}[depth]
+    wanted = drawn(timm.create_model, model_name=depth) if source == "timm" else drawn(torchvision)
     before = {"mmdet": "backbone.", "parallel": "module."}.get(source, "")
     options = {} if name == "retinanet_v2" else {"backbone": depth}
     state = {before + n: value for n, value in wanted.items()}
@@ -99,7 +106,7 @@ def test_a_whole_detector_of_torchvision_fits_but_for_its_classes(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with contextlib.nullcontext() if name == "retinanet_v2" else on_resnet18():  # whose P6 is made of ResNet-50's C5
-        wanted = stirred(NEW[name](weights=None, weights_backbone=None, num_classes=7))
+        wanted = drawn(NEW[name], weights=None, weights_backbone=None, num_classes=7)
         detector, report = loaded(name, wanted, tmp_path, caplog, **SMALL.get(name, {}))
     shared = without_classes({n: v for n, v in wanted.items() if not n.startswith(("rpn.", "roi_heads."))})
     found = {n.replace("trunk.extractor.", "backbone."): value for n, value in detector.state_dict().items()}
@@ -124,11 +131,12 @@ def earlier(state: State) -> State:
 def test_published_files_have_earlier_names(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """torchvision itself renames them as it loads; where they went decides its own loading."""
     with on_resnet18():
-        model = NEW[name](weights=None, weights_backbone=None, num_classes=7)
+        with torch.device("meta"):
+            model = NEW[name](weights=None, weights_backbone=None, num_classes=7)
         state = earlier(stirred(model))
         detector, _ = loaded(name, state, tmp_path, caplog, **SMALL.get(name, {}))
     assert len(state.keys() - model.state_dict().keys()) >= 16
-    model.load_state_dict(state, strict=True)
+    model.load_state_dict(state, strict=True, assign=True)
     loaded_there = {n: v for n, v in model.state_dict().items() if not n.endswith("num_batches_tracked")}
     found = {f"head.{n}" if name == "retinanet" else n: v for n, v in detector.head.state_dict().items()}
     found |= {f"backbone.{n}": v for n, v in detector.get_submodule("backbone").state_dict().items()}
@@ -136,7 +144,8 @@ def test_published_files_have_earlier_names(name: str, tmp_path: Path, caplog: p
 
 
 def test_a_backbone_with_fpn_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    wanted = stirred(NEW["fcos"](weights=None, weights_backbone=None).get_submodule("backbone"))
+    whole = drawn(NEW["fcos"], weights=None, weights_backbone=None)
+    wanted = {n.removeprefix("backbone."): value for n, value in whole.items() if n.startswith("backbone.")}
     detector, report = loaded("fcos", wanted, tmp_path, caplog)
     assert equal(detector.get_submodule("backbone").state_dict(), wanted)
     assert re.search(r"backbone\.body 265 of 265, backbone\.fpn 16 of 16, head 0 of \d+\)", report)
@@ -166,12 +175,11 @@ def test_ssdlite_takes_mobilenet_of_imagenet(source: str, tmp_path: Path, caplog
 
 
 def test_a_reduced_tail_says_what_did_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    whole = mobilenet_v3_large()
-    _, report = loaded("ssdlite", stirred(whole), tmp_path, caplog)
+    whole = drawn(mobilenet_v3_large)
+    _, report = loaded("ssdlite", whole, tmp_path, caplog)
     found = re.search(r"weights for (\d+) of 262 tensors of the backbone mobilenet_v3_large; (\d+) stay", report)
-    reduced = mobilenet_v3_large(reduced_tail=True).state_dict()
-    fits = [n for n, v in whole.state_dict().items() if n.startswith("features") and v.shape == reduced[n].shape]
-    fits = [n for n in fits if not n.endswith("num_batches_tracked")]
+    reduced = drawn(mobilenet_v3_large, reduced_tail=True)
+    fits = [n for n, v in whole.items() if n.startswith("features") and v.shape == reduced[n].shape]
     assert found is not None and int(found[1]) == len(fits) == 262 - int(found[2]) < 262
 
 
@@ -189,4 +197,4 @@ def test_another_resnet_is_refused(
 ) -> None:
     """Of ResNet-50 77 of ResNet-18's 100 tensors fit by name and shape, of ResNet-34 all."""
     with pytest.raises(MgralError, match=r"w\.safetensors: layer\d\S+ is not as in torchvision's resnet18; give"):
-        loaded("fcos", stirred(other()), tmp_path, caplog, backbone="resnet18")
+        loaded("fcos", drawn(other), tmp_path, caplog, backbone="resnet18")
