@@ -21,13 +21,12 @@ import pkgutil
 import select
 import signal
 import socket
-import socketserver
 import struct
 import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 CLIENT = Path(__file__).with_name("nursery_client.py")
 NAMES = ("mgral", "snakemake", "dvc")
@@ -84,41 +83,70 @@ def _files(source: Path) -> dict[str, bytes]:
     return {str(path.relative_to(source)): path.read_bytes() for path in paths}
 
 
-class _Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
-    max_children = 1000  # those of a run that was killed may be reaped late
-    request_queue_size = 1000
+class _Server:
+    """Forks a process for each request, waits for all of them or kills them, and tells their clients the status.
 
-    def service_actions(self) -> None:
-        super().service_actions()
-        if select.select([sys.stdin], [], [], 0)[0]:  # closed by the tests
-            raise KeyboardInterrupt
+    One loop does it all: a fork of its own to watch over each command would double what a command takes.
 
+    Args:
+        folder: of the socket and the lock, which each command holds while it is at work.
+    """
 
-class _Supervisor(socketserver.BaseRequestHandler):
-    """A fork for one request: forks the command, waits for it or kills it, and tells its status."""
+    def __init__(self, folder: Path) -> None:
+        self._lock = folder / "lock"
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(folder / "socket"))
+        self._listening.listen(1000)
+        self._running: dict[int, tuple[int, socket.socket, IO[str]]] = {}  # process, client and lock by pidfd
 
-    def handle(self) -> None:
-        """Run the command of the request."""
-        with Path(self.server.server_address).with_name("lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            length, streams, _, _ = socket.recv_fds(self.request, 4, 3)
-            request = json.loads(self.request.recv(struct.unpack("<I", length)[0], socket.MSG_WAITALL))
-            command = os.fork()
-            if command == 0:
-                os.setpgid(0, 0)
-                lock.close()
-                self.request.close()
-                _become(request, streams)
-            with contextlib.suppress(PermissionError):  # it has done so itself
-                os.setpgid(command, command)
-            for stream in streams:
-                os.close(stream)
-            ended = os.pidfd_open(command)
-            if ended not in select.select([ended, self.request], [], [])[0]:  # whoever waited for it was killed
-                os.killpg(command, signal.SIGKILL)
-            status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
-            with contextlib.suppress(BrokenPipeError):
-                self.request.sendall(struct.pack("<i", status if status >= 0 else 128 - status))
+    def serve(self) -> None:
+        """Serve until the tests close the standard input; then kill what is at work."""
+        while True:
+            clients = {client: ended for ended, (_, client, _) in self._running.items()}
+            ready = select.select([sys.stdin, self._listening, *self._running, *clients], [], [])[0]
+            for ended in {clients.get(one, one) for one in ready} & self._running.keys():
+                self._end(ended)
+            if sys.stdin in ready:
+                break
+            if self._listening in ready:
+                client = self._listening.accept()[0]
+                try:
+                    self._begin(client)
+                except (OSError, struct.error):  # it was killed before it had asked
+                    client.close()
+        for ended in [*self._running]:
+            self._end(ended)
+
+    def _begin(self, client: socket.socket) -> None:
+        length, streams, _, _ = socket.recv_fds(client, 4, 3)
+        request = json.loads(client.recv(struct.unpack("<I", length)[0], socket.MSG_WAITALL))
+        lock = self._lock.open()
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        command = os.fork()
+        if command == 0:
+            os.setpgid(0, 0)
+            for _, other, held in [*self._running.values(), (0, client, lock)]:
+                other.close()
+                held.close()
+            self._listening.close()
+            _become(request, streams)
+        with contextlib.suppress(PermissionError):  # it has done so itself
+            os.setpgid(command, command)
+        for stream in streams:
+            os.close(stream)
+        self._running[os.pidfd_open(command)] = command, client, lock
+
+    def _end(self, ended: int) -> None:
+        """Tell the status of a command that has ended; kill one whose client was killed."""
+        command, client, lock = self._running.pop(ended)
+        if not select.select([ended], [], [], 0)[0]:
+            os.killpg(command, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+        with contextlib.suppress(BrokenPipeError):
+            client.sendall(struct.pack("<i", status if status >= 0 else 128 - status))
+        os.close(ended)
+        client.close()
+        lock.close()
 
 
 def _become(request: dict[str, Any], streams: list[int]) -> NoReturn:
@@ -167,10 +195,9 @@ def _serve(folder: Path) -> None:
         importlib.import_module(f"dvc.{name}")
     gc.collect()
     gc.freeze()  # a fork's collector leaves these pages shared
-    with _Server(str(folder / "socket"), _Supervisor) as server:
-        print("ready", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+    server = _Server(folder)
+    print("ready", flush=True)
+    server.serve()
     os._exit(0)  # libraries that were imported and not used complain at a plain end
 
 
