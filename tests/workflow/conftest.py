@@ -19,7 +19,7 @@ Shared = Callable[[str, Callable[[Path], object]], Path]
 
 @pytest.fixture(scope="session")
 def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery | None]:
-    """Forks the commands of most tests. Each verb of a run, a conda environment and Slurm are also the real thing."""
+    """Forks the commands of most tests. A whole run, a conda environment and Slurm are always the real thing."""
     if not hasattr(os, "pidfd_open"):  # not Linux
         yield None
         return
@@ -62,8 +62,8 @@ def plain_project(tmp_path: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def finished(shared: Shared, nursery: Nursery | None) -> Checkout:
-    """A finished run of params/tiny.yaml on two cores. Shared: look, and change nothing."""
-    return Checkout(shared("finished", lambda folder: copy_project(folder, nursery).snakemake()), nursery)
+    """A finished run of params/tiny.yaml on two cores, started as by a user. Shared: look, and change nothing."""
+    return Checkout(shared("finished", lambda folder: copy_project(folder).snakemake()), nursery)
 
 
 @pytest.fixture

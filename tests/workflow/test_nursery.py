@@ -1,6 +1,6 @@
 """The server that forks the tests' commands: to a test its commands are those that a user starts.
 
-That commands which start plainly give the same bytes, test_runs.py shows.
+That whole runs give the same bytes, test_kills.py shows: its run is forked, and the finished one is not.
 """
 
 from __future__ import annotations

@@ -7,11 +7,9 @@ import json
 import platform
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import test_slurm
 from checkouts import TINY, Checkout
 
 pytestmark = pytest.mark.slow
@@ -79,17 +77,6 @@ def test_snakemake_reports_with_the_figures(finished: Checkout, tmp_path: Path):
     assert b"The experiment is <strong>tiny</strong>" in page
 
 
-@pytest.mark.skipif(test_slurm.reason_to_skip() is None, reason="the run through Slurm, which starts plainly, shows it")
-def test_commands_that_start_plainly_give_the_bytes_of_forked_ones(finished: Checkout, plain_project: Checkout):
-    """Every verb up to a second pool; more proxies a job change no record."""
-    plain_project.edit(TINY, "per_job: 2", "per_job: 8")
-    last = "mgral/seed-0/cycle-1/pool.json"
-    plain_project.snakemake("--", str((plain_project.run_folder / last).relative_to(plain_project.root)))
-    undisturbed, plain = results(finished), results(plain_project)
-    assert last in plain
-    assert plain == {path: undisturbed[path] for path in plain}
-
-
 def test_a_second_run_does_nothing(finished: Checkout):
     assert "Nothing to be done" in finished.snakemake()
 
@@ -110,24 +97,17 @@ def test_what_was_deleted_is_made_again(checkout: Checkout):
     assert "search" not in jobs
 
 
-def test_a_deleted_result_is_made_again_by_plain_commands_and_nothing_else(checkout: Checkout):
-    """Of which Snakemake knows newer files that follow from it. Those commands were forked, these start plainly."""
-    plain = replace(checkout, nursery=None)
+def test_a_deleted_result_is_made_again_and_nothing_else(checkout: Checkout):
+    """Of which Snakemake knows newer files that follow from it."""
     before = checkout.files("*.json")
     assert {"comparison.json", "noise.json", "summary.json"} == set(before)
     trained = checkout.files("logs/train/*")
     for name in before:
         (checkout.run_folder / name).unlink()
-    plain.snakemake()
+    checkout.snakemake()
     assert checkout.files("*.json") == before
     assert checkout.files("logs/train/*") == trained
     assert checkout.plan() == {}
-
-    scores = checkout.run_folder / "ll4al/seed-0/cycle-0/image_scores.npz"
-    scored = scores.read_bytes()
-    scores.unlink()
-    plain.snakemake("--", str(scores.relative_to(checkout.root)))
-    assert scores.read_bytes() == scored
 
 
 def test_parameters_edited_during_a_run_concern_the_next(checkout: Checkout):
