@@ -215,8 +215,9 @@ def test_a_child_with_a_session_of_its_own_ends_too(tmp_path: Path, how: signal.
         "time.sleep(600)\n"
     )
     words = [PYTHON, *(str(tmp_path / name) for name in ("starter.py", "sleeper.py", "pid"))]
-    code = (
-        "import sys; from mgral.detection import command_process as p; "
+    code = (  # a shell in whose background the tests run would have it ignore interrupts
+        "import signal, sys; from mgral.detection import command_process as p; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"p.run_command(sys.argv[1:], '', None, None, {60 if how else 3})"
     )
     job = subprocess.Popen([PYTHON, "-c", code, *words])
