@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import json
 import random
 import time
 from pathlib import Path
@@ -57,12 +58,32 @@ def test_ten_kills_change_nothing(finished: Checkout, project: Checkout):
 
 
 def unfinished(checkout: Checkout) -> set[str]:
-    """Outputs of jobs whose end Snakemake has not seen. Whole as they may be, it makes them again."""
-    folder = checkout.root / ".snakemake/incomplete"  # files named by paths in base64, cut into folders if too long
-    names = ["".join(path.relative_to(folder).parts) for path in folder.rglob("*") if path.is_file()]
-    paths = [Path(base64.urlsafe_b64decode(name).decode()) for name in names]
+    """Outputs of jobs whose end Snakemake has not seen. Whole as they may be, it makes them again.
+
+    It takes the marks from the outputs of a job one by one: what has lost its mark belongs to a job that has not, where
+    both are recorded with the same log.
+    """
+    marked = recorded(checkout, "incomplete")
+    logs = {}
+    for path, record in recorded(checkout, "metadata").items():
+        with contextlib.suppress(ValueError):  # the kill has cut it off
+            logs[path] = tuple(json.loads(record.read_text())["log"])
+    begun = {logs[path] for path in marked.keys() & logs.keys()}
+    return marked.keys() | {path for path, log in logs.items() if log in begun}
+
+
+def recorded(checkout: Checkout, kind: str) -> dict[str, Path]:
+    """Snakemake's files about outputs of the run, by path below the run's folder."""
+    folder = checkout.root / ".snakemake" / kind  # named by paths in base64, cut into folders that begin with @ if long
     run = checkout.run_folder.relative_to(checkout.root)
-    return {path.relative_to(run).as_posix() for path in paths if path.is_relative_to(run)}
+    found = {}
+    for file in folder.rglob("*"):
+        if file.is_file():
+            name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
+            path = Path(base64.urlsafe_b64decode(name).decode())
+            if path.is_relative_to(run):
+                found[path.relative_to(run).as_posix()] = file
+    return found
 
 
 def at_work(checkout: Checkout, done: int, began: float) -> bool:
