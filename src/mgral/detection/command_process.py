@@ -46,21 +46,22 @@ def run_command(
     if program is None:
         raise MgralError(f"{name}: no program '{words[0]}' on PATH; install it or set detector.options.environment")
     log.info("%s: %s", name, shlex.join(words))
-    try:
-        process = subprocess.Popen(
-            [program, *words[1:]],
-            env=surroundings,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno() if _has_descriptor() else None,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-    except OSError as error:
-        raise MgralError(
-            f"{name}: {words[0]}: cannot be started ({error.strerror}); correct the command line"
-        ) from None
-    with _signals_end_it(process, mark):
+    with _all_end(mark) as started:
+        try:
+            process = subprocess.Popen(
+                [program, *words[1:]],
+                env=surroundings,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno() if _has_descriptor() else None,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            raise MgralError(
+                f"{name}: {words[0]}: cannot be started ({error.strerror}); correct the command line"
+            ) from None
+        started.append(process)
         try:
             status = process.wait(time_limit)
         except subprocess.TimeoutExpired:
@@ -88,23 +89,29 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _signals_end_it(process: subprocess.Popen[bytes], mark: str) -> Iterator[None]:
+def _all_end(mark: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """End the group of a process on the way out, however this is left; SIGTERM and Ctrl-C among them.
 
-    If it has not ended by itself, all that it started end, by the mark in their environment.
+    If it has not ended by itself, all that it started end, by the mark in their environment. A signal may come when it
+    has begun and is not yet in the list: the mark finds it, too.
+
+    Yields:
+        The list to put the process into once it is started.
     """
 
     def leave(number: int, _frame: Any) -> None:
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, leave) for number in [signal.SIGTERM]} if _main_thread() else {}
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        yield
+        yield started
     finally:
-        ended = process.poll() is not None
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # what the command left running in its group, too
-        process.wait()
+        ended = [process.poll() is not None for process in started] == [True]
+        for process in started:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # what the command left running in its group, too
+            process.wait()
         if not ended:
             _end_marked(f"{mark}=1".encode())
         for number, handler in before.items():

@@ -24,6 +24,7 @@ from mgral.core.types import Boxes, Dataset, Image
 from mgral.data import image_cache
 from mgral.detection import backbone_embedding, packed_weights
 from mgral.detection.checkpoint import files_beside
+from mgral.detection.command_process import run_command
 from mgral.detection.detectors.command import Options
 from mgral.detection.external import ExternalTrainer
 
@@ -229,6 +230,25 @@ def test_a_child_with_a_session_of_its_own_ends_too(tmp_path: Path, how: signal.
         job.send_signal(how)
     assert job.wait(30) != 0
     assert ends(child)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+def test_an_interrupt_just_after_the_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        """Ctrl-C comes once the command is at work and before anything holds its process."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_command([PYTHON, str(tmp_path / "sleeper.py"), str(tmp_path / "pid")], "", None, None, 60)
+    assert ends(int((tmp_path / "pid").read_text()))
 
 
 def test_an_environment_comes_first_on_the_path(tmp_path: Path) -> None:
