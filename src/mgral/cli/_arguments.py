@@ -81,7 +81,7 @@ def add_polish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--polish", type=_passes, default=0, help=what)
     what = "search.caution: standard deviations that these subtract from a predicted gain; default 0"
     parser.add_argument("--caution", type=_caution, default=0.0, help=what)
-    what = "search.certainty: probability from which the agent's batch is chosen over the rule's; default 0"
+    what = "search.certainty: probability from which another batch is chosen over the rule's; default 0"
     parser.add_argument("--certainty", type=_certainty, default=0.0, help=what)
 
 

@@ -46,10 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
         if label == arguments.strategy:
             agent = ids(plugin.select(evidence, params.budget.batch, seed, options))
             polished = exchanges.polish(price, agent, arguments.polish, arguments.caution)
-            choice = safe_choice.choose(price, polished, arguments.certainty)
+            choice = safe_choice.choose(price, polished, arguments.certainty, arguments.polish)
             batches[f"{label}, agent"], batches[f"{label}, polished"] = agent, polished
             if choice.of_rule:
                 batches[f"{label}, rule"] = choice.of_rule
+            if not choice.rule and choice.ids != polished:
+                batches[f"{label}, certain"] = choice.ids
         elif given >= plugin.NEEDS and "features" not in _contract.kept_for(strategy):
             batches[label] = ids(plugin.select(evidence, params.budget.batch, seed, options))
     chosen = {"rule": choice.rule, "certainty": choice.certainty, "least": arguments.certainty}

@@ -136,8 +136,8 @@ class Search(Settings):
     )
     certainty: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.95,
-        description="surrogate bayes: probability, by the price, with which the agent's batch must gain more than the "
-        "batch of the rule in the prior; below it the rule's batch is chosen. 0: always the agent's (paper)",
+        description="surrogate bayes: probability, by the price, with which a batch must gain more than that of the "
+        "rule in the prior; where polish finds none, the rule's is chosen. 0: always the agent's (paper)",
     )
     polish: Count = Field(
         default=10,

@@ -38,7 +38,7 @@ class Evidence:
         price: file of the table's price of batches, where its representation is ``growth``.
         polish: passes over an agent's batch that exchange images where that raises this price.
         caution: standard deviations that are subtracted from the price in these exchanges.
-        certainty: probability, by the price, from which an agent's batch is chosen over that of the rule in its prior.
+        certainty: probability, by the price, from which another batch is chosen over that of the rule in its prior.
         confident: detections on val with a score of at least 0.3 by the cycle's detector, and how many of them are
             right.
     """

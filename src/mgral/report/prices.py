@@ -47,7 +47,7 @@ def signals(audits: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def choices(cells: Sequence[Cell]) -> str | None:
-    """In how many pools the price was certain enough to leave the rule's batch; None where none was asked."""
+    """In how many pools the rule's batch was left, and how certain the price was; None where none was asked."""
     found = [cell.value["chosen"] for cell in cells if cell.value.get("chosen", {}).get("least")]
     if not found:
         return None
@@ -55,8 +55,8 @@ def choices(cells: Sequence[Cell]) -> str | None:
     sure = ", ".join(f"{one['certainty']:.0%}" for one in found[:8]) + (", …" if len(found) > 8 else "")
     pools = f"{len(found)} pool{'' if len(found) == 1 else 's'}"
     return (
-        f"The agent's batch was chosen in {left} of {pools}, the rule's in the others: the price must be {least:.0%} "
-        f"certain that the agent's gains more. It was: {sure}."
+        f"The rule's batch was left for another in {left} of {pools}: the price must be {least:.0%} certain that the "
+        f"other gains more. It was: {sure}."
     )
 
 

@@ -54,18 +54,21 @@ ADAPTIVE = {"balanced": Rule("adaptive", "balanced", 0.09), "learnable": Rule("a
 
 
 SPREADS = {
-    "growth": 0.06,
-    "competent growth": 0.06,
-    "balanced": 0.06,
-    "learnable": 0.06,
-    "entropy": 0.06,
-    "boxes": 0.03,
-    "novelty": 0.03,
-    "quality": 0.03,
+    "growth": 0.045,
+    "competent growth": 0.045,
+    "balanced": 0.045,
+    "learnable": 0.045,
+    "entropy": 0.045,
+    "boxes": 0.0225,
+    "novelty": 0.0225,
+    "quality": 0.0225,
 }
-"""Standard deviation of each weight between data sets, mAP per nat: docs/results/price.md; of quality it is assumed."""
+"""Standard deviation of each weight between data sets, in mAP per nat; of quality it is assumed.
 
-TRANSFER = 0.78  # Spearman's correlation of the slope in replay and the gain by labels, over 22 pools
+Their ratios are from docs/results/price.md, their size, with :data:`TRANSFER`, from docs/results/transfer.md.
+"""
+
+TRANSFER = 0.95  # correlation of the weights of labels and of replay; likeliest over three sets
 NOISE = (0.010, 0.025)  # standard deviations of a record's mAP, and of its classes about it: where the estimate starts
 STRENGTH = 4  # records that this start is worth
 ROUNDS = 30  # of the estimate

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mgral.core.types import Doubles, Ints
 from mgral.reward.batch_price import BatchPrice
 from mgral.reward.growth import COVERED, PLAIN, World
 
-SHORTLIST = 1024  # candidates tried, those of the highest price as an addition of their own
+SHORTLIST = 1024  # candidates tried, those of the highest expected gain by themselves
 BLOCK = 2**21  # numbers of the images of changed batches that are held at a time
 LEAST = 1e-9  # mAP that an exchange must add; below it differences are rounding
 
@@ -30,21 +32,35 @@ def polish(price: BatchPrice, batch: list[int], passes: int, caution: float = 0.
     Returns:
         The batch, ids ascending. Its price is not below that of ``batch``.
     """
+    return climb(price, batch, passes, lambda numbers: price.cautious(numbers, caution))
+
+
+def climb(price: BatchPrice, batch: list[int], passes: int, value: Callable[[Doubles], Doubles]) -> list[int]:
+    """Exchange images of a batch for others, as :func:`polish` does, as long as that raises a value.
+
+    Args:
+        price: with weights; it says which candidates of a large pool are tried.
+        batch: ids that differ.
+        passes: at most.
+        value: of batches [n] by their numbers [n, C, 8].
+
+    Returns:
+        The batch, ids ascending. Its value is not below that of ``batch``.
+    """
     world = price.world
     if not passes or price.weights is None or len(batch) >= len(world.ids):
         return sorted(batch)
-    singles = price.cautious(world.raw(np.arange(len(world.ids))[:, None]) - world.level(1), caution)
-    shortlist = np.sort(np.argsort(-singles, kind="stable")[:SHORTLIST])
+    shortlist = _shortlist(price)
     chosen = world.rows(batch, "batch")
     level = world.level(len(chosen))
-    best = float(price.cautious(world.raw(chosen[None]) - level, caution)[0])
+    best = float(value(world.raw(chosen[None]) - level)[0])
     for _ in range(passes):
         before = best
         for row in np.sort(chosen):
             others = shortlist[~np.isin(shortlist, chosen)]
             if not len(others):
                 break
-            values = price.cautious(_exchanged(world, chosen, int(row), others) - level, caution)
+            values = value(_exchanged(world, chosen, int(row), others) - level)
             k = int(np.argmax(values))
             if values[k] > best + LEAST:
                 changed = np.append(chosen[chosen != row], others[k])
@@ -53,6 +69,17 @@ def polish(price: BatchPrice, batch: list[int], passes: int, caution: float = 0.
         if best == before:
             break
     return sorted(world.ids[chosen].tolist())
+
+
+def _shortlist(price: BatchPrice) -> Ints:
+    """Rows of the candidates that are tried."""
+    world = price.world
+    rows = np.arange(len(world.ids))
+    if len(rows) <= SHORTLIST:
+        return rows
+    singles = price.cautious(world.raw(rows[:, None]) - world.level(1), 0.0)
+    found: Ints = np.sort(np.argsort(-singles, kind="stable")[:SHORTLIST])
+    return found
 
 
 def _exchanged(world: World, chosen: Ints, out: int, others: Ints) -> Doubles:

@@ -1,9 +1,12 @@
 """The agent's batch or the rule's: leave the rule in the price's prior only where the price is certain enough.
 
 The highest price among many batches promises more than it holds (the optimiser's curse), and between good batches the
-posterior of the weights is wide. So the batch that the agent found takes the place of the rule's own batch only if the
-posterior gives it a larger gain with a stated probability. This is safe policy improvement with a baseline policy
-(Thomas et al. 2015, "High-confidence policy improvement"), with the rule as the baseline.
+posterior of the weights is wide. So a batch takes the place of the rule's own only if the posterior gives it a larger
+gain with a stated probability. This is safe policy improvement with a baseline policy (Thomas et al. 2015,
+"High-confidence policy improvement"), with the rule as the baseline.
+
+What is certain to gain more is seldom what is expected to gain most. From the agent's batch and from the rule's, images
+are exchanged as long as that raises the gain over the rule's batch that the price is certain of.
 """
 
 from __future__ import annotations
@@ -11,9 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+
 from mgral.core.types import Doubles, Floats, Ints
+from mgral.reward import exchanges
 from mgral.reward.batch_price import BatchPrice
 from mgral.reward.bayes import Weights
 from mgral.reward.growth import BY_CLASS, COVERED, World
@@ -22,12 +29,13 @@ from mgral.reward.signals import Growing, greedy
 
 @dataclass(frozen=True)
 class SafeChoice:
-    """What is chosen of two batches.
+    """What is chosen.
 
     Attributes:
         ids: of the batch, ascending.
         rule: whether it is the rule's.
-        certainty: probability, by the price, that the agent's batch gains more than the rule's, 0..1.
+        certainty: probability, by the price, that this batch gains more than the rule's, 0..1; where it is the rule's,
+            that the agent's does.
         of_rule: ids of the rule's batch, ascending; empty where it was not asked for.
     """
 
@@ -37,23 +45,53 @@ class SafeChoice:
     of_rule: list[int]
 
 
-def choose(price: BatchPrice, batch: Sequence[int], least: float) -> SafeChoice:
-    """The agent's batch, or the rule's if the price is not certain enough that the agent's gains more.
+def choose(price: BatchPrice, batch: list[int], least: float, passes: int = 0) -> SafeChoice:
+    """The batch that the price is certain enough gains more than the rule's, and most; the rule's if there is none.
 
     Args:
         price: of the pool; without weights, or with ``least`` 0, the agent's batch is chosen.
         batch: of the agent, ids that differ.
-        least: certainty from which it is chosen, 0..1.
+        least: certainty from which the rule's batch is left, 0..1.
+        passes: of exchanges, at most, from the agent's batch and from the rule's; 0: it is one of the two.
 
     Raises:
         MgralError: the batch is unfit.
     """
     if price.weights is None or not least:
         return SafeChoice(sorted(batch), False, 1.0, [])
-    rule = rule_batch(price.world, price.weights.rule, len(batch))
-    found = certainty(price.world, price.weights, batch, rule)
-    left = found >= least
-    return SafeChoice(sorted(batch) if left else rule, not left, found, rule)
+    world, weights = price.world, price.weights
+    rule = rule_batch(world, weights.rule, len(batch))
+    gain = CertainGain(weights, world.features([rule])[0], least)
+    found = [sorted(batch), exchanges.climb(price, batch, passes, gain), exchanges.climb(price, rule, passes, gain)]
+    sure = [certainty(world, weights, one, rule) for one in found]
+    fit = [k for k, one in enumerate(found) if one != rule and sure[k] >= least]
+    if not fit:
+        return SafeChoice(rule, True, sure[0], rule)
+    gains = gain(world.features(found))
+    best = max(fit, key=lambda k: gains[k])
+    return SafeChoice(found[best], False, sure[best], rule)
+
+
+@dataclass(frozen=True)
+class CertainGain:
+    """The gain over the rule's batch, in mAP, that batches have with some probability at least.
+
+    Attributes:
+        weights: of the price.
+        rule: [C, 8] numbers of the rule's batch.
+        least: the probability, above 0 and up to 1.
+    """
+
+    weights: Weights
+    rule: Doubles
+    least: float
+
+    def __call__(self, numbers: Doubles) -> Doubles:
+        """[n] of batches by their numbers [n, C, 8]."""
+        gain, deviation = self.weights.predict(numbers - self.rule)
+        times = NormalDist().inv_cdf(self.least) if self.least < 1 else math.inf
+        found: Doubles = gain - np.multiply(times, deviation, where=deviation > 0, out=np.zeros_like(gain))
+        return found
 
 
 def certainty(world: World, weights: Weights, batch: Sequence[int], other: Sequence[int]) -> float:
@@ -63,7 +101,7 @@ def certainty(world: World, weights: Weights, batch: Sequence[int], other: Seque
     gain, variance = float(numbers @ weights.mean), float(numbers @ weights.covariance @ numbers)
     if variance <= 0:
         return 0.5 if gain == 0 else float(gain > 0)
-    return 0.5 * (1 + math.erf(gain / math.sqrt(2 * variance)))
+    return 0.5 * math.erfc(-gain / math.sqrt(2 * variance))
 
 
 def rule_batch(world: World, rule: str, size: int) -> list[int]:

@@ -17,7 +17,7 @@ REASONS: Reasons = {
     "odds": "how many times likelier than by chance the policy would draw this image first",
     "polished": "1: taken in exchange for an image of the agent's batch, because that raises the predicted gain",
     "rule": "whose batch this is: that of the prior, which the price is not certain enough to leave",
-    "certainty": "probability, by the price, that the agent's polished batch gains more than the rule's",
+    "certainty": "probability, by the price, that this batch gains more than the rule's; of the rule's, that others do",
 }
 
 
@@ -28,7 +28,7 @@ class Options(Settings):
 def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list[Pick]:
     """The ``budget`` unlabelled images of the highest score in one scan of the pool, polished where a price is given.
 
-    The rule's batch takes its place where the price is not certain enough that it gains more
+    What is chosen is the batch that the price is certain enough gains more than the rule's, or the rule's
     (:mod:`mgral.reward.safe_choice`). Nothing is random: the order of the scan comes with the agent. Reasons: ``rank``
     (1 is best) and ``odds``, how many times likelier than by chance the policy would draw this image first (softmax of
     the scores × N), ``polished`` of an image that :func:`mgral.reward.exchanges.polish` has brought in, ``certainty``
@@ -56,7 +56,7 @@ def select(evidence: Evidence, budget: int, seed: int, options: Options) -> list
     chosen, common, new = set(best), Reason(), Reason(polished=1)
     if price is not None:
         polished = exchanges.polish(price, list(best), evidence.polish, evidence.caution)
-        choice = safe_choice.choose(price, polished, evidence.certainty)
+        choice = safe_choice.choose(price, polished, evidence.certainty, evidence.polish)
         chosen = set(choice.ids)
         if price.weights is not None and evidence.certainty:
             common["certainty"] = choice.certainty

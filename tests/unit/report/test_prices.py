@@ -43,10 +43,8 @@ def test_how_often_the_rule_was_left_is_said() -> None:
         return Cell("mgral", seed, 0, {"chosen": {"rule": rule, "certainty": certainty, "least": least}})
 
     said = prices.choices([cell(0, True, 0.714), cell(1, False, 0.99)])
-    assert said is not None and said.startswith(
-        "The agent's batch was chosen in 1 of 2 pools, the rule's in the others"
-    )
-    assert said.endswith("the price must be 95% certain that the agent's gains more. It was: 71%, 99%.")
+    assert said is not None and said.startswith("The rule's batch was left for another in 1 of 2 pools")
+    assert said.endswith("the price must be 95% certain that the other gains more. It was: 71%, 99%.")
     assert prices.choices([cell(0, False, 1.0, least=0.0), Cell("mgral", 1, 0, {})]) is None
 
 

@@ -11,7 +11,7 @@ from worlds import scattered, weights, world
 
 from mgral.reward.batch_price import BatchPrice
 from mgral.reward.growth import COVERED, FEATURES, PLAIN
-from mgral.reward.safe_choice import certainty, choose, rule_batch
+from mgral.reward.safe_choice import CertainGain, certainty, choose, rule_batch
 
 
 def test_certainty_is_that_of_the_normal_distribution() -> None:
@@ -52,3 +52,36 @@ def test_the_rule_stays_until_the_price_is_certain_enough() -> None:
     assert kept.certainty == left.certainty > 0.9
     assert choose(price, [3], 0.0).certainty == 1.0  # never asked
     assert choose(BatchPrice(pool, None), [3], 0.9).ids == [3]
+
+
+def test_a_certain_gain_is_a_quantile_of_the_gain() -> None:
+    pool = scattered()
+    found = weights(3, growth=0.1, learnable=0.2)
+    rule, other = pool.features([[1, 2, 3], [4, 5, 6]])
+    numbers = (other - rule).mean(axis=0)
+    wanted = norm.ppf(0.2, numbers @ found.mean, 0.1 * np.linalg.norm(numbers))
+    assert CertainGain(found, rule, 0.8)(other[None]) == pytest.approx(wanted)
+    assert CertainGain(found, rule, 0.5)(other[None]) == pytest.approx(numbers @ found.mean)
+    assert CertainGain(found, rule, 1.0)(np.stack([rule, other])).tolist() == [0, -np.inf]
+    assert CertainGain(found, rule, certainty(pool, found, [4, 5, 6], [1, 2, 3]))(other[None]) == pytest.approx(0)
+
+
+def test_exchanges_from_the_rules_batch_find_what_is_certain() -> None:
+    """The agent's batch is expected to gain most, but is not certain to; exchanging one image of the rule's is.
+
+    Boxes are worth 1 mAP a nat with little doubt. Novelty is worth as much, and of that nothing is known.
+    """
+    scores = np.ones((5, len(COVERED + PLAIN)))
+    names = [*COVERED, *PLAIN]
+    scores[:, names.index("balanced")] = [9, 9, 1, 1, 1]
+    scores[:, names.index("boxes")] = [1, 1, 3, 1, 1]
+    scores[:, names.index("novelty")] = [1, 1, 1, 90, 90]
+    pool = world([0, 100, 200, 300, 400], [[1]] * 5, scores=scores)
+    doubt = np.diag([0.01 if name == "boxes" else 9.0 if name == "novelty" else 0.0 for name in FEATURES])
+    price = BatchPrice(pool, replace(weights(1, boxes=1.0, novelty=1.0), covariance=doubt, rule="balanced"))
+    assert rule_batch(pool, "balanced", 2) == [1, 2]
+    alone = choose(price, [4, 5], 0.95)
+    assert (alone.ids, alone.rule) == ([1, 2], True) and 0.5 < alone.certainty < 0.95
+    found = choose(price, [4, 5], 0.95, passes=5)
+    assert (found.ids, found.rule, found.of_rule) == ([1, 3], False, [1, 2])
+    assert found.certainty == certainty(pool, price.weights or weights(1), [1, 3], [1, 2]) > 0.95
