@@ -29,13 +29,13 @@ def model_of(path: Path) -> ClassFactored:
     """The price of a saved table."""
     records = [one for one in table_files.read_records(path) if one.vector is not None]
     references = recorded.references(records)
-    groups = {key: number for number, key in enumerate(references)}
+    groups = {peers: number for number, peers in enumerate(references)}
     empty = (None,) * (len(records[0].vector or ()) // len(FEATURES))
     return ClassFactored(
         np.array([one.vector for one in records], np.float64).reshape(len(records), -1, len(FEATURES)),
-        np.array([one.mAP - references[one.cycle, one.kind] for one in records]),
+        np.array([one.mAP - references[one.peers] for one in records]),
         np.array([one.per_class or empty for one in records], np.float64),
-        np.array([groups[one.cycle, one.kind] for one in records]),
+        np.array([groups[one.peers] for one in records]),
         RULES["learnable"],
     )
 

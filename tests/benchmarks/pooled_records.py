@@ -4,9 +4,8 @@
 
 RUN is finished and has mgral (representation growth, prior adaptive) among its strategies. A line for each strategy,
 means over the seeds: the expected difference of its first batch from that of --against with its standard deviation, by
-the records of the seed's own first table and by those of all tables of the other seeds; the deviation that no number of
-records removes, since replay shows what labels do in part only (`mgral.reward.bayes.TRANSFER`); and the difference in
-mAP on test that came, with its standard error. From the first to the second column is what more records would change.
+the records of the seed's own first table and by those of all tables of the other seeds; and the difference in mAP on
+test that came, with its standard error. From the first to the second column is what more splits would change.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from mgral.core.files import read_json
 from mgral.core.types import Doubles, Record
 from mgral.detection import npz_files
 from mgral.report import learning_curves
-from mgral.reward import batch_price, bayes, table_files
-from mgral.reward.bayes import ADAPTIVE, TRANSFER, ClassFactored, Rule, Weights
+from mgral.reward import batch_price, table_files
+from mgral.reward.bayes import ADAPTIVE, ClassFactored, Rule, Weights
 from mgral.reward.growth import FEATURES
 
 
@@ -49,9 +48,10 @@ def tables_of(run: Path) -> list[Table]:
 
 
 def fitted(tables: Sequence[Table], rule: Rule) -> ClassFactored:
-    """The model of the price on the records of tables, those of one table compared with each other alone."""
+    """The model of the price on the records of tables, those of one split compared with each other alone."""
     records = [one for table in tables for one in table.records]
-    groups = np.repeat(np.arange(len(tables)), [len(table.records) for table in tables])
+    splits = [f"{table.seed} {table.cycle} {one.split}" for table in tables for one in table.records]
+    groups = np.unique(splits, return_inverse=True)[1]
     numbers = np.array([one.vector for one in records], np.float64).reshape(len(records), -1, len(FEATURES))
     by_class = np.array([one.per_class for one in records], np.float64)
     return ClassFactored(numbers, np.array([one.mAP for one in records], np.float64), by_class, groups, rule)
@@ -95,20 +95,18 @@ def main() -> None:
         rule = next(one for one in ADAPTIVE.values() if one.feature == weights.rule)
         models = [fitted(some, rule) for some in (own, [table for table in tables if table.seed != seed])]
         carrying = [count + model.signal for count, model in zip(carrying, models, strict=True)]
-        before = bayes.prior(rule, models[0].classes)
-        left = Weights(before.mean, (1 - TRANSFER**2) * before.covariance, before.classes, before.rule)
-        found.append(differences(given.run, seed, names, [*(model.weights for model in models), left]))
+        found.append(differences(given.run, seed, names, [model.weights for model in models]))
         realised.append([came[name, seed] - came[names[0], seed] for name in names])
     mean, gained = np.mean(found, axis=0), np.mean(realised, axis=0)
     error = np.std(realised, axis=0, ddof=1) / math.sqrt(len(seeds))
     print(
         f"{len(seeds)} seeds; own records carry a signal in {carrying[0]} of them, those of all others in {carrying[1]}"
     )
-    print(f"| less {names[0]} | by own records | by all others | deviation that stays | came |")
-    print("|---|---|---|---|---|")
+    print(f"| less {names[0]} | by own records | by all others | came |")
+    print("|---|---|---|---|")
     for i in sorted(range(1, len(names)), key=lambda i: -gained[i]):
-        (one, its), (two, other), (_, stays) = mean[i]
-        print(f"| `{names[i]}` | {one:+.4f} ± {its:.4f} | {two:+.4f} ± {other:.4f} | {stays:.4f} | ", end="")
+        (one, its), (two, other) = mean[i]
+        print(f"| `{names[i]}` | {one:+.4f} ± {its:.4f} | {two:+.4f} ± {other:.4f} | ", end="")
         print(f"{gained[i]:+.4f} ± {error[i]:.4f} |")
 
 

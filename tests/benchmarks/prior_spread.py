@@ -1,12 +1,13 @@
-"""How much the weights of the price differ between data sets: what replay records of several sets say, without a prior.
+"""How much the weights of the price differ, between data sets and between replay splits, by records without a prior.
 
     python tests/benchmarks/prior_spread.py NAME=FOLDER [NAME=FOLDER ...]
 
 Each FOLDER is one data set: a run, or the OUT of free_rules.py; its tables (records.parquet, of mgral with the
-representation growth) are pooled, those of one table being compared with each other alone. For each number of the
-representation a line with the weight in each set and its standard error, and over the sets the mean, and the standard
-deviation between sets that is left when the errors are taken off (DerSimonian and Laird 1986): a line of
-`mgral.reward.bayes.SPREADS` should be of its size. Numbers of a batch are correlated, so single weights are uncertain.
+representation growth) are read, and the weights fitted to each replay split by itself. For each number a line with its
+weight in each set, the mean over the splits and its standard error (random effects, DerSimonian and Laird 1986); over
+the sets the mean, and the standard deviation between sets that is left when the errors are taken off, which
+`mgral.reward.bayes.SPREADS` should be of the size of; and the deviations between the splits of each set, which
+`BETWEEN_SPLITS` times that should be of the size of. Numbers of a batch are correlated: single weights are uncertain.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from mgral.core.types import Doubles
 from mgral.reward import table_files
-from mgral.reward.bayes import SPREADS
+from mgral.reward.bayes import BETWEEN_SPLITS, SPREADS
 from mgral.reward.growth import FEATURES
 
 LOOSE = 1.0  # mAP per nat: the deviation of a weight before any record, wide enough to say nothing
@@ -26,30 +27,28 @@ ROUNDS = 20
 START = (0.010, 0.025)  # noise of a record's mAP, and of its classes about it
 
 
-def records_of(folder: Path) -> tuple[list[Doubles], list[Doubles], int]:
-    """Numbers and gains of a set, less the means of their table: of records, and of their classes about them."""
-    x: tuple[list[Doubles], list[Doubles]] = ([], [])
-    y: tuple[list[Doubles], list[Doubles]] = ([], [])
+def splits_of(folder: Path) -> list[tuple[list[Doubles], list[Doubles]]]:
+    """Numbers and gains of each replay split, less their means: of records, and of their classes about them."""
+    found = []
     tables = [path for path in sorted(folder.rglob("records.parquet")) if "shared" not in path.parts]
     for path in tables or sorted(folder.rglob("records.parquet")):
         records = [one for one in table_files.read_records(path) if one.vector is not None and one.per_class]
         newest = max(one.cycle for one in records)
-        records = [one for one in records if one.cycle == newest]  # those that were carried are in their own table
-        numbers = np.array([one.vector for one in records]).reshape(len(records), -1, len(FEATURES))
-        ap = np.array([one.per_class for one in records], np.float64)
-        known = np.isfinite(ap).all(axis=0)
-        numbers, ap = numbers[:, known], ap[:, known]
-        numbers, ap = numbers - numbers.mean(axis=0), ap - ap.mean(axis=0)
-        mean_x, mean_y = numbers.mean(axis=1), ap.mean(axis=1)
-        x[0].append(mean_x)
-        y[0].append(mean_y)
-        x[1].append((numbers - mean_x[:, None]).reshape(-1, len(FEATURES)))
-        y[1].append((ap - mean_y[:, None]).ravel())
-    return [np.concatenate(part) for part in x], [np.concatenate(part) for part in y], len(y[0])
+        for split in sorted({one.split for one in records}):
+            some = [one for one in records if (one.cycle, one.split) == (newest, split)]  # carried: in their own table
+            numbers = np.array([one.vector for one in some]).reshape(len(some), -1, len(FEATURES))
+            ap = np.array([one.per_class for one in some], np.float64)
+            known = np.isfinite(ap).all(axis=0)
+            numbers, ap = numbers[:, known], ap[:, known]
+            numbers, ap = numbers - numbers.mean(axis=0), ap - ap.mean(axis=0)
+            mean_x, mean_y = numbers.mean(axis=1), ap.mean(axis=1)
+            about = (numbers - mean_x[:, None]).reshape(-1, len(FEATURES)), (ap - mean_y[:, None]).ravel()
+            found.append(([mean_x, about[0]], [mean_y, about[1]]))
+    return found
 
 
 def fitted(x: list[Doubles], y: list[Doubles]) -> tuple[Doubles, Doubles]:
-    """Weights [F] of one set and their covariance [F, F]; both noises are estimated with them."""
+    """Weights [F] of one split and their covariance [F, F]; both noises are estimated with them."""
     noise = [one**2 for one in START]
     for _ in range(ROUNDS):
         precision = np.eye(len(FEATURES)) / LOOSE**2 + sum(a.T @ a / s for a, s in zip(x, noise, strict=True))
@@ -62,12 +61,15 @@ def fitted(x: list[Doubles], y: list[Doubles]) -> tuple[Doubles, Doubles]:
     return mean, covariance
 
 
-def between(values: Doubles, variances: Doubles) -> tuple[float, float]:
-    """Mean over sets and standard deviation between them, from values [S] with the variances [S] of their errors."""
+def between(values: Doubles, variances: Doubles) -> tuple[float, float, float]:
+    """Mean of values [S] with the variances [S] of their errors, its error, and the deviation between them."""
     weights = 1 / variances
     mean = float((weights * values).sum() / weights.sum())
     left = float((weights * (values - mean) ** 2).sum()) - (len(values) - 1)
-    return mean, max(0.0, left / float(weights.sum() - (weights**2).sum() / weights.sum())) ** 0.5
+    scale = float(weights.sum() - (weights**2).sum() / weights.sum())
+    spread = max(0.0, left / scale) if scale > 0 else 0.0
+    weights = 1 / (variances + spread)
+    return float((weights * values).sum() / weights.sum()), float(weights.sum()) ** -0.5, spread**0.5
 
 
 def main() -> None:
@@ -75,17 +77,23 @@ def main() -> None:
     found = {}
     for word in sys.argv[1:]:
         name, _, folder = word.partition("=")
-        x, y, tables = records_of(Path(folder))
-        found[name] = fitted(x, y)
-        print(f"{name}: {len(y[0])} records of {tables} tables")
-    print(f"| number | {' | '.join(found)} | mean | spread | in bayes.SPREADS |")
-    print("|---" * (len(found) + 4) + "|")
+        splits = [fitted(x, y) for x, y in splits_of(Path(folder))]
+        values = np.array([mean for mean, _ in splits])
+        variances = np.array([np.diag(covariance) for _, covariance in splits])
+        found[name] = [between(values[:, k], variances[:, k]) for k in range(len(FEATURES))]
+        print(f"{name}: {len(splits)} replay splits")
+    print(f"| number | {' | '.join(found)} | mean | between sets | assumed | between splits | assumed |")
+    print("|---" * (len(found) + 6) + "|")
     for k, feature in enumerate(FEATURES):
-        values = np.array([mean[k] for mean, _ in found.values()])
-        variances = np.array([covariance[k, k] for _, covariance in found.values()])
-        mean, spread = between(values, variances) if len(values) > 1 else (float(values[0]), float("nan"))
-        cells = [f"{value:+.3f} ± {variance**0.5:.3f}" for value, variance in zip(values, variances, strict=True)]
-        print(f"| `{feature}` | {' | '.join(cells)} | {mean:+.3f} | {spread:.3f} | {SPREADS[feature]:.2f} |")
+        of_sets = [one[k] for one in found.values()]
+        mean, _, spread = between(np.array([one[0] for one in of_sets]), np.array([one[1] ** 2 for one in of_sets]))
+        cells = [f"{value:+.3f} ± {error:.3f}" for value, error, _ in of_sets]
+        apart = ", ".join(f"{splits:.3f}" for _, _, splits in of_sets)
+        assumed = SPREADS[feature]
+        print(
+            f"| `{feature}` | {' | '.join(cells)} | {mean:+.3f} | {spread:.3f} | {assumed:.3f} | {apart} | "
+            f"{BETWEEN_SPLITS * assumed:.3f} |"
+        )
 
 
 if __name__ == "__main__":

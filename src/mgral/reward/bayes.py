@@ -1,18 +1,22 @@
 """The surrogate ``bayes``: a linear model of the gain in AP by class, with a prior that is a rule without a reward.
 
-For record j and class c, y_jc is the gain in AP and x_jc the numbers of :data:`mgral.reward.growth.FEATURES`:
+For record j of group g and class c, y_jc is the gain in AP and x_jc the numbers of
+:data:`mgral.reward.growth.FEATURES`:
 
-    y_jc = x_jc · w + u_j + e_jc,    u_j ~ N(0, σ_u²), e_jc ~ N(0, σ_e²),    w ~ N(w0, Σ0)
+    y_jc = x_jc · w_g + u_j + e_jc,    u_j ~ N(0, σ_u²), e_jc ~ N(0, σ_e²)
+    w_g ~ N(w, D),    w_labels ~ N(w, L),    w ~ N(w0, Σ0)
 
-One vector w serves all classes. The mean over the classes of a record (its gain in mAP) and the deviations of the
-classes from it are independent given w, so each has a noise of its own: both are estimated together with w by the
-evidence approximation (MacKay 1992, "Bayesian interpolation", section 4), with a weak prior. Records of one cycle and
-kind are compared with each other: their means are subtracted, class by class, from x and y. Records without AP by
-class, of earlier versions or stopped proxies, count with their mAP.
+One vector serves all classes. A group are the records of one cycle, kind and replay split: they share held-out images
+and a detector, and their weights w_g differ from those of another split by more than the noise of records. So a split
+counts as one observation of w, however many records it has, and what labels gain follows w_labels. The mean over the
+classes of a record (its gain in mAP) and the deviations of the classes from it are independent given w_g, so each has a
+noise of its own: both are estimated together with the weights by the evidence approximation (MacKay 1992, "Bayesian
+interpolation", section 4), with a weak prior. Records of a group are compared with each other: their means are
+subtracted, class by class, from x and y. Records without AP by class, of earlier versions or stopped proxies, count
+with their mAP.
 
-w0 and Σ0 (diagonal) are in mAP per nat: :data:`RULES`, :data:`ADAPTIVE` and :data:`SPREADS`. What replay shows holds
-for labels in part only. With w the weights of labels and w' those of replay, w' - w0 and w - w0 correlate by
-:data:`TRANSFER`, so that the posterior of w has mean w0 + TRANSFER² (E[w'] - w0).
+w0, and Σ0, D and L (diagonal), are in mAP per nat: :data:`RULES`, :data:`ADAPTIVE`, :data:`SPREADS`,
+:data:`BETWEEN_SPLITS` and :data:`BETWEEN_POOLS`.
 
 Records that carry no signal teach nothing: where a permutation test does not show that records predict each other, w is
 as before any record, and the price is that of the rule in w0.
@@ -54,22 +58,24 @@ ADAPTIVE = {"balanced": Rule("adaptive", "balanced", 0.09), "learnable": Rule("a
 
 
 SPREADS = {
-    "growth": 0.045,
-    "competent growth": 0.045,
-    "balanced": 0.045,
-    "learnable": 0.045,
-    "entropy": 0.045,
-    "boxes": 0.0225,
-    "novelty": 0.0225,
-    "quality": 0.0225,
+    "growth": 0.04,
+    "competent growth": 0.04,
+    "balanced": 0.04,
+    "learnable": 0.04,
+    "entropy": 0.04,
+    "boxes": 0.02,
+    "novelty": 0.02,
+    "quality": 0.02,
 }
 """Standard deviation of each weight between data sets, in mAP per nat; of quality it is assumed.
 
-Their ratios are from docs/results/price.md, their size, with :data:`TRANSFER`, from docs/results/transfer.md.
+Their ratios are from docs/results/price.md. Their size, and the next two, are the likeliest over three sets:
+docs/results/splits.md.
 """
 
-TRANSFER = 0.95  # correlation of the weights of labels and of replay; likeliest over three sets
-NOISE = (0.010, 0.025)  # standard deviations of a record's mAP, and of its classes about it: where the estimate starts
+BETWEEN_SPLITS = 2.0  # deviation of the weights between the replay splits of a data set, in SPREADS
+BETWEEN_POOLS = 0.25  # deviation of the weights of labels between its pools, in SPREADS
+NOISE = (0.006, 0.016)  # standard deviations of a record's mAP, and of its classes about it: where the estimate starts
 STRENGTH = 4  # records that this start is worth
 ROUNDS = 30  # of the estimate
 SHUFFLES = 199
@@ -108,10 +114,16 @@ def rule_of(name: str, confident: adaptive.Confident) -> Rule:
 
 
 def prior(rule: Rule, classes: Bools) -> Weights:
-    """The weights before any record."""
+    """The weights of a pool's labels before any record."""
     mean = np.zeros(len(FEATURES))
     mean[FEATURES.index(rule.feature)] = rule.weight
-    return Weights(mean, np.diag([SPREADS[name] ** 2 for name in FEATURES]), classes, rule.feature)
+    return Weights(mean, _spread() + _spread(BETWEEN_POOLS), classes, rule.feature)
+
+
+def _spread(times: float = 1.0) -> Doubles:
+    """[8, 8] diagonal covariance with deviations of ``times`` ``SPREADS``."""
+    found: Doubles = np.diag([(times * SPREADS[name]) ** 2 for name in FEATURES])
+    return found
 
 
 class ClassFactored:
@@ -141,19 +153,18 @@ class ClassFactored:
         self._class_x = np.where(complete[:, None, None], some - self._mean_x[:, None], 0)
         ap = by_class[:, self.classes]
         self._class_y = np.where(complete[:, None], ap - ap.mean(axis=1, keepdims=True), 0)
-        self._between = _Scatter(self._mean_x[:, None], self._mean_y[:, None], groups, groups >= 0)
-        self._within = _Scatter(self._class_x, self._class_y, groups, complete)
+        self._scatters = (
+            _Scatter(self._mean_x[:, None], self._mean_y[:, None], groups, groups >= 0),
+            _Scatter(self._class_x, self._class_y, groups, complete),
+        )
 
     @cached_property
     def weights(self) -> Weights:
         """The posterior where the records carry a signal, the prior where they do not."""
         if not self.signal:
             return self._prior
-        precision, pull = self._information(self._noise)
-        covariance = np.linalg.inv(precision)
-        of_replay = TRANSFER**4 * covariance
-        left = (1 - TRANSFER**2) * self._prior.covariance
-        return Weights(self._transferred(covariance @ pull), left + of_replay, self.classes, self._rule.feature)
+        mean, covariance = self._common(*self._information(self._noise))
+        return Weights(mean, covariance + _spread(BETWEEN_POOLS), self.classes, self._rule.feature)
 
     @property
     def signal(self) -> bool:
@@ -162,7 +173,7 @@ class ClassFactored:
 
     @cached_property
     def p_value(self) -> float:
-        """Of the permutation test: Spearman's correlation of gains and held-out predictions, one-sided.
+        """Of the permutation test: Spearman's correlation of gains and held-out predictions, about groups; one-sided.
 
         Gains are shuffled among the records of a cycle and kind; the model is fitted to each of ``SHUFFLES`` orders
         (Phipson and Smyth 2010, equation 2). 1 where there are fewer than 4 records, or all are equal.
@@ -175,17 +186,23 @@ class ClassFactored:
         return (1 + sum(other is not None and other >= own - 1e-12 for other in found)) / (1 + SHUFFLES)
 
     def leave_one_out(self) -> Doubles:
-        """[n] gain of each record in mAP, predicted by the others; the noise is that of all records.
+        """[n] gain of each record in mAP, predicted by the others with the weights of its group; noise is that of all.
 
         It does not ask for a signal: the test of it is made of these.
         """
-        precision, pull = self._information(self._noise)
-        for scatter, noise in zip((self._between, self._within), self._noise, strict=True):
-            squares, products = scatter.of_each()
-            precision = precision - squares / noise
-            pull = pull - products / noise
-        of_replay: Doubles = np.linalg.solve(precision, pull[..., None])[..., 0].astype(np.float64)
-        found: Doubles = np.clip((self._mean_x * self._transferred(of_replay)).sum(axis=1), -1, 1)
+        squares, products = self._information(self._noise)
+        precision, pull = self._pooled(squares, products)
+        place = self._scatters[0].place
+        own, pulls = squares[place], products[place]  # of each record's group, without the record
+        for scatter, noise in zip(self._scatters, self._noise, strict=True):
+            its_squares, its_products = scatter.of_each()
+            own, pulls = own - its_squares / noise, pulls - its_products / noise
+        gone, gone_pull = (found[place] for found in _marginal(squares, products))
+        left, left_pull = _marginal(own, pulls)
+        common = np.linalg.solve(precision - gone + left, (pull - gone_pull + left_pull)[..., None])[..., 0]
+        tie = np.linalg.inv(_spread(BETWEEN_SPLITS))
+        means = np.linalg.solve(own + tie, (pulls + common @ tie)[..., None])[..., 0]
+        found: Doubles = np.clip((self._mean_x * means).sum(axis=1), -1, 1).astype(np.float64)
         return found
 
     def shuffled(self, rng: np.random.Generator) -> ClassFactored:
@@ -199,56 +216,87 @@ class ClassFactored:
     def _rank(self) -> float | None:
         if len(self._gains) < 4 or np.ptp(self._gains) < 1e-12:
             return None
-        guesses = self.leave_one_out()
-        return float(spearmanr(self._gains, guesses).statistic) if np.ptp(guesses) > 1e-12 else None
+        guesses = self._about_groups(self.leave_one_out())
+        return float(spearmanr(self._about_groups(self._gains), guesses).statistic) if np.ptp(guesses) > 1e-12 else None
 
-    def _transferred(self, of_replay: Doubles) -> Doubles:
-        """Weights of labels expected at weights [..., 8] of replay."""
-        moved: Doubles = self._prior.mean + TRANSFER**2 * (of_replay - self._prior.mean)
-        return moved
+    def _about_groups(self, values: Doubles) -> Doubles:
+        """[n] values less the mean of their group."""
+        place = self._scatters[0].place
+        found: Doubles = values - (np.bincount(place, values) / np.bincount(place))[place]
+        return found
 
     def _information(self, noise: tuple[float, float]) -> tuple[Doubles, Doubles]:
-        """Precision [8, 8] of the weights of replay, and what it is multiplied with their mean [8]."""
-        precision = TRANSFER**2 * np.linalg.inv(self._prior.covariance)
-        pull = precision @ self._prior.mean
-        for scatter, variance in zip((self._between, self._within), noise, strict=True):
-            precision = precision + scatter.squares / variance
-            pull = pull + scatter.products / variance
-        return precision.astype(np.float64), pull.astype(np.float64)
+        """What each group says of its own weights: precisions [G, 8, 8], and these times their means [G, 8]."""
+        squares = sum(scatter.squares / variance for scatter, variance in zip(self._scatters, noise, strict=True))
+        products = sum(scatter.products / variance for scatter, variance in zip(self._scatters, noise, strict=True))
+        return np.asarray(squares, np.float64), np.asarray(products, np.float64)
+
+    def _pooled(self, squares: Doubles, products: Doubles) -> tuple[Doubles, Doubles]:
+        """Precision [8, 8] of the weights that groups have in common, and what it is multiplied with their mean [8]."""
+        before = np.linalg.inv(_spread())
+        informs, pulls = _marginal(squares, products)
+        return before + informs.sum(axis=0), before @ self._prior.mean + pulls.sum(axis=0)
+
+    def _common(self, squares: Doubles, products: Doubles) -> tuple[Doubles, Doubles]:
+        """Mean [8] and covariance [8, 8] of the weights that groups have in common."""
+        precision, pull = self._pooled(squares, products)
+        covariance = np.linalg.inv(precision).astype(np.float64)
+        return covariance @ pull, covariance
 
     @cached_property
     def _noise(self) -> tuple[float, float]:
         """Variances of a record's mAP and of its classes about it: σ² = Σ residuals² / (number - well-determined)."""
         start = NOISE[0] ** 2, NOISE[1] ** 2
         noise = start
+        tie = np.linalg.inv(_spread(BETWEEN_SPLITS))
         for _ in range(ROUNDS):
-            precision, pull = self._information(noise)
-            covariance = np.linalg.inv(precision)
-            mean = covariance @ pull
+            squares, products = self._information(noise)
+            common, covariance = self._common(squares, products)
+            alone = np.linalg.inv(squares + tie)  # [G, 8, 8] of a group's weights, given those in common
+            means = np.einsum("gij,gj->gi", alone, products + tie @ common)
+            from_common = alone @ tie
+            of_group = alone + from_common @ covariance @ from_common.swapaxes(1, 2)
             noise = tuple(
-                (scatter.residual(mean) + STRENGTH * first)
-                / (max(scatter.count - float(np.trace(covariance @ scatter.squares)) / variance, 0) + STRENGTH)
-                for scatter, variance, first in zip((self._between, self._within), noise, start, strict=True)
+                (scatter.residual(means) + STRENGTH * first)
+                / (max(scatter.count - float(np.einsum("gij,gji", of_group, scatter.squares)) / variance, 0) + STRENGTH)
+                for scatter, variance, first in zip(self._scatters, noise, start, strict=True)
             )  # type: ignore[assignment]
         return noise
 
 
+def _marginal(squares: Doubles, products: Doubles) -> tuple[Doubles, Doubles]:
+    """What groups say of the weights in common, their own integrated out: precisions [..., 8, 8] and pulls [..., 8]."""
+    wider = np.eye(len(FEATURES)) + squares @ _spread(BETWEEN_SPLITS)
+    both = np.linalg.solve(wider, np.concatenate([squares, products[..., None]], axis=-1))
+    return both[..., :-1], both[..., -1]
+
+
 class _Scatter:
-    """Sums of squares and products of x [n, m, 8] and y [n, m] about the means of their groups, entry by entry of m."""
+    """Sums of squares and products of x [n, m, 8] and y [n, m] about the means of their groups, entry by entry of m.
+
+    Attributes:
+        place: [n] number of each record's group, from 0.
+        squares: [G, 8, 8].
+        products: [G, 8].
+        count: degrees of freedom.
+    """
 
     def __init__(self, x: Doubles, y: Doubles, groups: Ints, counted: Bools) -> None:
         self._factor = np.zeros(len(x))  # n / (n - 1): what a record left out takes with it
         self._x, self._y = np.zeros_like(x), np.zeros_like(y)
         self.count = 0.0
-        for group in np.unique(groups[counted]):
-            rows = np.flatnonzero((groups == group) & counted)
+        known, self.place = np.unique(groups, return_inverse=True)
+        for number in range(len(known)):
+            rows = np.flatnonzero((self.place == number) & counted)
             if len(rows) < 2:
                 continue
             self._x[rows], self._y[rows] = x[rows] - x[rows].mean(axis=0), y[rows] - y[rows].mean(axis=0)
             self._factor[rows] = len(rows) / (len(rows) - 1)
             self.count += (len(rows) - 1) * max(x.shape[1] - 1, 1)
-        self.squares = np.einsum("nmf,nmg->fg", self._x, self._x)
-        self.products = np.einsum("nmf,nm->f", self._x, self._y)
+        shape = (len(known), len(FEATURES))
+        self.squares, self.products = np.zeros((*shape, len(FEATURES))), np.zeros(shape)
+        np.add.at(self.squares, self.place, np.einsum("nmf,nmg->nfg", self._x, self._x))
+        np.add.at(self.products, self.place, np.einsum("nmf,nm->nf", self._x, self._y))
 
     def of_each(self) -> tuple[Doubles, Doubles]:
         """What each record contributes to the sums, exactly: the means without it differ, too."""
@@ -256,9 +304,9 @@ class _Scatter:
         products = np.einsum("nmf,nm->nf", self._x, self._y) * self._factor[:, None]
         return squares, products
 
-    def residual(self, mean: Doubles) -> float:
-        """Sum of squared residuals at some weights."""
-        return float(((self._y - self._x @ mean) ** 2).sum())
+    def residual(self, means: Doubles) -> float:
+        """Sum of squared residuals at some weights of each group [G, 8]."""
+        return float(((self._y - np.einsum("nmf,nf->nm", self._x, means[self.place])) ** 2).sum())
 
 
 class Bayes:

@@ -7,7 +7,17 @@ import pytest
 
 from mgral.core.types import Doubles, Ints
 from mgral.reward import bayes
-from mgral.reward.bayes import ADAPTIVE, LEVEL, RULES, SPREADS, TRANSFER, ClassFactored, prior, rule_of
+from mgral.reward.bayes import (
+    ADAPTIVE,
+    BETWEEN_POOLS,
+    BETWEEN_SPLITS,
+    LEVEL,
+    RULES,
+    SPREADS,
+    ClassFactored,
+    prior,
+    rule_of,
+)
 from mgral.reward.growth import FEATURES
 
 LEARNABLE = FEATURES.index("learnable")
@@ -41,7 +51,7 @@ def test_without_records_the_price_is_that_of_the_rule() -> None:
     batch[..., LEARNABLE] = 0.5
     value, deviation = empty.weights.predict(batch)
     assert value[0] == pytest.approx(0.5 * LEARNABLE_RULE.weight)
-    assert deviation[0] == pytest.approx(0.5 * SPREADS["learnable"])
+    assert deviation[0] == pytest.approx(0.5 * SPREADS["learnable"] * (1 + BETWEEN_POOLS**2) ** 0.5)
 
 
 def test_the_prior_of_growth_is_a_mean_over_classes() -> None:
@@ -53,19 +63,18 @@ def test_the_prior_of_growth_is_a_mean_over_classes() -> None:
 
 def test_one_weight_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # One class, learnable alone differs: x = ±0.1, four each; gains ±0.03: the slope of least squares is 0.3.
-    # Information 8 · 0.01 / σ² against TRANSFER² / spread²; then TRANSFER² of the way from the prior to it.
+    # The variance of that slope is σ² / (8 · 0.01), and the split's own deviation is added to it.
     monkeypatch.setattr(ClassFactored, "p_value", 0.01)
     x = np.zeros((8, 1, len(FEATURES)))
     x[:, 0, LEARNABLE] = [0.1, -0.1] * 4
     gains = 0.3 * x[:, 0, LEARNABLE]
     model = ClassFactored(x, gains, gains[:, None], np.zeros(8, np.int64), LEARNABLE_RULE)
-    variance = model._noise[0]
-    data, before = 8 * 0.01 / variance, TRANSFER**2 / SPREADS["learnable"] ** 2
-    of_replay = (0.3 * data + LEARNABLE_RULE.weight * before) / (data + before)
-    wanted = LEARNABLE_RULE.weight + TRANSFER**2 * (of_replay - LEARNABLE_RULE.weight)
+    spread = SPREADS["learnable"]
+    data, before = 1 / (model._noise[0] / 0.08 + (BETWEEN_SPLITS * spread) ** 2), 1 / spread**2
+    wanted = (0.3 * data + LEARNABLE_RULE.weight * before) / (data + before)
     assert model.weights.mean[LEARNABLE] == pytest.approx(wanted)
-    spread = (1 - TRANSFER**2) * SPREADS["learnable"] ** 2 + TRANSFER**4 / (data + before)
-    assert model.weights.covariance[LEARNABLE, LEARNABLE] == pytest.approx(spread)
+    variance = 1 / (data + before) + (BETWEEN_POOLS * spread) ** 2
+    assert model.weights.covariance[LEARNABLE, LEARNABLE] == pytest.approx(variance)
     others = [k for k in range(len(FEATURES)) if k != LEARNABLE]
     assert model.weights.mean[others] == pytest.approx(np.zeros(len(others)))
 
@@ -79,14 +88,62 @@ def test_leave_one_out_is_a_fit_without_the_record() -> None:
         rest = np.arange(len(gains)) != k
         other = ClassFactored(x[rest], gains[rest], by_class[rest], groups[rest], GROWTH_RULE)
         other.__dict__["_noise"] = model._noise
-        precision, pull = other._information(model._noise)
-        weights = other._transferred(np.linalg.solve(precision, pull))
+        squares, products = other._information(model._noise)
+        common, _ = other._common(squares, products)
+        tie = np.diag([(BETWEEN_SPLITS * spread) ** -2 for spread in SPREADS.values()])
+        weights = np.linalg.solve(squares[groups[k]] + tie, products[groups[k]] + tie @ common)
         assert held_out[k] == pytest.approx(float(x[k].mean(axis=0) @ weights))
 
 
-def test_what_records_show_moves_the_weights() -> None:
-    x, gains, by_class, groups = records({"learnable": -0.2, "novelty": 0.1}, count=60)
+def test_a_split_is_one_observation_however_many_records_it_has() -> None:
+    """By brute force: the weights of a split, and those that splits have in common, as one regression with a prior."""
+    x, gains, by_class, groups = records({"learnable": 0.2, "boxes": 0.1}, count=40)
+    groups[10:] = 1
     model = ClassFactored(x, gains, by_class, groups, LEARNABLE_RULE)
+    count = len(FEATURES)
+    spread = np.array(list(SPREADS.values()))
+    precision, pull = np.zeros((3 * count, 3 * count)), np.zeros(3 * count)
+    precision[np.diag_indices(3 * count)] = np.concatenate([spread, *[BETWEEN_SPLITS * spread] * 2]) ** -2.0
+    pull[LEARNABLE] = LEARNABLE_RULE.weight / spread[LEARNABLE] ** 2
+    for group in (0, 1):
+        of_group = x[groups == group] - x[groups == group].mean(axis=0)
+        gained = by_class[groups == group] - by_class[groups == group].mean(axis=0)
+        means, levels = of_group.mean(axis=1), gained.mean(axis=1)
+        about = (of_group - means[:, None]).reshape(-1, count)
+        rows = [(means, levels, model._noise[0]), (about, (gained - levels[:, None]).ravel(), model._noise[1])]
+        both = np.zeros((count, 3 * count))
+        both[:, :count] = both[:, (group + 1) * count :][:, :count] = np.eye(count)
+        for some, values, variance in rows:
+            precision += (some @ both).T @ (some @ both) / variance
+            pull += (some @ both).T @ values / variance
+    covariance = np.linalg.inv(precision)
+    assert model.signal
+    assert model.weights.mean == pytest.approx((covariance @ pull)[:count])
+    own = covariance[:count, :count] + np.diag((BETWEEN_POOLS * spread) ** 2)
+    assert model.weights.covariance == pytest.approx(own)
+
+
+def test_more_records_of_a_split_leave_the_price_unsure() -> None:
+    one = ClassFactored(*records({"learnable": 0.2}, count=400), LEARNABLE_RULE)
+    x, gains, by_class, _ = records({"learnable": 0.2}, count=400)
+    many = ClassFactored(x, gains, by_class, np.arange(400) // 20, LEARNABLE_RULE)
+    place = LEARNABLE, LEARNABLE
+    least = 1 / (SPREADS["learnable"] ** -2 + (BETWEEN_SPLITS * SPREADS["learnable"]) ** -2)
+    assert one.weights.covariance[place] > least > 3 * many.weights.covariance[place]
+
+
+def test_noise_of_records_is_not_what_splits_differ_by() -> None:
+    x, gains, by_class, _ = records({"learnable": 0.2}, count=200)
+    groups = np.arange(200) // 50
+    slopes = np.array([0.5, 0.0, 0.3, -0.2])[groups, None] * x[:, :, LEARNABLE]
+    model = ClassFactored(x, gains + slopes.mean(axis=1), by_class + slopes, groups, LEARNABLE_RULE)
+    same = ClassFactored(x, gains, by_class, groups, LEARNABLE_RULE)
+    assert model._noise == pytest.approx(same._noise, rel=0.1)
+
+
+def test_what_records_show_moves_the_weights() -> None:
+    x, gains, by_class, _ = records({"learnable": -0.2, "novelty": 0.1}, count=60)
+    model = ClassFactored(x, gains, by_class, np.arange(60) // 15, LEARNABLE_RULE)
     assert model.signal
     assert model.weights.mean[LEARNABLE] < 0 < model.weights.mean[FEATURES.index("novelty")]
 
