@@ -161,9 +161,10 @@ class Proxy(ProxyRun, HoldOut, Generators):
     per_job: Positive = parameter(13, "runs that share one process")
     splits: Positive = parameter(
         1,
-        "kinds replay and both: replay splits of a cycle, each with images of its own held out at random. Their "
-        "records are pooled, so that differences between rules show that the records of one do not show; each further "
-        "split trains one more detector and as many replay records again. learnable and adaptive measure on all",
+        "kinds replay and both: replay splits of a cycle, each with images of its own held out at random. To "
+        "the price of surrogate bayes a split is one observation, so that more of them make it surer, more records "
+        "hardly do; each further split trains one more detector and as many replay records again. learnable and "
+        "adaptive measure on all",
     )
 
     def splits_of(self, kind: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,11 @@ class BatchPrice:
             MgralError: there are no weights.
         """
         return cautious(*self._weights().predict(numbers), caution)
+
+    @cached_property
+    def alone(self) -> Doubles:
+        """[n] expected gain of each candidate as a batch of its own. Raises MgralError if there are no weights."""
+        return self.cautious(self.world.raw(np.arange(len(self.world.ids))[:, None]) - self.world.level(1), 0.0)
 
     @property
     def rule(self) -> str:

@@ -50,7 +50,7 @@ def climb(price: BatchPrice, batch: list[int], passes: int, value: Callable[[Dou
     world = price.world
     if not passes or price.weights is None or len(batch) >= len(world.ids):
         return sorted(batch)
-    shortlist = _shortlist(price)
+    shortlist = np.sort(np.argsort(-price.alone, kind="stable")[:SHORTLIST])
     chosen = world.rows(batch, "batch")
     level = world.level(len(chosen))
     best = float(value(world.raw(chosen[None]) - level)[0])
@@ -69,17 +69,6 @@ def climb(price: BatchPrice, batch: list[int], passes: int, value: Callable[[Dou
         if best == before:
             break
     return sorted(world.ids[chosen].tolist())
-
-
-def _shortlist(price: BatchPrice) -> Ints:
-    """Rows of the candidates that are tried."""
-    world = price.world
-    rows = np.arange(len(world.ids))
-    if len(rows) <= SHORTLIST:
-        return rows
-    singles = price.cautious(world.raw(rows[:, None]) - world.level(1), 0.0)
-    found: Ints = np.sort(np.argsort(-singles, kind="stable")[:SHORTLIST])
-    return found
 
 
 def _exchanged(world: World, chosen: Ints, out: int, others: Ints) -> Doubles:
