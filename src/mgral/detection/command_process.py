@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mgral.core.errors import MgralError
+from mgral.detection import command_watch
+from mgral.detection.command_watch import end_marked
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +29,8 @@ def run_command(
 ) -> None:
     """Run a command to its end; what it prints goes to standard error, which is the job's log.
 
-    Its process group ends with it. At the time limit, and with a signal that ends this process, all end that it
-    started, those with a session of their own too where there is /proc (Linux): a mark in their environment tells.
+    Its process group ends with it. At the time limit, and when this process ends by a signal, all end that it started,
+    those with a session of their own too where there is /proc (Linux): a mark in their environment tells.
 
     Raises:
         MgralError: no such program, an exit status other than 0, or the time is over.
@@ -93,7 +95,7 @@ def _all_end(mark: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """End the group of a process on the way out, however this is left; SIGTERM and Ctrl-C among them.
 
     If it has not ended by itself, all that it started end, by the mark in their environment. A signal may come when it
-    has begun and is not yet in the list: the mark finds it, too.
+    has begun and is not yet in the list: the mark finds it, too. If this process is killed, a watcher does the same.
 
     Yields:
         The list to put the process into once it is started.
@@ -104,6 +106,7 @@ def _all_end(mark: str) -> Iterator[list[subprocess.Popen[bytes]]]:
 
     before = {number: signal.signal(number, leave) for number in [signal.SIGTERM]} if _main_thread() else {}
     started: list[subprocess.Popen[bytes]] = []
+    watcher = _watcher(f"{mark}=1")
     try:
         yield started
     finally:
@@ -113,27 +116,19 @@ def _all_end(mark: str) -> Iterator[list[subprocess.Popen[bytes]]]:
                 os.killpg(process.pid, signal.SIGKILL)  # what the command left running in its group, too
             process.wait()
         if not ended:
-            _end_marked(f"{mark}=1".encode())
+            end_marked(f"{mark}=1".encode())
+        if watcher is not None:
+            watcher.communicate(command_watch.WELL)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _end_marked(entry: bytes) -> None:
-    """End all processes with an entry in their environment, until none is left or ten seconds are over."""
-    over = time.monotonic() + 10
-    while (found := list(_marked(entry))) and time.monotonic() < over:
-        for pid in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
-
-
-def _marked(entry: bytes) -> Iterator[int]:
-    """Processes with an entry in their environment. One that has ended has none; nor has any without /proc."""
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):  # another user's, or gone
-            if entry in path.read_bytes().split(b"\0"):
-                yield int(path.parent.name)
+def _watcher(entry: str) -> subprocess.Popen[bytes] | None:
+    """A process that does the same if this one is killed, where there is /proc; it waits at its pipe."""
+    if not Path("/proc/self/environ").exists():
+        return None
+    words = [sys.executable, "-IS", command_watch.__file__, entry]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
 def _main_thread() -> bool:

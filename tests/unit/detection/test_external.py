@@ -205,7 +205,7 @@ def test_a_killed_job_ends_its_command(tmp_path: Path, how: signal.Signals) -> N
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
-@pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_child_with_a_session_of_its_own_ends_too(tmp_path: Path, how: signal.Signals | None) -> None:
     """At the time limit, or at a signal; its parent in the command has ended by then."""
     (tmp_path / "sleeper.py").write_text(SLEEPER)
@@ -241,9 +241,10 @@ def test_an_interrupt_just_after_the_start_leaves_nothing(tmp_path: Path, monkey
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-                time.sleep(0.05)
-            raise KeyboardInterrupt
+            if str(tmp_path / "sleeper.py") in arguments[0]:
+                while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+                    time.sleep(0.05)
+                raise KeyboardInterrupt
 
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     with pytest.raises(KeyboardInterrupt):
