@@ -5,7 +5,9 @@
 RUN is finished and has mgral (representation growth, prior adaptive) among its strategies. A line for each strategy,
 means over the seeds: the expected difference of its first batch from that of --against with its standard deviation, by
 the records of the seed's own first table and by those of all tables of the other seeds; and the difference in mAP on
-test that came, with its standard error. From the first to the second column is what more splits would change.
+test that came, with its standard error. From the first to the second column is what more splits would change. Last, of
+how many of these differences, seed by seed, what came lies within two standard deviations of what was expected: the
+price's and the noise of two trainings (noise.json) together. Batches that are that of --against are left out.
 """
 
 from __future__ import annotations
@@ -81,8 +83,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--against", default="adaptive")
+    parser.add_argument("--seeds", nargs="+", type=int, help="only these; default all")
     given = parser.parse_args()
-    came, tables = gains(given.run), tables_of(given.run)
+    tables = [table for table in tables_of(given.run) if given.seeds is None or table.seed in given.seeds]
+    came = {key: gain for key, gain in gains(given.run).items() if key[1] in {table.seed for table in tables}}
     seeds = sorted({table.seed for table in tables})
     names = [given.against, *sorted({name for name, _ in came} - {given.against})]
     found, realised, carrying = [], [], [0, 0]
@@ -108,6 +112,12 @@ def main() -> None:
         (one, its), (two, other) = mean[i]
         print(f"| `{names[i]}` | {one:+.4f} ± {its:.4f} | {two:+.4f} ± {other:.4f} | ", end="")
         print(f"{gained[i]:+.4f} ± {error[i]:.4f} |")
+    chance = read_json(given.run / "noise.json")["mAP"]["deviation"] if (given.run / "noise.json").exists() else 0.0
+    expected, deviation = np.moveaxis(np.array(found), -1, 0)  # [seeds, strategies, models]
+    off = np.abs(np.array(realised)[..., None] - expected) / np.sqrt(deviation**2 + 2 * chance**2 + 1e-12)
+    other = deviation[..., 0] > 0
+    for k, name in enumerate(("own records", "all others")):
+        print(f"by {name}: {(off[other][:, k] < 2).sum()} of {other.sum()} within two deviations")
 
 
 if __name__ == "__main__":
