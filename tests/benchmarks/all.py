@@ -76,7 +76,7 @@ BENCHMARKS = {
         "steps.py", "a training step of the demo's detector", "matching and updating one by one", "ratio 1"
     ),
     "proxies": Benchmark(
-        "proxies.py --params params/base.yaml",
+        "proxies.py",
         "proxy runs on the generated set, from the detector for 40 steps; over a frozen backbone",
         "one process a run, from scratch, float32, decoding each time",
         "–",
@@ -105,10 +105,8 @@ def versions() -> dict[str, str]:
 
 def measured(name: str, small: bool) -> dict[str, Any]:
     """Run a benchmark, and read its lines: the last one holds the figures, those before explain them."""
-    words = BENCHMARKS[name].command.split() + (["--small"] if small else [])
-    done = subprocess.run(
-        [sys.executable, *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
+    words = f"tests/benchmarks/{BENCHMARKS[name].command}".split() + (["--small"] if small else [])
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name}: failed\n{done.stdout}{done.stderr}")
     return entry(done.stdout)
@@ -117,7 +115,7 @@ def measured(name: str, small: bool) -> dict[str, Any]:
 def entry(text: str) -> dict[str, Any]:
     """What is kept of a benchmark's output."""
     *lines, last = text.strip().splitlines()
-    figures = dict(re.findall(r"(ratio|seconds|peak_mib)=([\d.e+]+)", last))
+    figures = dict(re.findall(r"(ratio|seconds|peak_mib)=([\d.]+(?:e[+-]?\d+)?)", last))
     return {
         **{key: float(value) for key, value in figures.items()},
         "lines": lines,

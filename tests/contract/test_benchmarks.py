@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from mgral.core import plugins
 
@@ -47,6 +48,22 @@ def test_every_benchmark_is_there_and_has_figures(runner: ModuleType) -> None:
     assert set(json.loads(runner.FIGURES.read_text())) <= set(runner.BENCHMARKS)
     for benchmark in runner.BENCHMARKS.values():
         assert (ROOT / "tests/benchmarks" / benchmark.command.split()[0]).is_file()
+
+
+@pytest.mark.parametrize("name", ["search", "million", "price", "coreset", "rules", "evaluation", "embed", "steps"])
+def test_a_benchmark_runs_and_prints_its_figures(
+    name: str, runner: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The small check of each; ``proxies`` imports a data set of a run and has none."""
+    threads = torch.get_num_threads()
+    script, *options = runner.BENCHMARKS[name].command.split()
+    monkeypatch.syspath_prepend(ROOT / "tests/benchmarks")
+    monkeypatch.setattr(sys, "argv", [script, *options, "--small"])
+    try:
+        loaded(f"benchmark_{name}", script).main()
+    finally:
+        torch.set_num_threads(threads)
+    assert {"seconds", "peak_mib"} <= runner.entry(capsys.readouterr().out).keys()
 
 
 def test_what_a_benchmark_prints_becomes_a_row(runner: ModuleType) -> None:
