@@ -26,6 +26,7 @@ use rule train as retrain with:
         [RETRAINED.detector, RETRAINED.training, RETRAINED.metrics],
     log:
         log_of("retrain", RETRAINED),
+    priority: -1  # no cycle waits for it
 
 
 use rule train as train_subset with:

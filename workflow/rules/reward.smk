@@ -42,6 +42,7 @@ for some in PLAN.proxies:
                 FILES.in_cycle(f"{some.folder}{name}.json" for name in names),
             log:
                 log_of("proxy", f"{some.folder}{JOB}-{position}"),
+            priority: 1  # what follows is the longest
             conda:
                 f"../envs/{detector_jobs.environment(EXPERIMENT)}"
             threads: EXPERIMENT.machine.threads
