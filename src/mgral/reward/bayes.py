@@ -140,7 +140,7 @@ class ClassFactored:
             features: [n, C, 8].
             gains: [n] in mAP.
             by_class: [n, C] AP, or gain in AP; NaN where there is none.
-            groups: [n] records of one cycle and kind have the same number.
+            groups: [n] records of one cycle, kind and replay split have the same number.
             rule: in the prior.
         """
         known = np.isfinite(by_class)
@@ -175,7 +175,7 @@ class ClassFactored:
     def p_value(self) -> float:
         """Of the permutation test: Spearman's correlation of gains and held-out predictions, about groups; one-sided.
 
-        Gains are shuffled among the records of a cycle and kind; the model is fitted to each of ``SHUFFLES`` orders
+        Gains are shuffled among the records of a group; the model is fitted to each of ``SHUFFLES`` orders
         (Phipson and Smyth 2010, equation 2). 1 where there are fewer than 4 records, or all are equal.
         """
         own = self._rank()
@@ -206,7 +206,7 @@ class ClassFactored:
         return found
 
     def shuffled(self, rng: np.random.Generator) -> ClassFactored:
-        """The same records with the gains in another order among those of a cycle and kind."""
+        """The same records with the gains in another order among those of a group."""
         order = np.arange(len(self._gains))
         for group in np.unique(self._groups):
             rows = np.flatnonzero(self._groups == group)
@@ -328,7 +328,7 @@ class Bayes:
             nearest: their vectors [n, C · 8] and gains.
             params: ``prior`` and ``far_uncertainty``.
             by_class: [n, C] AP; NaN where there is none.
-            groups: [n] records of one cycle and kind have the same number.
+            groups: [n] records of one cycle, kind and replay split have the same number.
             confident: detections on val, and how many are right: what ``prior: adaptive`` asks for.
         """
         self._confident, self._rule = confident, rule_of(params.prior, confident)
