@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mgral.core.errors import MgralError, nearest, shown
-from mgral.core.files import require_regular
+from mgral.core.files import require_regular, seldom_collected
 
 # verb: what it does. Its module is mgral.cli.<verb>, with _ for - and at the end where Python owns the word.
 VERBS = {
@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.perf_counter()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(arguments, began)
+        with seldom_collected():
+            return _run(arguments, began)
     except MgralError as error:
         complain(error)
         return 2

@@ -255,6 +255,17 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Search for cyclic garbage after 100,000 new containers, not 700: importing torch makes more, and no garbage."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], 100_000) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _each_key_kept(content: bytes, value: Any) -> bool:
     """Whether no object of JSON text held a key twice: written again, the value has as many keys as the text.
 
