@@ -12,16 +12,16 @@ images of the rule's batch exchanges replace and the gain over it that the price
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pooled_records import fitted, tables_of
+from pooled_records import first_price, fitted, tables_of
 
-from mgral.detection import npz_files
-from mgral.reward import batch_price, exchanges
+from mgral.reward import exchanges
 from mgral.reward.batch_price import BatchPrice
-from mgral.reward.bayes import ADAPTIVE, Weights
+from mgral.reward.bayes import Weights
 from mgral.reward.growth import World
 from mgral.reward.safe_choice import choose, rule_batch
 
@@ -39,12 +39,10 @@ def gain(world: World, weights: Weights, batch: Sequence[int], rule: Sequence[in
 def lines(run: Path, size: int) -> list[str]:
     """A line of the table for each seed."""
     tables, found = tables_of(run), []
+    of_all = functools.cache(lambda prior: fitted(tables, prior).weights)
     for seed in sorted({table.seed for table in tables}):
-        folder = run / f"mgral/seed-{seed}/cycle-0"
-        price = batch_price.read(folder / "table/price.npz", npz_files.read_embeddings(folder / "embeddings.npz"))
-        assert price.weights is not None, "table.surrogate: bayes"
-        prior = next(one for one in ADAPTIVE.values() if one.feature == price.weights.rule)
-        everyone = fitted(tables, prior).weights
+        price, prior = first_price(run, seed)
+        everyone = of_all(prior)
         own = fitted([table for table in tables if (table.seed, table.cycle) == (seed, 0)], prior).weights
         others = fitted([table for table in tables if table.seed != seed], prior).weights
         rule = rule_batch(price.world, prior.feature, size)

@@ -25,6 +25,7 @@ from mgral.core.types import Doubles, Record
 from mgral.detection import npz_files
 from mgral.report import learning_curves
 from mgral.reward import batch_price, table_files
+from mgral.reward.batch_price import BatchPrice
 from mgral.reward.bayes import ADAPTIVE, ClassFactored, Rule, Weights
 from mgral.reward.growth import FEATURES
 
@@ -59,10 +60,15 @@ def fitted(tables: Sequence[Table], rule: Rule) -> ClassFactored:
     return ClassFactored(numbers, np.array([one.mAP for one in records], np.float64), by_class, groups, rule)
 
 
-def differences(run: Path, seed: int, names: Sequence[str], models: Sequence[Weights]) -> Doubles:
-    """[strategies, models, 2]: expected difference of a first batch from that of the first strategy, and deviation."""
+def first_price(run: Path, seed: int) -> tuple[BatchPrice, Rule]:
+    """The price of a seed's first pool, and the rule in its prior."""
     folder = run / f"mgral/seed-{seed}/cycle-0"
     price = batch_price.read(folder / "table/price.npz", npz_files.read_embeddings(folder / "embeddings.npz"))
+    return price, next(one for one in ADAPTIVE.values() if one.feature == price.rule)
+
+
+def differences(run: Path, seed: int, price: BatchPrice, names: Sequence[str], models: Sequence[Weights]) -> Doubles:
+    """[strategies, models, 2]: expected difference of a first batch from that of the first strategy, and deviation."""
     chosen = [read_json(run / name / f"seed-{seed}/cycle-0/selected.json")["picks"] for name in names]
     numbers = price.world.features([[pick["id"] for pick in picks] for picks in chosen])
     return np.stack([np.stack(model.predict(numbers - numbers[0]), axis=-1) for model in models], axis=1)
@@ -92,14 +98,10 @@ def main() -> None:
     found, realised, carrying = [], [], [0, 0]
     for seed in seeds:
         own = [table for table in tables if (table.seed, table.cycle) == (seed, 0)]
-        fold = given.run / f"mgral/seed-{seed}/cycle-0/table/price.npz"
-        embeddings = npz_files.read_embeddings(fold.parents[1] / "embeddings.npz")
-        weights = batch_price.read(fold, embeddings).weights
-        assert weights is not None, "table.surrogate: bayes"
-        rule = next(one for one in ADAPTIVE.values() if one.feature == weights.rule)
+        price, rule = first_price(given.run, seed)
         models = [fitted(some, rule) for some in (own, [table for table in tables if table.seed != seed])]
         carrying = [count + model.signal for count, model in zip(carrying, models, strict=True)]
-        found.append(differences(given.run, seed, names, [model.weights for model in models]))
+        found.append(differences(given.run, seed, price, names, [model.weights for model in models]))
         realised.append([came[name, seed] - came[names[0], seed] for name in names])
     mean, gained = np.mean(found, axis=0), np.mean(realised, axis=0)
     error = np.std(realised, axis=0, ddof=1) / math.sqrt(len(seeds))

@@ -23,13 +23,12 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from pooled_records import Table, fitted, gains, tables_of
+from pooled_records import Table, first_price, fitted, gains, tables_of
 
 from mgral.core.files import read_json
 from mgral.core.types import Doubles, Ints
-from mgral.detection import npz_files
-from mgral.reward import batch_price, bayes
-from mgral.reward.bayes import ADAPTIVE, BETWEEN_POOLS, BETWEEN_SPLITS, SPREADS, ClassFactored
+from mgral.reward import bayes
+from mgral.reward.bayes import BETWEEN_POOLS, BETWEEN_SPLITS, SPREADS, ClassFactored
 from mgral.reward.growth import FEATURES
 
 TODAY = (1.0, BETWEEN_SPLITS, BETWEEN_POOLS)
@@ -64,9 +63,8 @@ def read(run: Path) -> tuple[DataSet, list[DataSet]]:
     came, tables = gains(run), tables_of(run)
     rows, values, seeds = [], [], []
     for seed in sorted({table.seed for table in tables}):
-        folder = run / f"mgral/seed-{seed}/cycle-0"
-        price = batch_price.read(folder / "table/price.npz", npz_files.read_embeddings(folder / "embeddings.npz"))
-        assert price.weights is not None, "table.surrogate: bayes"
+        price, rule = first_price(run, seed)
+        assert price.weights is not None
         batches: dict[tuple[int, ...], str] = {}
         for name in sorted(name for name, of in came if of == seed):
             picks = read_json(run / name / f"seed-{seed}/cycle-0/selected.json")["picks"]
@@ -74,7 +72,6 @@ def read(run: Path) -> tuple[DataSet, list[DataSet]]:
         rows.append(price.world.features([list(batch) for batch in batches])[:, price.weights.classes].mean(axis=1))
         values += [came[name, seed] for name in batches.values()]
         seeds += [seed] * len(batches)
-        rule = next(one for one in ADAPTIVE.values() if one.feature == price.weights.rule)
     numbers, came_to, of = np.concatenate(rows), np.array(values), np.array(seeds)
 
     def told(some: Sequence[Table], kept: Ints) -> DataSet:

@@ -19,7 +19,6 @@ from typing import Any
 
 from mgral.core.errors import MgralError
 from mgral.detection import command_watch
-from mgral.detection.command_watch import end_marked
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ def _all_end(mark: str) -> Iterator[list[subprocess.Popen[bytes]]]:
                 os.killpg(process.pid, signal.SIGKILL)  # what the command left running in its group, too
             process.wait()
         if not ended:
-            end_marked(f"{mark}=1".encode())
+            command_watch.end_marked(f"{mark}=1".encode())
         if watcher is not None:
             watcher.communicate(command_watch.WELL)
         for number, handler in before.items():

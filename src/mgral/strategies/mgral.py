@@ -17,7 +17,8 @@ REASONS: Reasons = {
     "odds": "how many times likelier than by chance the policy would draw this image first",
     "polished": "1: taken in exchange for an image of the agent's batch, because that raises the predicted gain",
     "rule": "whose batch this is: that of the prior, which the price is not certain enough to leave",
-    "certainty": "probability, by the price, that this batch gains more than the rule's; of the rule's, that others do",
+    "certainty": "probability, by the price, that this batch gains more than the rule's; "
+    "of the rule's, that the agent's does",
 }
 
 

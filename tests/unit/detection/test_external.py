@@ -236,7 +236,7 @@ def test_a_child_with_a_session_of_its_own_ends_too(tmp_path: Path, how: signal.
 def test_an_interrupt_just_after_the_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
 
-    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+    class Interrupted(subprocess.Popen[bytes]):
         """Ctrl-C comes once the command is at work and before anything holds its process."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
