@@ -57,7 +57,8 @@ def fit(
     """The boxes of an answer.
 
     Corners within 1e-6 of a whole pixel become that pixel. What leaves the image is clipped; a box without area inside
-    it is dropped; both are counted, and so are hulls of rotated boxes, polygons and ellipses.
+    it is dropped, and so is a box that is there twice; all are counted, and so are hulls of rotated boxes, polygons
+    and ellipses.
 
     Args:
         answer: with boxes as the tool has them.
@@ -67,10 +68,12 @@ def fit(
         counts: takes what was done.
 
     Raises:
-        MgralError: an unknown class, a box that is not four finite numbers, or an image shown in another size.
+        MgralError: an unknown class, a box that is not four finite numbers or whose corners are swapped, or an image
+            shown in another size.
     """
     _check_size(answer, image)
-    boxes = []
+    boxes: list[LabelBox] = []
+    there = set()
     for number, box in enumerate(answer.boxes, start=1):
         name = names.get(box.label, box.label)
         if name != "ignore" and name not in classes:
@@ -80,6 +83,11 @@ def fit(
             )
         if not all(abs(value) < 1e9 for value in box.xyxy):  # false for NaN too
             raise MgralError(f"image {image.id} ({answer.name}): box {number} is not four numbers; correct it")
+        if box.xyxy[2] - box.xyxy[0] < -SNAP or box.xyxy[3] - box.xyxy[1] < -SNAP:
+            raise MgralError(
+                f"image {image.id} ({answer.name}): box {number}, of class {box.label!r}, ends before it begins: its "
+                "corners are swapped, or its width or height is negative; correct it"
+            )
         snapped = tuple(float(round(value)) if abs(value - round(value)) < SNAP else value for value in box.xyxy)
         x1, y1, x2, y2 = snapped
         inside = (
@@ -94,7 +102,12 @@ def fit(
         counts["boxes clipped to their image"] += inside != snapped
         counts["rotated boxes, polygons and ellipses, as their hull"] += box.hull
         label = classes.index(name) if name in classes else -1
-        boxes.append(LabelBox(label, inside, box.ignore or name == "ignore", box.origin))
+        if (label, inside) in there:
+            counts["boxes that are there twice, kept once"] += 1
+            continue
+        there.add((label, inside))
+        ignore = box.ignore or label < 0 or names.get(box.label) == "ignore"  # a class may be called ignore
+        boxes.append(LabelBox(label, inside, ignore, box.origin))
     return tuple(boxes)
 
 

@@ -38,6 +38,7 @@ tell ``finished`` from ``untouched``: no boxes, or exactly the predicted ones.
 """
 Origin = Literal["prediction", "prediction-changed", "manual", "unknown"]
 TEXTS = frozenset({".json", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names", ".data"})
+_PACKED = frozenset({".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"})
 LARGEST = 512 * 2**20  # bytes of text in one returned file or folder; a batch has some kilobytes an image
 
 
@@ -228,6 +229,10 @@ class Source:
     content: bytes | None
     sha256: str | None = None
 
+    def is_text(self, suffix: str) -> bool:
+        """Whether it is a text file with this suffix, in any case."""
+        return self.content is not None and self.name.lower().endswith(suffix)
+
 
 def sources(path: str | Path) -> list[Source]:
     """The text files and images of a returned file, folder or zip archive, in order of name.
@@ -252,15 +257,25 @@ def sources(path: str | Path) -> list[Source]:
 def _found(path: Path) -> list[Source]:
     if path.is_dir():
         files = [(p.relative_to(path).as_posix(), p) for p in sorted(path.rglob("*")) if p.is_file()]
+        _refuse_packed(path, [name for name, _ in files])
         return _bounded(path, [_source(str(p), name, p.read_bytes()) for name, p in files if _wanted(name)])
     require_regular(path)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist() if _wanted(member.filename)) > LARGEST:
                 raise MgralError(f"{path}: holds more than {LARGEST >> 20} MiB; give the annotations alone")
+            _refuse_packed(path, archive.namelist())
             members = sorted(name for name in archive.namelist() if _wanted(name))
             return [_source(f"{path}/{name}", name, archive.read(name)) for name in members]
     return _bounded(path, [Source(str(path), path.name, path.read_bytes())])
+
+
+def _refuse_packed(path: Path, names: Iterable[str]) -> None:
+    """Refuse an archive within a folder or archive: what it holds would be passed over."""
+    for name in names:
+        hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+        if not hidden and PurePosixPath(name).suffix.lower() in _PACKED:
+            raise MgralError(f"{path}/{name}: an archive within what is returned; unpack it, or return it alone")
 
 
 def _wanted(name: str) -> bool:

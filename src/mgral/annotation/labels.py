@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mgral.annotation import box_rules, matching, reconciling
+from mgral.annotation import box_rules, matching, plausibility, reconciling
 from mgral.annotation.box_rules import LabelBox
 from mgral.annotation.exchange import Answer, Batch, BatchImage, Returned, State
 from mgral.config.annotation import AnnotationRules
@@ -84,10 +84,12 @@ def settle(
         counts.update(returned.notes)
         about = {"tool": returned.tool, "version": returned.version, "file": name}
         try:
-            for i, answers in matching.match(returned, batch, known).items():
+            matched = matching.match(returned, batch, known)
+            for i, answers in matched.items():
                 found.setdefault(i, []).extend((answer, about) for answer in answers)
         except MgralError as error:
             raise MgralError(f"{name}: {error}") from None
+        plausibility.check(name, ((images[i], answer) for i, answers in matched.items() for answer in answers))
     settled = {}
     for i in sorted(asked | found.keys()):
         if i not in asked and rules.extra == "refuse":
@@ -118,7 +120,11 @@ def _settled(
     people: dict[str, Sequence[LabelBox]] = {}
     notes = []
     for answer in finished:
-        about = next(about for one, about in answers if one is answer)
+        place = next(place for place, (one, _) in enumerate(answers) if one is answer)
+        about = answers[place][1]
+        later = [one for one, other in found[place + 1 :] if other["file"] != about["file"] and one.who == answer.who]
+        if answer.boxes and any(one.state == "unsaid" and not one.boxes for one in later):
+            counts["images that came back without boxes later: the boxes returned before stay"] += 1
         try:
             people[answer.who] = box_rules.fit(answer, image, classes, names, counts)
         except MgralError as error:

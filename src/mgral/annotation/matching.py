@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -11,6 +12,7 @@ from mgral.annotation.exchange import Answer, Batch, Returned
 from mgral.core.errors import MgralError
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}(?:-|__)")  # Label Studio puts this before the name of an uploaded file
+_LABELS = re.compile(r"\.(txt|xml)$", re.IGNORECASE)  # files of YOLO and VOC, which name no image file
 EXPORTED = re.compile(r"^(\d{6,})_([0-9a-f]{8})(?:\.[^.]*)?$")  # BatchImage.export_name
 
 
@@ -76,7 +78,8 @@ class Images:
             return self._checked(answer, int(exported[1]), exported[2])
         parts = name.split("/")
         for first in range(len(parts)):  # a tool may put folders before it: obj_train_data/…
-            found = self._by_path.get("/".join(parts[first:]).removeprefix("?d="), set())
+            path = "/".join(parts[first:]).removeprefix("?d=")
+            found = self._by_path.get(path) or self._by_path.get(_LABELS.sub("", path), set())
             if found:
                 base = set().union(*(self._by_base.get(one, set()) for one in _bases(name)))
                 return self._only(answer, found if first < len(parts) - 1 else found | base)
@@ -124,11 +127,31 @@ def _bases(path: str) -> set[str]:
     return names | {_stem(one) for one in names}
 
 
+def _refuse_two(id: int, answers: Sequence[Answer]) -> None:
+    """Refuse two answers of one person about one image that differ, where nothing says which of them is newer."""
+    seen: dict[tuple[str, bool, str], Answer] = {}
+    for answer in answers:
+        if answer.state != "finished":
+            continue
+        before = seen.setdefault((answer.who, answer.truth, answer.at), answer)
+        if Counter(before.boxes) != Counter(answer.boxes):
+            both = before.name if before.name == answer.name else f"{before.name} and {answer.name}"
+            raise MgralError(
+                f"{both}: two answers about image {id} that differ, and nothing says which is newer; leave out one"
+            )
+
+
 def match(returned: Returned, batch: Batch, images: Images) -> Mapping[int, list[Answer]]:
-    """The answers about each image, by id, in the order of the file. Raises MgralError, see :meth:`Images.find`."""
+    """The answers about each image, by id, in the order of the file.
+
+    Raises:
+        MgralError: see :meth:`Images.find`; none of the batch's images is there; or two answers contradict each other.
+    """
     found: dict[int, list[Answer]] = {}
     for answer in returned.answers:
         found.setdefault(images.find(answer, batch.id), []).append(answer)
+    for i, answers in found.items():
+        _refuse_two(i, answers)
     if returned.answers and not returned.corrects and not any(image.id in found for image in batch.images):
         raise MgralError(f"{returned.answers[0].name}: none of its images belongs to batch {batch.id}; check the cycle")
     return found

@@ -212,7 +212,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
                     return value
         except ValueError:  # json's words say where and why
             pass
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_each_key_once)
+        return json.loads(content.decode("utf-8"), object_pairs_hook=each_key_once)
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; give the path of an existing JSON file") from None
     except IsADirectoryError:
@@ -284,7 +284,8 @@ class DuplicateKeyError(ValueError):
     """A key that occurs twice in one mapping; readers would disagree about which value counts."""
 
 
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for ``json.loads``. Raises DuplicateKeyError."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise DuplicateKeyError(shown(Counter(key for key, _ in pairs).most_common(1)[0][0]))

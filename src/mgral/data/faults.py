@@ -80,6 +80,10 @@ class Findings:
         number, first = self._counted.get(what, (0, example))
         self._counted[what] = (number + 1, first)
 
+    def counts(self) -> dict[str, int]:
+        """How often each thing was counted."""
+        return {what: number for what, (number, _) in self._counted.items()}
+
     def tell_counts(self) -> None:
         """Turn what was counted into notes."""
         for what, (number, first) in self._counted.items():

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from mgral.annotation.exchange import Answer, Batch, BatchImage, Source, State
-from mgral.annotation.matching import EXPORTED
+from mgral.annotation.matching import EXPORTED, Images
 from mgral.core.errors import MgralError, nearest
 from mgral.core.files import whole
 
@@ -29,8 +29,10 @@ NEAR = 0.011  # pixels; CVAT writes two decimals
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table."""
+    """One line of the table; ``place`` and ``name`` say which."""
 
+    place: str
+    name: str
     state: State | None
     who: str
     seconds: float | None
@@ -75,11 +77,11 @@ def write_table(images: Sequence[BatchImage], answers: Mapping[int, Sequence[Ans
     return path
 
 
-def read_table(sources: Sequence[Source]) -> dict[str, Row]:
-    """The table, by file name without its suffix; empty if there is none. Raises MgralError for an unknown state."""
-    rows: dict[str, Row] = {}
+def read_table(sources: Sequence[Source]) -> list[Row]:
+    """The lines of the table; none if there is no table. Raises MgralError for an unknown state."""
+    rows: list[Row] = []
     for source in sources:
-        if source.content is None or PurePosixPath(source.name).name != TABLE:
+        if source.content is None or PurePosixPath(source.name).name.lower() != TABLE:
             continue
         try:
             lines = list(csv.DictReader(io.StringIO(source.content.decode("utf-8-sig"))))
@@ -98,11 +100,9 @@ def read_table(sources: Sequence[Source]) -> dict[str, Row]:
                     raise ValueError
             except ValueError:
                 raise MgralError(f"{source.place}: line {number}: seconds is no number; correct it") from None
-            key = stem(name)
-            if key in rows:
-                raise MgralError(f"{source.place}: line {number}: {name} is duplicated; keep one line for each image")
             said: State | None = state or None  # type: ignore[assignment]
-            rows[key] = Row(said, (line.get("who") or "").strip(), seconds, (line.get("at") or "").strip())
+            who, at = (line.get("who") or "").strip(), (line.get("at") or "").strip()
+            rows.append(Row(f"{source.place}: line {number}", name, said, who, seconds, at))
     return rows
 
 
@@ -111,31 +111,46 @@ def stem(name: str) -> str:
     return PurePosixPath(name.replace("\\", "/")).stem
 
 
-def judged(answers: Sequence[Answer], table: Mapping[str, Row], batch: Batch) -> list[Answer]:
+def judged(answers: Sequence[Answer], table: Sequence[Row], batch: Batch) -> list[Answer]:
     """The answers with what the table says of them, and with the states that boxes alone cannot give.
 
     Args:
         answers: ``finished``, as the files have them.
         table: of :func:`read_table`.
         batch: whose predictions may have come back unseen.
+
+    Raises:
+        MgralError: two lines of the table are about one image.
     """
-    known = {stem(image.export_name): image for image in batch.images}
-    known |= {stem(image.file_name): image for image in batch.images}
-    out = []
+    images = Images(batch.images)
+    known: dict[int | str, BatchImage] = {image.id: image for image in batch.images}
+    rows: dict[int | str, Row] = {}
+    for row in table:
+        if rows.setdefault(key := _key(row.name, images, batch), row) is not row:
+            raise MgralError(f"{row.place}: {row.name} is duplicated; keep one line for each image")
+    out, named = [], set()
     for answer in answers:
-        row = table.get(stem(answer.name))
-        if row is not None:
-            answer = replace(answer, who=row.who, seconds=row.seconds, at=row.at)
-        if row is not None and row.state is not None:
-            answer = replace(answer, state=row.state)
-        elif not answer.boxes or unchanged(answer, known.get(stem(answer.name))):
+        named.add(key := _key(answer.name, images, batch))
+        said = rows.get(key)
+        if said is not None:
+            answer = replace(answer, who=said.who, seconds=said.seconds, at=said.at)
+        if said is not None and said.state is not None:
+            answer = replace(answer, state=said.state)
+        elif not answer.boxes or unchanged(answer, known.get(key)):
             answer = replace(answer, state="unsaid")
         out.append(answer)
-    named = {stem(answer.name) for answer in answers}
-    for key, row in table.items():
+    for key, row in rows.items():
         if row.state is not None and key not in named:
-            out.append(Answer(key, row.state, who=row.who, seconds=row.seconds, at=row.at))
+            out.append(Answer(row.name, row.state, who=row.who, seconds=row.seconds, at=row.at))
     return out
+
+
+def _key(name: str, images: Images, batch: Batch) -> int | str:
+    """The id of the image that a name is about, else its stem: two folders may hold files of one name."""
+    try:
+        return images.find(Answer(name, "finished"), batch.id)
+    except MgralError:  # of another batch, or of no one image: that is refused where answers are matched
+        return stem(name)
 
 
 def unchanged(answer: Answer, image: BatchImage | None) -> bool:

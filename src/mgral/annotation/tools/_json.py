@@ -7,11 +7,14 @@ from typing import Any
 
 from mgral.annotation.exchange import Source
 from mgral.core.errors import MgralError
+from mgral.core.files import DuplicateKeyError, each_key_once
 
 
 def parsed(source: Source) -> Any:
-    """The JSON in a source. Raises MgralError if it is half-written or none."""
+    """The JSON in a source. Raises MgralError if it is half-written or none, or holds a key twice in one object."""
     try:
-        return json.loads((source.content or b"").decode("utf-8-sig"))
+        return json.loads((source.content or b"").decode("utf-8-sig"), object_pairs_hook=each_key_once)
+    except DuplicateKeyError as error:
+        raise MgralError(f"{source.place}: key {error} occurs twice in one object; remove one of them") from None
     except (ValueError, RecursionError) as error:  # of which UnicodeDecodeError, and a number of 5,000 digits
         raise MgralError(f"{source.place}: not whole, valid JSON ({error}); export it again") from None

@@ -13,12 +13,18 @@ from typing import Any
 
 from pydantic import Field
 
-from mgral.annotation.exchange import Answer, AnswerBox, Batch, Returned, Source
-from mgral.annotation.tools import _folders
+from mgral.annotation.exchange import Answer, Batch, Returned, Source
+from mgral.annotation.tools import _folders, _objects
 from mgral.annotation.tools._json import parsed
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
+from mgral.core.errors import MgralError, shown
 from mgral.core.files import write_json
+from mgral.data import coco_objects
+from mgral.data.faults import Findings
+from mgral.data.image_files import is_name
+from mgral.data.image_validation import plain_id
+from mgral.data.raw import Sheet, Unfit, flag, own_id
+from mgral.data.raw import Source as Annotations
 
 STATES = _folders.STATES
 
@@ -46,10 +52,11 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
     Raises:
         MgralError: not COCO, or an image is in it twice, as Label Studio writes one that two people labelled.
     """
-    found = [source for source in sources if source.content is not None and source.name.endswith(".json")]
+    found = [source for source in sources if source.is_text(".json")]
     if not found:
         raise MgralError(f"{sources[0].place if sources else 'nothing'}: no JSON file; give a COCO annotation file")
-    answers = [answer for source in found for answer in _answers(source)]
+    report = _objects.findings()
+    answers = [answer for source in found for answer in _answers(source, report)]
     seen = Counter(answer.name for answer in answers)
     twice = [name for name, times in seen.items() if times > 1]
     if twice:
@@ -57,31 +64,48 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
             f"{found[0].place}: image {twice[0]!r} is in it {seen[twice[0]]} times; give each image once, or export "
             "what several people labelled as JSON of Label Studio"
         )
-    return Returned(_folders.judged(answers, _folders.read_table(sources), batch), "coco")
+    notes = Counter(report.counts())
+    return Returned(_folders.judged(answers, _folders.read_table(sources), batch), "coco", notes=notes)
 
 
-def _answers(source: Source) -> list[Answer]:
-    content = parsed(source)
+def _answers(source: Source, report: Findings) -> list[Answer]:
+    """The images of a file with their objects; one that the file calls not annotated is untouched."""
+    content = coco_objects.lists(parsed(source), source.place, report)
+    names = coco_objects.categories(source.place, content["categories"], report)
+    found = Annotations(Path(), [], {}, "xywh", None)
+    images: dict[Any, dict[str, Any]] = {}
+    for image in content["images"]:
+        key = (source.place, own_id(image.get("id")))
+        what = "has no id" if isinstance(key[1], Unfit) else "id is duplicated" if key in images else ""
+        if not what and not is_name(image.get("file_name")):
+            what = f"unfit file name {shown(image.get('file_name'))}"
+        if what:
+            raise MgralError(f"{source.place}: image {key[1]}: {what}; export as COCO again")
+        coco_objects.refuse_within(image, f"image {key[1]}", source.place, report)
+        images[key] = image
+        found.sheets[key] = Sheet(source.place, [])
+    coco_objects.add(found, source.place, names, content["annotations"], report)
+    for other in [other for other in found.sheets if other not in images]:
+        which = f"{found.sheets[other].objects[0].name}: of image {plain_id(other)}"
+        raise MgralError(f"{source.place}: {which}, which is not in 'images'; export as COCO again")
+    answers = []
+    for key, image in images.items():
+        boxes = tuple(_objects.box(item, "xywh", source.place) for item in found.sheets[key].objects)
+        annotated = flag(image.get("annotated", True))
+        if annotated is None or (boxes and not annotated):
+            what = f"annotated is {shown(image['annotated'])}, and it has {len(boxes)} annotations"
+            raise MgralError(f"{source.place}: image {key[1]}: {what}; correct one of them")
+        if annotated:
+            answers.append(Answer(image["file_name"], "finished", boxes, size=_size(image, source.place)))
+    return answers
+
+
+def _size(image: Mapping[str, Any], place: str) -> tuple[int, int] | None:
     try:
-        classes = {category["id"]: str(category["name"]) for category in content["categories"]}
-        boxes: dict[Any, list[AnswerBox]] = {image["id"]: [] for image in content["images"]}
-        if len(boxes) != len(content["images"]):
-            raise ValueError("two images have one id")
-        for item in content["annotations"]:
-            x, y, w, h = map(float, item["bbox"])
-            ignore = any(item.get(flag) for flag in ("iscrowd", "ignore", "difficult"))
-            boxes[item["image_id"]].append(AnswerBox(classes[item["category_id"]], (x, y, x + w, y + h), ignore=ignore))
-        return [
-            Answer(str(image["file_name"]), "finished", tuple(boxes[image["id"]]), size=_size(image))
-            for image in content["images"]
-        ]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise MgralError(f"{source.place}: not COCO annotations ({what}); export as COCO again") from None
-
-
-def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
+        return (int(image["width"]), int(image["height"])) if image.get("width") and image.get("height") else None
+    except (TypeError, ValueError, OverflowError):
+        what = f"size {shown(image['width'])} x {shown(image['height'])} is not of numbers"
+        raise MgralError(f"{place}: image {shown(image['file_name'])}: {what}; correct it") from None
 
 
 def respond(batch: Batch, answers: Mapping[int, Sequence[Answer]], folder: Path) -> list[Path]:

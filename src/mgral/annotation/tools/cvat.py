@@ -22,16 +22,18 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from pydantic import Field
 
 from mgral.annotation.exchange import Answer, AnswerBox, Batch, BatchImage, Returned, Source, State
-from mgral.annotation.tools import _folders
+from mgral.annotation.tools import _folders, _objects
 from mgral.annotation.tools._xml import parsed
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
+from mgral.core.errors import MgralError, shown
 from mgral.core.files import whole
+from mgral.data.box_validation import number
 
 STATES: frozenset[State] = frozenset({"finished", "skipped", "cannot", "untouched", "unsaid"})
 TAGS: dict[str, State] = {"checked": "finished", "cannot be labelled": "cannot", "skip": "skipped"}
 COMMANDS = "commands.txt"
 LONGEST = 64  # characters of a label's name
+_SHAPES = frozenset({"box", "ellipse", "polygon", "mask"})
 SLIP = 0.5  # degrees; a smaller rotation is a slip of the hand
 
 
@@ -83,7 +85,7 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
     Raises:
         MgralError: no such file, damaged, of a video, or of the task of another batch.
     """
-    found = [source for source in sources if source.content is not None and source.name.endswith(".xml")]
+    found = [source for source in sources if source.is_text(".xml")]
     if not found:
         place = sources[0].place if sources else "nothing"
         raise MgralError(f"{place}: no XML file; export the task as 'CVAT for images 1.1'")
@@ -97,19 +99,24 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
         name = top.findtext("meta/task/name") or top.findtext("meta/job/name") or ""
         words = name.split()
         named = words[3] if len(words) == 4 and words[0] == "mgral" else None
-        answers += [_answer(source, element, named, known, notes) for element in top.iter("image")]
+        answers += [_answer(source, element, named, known, batch.classes, notes) for element in top.iter("image")]
     return Returned(answers, "cvat", (found[0].content and parsed(found[0]).findtext("version")) or "", notes)
 
 
 def _answer(
-    source: Source, element: Element, batch: str | None, known: Mapping[str, BatchImage], notes: Counter[str]
+    source: Source,
+    element: Element,
+    batch: str | None,
+    known: Mapping[str, BatchImage],
+    classes: Sequence[str],
+    notes: Counter[str],
 ) -> Answer:
     name = element.get("name", "")
     try:
         size = (int(element.get("width", "")), int(element.get("height", "")))
-        boxes = tuple(box for child in element if (box := _box(child, notes)) is not None)
+        boxes = tuple(box for child in element if (box := _box(child, classes, notes)) is not None)
     except ValueError as error:
-        raise MgralError(f"{source.place}: image {name!r}: not of numbers ({error}); export it again") from None
+        raise MgralError(f"{source.place}: image {name!r}: cannot be read ({error}); correct it") from None
     tags = [child.get("label", "") for child in element if child.tag == "tag"]
     said = sorted({TAGS[tag] for tag in tags if tag in TAGS})
     if len(said) > 1:
@@ -125,20 +132,37 @@ def _answer(
     return Answer(name, state, boxes, batch=batch, size=size)
 
 
-def _box(element: Element, notes: Counter[str]) -> AnswerBox | None:
-    label, turn = element.get("label", ""), float(element.get("rotation") or 0) % 360
+def _number(text: str | None) -> float:
+    """A number. Raises ValueError for any other text."""
+    value = number(text)
+    if value is None:
+        raise ValueError(f"{shown(text)} is no number")
+    return value
+
+
+def _box(element: Element, classes: Sequence[str], notes: Counter[str]) -> AnswerBox | None:
+    """A shape as a box; None of what marks no object. Raises ValueError."""
+    label, turn = element.get("label", ""), _number(element.get("rotation") or "0") % 360
     if element.tag == "box":
-        x1, y1, x2, y2 = (float(element.get(edge, "")) for edge in ("xtl", "ytl", "xbr", "ybr"))
+        x1, y1, x2, y2 = (_number(element.get(edge)) for edge in ("xtl", "ytl", "xbr", "ybr"))
     elif element.tag == "ellipse":
-        cx, cy, rx, ry = (float(element.get(key, "")) for key in ("cx", "cy", "rx", "ry"))
+        cx, cy, rx, ry = (_number(element.get(key)) for key in ("cx", "cy", "rx", "ry"))
         cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
         dx, dy = math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)
         return AnswerBox(label, (cx - dx, cy - dy, cx + dx, cy + dy), hull=True)
     elif element.tag == "polygon":
-        points = [tuple(map(float, point.split(","))) for point in element.get("points", "").split(";")]
-        xs, ys = [point[0] for point in points], [point[1] for point in points]
-        return AnswerBox(label, (min(xs), min(ys), max(xs), max(ys)), hull=True)
+        points = [point.split(",") for point in element.get("points", "").split(";")]
+        if any(len(point) != 2 for point in points):
+            raise ValueError("a point of a polygon is not x,y")
+        xs, ys = [_number(point[0]) for point in points], [_number(point[1]) for point in points]
+        return AnswerBox(label, _objects.around(xs, ys), hull=True)
+    elif element.tag == "mask":
+        left, top, width, height = (_number(element.get(key)) for key in ("left", "top", "width", "height"))
+        return AnswerBox(label, (left, top, left + width, top + height), hull=True)
     else:
+        what = repr(label) if label in classes and element.tag != "tag" else ""
+        if what or any(child.tag in _SHAPES for child in element.iter()):
+            raise ValueError(f"<{element.tag}> marks {what or 'objects'} and is no box: draw one, or remove it")
         notes[f"elements <{element.tag}>, passed over"] += element.tag != "tag"
         return None
     if min(turn, 360 - turn) < SLIP:
@@ -166,9 +190,9 @@ def _write(batch: Batch, answers: Mapping[int, Sequence[Answer]], path: Path, fi
         SubElement(label, "name").text = name
         SubElement(label, "type").text = "tag" if name in TAGS else "rectangle"
     tags = {state: tag for tag, state in TAGS.items()}
-    for number, image in enumerate(batch.images):
+    for place, image in enumerate(batch.images):
         sides = {"width": str(image.width), "height": str(image.height)}
-        element = SubElement(top, "image", {"id": str(number), "name": image.export_name, **sides})
+        element = SubElement(top, "image", {"id": str(place), "name": image.export_name, **sides})
         answer = _folders.one(answers.get(image.id, []), image)
         for box in answer.boxes if answer else ():
             corners = zip(("xtl", "ytl", "xbr", "ybr"), (f"{value:.2f}" for value in box.xyxy), strict=True)

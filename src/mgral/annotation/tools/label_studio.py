@@ -21,16 +21,18 @@ from xml.sax.saxutils import quoteattr
 from pydantic import Field
 
 from mgral.annotation.exchange import Answer, AnswerBox, Batch, BatchImage, Origin, Returned, Source, State
-from mgral.annotation.tools import _label_studio_api
+from mgral.annotation.tools import _label_studio_api, _objects
 from mgral.annotation.tools._json import parsed
 from mgral.config.base import Settings
-from mgral.core.errors import MgralError
+from mgral.core.errors import MgralError, shown
 from mgral.core.files import whole, write_json
+from mgral.data.raw import flag, own_id
 
 STATES: frozenset[State] = frozenset({"finished", "skipped", "cannot", "draft", "untouched"})
 NOTHING, CANNOT = "nothing here", "cannot be labelled"
 SLIP = 0.5  # degrees; a smaller rotation is a slip of the hand
 _SHAPES = ("rectanglelabels", "polygonlabels", "ellipselabels")
+_BARE = ("rectangle", "polygon", "ellipse")
 
 
 class Options(Settings):
@@ -112,7 +114,7 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
     """
     notes: Counter[str] = Counter()
     answers: list[Answer] = []
-    found = [source for source in sources if source.content is not None and source.name.endswith(".json")]
+    found = [source for source in sources if source.is_text(".json")]
     if not found:
         raise MgralError(f"{sources[0].place if sources else 'nothing'}: no JSON file; export the project as JSON")
     for source in found:
@@ -125,7 +127,7 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
         seen: Counter[Any] = Counter()
         for task in content:
             try:
-                of_task = _answers(task, notes)
+                of_task = _answers(task, batch.classes, notes)
                 mgral = task["data"].get("mgral")
                 seen[mgral["id"] if isinstance(mgral, dict) and "id" in mgral else task["data"].get("image")] += 1
             except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
@@ -147,12 +149,12 @@ def _is_task(task: Any) -> bool:
     )
 
 
-def _answers(task: Mapping[str, Any], notes: Counter[str]) -> list[Answer]:
+def _answers(task: Mapping[str, Any], classes: Sequence[str], notes: Counter[str]) -> list[Answer]:
     data = task["data"]
     mgral = data.get("mgral") if isinstance(data.get("mgral"), dict) else {}
     about: dict[str, Any] = {
         "name": _name(str(data.get("image") or data.get("file_name") or f"task {task.get('id')}")),
-        "id": int(mgral["id"]) if "id" in mgral else None,
+        "id": _id(mgral["id"]) if "id" in mgral else None,
         "sha256": _text(mgral, "sha256"),
         "batch": _text(mgral, "batch"),
     }
@@ -169,12 +171,14 @@ def _answers(task: Mapping[str, Any], notes: Counter[str]) -> list[Answer]:
         for kind, times in others.items():
             notes[f"regions of type {kind}, passed over"] += times
         state: State = "finished"
-        if annotation.get("was_cancelled"):
+        if _flag(annotation, "was_cancelled"):
             state = "skipped"
         elif CANNOT in choices:
             state = "cannot"
         elif NOTHING in choices and boxes:
             raise ValueError(f"says '{NOTHING}' and has {len(boxes)} boxes")
+        if state == "finished":
+            _refuse_unreadable(result, classes)
         sizes = {(int(r["original_width"]), int(r["original_height"])) for r in result if "original_width" in r}
         if len(sizes) > 1:
             raise ValueError(f"its regions are of images of several sizes {sorted(sizes)}")
@@ -187,13 +191,47 @@ def _answers(task: Mapping[str, Any], notes: Counter[str]) -> list[Answer]:
                 who=_who(annotation.get("completed_by")),
                 seconds=_seconds(annotation),
                 at=str(annotation.get("updated_at") or ""),
-                truth=bool(annotation.get("ground_truth")),
+                truth=_flag(annotation, "ground_truth"),
             )
         )
     if not answers:
         begun: State = "draft" if task.get("drafts") else "untouched"
         answers.append(Answer(**about, state=begun, at=str(task.get("updated_at") or "")))
     return answers
+
+
+def _id(value: Any) -> int:
+    """The number of an image. Raises ValueError if it is none."""
+    found = own_id(value)
+    if type(found) is not int:
+        raise ValueError(f"mgral.id {shown(value)} is no number")
+    return found
+
+
+def _flag(group: Mapping[str, Any], key: str) -> bool:
+    """What a flag says. Raises ValueError if it says neither yes nor no."""
+    said = flag(group.get(key))
+    if said is None:
+        raise ValueError(f"{key} {shown(group[key])} is neither yes nor no")
+    return said
+
+
+def _refuse_unreadable(result: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    """Refuse a region that marks an object of the data set and is no box: it would become background.
+
+    Raises:
+        ValueError: it has one of the classes in another shape (a brush, key points), or a shape without a class.
+    """
+    read = {region.get("id") for region in result if region.get("type") in _SHAPES}
+    for region in result:
+        kind, value = str(region.get("type")), region.get("value")
+        if kind in (*_SHAPES, "choices") or not isinstance(value, dict) or region.get("id") in read:
+            continue
+        said = [name for names in value.values() if isinstance(names, list) for name in names]
+        marked = [name for name in said if isinstance(name, str) and name in classes]
+        if marked or kind.lower() in _BARE:
+            what = f"marks {marked[0]!r} and is no box" if marked else "has no class"
+            raise ValueError(f"region {region.get('id')} of type {kind} {what}; correct or remove it")
 
 
 def _text(group: Mapping[str, Any], key: str) -> str | None:
@@ -244,7 +282,7 @@ def _corners(kind: str, value: Mapping[str, Any], width: int, height: int) -> tu
     if kind == "polygonlabels":
         xs = [float(x) * width / 100 for x, _ in value["points"]]
         ys = [float(y) * height / 100 for _, y in value["points"]]
-        return (min(xs), min(ys), max(xs), max(ys)), True
+        return _objects.around(xs, ys), True
     turn = float(value.get("rotation") or 0) % 360
     x, y = float(value["x"]) * width / 100, float(value["y"]) * height / 100
     if kind == "ellipselabels":  # x, y is the centre

@@ -13,12 +13,14 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from pydantic import Field
 
-from mgral.annotation.exchange import Answer, AnswerBox, Batch, BatchImage, Returned, Source
-from mgral.annotation.tools import _folders
+from mgral.annotation.exchange import Answer, Batch, BatchImage, Returned, Source
+from mgral.annotation.tools import _folders, _objects
 from mgral.annotation.tools._xml import parsed
 from mgral.config.base import Settings
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
+from mgral.data import voc_objects
+from mgral.data.raw import Layout, RawObject
 
 STATES = _folders.STATES
 
@@ -48,7 +50,7 @@ def export(batch: Batch, folder: Path, options: Options) -> list[Path]:
 
 def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
     """Read XML files; each belongs to the image of the same stem. Raises MgralError for one that is damaged."""
-    found = [source for source in sources if source.content is not None and source.name.endswith(".xml")]
+    found = [source for source in sources if source.is_text(".xml")]
     if not found:
         place = sources[0].place if sources else "nothing"
         raise MgralError(f"{place}: no XML file; give the folder that holds one for each image")
@@ -58,23 +60,21 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
 
 def _answer(source: Source, one_based: bool) -> Answer:
     top = parsed(source)
-    if top.tag != "annotation":
-        raise MgralError(f"{source.place}: <{top.tag}> is no annotation of PASCAL VOC; export as VOC again")
+    voc_objects.plain(top)
+    if what := voc_objects.fault(top):
+        raise MgralError(f"{source.place}: {what}; correct it, or export as VOC again")
+    layout: Layout = "inclusive" if one_based else "xyxy"
+    boxes = tuple(_objects.box(item, layout, source.place, _turned(item)) for item in voc_objects.objects(top))
     sides = [top.findtext(f"size/{side}") for side in ("width", "height")]
     try:
-        boxes = tuple(_box(element, one_based) for element in top.findall("object"))
         size = None if None in sides else (int(float(sides[0] or 0)), int(float(sides[1] or 0)))
-    except (TypeError, ValueError, OverflowError):
-        raise MgralError(f"{source.place}: a box or the size is not of numbers; export as VOC again") from None
+    except (ValueError, OverflowError):
+        raise MgralError(f"{source.place}: the size is not of numbers; export as VOC again") from None
     return Answer(source.name, "finished", boxes, size=size if size and all(size) else None)
 
 
-def _box(element: Element, one_based: bool) -> AnswerBox:
-    edges = ("xmin", "ymin", "xmax", "ymax")
-    x1, y1, x2, y2 = (float(element.findtext(f"bndbox/{edge}") or "none") for edge in edges)
-    ignore = (element.findtext("difficult") or "0").strip() != "0"
-    name = (element.findtext("name") or "").strip()
-    return AnswerBox(name, (x1 - one_based, y1 - one_based, x2, y2), ignore=ignore)
+def _turned(item: RawObject) -> bool:
+    return any(isinstance(value, float) for value in item.numbers)
 
 
 def respond(batch: Batch, answers: Mapping[int, Sequence[Answer]], folder: Path) -> list[Path]:

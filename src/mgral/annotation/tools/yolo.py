@@ -1,12 +1,13 @@
 """YOLO: one text file an image, ``class cx cy width height`` as shares of the image's sides; class names in a list.
 
 Classes are matched by name. Names come from ``data.yaml``, ``obj.names`` (CVAT), ``notes.json`` (Label Studio, whose
-``classes.txt`` may be in another order than the numbers it writes) or ``classes.txt``, in this order. An empty file is
-unsaid, an image without file untouched; ``states.csv`` may say more.
+``classes.txt`` may be in another order than the numbers it writes) or ``classes.txt``; several must agree. An
+empty file is unsaid, an image without file untouched; ``states.csv`` may say more.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,11 +17,14 @@ from pydantic import Field
 
 from mgral.annotation.exchange import Answer, AnswerBox, Batch, BatchImage, Returned, Source
 from mgral.annotation.matching import Images
-from mgral.annotation.tools import _folders
+from mgral.annotation.tools import _folders, _objects
 from mgral.annotation.tools._json import parsed
 from mgral.config.base import Settings
+from mgral.config.loading import parse_yaml
 from mgral.core.errors import MgralError
 from mgral.core.files import whole
+from mgral.data import yolo_labels
+from mgral.data.box_validation import number
 
 STATES = _folders.STATES
 _LISTS = {"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
@@ -51,7 +55,7 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
         MgralError: no class names, a line that is no box, or a number that no class has.
     """
     texts = [source for source in sources if source.content is not None]
-    labels = [s for s in texts if s.name.endswith(".txt") and PurePosixPath(s.name).name not in _LISTS]
+    labels = [source for source in texts if source.is_text(".txt") and _bare(source) not in _LISTS]
     classes = _classes(texts)
     if classes is None:
         place = sources[0].place if sources else "nothing"
@@ -64,7 +68,7 @@ def read(sources: Sequence[Source], batch: Batch, options: Options) -> Returned:
         answer = Answer(source.name, "finished")
         image = images.by_id[images.find(answer, batch.id)]
         assert isinstance(image, BatchImage)
-        boxes = tuple(_box(source, number, line, classes, image) for number, line in _lines(source))
+        boxes = tuple(_box(source, place, line, classes, image) for place, line in _lines(source))
         answers.append(Answer(source.name, "finished", boxes))
     return Returned(_folders.judged(answers, _folders.read_table(sources), batch), "yolo")
 
@@ -77,48 +81,65 @@ def _lines(source: Source) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
-def _box(source: Source, number: int, line: str, classes: Mapping[int, str], image: BatchImage) -> AnswerBox:
-    try:
-        index, *numbers = line.split()
-        if len(numbers) == 4:
-            cx, cy, w, h = map(float, numbers)
-            x1, y1, x2, y2, hull = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, False
-        elif len(numbers) >= 6 and len(numbers) % 2 == 0:  # a polygon, as segmentation labels have it
-            xs, ys = [float(x) for x in numbers[::2]], [float(y) for y in numbers[1::2]]
-            x1, y1, x2, y2, hull = min(xs), min(ys), max(xs), max(ys), True
-        else:
-            raise ValueError
-        label = int(index)
-    except ValueError:
-        raise MgralError(f"{source.place}: line {number}: not 'class cx cy width height'; correct it") from None
+def _box(source: Source, place: int, line: str, classes: Mapping[int, str], image: BatchImage) -> AnswerBox:
+    index, *given = line.split()
+    label, numbers = yolo_labels.index(index), [value for text in given if (value := number(text)) is not None]
+    hull = len(given) >= 6 and len(given) % 2 == 0  # a polygon, as segmentation labels have it
+    if label is None or len(numbers) != len(given) or not (len(given) == 4 or hull):
+        raise MgralError(f"{source.place}: line {place}: not 'class cx cy width height'; correct it")
+    if not all(map(math.isfinite, numbers)):
+        raise MgralError(f"{source.place}: line {place}: holds a number that is not finite; correct it")
+    if hull:
+        x1, y1, x2, y2 = _objects.around(numbers[::2], numbers[1::2])
+    else:
+        cx, cy, w, h = numbers
+        x1, y1, x2, y2 = cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
     if label not in classes:
-        raise MgralError(f"{source.place}: line {number}: class {label} has no name; give the list it counts in")
+        raise MgralError(f"{source.place}: line {place}: class {label} has no name; give the list it counts in")
     return AnswerBox(
         classes[label], (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height), hull=hull
     )
 
 
 def _classes(texts: Sequence[Source]) -> dict[int, str] | None:
-    """Class names by number; None if no file has them."""
-    by_name: dict[str, Source] = {}
-    for source in texts:
-        by_name.setdefault(PurePosixPath(source.name).name, source)
-    for name, reader in _NAMES.items():
-        if name in by_name:
-            return reader(by_name[name])
-    return None
+    """Class names by number; None if no file has them.
+
+    Raises:
+        MgralError: two lists give one number different names. LabelImg writes a ``classes.txt`` of its own beside the
+            labels, and they count in it.
+    """
+    lists = sorted((source for source in texts if _bare(source) in _NAMES), key=lambda one: _ORDER.index(_bare(one)))
+    by_notes = {PurePosixPath(source.name).parent for source in lists if _bare(source) == "notes.json"}
+    names: dict[int, str] = {}
+    origin: dict[int, str] = {}
+    for source in lists:
+        if _bare(source) == "classes.txt" and PurePosixPath(source.name).parent in by_notes:
+            continue  # of Label Studio, in another order than its numbers
+        for index, name in _NAMES[_bare(source)](source).items():
+            if names.setdefault(index, name) != name:
+                what = f"class {index} is {name!r} here and {names[index]!r} in {origin[index]}"
+                raise MgralError(f"{source.place}: {what}; leave the list that the labels count in")
+            origin.setdefault(index, source.place)
+    return names if lists else None
+
+
+def _bare(source: Source) -> str:
+    """The file's name, in lower case."""
+    return PurePosixPath(source.name).name.lower()
 
 
 def _from_yaml(source: Source) -> dict[int, str]:
     try:
-        names: Any = (yaml.safe_load(source.content or b"") or {}).get("names")
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
-        raise MgralError(f"{source.place}: not valid YAML; export it again") from None
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not all(isinstance(number, int) for number in names):
+        content = parse_yaml((source.content or b"").decode("utf-8-sig"), source.place)
+    except UnicodeDecodeError:
+        raise MgralError(f"{source.place}: not UTF-8 text; export it again") from None
+    given = content.get("names") if isinstance(content, dict) else None
+    names: dict[Any, Any] = dict(enumerate(given)) if isinstance(given, list) else {}
+    for key, name in given.items() if isinstance(given, dict) else ():
+        names[int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 9 else key] = name
+    if not isinstance(given, list | dict) or not all(type(index) is int for index in names) or len(names) != len(given):
         raise MgralError(f"{source.place}: names is no list of classes; correct it")
-    return {number: str(name) for number, name in names.items()}
+    return {index: str(name) for index, name in names.items()}
 
 
 def _from_notes(source: Source) -> dict[int, str]:
@@ -129,15 +150,22 @@ def _from_notes(source: Source) -> dict[int, str]:
 
 
 def _from_lines(source: Source) -> dict[int, str]:
-    return {number: line.strip() for number, (_, line) in enumerate(_lines(source))}
+    """The lines, numbered from 0. Raises MgralError for a blank one between others: those after it may keep theirs."""
+    lines = _lines(source)
+    for place, (line, _) in enumerate(lines, start=1):
+        if line != place:
+            raise MgralError(f"{source.place}: line {place}: blank, so the numbers after it are not clear; remove it")
+    return {index: line.strip() for index, (_, line) in enumerate(lines)}
 
 
 _NAMES: dict[str, Callable[[Source], dict[int, str]]] = {
     "data.yaml": _from_yaml,
+    "data.yml": _from_yaml,
     "obj.names": _from_lines,
     "notes.json": _from_notes,
     "classes.txt": _from_lines,
 }
+_ORDER = list(_NAMES)
 
 
 def respond(batch: Batch, answers: Mapping[int, Sequence[Answer]], folder: Path) -> list[Path]:

@@ -21,10 +21,10 @@ from pydantic import Field
 
 from mgral.config.base import Settings
 from mgral.core.types import Split
+from mgral.data import coco_objects as objects
 from mgral.data import doubts, locating, text_files
 from mgral.data.faults import Findings, shown
-from mgral.data.formats import _coco_objects as objects
-from mgral.data.raw import RawImage, Sheet, Source, Unfit, flag, own_id
+from mgral.data.raw import RawImage, Sheet, Source, flag, own_id
 
 _ENOUGH = 3  # images of a split; one or two may well show no object
 
@@ -62,8 +62,8 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     names: dict[int | str, str] | None = None
     parents: set[int | str] | None = None
     for split, file in files.items():
-        content = _content(file, report)
-        found = _categories(file, content["categories"], report)
+        content = objects.lists(text_files.json(file, report), file, report)
+        found = objects.categories(file, content["categories"], report)
         if names is not None and found != names:
             report.refuse(file, "", "categories differ from those of the other splits", "make them the same")
         names = found
@@ -89,50 +89,6 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     return replace(source, classes=classes, unlisted=_unlisted(source, report))
 
 
-def _content(file: str, report: Findings) -> dict[str, list[dict[str, Any]]]:
-    """The three lists, each known to hold objects."""
-    content: dict[str, list[dict[str, Any]]] = text_files.json(file, report)
-    for key in ("images", "annotations", "categories"):
-        entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            report.refuse(file, "", f"has no list '{key}'{_other_kind(content)}", "give a COCO annotation file")
-        for i, entry in enumerate(entries):
-            if not isinstance(entry, dict):
-                report.refuse(file, f"{key}[{i}]", f"{shown(entry)} is no object", "correct or remove it")
-    return content
-
-
-def _other_kind(content: Any) -> str:
-    """What a file that is no COCO data set seems to be."""
-    first = content[0] if isinstance(content, list) and content else content
-    keys = set(first) if isinstance(first, dict) else set()
-    for marks, what in (
-        ({"image_id", "score"}, ": these are the results of a detector, not annotations"),
-        ({"data", "annotations"}, ": this is Label Studio's own JSON; export it as COCO"),
-        ({"data", "completions"}, ": this is Label Studio's own JSON; export it as COCO"),
-        ({"shapes", "imagePath"}, ": this is a file of LabelMe"),
-        ({"_via_img_metadata"}, ": this is a project of VIA"),
-        ({"regions", "filename"}, ": this is an export of VIA"),
-    ):
-        if marks <= keys:
-            return what
-    return ""
-
-
-def _categories(file: str, entries: list[dict[str, Any]], report: Findings) -> dict[int | str, str]:
-    names: dict[int | str, str] = {}
-    for i, entry in enumerate(entries):
-        id, name = own_id(entry.get("id")), entry.get("name")
-        if type(name) is int:
-            name = str(name)
-        if isinstance(id, Unfit) or not isinstance(name, str):
-            report.refuse(file, f"categories[{i}]", "needs an id and a name", "add what lacks")
-        if id in names:
-            report.refuse(file, f"category {id}", "id is duplicated", "give each category an id of its own")
-        names[id] = name.strip()
-    return names
-
-
 def _parents(categories: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> set[int | str]:
     """Ids of categories that are no class: number 0, the supercategory of all others, and of no annotation."""
     first = next((entry for entry in categories if own_id(entry["id"]) == 0), None)
@@ -149,6 +105,7 @@ def _add_images(
     unannotated = set()
     for entry in entries:
         key = (file, own_id(entry.get("id")))
+        objects.refuse_within(entry, f"image {key[1]}", file, report)
         if odd := _odd_keys(tuple(entry)):
             _tell_odd(entry, odd, f"image {key[1]}", file, report)
             if entry.get(_VIDEO) is not None and not (split or entry.get("split")):
@@ -172,7 +129,6 @@ def _add_images(
     return unannotated
 
 
-_WITHIN = frozenset({"annotations", "objects", "bboxes", "boxes", "labels"})  # of other JSON formats
 _PARTLY = frozenset({"neg_category_ids", "not_exhaustive_category_ids"})  # LVIS
 _VIDEO = "video_id"
 _SUBSETS = frozenset({"subset", "set", "partition", "fold"})
@@ -181,16 +137,13 @@ _SUBSETS = frozenset({"subset", "set", "partition", "fold"})
 @lru_cache(maxsize=1000)
 def _odd_keys(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Keys of an image that COCO does not have, and that matter."""
-    return tuple(key for key in keys if key.lower() in _WITHIN | _PARTLY | _SUBSETS | {_VIDEO})
+    return tuple(key for key in keys if key.lower() in _PARTLY | _SUBSETS | {_VIDEO})
 
 
 def _tell_odd(entry: dict[str, Any], odd: tuple[str, ...], id: str, file: str, report: Findings) -> None:
-    """Refuse objects within an image, and say what else is not read."""
+    """Say what of an image is not read."""
     for key in odd:
         value, name = entry[key], key.lower()
-        if name in _WITHIN and isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
-            what = f"holds {len(value)} {key} of its own, which are not read"
-            report.refuse(file, id, what, "put them into the list 'annotations'")
         if name in _PARTLY and value:
             what = "images are annotated for some classes only (LVIS), and other objects in them count as background"
             report.count(what, id)

@@ -12,7 +12,6 @@ Label Studio, datumaro and CVAT write continuous corners into such files. They a
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree.ElementTree import Element, ParseError
@@ -24,18 +23,12 @@ from pydantic import Field
 from mgral.config.base import Settings
 from mgral.core.files import require_regular
 from mgral.core.types import Split
-from mgral.data import image_files, locating, spelling, text_files
-from mgral.data.box_validation import four, number
+from mgral.data import image_files, locating, spelling, text_files, voc_objects
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawImage, RawObject, Sheet, Source, flag, ignored, turned_hull
+from mgral.data.raw import RawImage, Sheet, Source
 
-_EDGES = ("xmin", "ymin", "xmax", "ymax")
-_SINGLE = ("name", "difficult", "bndbox", *(f"bndbox/{edge}" for edge in _EDGES))  # at most once in an object
-_FLAGS = ("difficult", "ignore", "ignored", "iscrowd", "is_crowd")
 _LIST = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "trainval": "train"}
 _USUAL = {"train": "train", "val": "val", "test": "test"}
-_PARTS = frozenset({"object", "objects", "size", "filename", "folder", "source", "segmented"})
-_BOXES = frozenset({"bndbox", "robndbox", "box", "bbox", "polygon", "segment", "rectangle", "obb"})
 
 
 Origin = Literal["continuous", "pixels", "unclear"]
@@ -230,7 +223,7 @@ def _origin(top: Element) -> Origin:
     """
     if top.findtext("owner/name") == "Label Studio":
         return "continuous"
-    corners = [element.text or "" for edge in _EDGES for element in top.iter(edge)]
+    corners = [element.text or "" for edge in voc_objects.EDGES for element in top.iter(edge)]
     if not corners or not all("." in text for text in corners):
         return "pixels"
     by_datumaro = all(top.findtext(f"source/{key}") == "Unknown" for key in ("database", "annotation", "image"))
@@ -250,49 +243,21 @@ def _sheet(file: str, stem: str, files: _Images, report: Findings, origins: dict
     except (ParseError, LookupError, ValueError, OSError, RecursionError) as error:
         report.fault(file, "", f"not valid XML ({error})", "fix or replace it")
         return None
-    for element in top.iter():
-        if isinstance(element.tag, str):
-            element.tag = element.tag.rpartition("}")[2].lower()  # with a namespace, or capitals, it means the same
+    voc_objects.plain(top)
     name = (top.findtext("filename") or "").strip()
-    what = _unlike_voc(top) or _twice(top, ("filename", "size", "size/width", "size/height"))
-    what = what or _names_another(name, stem, files)
+    what = voc_objects.fault(top) or _names_another(name, stem, files)
     if what:
         report.fault(file, "", what, "correct or replace it")
         return None
     if ".." in name.replace("\\", "/").split("/"):
         report.refuse(file, "", f"<filename> {shown(name)} leaves the image root", "give the bare name")
-    found = [*top.findall("object"), *top.findall("objects/object")]
-    objects = [_object(number, element) for number, element in enumerate(found, start=1)]
+    objects = voc_objects.objects(top)
     for item in objects:
         if isinstance(item.numbers[0], float):  # as no text of a file is
             report.count("annotations are turned (rotation) and taken as their upright hulls", f"{file}: {item.name}")
     sides = (top.findtext("size/width"), top.findtext("size/height"))
     origins[file] = _origin(top)
     return Sheet(file, objects, sides)
-
-
-def _unlike_voc(top: Element) -> str:
-    """Why a file is no VOC annotation, so that its objects are not overlooked; empty if it is one."""
-    if top.tag != "annotation":
-        return f"root element <{str(top.tag)[:40]}> is not <annotation>"
-    if not {element.tag for element in top} & _PARTS:
-        return "<annotation> holds none of the elements of VOC"
-    objects = [*top.findall("object"), *top.findall("objects/object")]
-    inside = sum(element.tag in _BOXES for item in objects for element in item.iter())
-    if sum(1 for _ in top.iter("object")) != len(objects):
-        return "<object> elements are nested where they are not looked for"
-    if sum(element.tag in _BOXES for element in top.iter()) != inside:
-        return "boxes lie outside <object> elements"
-    return ""
-
-
-def _twice(element: Element, paths: tuple[str, ...]) -> str:
-    """Which of some elements occurs more than once, so that it is not clear which is meant; empty if none does."""
-    for path in paths:
-        count = len(element.findall(path))
-        if count > 1:
-            return f"has {count} {path.rpartition('/')[2]} elements, and it is not clear which is meant"
-    return ""
 
 
 def _names_another(name: str, stem: str, files: _Images) -> str:
@@ -305,28 +270,3 @@ def _names_another(name: str, stem: str, files: _Images) -> str:
     if other == "" or spelling.folded(other) == spelling.folded(own) or not found:
         return ""
     return f"<filename> {shown(bare)} is another image, '{found[0]}'"
-
-
-def _object(place: int, element: Element) -> RawObject:
-    name = element.findtext("name")
-    flags = {key: element.findtext(key) for key in _FLAGS} | {"attribute difficult": element.get("difficult")}
-    inner = {one.findtext("name"): one.findtext("value") for one in element.findall("attributes/attribute")}
-    flags |= {f"attributes {key}": inner[key] for key in _FLAGS if key in inner}
-    fault = _twice(element, _SINGLE) or ("deleted is set" if flag(element.findtext("deleted")) is not False else None)
-    return RawObject(
-        id=f"object {place}",
-        label=name.strip() if name else name,
-        numbers=_turned([element.findtext(f"bndbox/{edge}") for edge in _EDGES], inner.get("rotation")),
-        ignore=ignored(flags),
-        fault=fault or None,
-    )
-
-
-def _turned(corners: list[str | None], rotation: str | None) -> list[Any]:
-    """The corners of the hull of a box that CVAT has turned about its centre by so many degrees; else as given."""
-    angle, found = number(rotation), four(corners)
-    if not angle or found is None or not math.isfinite(angle + sum(found)) or abs((angle + 90) % 180 - 90) <= 0.5:
-        return corners
-    x1, y1, x2, y2 = found
-    left, top, width, height = turned_hull(x1, y1, x2 - x1, y2 - y1, angle)
-    return [left, top, left + width, top + height]

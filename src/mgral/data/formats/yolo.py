@@ -19,8 +19,8 @@ from pydantic import Field
 
 from mgral.config.base import Settings
 from mgral.data import doubts, image_files, locating, text_files
+from mgral.data import yolo_labels as labels
 from mgral.data.faults import Findings, shown
-from mgral.data.formats import _yolo_labels as labels
 from mgral.data.formats import _yolo_places as places
 from mgral.data.raw import RawImage, Sheet, Source
 

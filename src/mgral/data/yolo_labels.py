@@ -118,15 +118,15 @@ def sheet(file: str, classes: list[str], report: Findings, points: int = 0) -> S
 
 def _object(id: str, values: list[str], classes: list[str], file: str, report: Findings) -> RawObject:
     label: object = values[0]
-    index = _index(values[0])
+    number_of = index(values[0])
     numbers: list[object] = list(values[1:])
     fault = None
     if len(values) != 5 and not (len(values) >= 7 and len(values) % 2):
         fault = f"{len(values)} values in place of 5 (class cx cy width height)"
-    elif index is None:
+    elif number_of is None:
         fault = f"class {shown(values[0])} is not a whole number from 0"
     else:
-        label = classes[index] if index < len(classes) else index
+        label = classes[number_of] if number_of < len(classes) else number_of
         if len(values) > 5:  # class x y x y x y …: a polygon, or the corners of an oriented box
             points = [number(value) for value in values[1:]]
             if None not in points:
@@ -136,7 +136,7 @@ def _object(id: str, values: list[str], classes: list[str], file: str, report: F
     return RawObject(id, label, numbers, fault=fault)
 
 
-def _index(text: str) -> int | None:
+def index(text: str) -> int | None:
     """A class number, also written as 0.0; None if it is none."""
     if text.isascii() and text.isdigit():
         return int(text[:9])

@@ -1,4 +1,4 @@
-"""The annotations of a COCO file: flags, polygons, turned boxes, and what says that a box is meant otherwise."""
+"""What the entries of a COCO file mean, of a data set or returned: flags, polygons, turned boxes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,72 @@ from typing import Any
 
 from mgral.data.box_validation import four, number
 from mgral.data.faults import Findings, shown
-from mgral.data.raw import RawObject, Sheet, Source, hull, ignored, own_id, turned_hull
+from mgral.data.raw import RawObject, Sheet, Source, Unfit, hull, ignored, own_id, turned_hull
 
+_LISTS = ("images", "annotations", "categories")
+_WITHIN = frozenset({"annotations", "objects", "bboxes", "boxes", "labels"})  # of other JSON formats
 _FLAGS = frozenset({"iscrowd", "is_crowd", "ignore", "ignored", "difficult", "isgroupof", "is_group_of"})
 _XYWH = frozenset({"1", "xywh", "xywh_abs", "boxmode.xywh_abs"})  # of detectron2's bbox_mode
 _ANGLES = frozenset({"rotation", "angle", "theta"})
 _JUDGED = 1000  # annotations of a file whose polygons are compared with their boxes
+
+
+def lists(content: Any, file: str, report: Findings) -> dict[str, list[dict[str, Any]]]:
+    """The three lists of a file, each known to hold objects. Raises MgralError if it is no COCO."""
+    for key in _LISTS:
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list):
+            report.refuse(file, "", f"has no list '{key}'{_other_kind(content)}", "give a COCO annotation file")
+        for i, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                report.refuse(file, f"{key}[{i}]", f"{shown(entry)} is no object", "correct or remove it")
+    return {key: content[key] for key in _LISTS}
+
+
+def _other_kind(content: Any) -> str:
+    """What a file that is no COCO data set seems to be."""
+    first = content[0] if isinstance(content, list) and content else content
+    keys = set(first) if isinstance(first, dict) else set()
+    for marks, what in (
+        ({"image_id", "score"}, ": these are the results of a detector, not annotations"),
+        ({"data", "annotations"}, ": this is Label Studio's own JSON; export it as COCO"),
+        ({"data", "completions"}, ": this is Label Studio's own JSON; export it as COCO"),
+        ({"shapes", "imagePath"}, ": this is a file of LabelMe"),
+        ({"_via_img_metadata"}, ": this is a project of VIA"),
+        ({"regions", "filename"}, ": this is an export of VIA"),
+    ):
+        if marks <= keys:
+            return what
+    return ""
+
+
+def categories(file: str, entries: list[dict[str, Any]], report: Findings) -> dict[int | str, str]:
+    """Names of the categories by id. Raises MgralError."""
+    names: dict[int | str, str] = {}
+    for i, entry in enumerate(entries):
+        id, name = own_id(entry.get("id")), entry.get("name")
+        if type(name) is int:
+            name = str(name)
+        if isinstance(id, Unfit) or not isinstance(name, str):
+            report.refuse(file, f"categories[{i}]", "needs an id and a name", "add what lacks")
+        if id in names:
+            report.refuse(file, f"category {id}", "id is duplicated", "give each category an id of its own")
+        names[id] = name.strip()
+    return names
+
+
+def refuse_within(entry: dict[str, Any], id: str, file: str, report: Findings) -> None:
+    """Refuse objects within an entry of ``images``, where nobody looks for them."""
+    for key in _within(tuple(entry)):
+        value = entry[key]
+        if isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
+            what = f"holds {len(value)} {key} of its own, which are not read"
+            report.refuse(file, id, what, "put them into the list 'annotations'")
+
+
+@lru_cache(maxsize=1000)
+def _within(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key for key in keys if key.lower() in _WITHIN)
 
 
 @lru_cache(maxsize=1000)
