@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from mgral.annotation.exchange import Answer, Origin
-from mgral.core.errors import MgralError, nearest
+from mgral.core.errors import MgralError, nearest, shown
 
 SNAP = 1e-6  # pixels; percentages and shares give whole pixels back to 1e-12, see the tests of the tools
 
@@ -78,15 +78,15 @@ def fit(
         name = names.get(box.label, box.label)
         if name != "ignore" and name not in classes:
             raise MgralError(
-                f"image {image.id} ({answer.name}): unknown class {box.label!r}; set annotation.map "
-                f"({box.label!r}: a class or ignore), or append it to annotation.classes; {nearest(name, classes)}"
+                f"image {image.id} ({answer.name}): unknown class {shown(box.label)}; set annotation.map "
+                f"({shown(box.label)}: a class or ignore), or append it to annotation.classes; {nearest(name, classes)}"
             )
         if not all(abs(value) < 1e9 for value in box.xyxy):  # false for NaN too
             raise MgralError(f"image {image.id} ({answer.name}): box {number} is not four numbers; correct it")
         if box.xyxy[2] - box.xyxy[0] < -SNAP or box.xyxy[3] - box.xyxy[1] < -SNAP:
             raise MgralError(
-                f"image {image.id} ({answer.name}): box {number}, of class {box.label!r}, ends before it begins: its "
-                "corners are swapped, or its width or height is negative; correct it"
+                f"image {image.id} ({answer.name}): box {number}, of class {shown(box.label)}, ends before it begins: "
+                "its corners are swapped, or its width or height is negative; correct it"
             )
         snapped = tuple(float(round(value)) if abs(value - round(value)) < SNAP else value for value in box.xyxy)
         x1, y1, x2, y2 = snapped

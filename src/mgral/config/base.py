@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mgral.core.errors import MgralError, nearest, shown
 
@@ -34,10 +34,22 @@ def parameter(
     return Field(description=text, json_schema_extra=extra)
 
 
+_OF_PYDANTIC = ("function-", "constrained-", "literal[")  # parts of a place that no file has
+
+
 class Settings(BaseModel):
     """Parameters of one step or plug-in. Unknown keys are refused; instances do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_is_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        given = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(one, bool) for one in given) and kinds & {int, float} and not kinds & {bool, Any}:
+            raise ValueError("should be a number, and YAML reads yes, no, on, off, true and false as truth values")
+        return value
 
     @classmethod
     def parse(cls, given: Any, where: str) -> Self:
@@ -55,18 +67,34 @@ class Settings(BaseModel):
         except ValidationError as error:
             errors = error.errors(include_url=False)
             first = min(errors, key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key is also a missing one
-            raise MgralError(_message(cls, first, where)) from None
+            place = _place(first)
+            reasons = [_reason(one) for one in errors if _place(one) == place and one["type"] != "extra_forbidden"]
+            reason = ", or ".join(dict.fromkeys(reasons)).replace(", or Input ", ", or ")
+            raise MgralError(_message(cls, first, reason, where)) from None
 
 
-def _message(cls: type[BaseModel], error: Any, where: str) -> str:
-    path = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+def _kinds(annotation: Any) -> set[Any]:
+    """All types that an annotation is made of."""
+    return {annotation}.union(*map(_kinds, get_args(annotation))) if get_args(annotation) else {annotation}
+
+
+def _place(error: Any) -> list[Any]:
+    """The keys and positions that lead to a value."""
+    return [part for part in error["loc"] if not (isinstance(part, str) and part.startswith(_OF_PYDANTIC))]
+
+
+def _reason(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _message(cls: type[BaseModel], error: Any, reason: str, where: str) -> str:
+    path = _place(error)
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     place = f"{where}.{key}" if key and not where.endswith(":") else f"{where} {key}" if key else where.rstrip(":")
     if error["type"] == "extra_forbidden":
         return f"{place}: unknown key; {nearest(str(path[-1]), _fields_at(cls, path[:-1]))}"
     if error["type"] == "missing":
         return f"{place}: missing; set this key"
-    reason = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error" and isinstance(error["input"], dict):  # our own words on a group say what matters
         return f"{place}: {reason}"
     given = error["input"] if isinstance(error["input"], str) else shown(error["input"])

@@ -272,6 +272,8 @@ def parse_yaml(text: str, name: str) -> Any:
         at = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         if isinstance(error, _TwiceError):
             raise MgralError(f"{name}: key {error.problem} occurs twice{at}; remove one of them") from None
+        if isinstance(error, _OddNumberError):
+            raise MgralError(f"{name}: {error.problem}{at}; write it in base 10, or as text in quotes") from None
         raise MgralError(f"{name}: not valid YAML{at}; fix the syntax") from None
     if _values(value, MOST_VALUES) <= 0:
         raise MgralError(f"{name}: aliases expand to more than {MOST_VALUES} values; write the values themselves")
@@ -306,12 +308,32 @@ class _Loader(yaml.SafeLoader):
         if isinstance(node, yaml.MappingNode):
             seen = set()
             for key, _ in node.value:
-                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                if not isinstance(key, yaml.ScalarNode):
                     continue
                 if (key.tag, key.value) in seen:
                     raise _TwiceError(None, None, shown(key.value), key.start_mark)
                 seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
+
+
+class _OddNumberError(yaml.MarkedYAMLError):
+    """A whole number that YAML reads in base 8 or 60, and a person in base 10."""
+
+
+def _whole_number(loader: _Loader, node: Any) -> int:
+    value = int(loader.construct_yaml_int(node))
+    digits = node.value.lstrip("+-").replace("_", "")
+    if ":" in digits or (digits.isdecimal() and int(digits) != abs(value)):
+        raise _OddNumberError(None, None, f"{shown(node.value)} is read as the number {value}", node.start_mark)
+    return value
+
+
+def _no_set(loader: _Loader, node: Any) -> Any:
+    raise yaml.constructor.ConstructorError(None, None, "a set has no order", node.start_mark)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_Loader.add_constructor("tag:yaml.org,2002:set", _no_set)
 
 
 def combine(files: Iterable[tuple[str, Any]]) -> tuple[dict[str, Any], str]:

@@ -31,7 +31,7 @@ from mgral.core import plugins
 FOLDERS = {"shared", "dataset", "figures", "logs", "noise"}  # of a run, beside those of its strategies
 FIRST_NOISE_SEED = 1000  # noise.repeats train with this and the next ones
 FEWEST_HELD_OUT = 4  # images, at least: two batches of two that share none
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=100)]
 OWN = ":own"  # ends the name of the curve of a strategy's own detector; a label holds no colon
 
 

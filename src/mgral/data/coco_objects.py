@@ -82,11 +82,19 @@ def _flag_names(keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(key for key in keys if key.lower() in _FLAGS)
 
 
+def _attributes(entry: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an annotation by name: a mapping, or a list of pairs of ``name`` and ``value``."""
+    given = entry.get("attributes")
+    if isinstance(given, list):
+        return {str(one["name"]): one.get("value") for one in given if isinstance(one, dict) and "name" in one}
+    return given if isinstance(given, dict) else {}
+
+
 def _flags(entry: dict[str, Any]) -> dict[str, Any]:
     """The flags of an annotation, also those of its ``attributes``."""
     said = {key: entry[key] for key in _flag_names(tuple(entry))}
-    inner = entry.get("attributes")
-    if isinstance(inner, dict):
+    inner = _attributes(entry)
+    if inner:
         said |= {f"attributes.{key}": inner[key] for key in _flag_names(tuple(inner))}
     return said
 
@@ -120,8 +128,8 @@ def add(source: Source, file: str, names: dict[int | str, str], entries: list[An
         odd = _odd_keys(tuple(entry))
         item = RawObject(
             id=id if type(id) is int else f"annotations[{i}]" if id is None else f"annotation {id}",
-            label=names.get(category, category if isinstance(category, int) else shown(category)),
-            numbers=_turned(numbers, entry["attributes"], f"annotation {id}", report)
+            label=names.get(category, category if isinstance(category, int) else str(category)),
+            numbers=_turned(numbers, _attributes(entry), f"annotation {id}", report)
             if "attributes" in entry
             else numbers,
             ignore=ignored(_flags(entry)),
@@ -180,18 +188,18 @@ def _odd(entry: dict[str, Any], odd: tuple[str, ...], id: str, file: str, report
     return fault
 
 
-def _turned(numbers: Any, attributes: Any, id: Any, report: Findings) -> Any:
+def _turned(numbers: Any, attributes: dict[str, Any], id: str, report: Findings) -> Any:
     """The hull of a box that CVAT has turned about its centre by ``attributes.rotation`` degrees; else as given."""
     if not attributes:
         return numbers
-    angle = number(attributes.get("rotation")) if isinstance(attributes, dict) else None
+    angle = number(attributes.get("rotation"))
     if not angle or not abs((angle + 90) % 180 - 90) > 0.5:
         return numbers
     given = [number(value) for value in numbers] if isinstance(numbers, list) else []
     if len(given) != 4 or None in given or not math.isfinite(angle):
         return numbers
     x, y, w, h = (value for value in given if value is not None)
-    report.count("annotations are turned (attributes.rotation) and taken as their upright hulls", f"annotation {id}")
+    report.count("annotations are turned (attributes.rotation) and taken as their upright hulls", id)
     return turned_hull(x, y, w, h, angle)
 
 

@@ -138,7 +138,7 @@ def register(
 
 def _root(given: str, remedy: str) -> Path:
     """The folder of the data set; ``~`` is the home folder, as in a shell. Raises MgralError if there is none."""
-    if not given.isprintable():
+    if not given.isprintable() or not given.strip():
         raise MgralError(f"dataset.root: {shown(given)} is no path; {remedy}")
     root = Path(given)
     try:

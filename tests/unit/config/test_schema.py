@@ -127,6 +127,16 @@ def test_every_experiment_is_sound() -> None:
         ("dataset: {on_invalid: ignore}", "dataset.on_invalid: Input should be 'fail' or 'drop'"),
         ("experiment: My run", "experiment: String should match pattern"),
         ("experiment: ../elsewhere", "experiment: String should match pattern"),
+        (f"experiment: {'x' * 300}", "experiment: String should have at most 100 characters"),
+        # what YAML reads otherwise than it looks
+        ("cycles: yes", "cycles: should be a number, and YAML reads yes, no, on, off, true and false as truth"),
+        ("seeds: [0, on]", "seeds: should be a number"),
+        ("training: {learning_rate: true}", "training.learning_rate: should be a number"),
+        ("budget: {initial: All}", "parse string as an integer, or should be 'all' (given: 'All')"),
+        ("budget: {batch: 050}", "'050' is read as the number 40 at line 1, column 17; write it in base 10"),
+        ("image_size: 5:20", "'5:20' is read as the number 320"),
+        ("strategies: !!set {random, entropy}", "not valid YAML at line 1"),  # in an order of its own in each process
+        ("budget: {<<: {batch: 3}, <<: {batch: 4}}", "key '<<' occurs twice at line 1"),
         # values that do not go together
         ("{seeds: [0, 1003], noise: {repeats: 4}}", "seeds: 1003 is one that noise.repeats trains with"),
         ("seeds: [1, 1]", "mine.yaml: seeds: 1 is given twice; give each seed once"),

@@ -21,7 +21,7 @@ from mgral.annotation.tools import _folders, _objects
 from mgral.annotation.tools._json import parsed
 from mgral.config.base import Settings
 from mgral.config.loading import parse_yaml
-from mgral.core.errors import MgralError
+from mgral.core.errors import MgralError, shown
 from mgral.core.files import whole
 from mgral.data import yolo_labels
 from mgral.data.box_validation import number
@@ -117,7 +117,7 @@ def _classes(texts: Sequence[Source]) -> dict[int, str] | None:
             continue  # of Label Studio, in another order than its numbers
         for index, name in _NAMES[_bare(source)](source).items():
             if names.setdefault(index, name) != name:
-                what = f"class {index} is {name!r} here and {names[index]!r} in {origin[index]}"
+                what = f"class {index} is {shown(name)} here and {shown(names[index])} in {origin[index]}"
                 raise MgralError(f"{source.place}: {what}; leave the list that the labels count in")
             origin.setdefault(index, source.place)
     return names if lists else None

@@ -158,8 +158,12 @@ def _listed(
     _tell_other_lists(root, there, report)
     listed: list[tuple[str, Split | None, str]] = []
     for split, file in there.items():
-        for line in text_files.lines(file, report):
-            listed.append((_stem(line, file, files, sheets, report), split, file))
+        lines = text_files.lines(file, report)
+        stems = [_stem(line, file, files, sheets, report) for line in lines]
+        if not any(stem in files.named or stem in sheets for stem in stems):
+            what = f"none of its {len(lines)} lines, {shown(lines[0])} first, names an image or an XML file"
+            report.refuse(file, "", what, "list file names without the suffix, one a line, or remove the list")
+        listed += [(stem, split, file) for stem in stems]
     return listed
 
 
@@ -187,12 +191,20 @@ def _stem(line: str, file: str, files: _Images, sheets: dict[str, str], report: 
         ),
         (line.replace("\\", "/"), "lines have \\ for /"),
         (files.alike(line), "lines name the image in other case or Unicode form"),
+        *((tail, "lines name the image with folders before it") for tail in _tails(line)),
     ):
         if stem in files.named or stem in sheets:
             if why:
                 report.count(f"{why} in {file}", line)
             return stem
     return line
+
+
+def _tails(line: str) -> list[str]:
+    """The stem that a path names, without its first folder, its first two folders and so on."""
+    path = line.replace("\\", "/")
+    parts = (image_files.parted(path)[0] if image_files.is_image(Path(path)) else path).split("/")
+    return ["/".join(parts[cut:]) for cut in range(1, len(parts))]
 
 
 def _counts_from_one(sheets: list[Sheet], origins: dict[str, Origin], report: Findings) -> bool:

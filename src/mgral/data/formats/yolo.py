@@ -188,7 +188,7 @@ def _listed_classes(root: Path, report: Findings) -> tuple[list[str], str]:
 def _hint(root: Path, file: str) -> str:
     """The remedy where no class names were found: other files that look like a data file."""
     if locating.exists(root / file):
-        return ""
+        return f"give {file} the key names, a list of class names, or set options.classes"
     others = sorted(path.name for path in root.iterdir() if path.suffix in {".yaml", ".yml"} and locating.is_file(path))
     return f"set options.data: {others[0]}, if that is the data file" if others else ""
 
