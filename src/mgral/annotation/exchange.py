@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from mgral.core.errors import MgralError
+from mgral.core.errors import MgralError, shown
 from mgral.core.files import read_json, require_regular, write_json
 
 State = Literal["finished", "skipped", "cannot", "draft", "untouched", "unsaid"]
@@ -334,6 +334,20 @@ def _prediction(entry: Mapping[str, Any]) -> Prediction:
     return Prediction(entry["label"], (x1, y1, x2, y2), float(entry["score"]))
 
 
+def _check_texts(batch: Batch) -> None:
+    """Raise TypeError for a name that is no text, and ValueError for images of one id or detections of other images."""
+    predicted = [one.label for image in batch.images for one in image.predictions]
+    files = [text for image in batch.images for text in (image.file_name, image.sha256)]
+    if not all(isinstance(text, str) for text in (batch.experiment, *batch.classes, *predicted, *files)):
+        raise TypeError
+    if not all(isinstance(image.reason, Mapping) for image in batch.images):
+        raise TypeError
+    if len({image.id for image in batch.images}) != len(batch.images):
+        raise ValueError
+    if batch.plan is not None and len(batch.plan.detections) != len(batch.images):
+        raise ValueError
+
+
 def read_batch(path: str | Path) -> Batch:
     """Read ``manifest.json``. Raises MgralError if it is none, or was changed by hand."""
     data: Any = read_json(path)
@@ -356,9 +370,10 @@ def read_batch(path: str | Path) -> Batch:
         plan = Plan(**data["plan"] | {"detections": tuple(data["plan"]["detections"])}) if "plan" in data else None
         head = data["experiment"], int(data["cycle"]), tuple(data["classes"])
         batch = Batch(*head, Path(data["image_root"]), images, plan)
+        _check_texts(batch)
         same = batch.id == data["batch"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise MgralError(f"{path}: not the manifest of a batch; run `mgral export` again") from None
     if not same:
-        raise MgralError(f"{path}: its images are not those of batch {data['batch']}; run `mgral export` again")
+        raise MgralError(f"{path}: its images are not those of batch {shown(data['batch'])}; run `mgral export` again")
     return batch

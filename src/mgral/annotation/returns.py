@@ -41,7 +41,7 @@ class ReturnedFile(Settings):
         corrects: the earlier cycle whose batch it holds, with corrections; None for answers to the batch itself.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[0-9]{3,}-[^/]*$", max_length=255)
     sha256: str
     tool: str
     corrects: int | None = None
