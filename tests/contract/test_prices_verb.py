@@ -205,6 +205,30 @@ def test_unfit_files_are_one_line(more: list[str], says: str, cycle: Path, capsy
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ids", np.array(3)),
+        ("boxes", np.array(3.0)),
+        ("boxes", np.zeros((2, 2))),
+        ("expected", np.array("x" * 9)),
+        ("scale", np.array("1")),
+        ("scale", np.array(np.nan)),
+        ("labelled", np.array(np.inf)),
+        ("rule", np.array("growth")),
+    ],
+)
+def test_a_spoilt_price_is_one_line(
+    name: str, value: Any, cycle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = npz_files.read_arrays("table/price.npz", "ids", others=True)
+    npz_files.write_arrays(tmp_path / "price.npz", arrays | {name: value})
+    assert run("prices", str(tmp_path / "out.json"), f"--price={tmp_path / 'price.npz'}") == 2
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("mgral: ")]
+    assert "price.npz" in line and line.endswith("run `mgral table` again")
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize(
     ("slope", "says"),
     [(0.3, "carries signal, learnable; p = 0.0"), (0.0, "no signal: the price is the prior's rule, learnable; p = ")],
 )

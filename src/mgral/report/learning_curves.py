@@ -162,11 +162,13 @@ def read_noise(path: str | Path) -> dict[str, Any]:
     """
     found = read_json(path)
     try:
-        numbers = [found["images"], found["repeats"], found["mAP"]["deviation"]]
-    except (KeyError, TypeError):
-        numbers = []
-    if not numbers or not all(isinstance(number, int | float) and number >= 0 for number in numbers):
-        raise MgralError(f"{path}: lacks images, repeats or the deviation of mAP; run `mgral noise` again")
+        numbers = [found["images"], found["repeats"]]
+        spreads = [found["mAP"]["deviation"], *([] if found.get("AP50") is None else [found["AP50"]["deviation"]])]
+    except (KeyError, TypeError, AttributeError):
+        numbers = spreads = []
+    fit = all(type(one) in (int, float) and 0 <= one < math.inf for one in (*numbers, *spreads))
+    if not numbers or not fit or max(spreads) > 1:  # of numbers from 0 to 1
+        raise MgralError(f"{path}: lacks images, repeats or the deviation of mAP or AP50; run `mgral noise` again")
     return dict(found)
 
 

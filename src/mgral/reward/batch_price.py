@@ -94,8 +94,16 @@ def read(path: str | Path, embeddings: Embeddings) -> BatchPrice:
         MgralError: the file is missing or damaged, or is of other images than the embeddings.
     """
     data = npz_files.read_arrays(path, *WORLD, verb="table", others=True)
-    count, classes = len(data["ids"]), len(data["boxes"])
-    shapes = {"expected": (count, classes), "competence": (classes,), "squares": (count,), "scale": (), "labelled": ()}
+    npz_files.check_ids(data["ids"], str(path), "run `mgral table` again")
+    count, classes = len(data["ids"]), data["boxes"].size
+    shapes = {
+        "boxes": (classes,),
+        "expected": (count, classes),
+        "competence": (classes,),
+        "squares": (count,),
+        "scale": (),
+        "labelled": (),
+    }
     shapes |= {"scores": (count, len(COVERED + PLAIN))}
     known = len(FEATURES)
     of_weights = (
@@ -104,6 +112,8 @@ def read(path: str | Path, embeddings: Embeddings) -> BatchPrice:
     for name, shape in (shapes | of_weights).items():
         if name not in data or data[name].shape != shape:
             raise MgralError(f"{path}: array '{name}' is missing or has another shape; run `mgral table` again")
+        if data[name].dtype.kind not in "biuf" or not np.isfinite(data[name]).all():
+            raise MgralError(f"{path}: array '{name}' holds something else than numbers; run `mgral table` again")
     try:
         places = embeddings.places(data["ids"])
     except MgralError as error:

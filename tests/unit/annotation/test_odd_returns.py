@@ -5,6 +5,7 @@ Each of these ended with a traceback once; tests/fuzz/spoil_returns.py found the
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from mgral.annotation import exchange, matching
 from mgral.annotation.exchange import Batch
+from mgral.annotation.returns import ReturnedFile
 from mgral.core import plugins
 from mgral.core.errors import MgralError
 
@@ -103,3 +105,39 @@ def test_what_holds_no_annotations_is_refused_by_its_name(packed: bool, tmp_path
         (place / "readme.md").touch()
     with pytest.raises(MgralError, match=f"{place}: holds no annotations; give what the annotation tool exported"):
         exchange.sources(place)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("classes", 0), 7),
+        (("classes", 0), ["zebra"]),
+        (("images", 0, "file_name"), True),
+        (("images", 0, "sha256"), 5),
+        (("images", 0, "reason"), "far"),
+        (("images", 0, "id"), 2),
+        (("images", 0, "id"), 1e400),
+        (("experiment",), None),
+    ],
+)
+def test_a_spoilt_manifest_is_refused_in_one_line(
+    place: tuple[str | int, ...], value: object, batch: Batch, tmp_path: Path
+) -> None:
+    exchange.write_batch(batch, tmp_path / "manifest.json")
+    content = found = json.loads((tmp_path / "manifest.json").read_text())
+    for key in place[:-1]:
+        found = found[key]
+    found[place[-1]] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(MgralError, match=r"manifest\.json: not the manifest of a batch; run `mgral export` again"):
+        exchange.read_batch(tmp_path / "manifest.json")
+
+
+@pytest.mark.parametrize("name", ["../../001-coco.json", "x" * 300, "001-", ""])
+def test_a_name_of_a_returned_file_stays_in_its_folder(name: str) -> None:
+    given = {"name": name, "sha256": "0", "tool": "coco"}
+    if name == "001-":
+        assert ReturnedFile.parse(given, "returned.json:").name == name
+        return
+    with pytest.raises(MgralError, match=r"returned\.json: name: String should"):
+        ReturnedFile.parse(given, "returned.json:")

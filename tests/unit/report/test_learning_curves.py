@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -209,6 +210,18 @@ def test_noise_needs_two_trainings_of_one_pool(tmp_path: Path) -> None:
         learning_curves.noise(trainings(tmp_path, [(30, 0.1)]))
     with pytest.raises(MgralError, match="pools of 30 and 40 images"):
         learning_curves.noise(trainings(tmp_path, [(40, 0.1), (30, 0.2)]))
+
+
+@pytest.mark.parametrize(
+    "change", [{"AP50": {}}, {"AP50": 3}, {"AP50": {"deviation": {}}}, {"mAP": {"deviation": 1e308}}, {"images": True}]
+)
+def test_a_spoilt_noise_is_refused_where_it_is_read(change: dict[str, Any], tmp_path: Path) -> None:
+    found = learning_curves.noise(trainings(tmp_path, [(30, 0.1), (30, 0.2)]))
+    write_json(tmp_path / "noise.json", found)
+    assert learning_curves.read_noise(tmp_path / "noise.json") == found
+    write_json(tmp_path / "noise.json", found | change)
+    with pytest.raises(MgralError, match=r"noise\.json: lacks images, .*; run `mgral noise` again"):
+        learning_curves.read_noise(tmp_path / "noise.json")
 
 
 def test_means_over_seeds(run: Path) -> None:
