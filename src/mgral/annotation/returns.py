@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -24,7 +25,7 @@ from mgral.config.annotation import Annotation
 from mgral.config.base import Settings
 from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
-from mgral.core.files import read_json, write_bytes, write_json
+from mgral.core.files import locked, read_json, write_bytes, write_json
 from mgral.core.types import Image
 
 if TYPE_CHECKING:
@@ -120,6 +121,10 @@ class Folder:
     def manifest(self) -> Path:
         """The batch as it was sent or first answered: what is exported again with other predictions is not it."""
         return self.path / self.MANIFEST
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes from returning or closing meanwhile: of two at once, one's labels would be lost."""
+        return locked(self.path)
 
     def keep(self, batch: Batch) -> None:
         """Remember the batch that people answer; one that was kept before stays, unless it is another."""

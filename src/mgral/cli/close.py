@@ -20,6 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
+    with asked.folder.locked():
+        closed, outcome = _closed(asked, arguments.partial)
+        asked.folder.close(closed)
+    print("\n".join(_people.summary(asked, outcome)))
+    if closed.added:
+        print(f"{len(closed.added)} images that were added join the pool of cycle {asked.batch.cycle + 1}")
+    print(f"{asked.folder.closed}: closed; next:")
+    print("\n".join(_people.going_on(arguments.params)))
+
+
+def _closed(asked: _people.Asked, partial: bool) -> tuple[Closed, labels.Outcome]:
+    """What is closed, and what people said. Raises MgralError where the batch cannot be closed."""
     batch, folder = asked.batch, asked.folder
     if folder.closed.exists():
         raise MgralError(f"{folder.closed}: cycle {batch.cycle} is closed already; nothing to do")
@@ -35,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
             "states.csv elsewhere), or set annotation.unsaid to empty or unlabelled"
         )
     waiting = labels.open_images(outcome, asked.params.annotation.annotators)
-    if waiting and not arguments.partial:
+    if waiting and not partial:
         raise MgralError(
             f"{folder.path}: {len(waiting)} of {len(batch.images)} images are open, image {waiting[0]} first; return "
             "them, or go on without them with --partial"
@@ -52,9 +64,4 @@ def run(arguments: argparse.Namespace) -> None:
         added=asked.joining(),
         files=files,
     )
-    folder.close(closed)
-    print("\n".join(_people.summary(asked, outcome)))
-    if closed.added:
-        print(f"{len(closed.added)} images that were added join the pool of cycle {batch.cycle + 1}")
-    print(f"{folder.closed}: closed; next:")
-    print("\n".join(_people.going_on(arguments.params)))
+    return closed, outcome

@@ -25,16 +25,17 @@ def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
     annotation = asked.params.annotation
     content = server_of(annotation.tool).pull(asked.batch)
-    before = asked.folder.returned(asked.batch)
-    sha = hashlib.sha256(content).hexdigest()
-    same = next((file.name for file in before if file.sha256 == sha), None)
-    if same is not None:
-        print(f"nothing has changed since {same}")
-        return
-    path = Path("server.json")
-    found = [Source(str(path), path.name, content)]
-    returned = returns.read(annotation.tool, found, asked.batch, annotation.options)
-    outcome = asked.outcome([*asked.read(before), ("the server", returned)])
-    (taken,) = asked.folder.take(asked.batch, [(path, found)], annotation.tool)
+    with asked.folder.locked():
+        before = asked.folder.returned(asked.batch)
+        sha = hashlib.sha256(content).hexdigest()
+        same = next((file.name for file in before if file.sha256 == sha), None)
+        if same is not None:
+            print(f"nothing has changed since {same}")
+            return
+        path = Path("server.json")
+        found = [Source(str(path), path.name, content)]
+        returned = returns.read(annotation.tool, found, asked.batch, annotation.options)
+        outcome = asked.outcome([*asked.read(before), ("the server", returned)])
+        (taken,) = asked.folder.take(asked.batch, [(path, found)], annotation.tool)
     print(f"taken as {asked.folder.path / taken.name}")
     print("\n".join(_people.summary(asked, outcome)))

@@ -24,10 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
     tool = arguments.tool or asked.params.annotation.tool
-    before = asked.read(asked.folder.returned(asked.batch))
     new = [(path, *_people.read_one(path, tool, asked, arguments.corrects)) for path in arguments.files]
-    outcome = asked.outcome([*before, *((str(path), returned) for path, _, returned in new)])
-    taken = asked.folder.take(asked.batch, [(path, found) for path, found, _ in new], tool, arguments.corrects)
+    with asked.folder.locked():
+        before = asked.read(asked.folder.returned(asked.batch))
+        outcome = asked.outcome([*before, *((str(path), returned) for path, _, returned in new)])
+        taken = asked.folder.take(asked.batch, [(path, found) for path, found, _ in new], tool, arguments.corrects)
     for (path, _, _), entry in zip(new, taken, strict=True):
         print(f"{path}: taken as {asked.folder.path / entry.name}")
     print("\n".join(_people.summary(asked, outcome)))

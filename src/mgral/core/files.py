@@ -140,6 +140,25 @@ def _refused(path: Path, temporary: Path | None = None) -> Iterator[None]:
         raise MgralError(f"{path}: cannot be written{reason}; {remedy}") from None
 
 
+@contextmanager
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold the lock on a folder, which is made; another process that asks for it waits.
+
+    Where the file system has no locks, nothing is held.
+
+    Raises:
+        MgralError: the folder cannot be made.
+    """
+    make_folder(Path(folder) / "file")
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
     """Write what a library has serialised in memory. Raises MgralError as :func:`whole`."""
     with whole(path) as temporary:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -376,3 +378,23 @@ def test_corrections_of_an_earlier_batch_count_in_the_open_one(place: Path, caps
     after = dataset_json.read("next.json")
     assert after.boxes[1].xyxy.tolist() == [[3, 3, 8, 8]]
     assert after.boxes[1].labels.tolist() == [0]
+
+
+def test_files_that_are_returned_at_the_same_time_all_count(place: Path) -> None:
+    """Several people call the verb in one folder: each was told that its file is taken, and some were overwritten."""
+    batch = export()
+    run("status")  # writes the parameters
+    command = [sys.executable, "-m", "mgral.cli", "return"]
+    files = []
+    for number, image in enumerate(batch.images):
+        drawn = (AnswerBox("ant", (4.0, 5.0, 20.0, 30.0 + number), "manual"),)
+        files.append(returned(batch, {image.id: [batches.said(image, "finished", drawn)]}, f"export-{number}"))
+    started = [subprocess.Popen([*command, file, "--params", "p.yaml"], stdout=subprocess.DEVNULL) for file in files]
+    assert [one.wait(60) for one in started] == [0] * len(files)
+    names = [file["name"] for file in read_json(ANSWERS / "returned.json")["files"]]
+    assert names == [f"00{number}-label_studio.json" for number in range(1, 7)]
+    contents = {(ANSWERS / name).read_bytes() for name in names}
+    assert contents == {Path(file).read_bytes() for file in files}
+    assert run("close") == 0
+    assert labels() == 0
+    assert sorted(dataset_json.read("next.json").boxes) == [1, 2, 3, 4, 5, 6, 7, 9, 10]
