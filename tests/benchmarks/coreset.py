@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import _measure
 import numpy as np
 
 from mgral.core.types import Embeddings, Floats
@@ -114,21 +115,23 @@ def seconds_of(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def main() -> None:
-    evidence = scenes(LARGE)
-    seconds, picks = seconds_of(lambda: select(evidence, BUDGET, 0, Options()))
+    small = _measure.small(__doc__ or "", threads=1)
+    large, middle, budget = (4_000, 2_000, 100) if small else (LARGE, SMALL, BUDGET)
+    evidence = scenes(large)
+    seconds, picks = seconds_of(lambda: select(evidence, budget, 0, Options()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-    assert len({pick.id for pick in picks}) == BUDGET
+    assert len({pick.id for pick in picks}) == budget
     first, _ = seconds_of(lambda: select(evidence, 1, 0, Options()))
-    each = (seconds - first) / (BUDGET - 1)
-    print(f"{BUDGET} of {LARGE - LABELLED} x {DIMS}: {first:.2f} s to the first pick, then {1e3 * each:.2f} ms a pick")
+    each = (seconds - first) / (budget - 1)
+    print(f"{budget} of {large - LABELLED} x {DIMS}: {first:.2f} s to the first pick, then {1e3 * each:.2f} ms a pick")
     assert evidence.embeddings is not None
     peers(evidence.embeddings.vectors, each)
 
-    evidence = scenes(SMALL)
-    ours, picks = seconds_of(lambda: select(evidence, BUDGET, 0, Options()))
-    theirs, ids = seconds_of(lambda: full_matrix(evidence, BUDGET))
+    evidence = scenes(middle)
+    ours, picks = seconds_of(lambda: select(evidence, budget, 0, Options()))
+    theirs, ids = seconds_of(lambda: full_matrix(evidence, budget))
     assert [pick.id for pick in picks] == ids, "the two do not pick the same images"
-    print(f"{BUDGET} of {SMALL - LABELLED} x {DIMS}: {ours:.2f} s; full matrix {theirs:.2f} s; the same images")
+    print(f"{budget} of {middle - LABELLED} x {DIMS}: {ours:.2f} s; full matrix {theirs:.2f} s; the same images")
     print(f"ratio={theirs / ours:.2f} seconds={seconds:.1f} peak_mib={peak:.0f}")
 
 

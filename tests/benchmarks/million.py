@@ -38,7 +38,7 @@ PARALLEL = 64  # as params/base.yaml has it
 
 def main() -> None:
     given = _measure.read(__doc__ or "", THREADS, iterations=ITERATIONS, train_on=TRAIN_ON, half=0)
-    images, iterations = (50_000, 2) if given.small else (IMAGES, given.iterations)
+    images, iterations = (10_000, 1) if given.small else (IMAGES, given.iterations)
     with TemporaryDirectory() as folder:
         run(Path(folder), images, iterations, given.train_on, bool(given.half))
 

@@ -40,6 +40,7 @@ class PlainPolicy(Policy):
 def main() -> None:
     given = _measure.read(__doc__ or "", THREADS, bf16=0)
     images, batch, records = (1_100, 20, 10) if given.small else (IMAGES, BATCH, RECORDS)
+    iterations, few = (1, 1) if given.small else (ITERATIONS, FEW)
     embeddings = _measure.pool(images, WIDTH)
     table = _measure.table(embeddings, records, batch)
 
@@ -53,17 +54,17 @@ def main() -> None:
         return Policy(WIDTH, HIDDEN, 0, parallel=PARALLEL, precision="bfloat16" if given.bf16 else "float32")
 
     timed(parts(), 1)  # kernels are chosen and memory is fetched
-    seconds, work, first = timed(parts(), ITERATIONS)
+    seconds, work, first = timed(parts(), iterations)
     peak = _measure.peak_mib()
-    _, chain, second = timed(Policy(WIDTH, HIDDEN, 0), FEW)
-    _, plain, same = timed(PlainPolicy(WIDTH, HIDDEN, 0), FEW)
-    print(f"{images} images, {ITERATIONS} iterations: {seconds:.2f} s by the clock, {work:.2f} s of processor time")
+    _, chain, second = timed(Policy(WIDTH, HIDDEN, 0), few)
+    _, plain, same = timed(PlainPolicy(WIDTH, HIDDEN, 0), few)
+    print(f"{images} images, {iterations} iterations: {seconds:.2f} s by the clock, {work:.2f} s of processor time")
     print(
-        f"an iteration, processor time: {work / ITERATIONS:.3f} s; one chain {chain / FEW:.3f}; plain {plain / FEW:.3f}"
+        f"an iteration, processor time: {work / iterations:.3f} s; one chain {chain / few:.3f}; plain {plain / few:.3f}"
     )
     if max(abs(first.entropy - same.entropy), abs(second.entropy - same.entropy)) > 1e-4:
         raise SystemExit(f"the scans disagree: entropy {first.entropy}, {second.entropy}, {same.entropy}")
-    _measure.last_line(plain / FEW * ITERATIONS / work, seconds, peak)
+    _measure.last_line(plain / few * iterations / work, seconds, peak)
 
 
 if __name__ == "__main__":
