@@ -22,9 +22,14 @@ PLUGINS = {
 
 @pytest.fixture(params=sorted(PLUGINS))
 def profile(request: pytest.FixtureRequest) -> str:
-    if importlib.util.find_spec(PLUGINS[request.param]) is None:
-        pytest.skip(f"{PLUGINS[request.param]} is absent; its pins are in requirements/")
-    return request.param
+    return installed(request.param)
+
+
+def installed(name: str) -> str:
+    """The same name; the test is skipped where the profile's plug-in is absent."""
+    if importlib.util.find_spec(PLUGINS[name]) is None:
+        pytest.skip(f"{PLUGINS[name]} is absent; its pins are in requirements/")
+    return name
 
 
 @pytest.fixture
@@ -56,11 +61,12 @@ def test_a_profile_is_accepted_and_asks_for_gpus_only_where_it_is_told_to(descri
 
 def test_jobs_ask_for_memory_and_time_by_the_size_of_the_pool(described: Checkout):
     """From the files that there are: as many decoded images of 64 × 64 pixels as COCO has, in a file without blocks."""
+    profile = installed("slurm")
     images = described.root / "data/runs/tiny/dataset/images.npy"
     images.parent.mkdir(parents=True)
     images.touch()
     os.truncate(images, 117_266 * 64 * 64 * 3)
-    text = described.snakemake("--profile", "profiles/slurm", "--dry-run")
+    text = described.snakemake("--profile", f"profiles/{profile}", "--dry-run")
     body = re.split(r"^ *rule embed:", text, flags=re.MULTILINE)[1]
     asked = dict(re.findall(r"\b(mem_mb|runtime)=(\d+)", re.search(r"^ *resources: .*$", body, re.MULTILINE)[0]))
     request = REQUESTS["embed"]
