@@ -48,13 +48,18 @@ demo: $(READY) ## run the demo on generated data, to a finished report
 	@echo
 	@echo "The report of the demo: $(CURDIR)/data/runs/demo/report.html"
 
-test: test-fast test-workflow ## run all tests, two at a time
+# A file is one process's as a whole, a whole run by itself (tests/conftest.py). Bytecode is kept, also where a container
+# asks for none: else each process, and each command that a test starts, compiles 600 files again.
+TEST = env -u PYTHONDONTWRITEBYTECODE pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-test-workflow: $(READY) ## run the tests of whole runs
-	pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/workflow $(PYTEST_ARGS)
+test: $(READY) ## run all tests, two at a time
+	$(TEST) $(PYTEST_ARGS)
 
-test-fast: $(READY) ## run the tests of units, contracts and inputs
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/contract tests/cases tests/fuzz $(PYTEST_ARGS)
+test-workflow: $(READY) ## run the tests of whole runs alone
+	$(TEST) tests/workflow $(PYTEST_ARGS)
+
+test-fast: $(READY) ## run what every edit should pass: all tests but whole runs and those marked slow
+	$(TEST) -m "not slow" tests/unit tests/contract tests/cases tests/fuzz $(PYTEST_ARGS)
 
 lint: $(READY) ## check code and workflow: style, types, Snakemake's own lints
 	ruff check

@@ -2,27 +2,77 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import gc
 import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from mgral.config import loading
 
 # Hypothesis gives an example 200 ms: how long it takes says what else the machine does, and nothing about the code.
 settings.register_profile("untimed", settings.default, deadline=None)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
+PEOPLE = ["test_people.py", "test_nine_faults.py"]  # their fixtures are made once
 # They begin first, in this order, so that at the end no process of pytest waits for the other's long one. Arguments of
 # pytest keep no order where one lies within another.
-LONGEST = ["test_mmdet.py", "test_slurm.py", "test_kills.py", "test_people.py"]
+LONGEST = ["test_mmdet.py", "test_slurm.py", "test_kills.py", "test_people.py", "test_experiments.py"]
+
+
+# To collect the tests makes containers by the million, and no garbage.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Search for cyclic garbage again, more seldom, and not among what was imported."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of the longest files first."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def handed_out_with(nodeid: str) -> str:
+    """What one process of pytest runs as a whole: a file, a whole run, or those files that share their fixtures."""
+    file = Path(nodeid.partition("::")[0])
+    if file.name in PEOPLE:
+        return "people"
+    return nodeid if file.parts[:2] == ("tests", "workflow") else str(file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For ``--dist loadscope``; xdist's own groups come to nothing with this pytest, which builds ids itself."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = handed_out_with
+    return scheduler
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parameters_parsed_once() -> Iterator[None]:
+    """Equal text gives equal values: hundreds of tests begin with the same parameter files, params/base.yaml above all.
+
+    Text that is refused is parsed each time.
+    """
+    parsed = functools.cache(loading.parse_yaml)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "parse_yaml", lambda text, name: copy.deepcopy(parsed(text, name)))
+        yield
 
 
 @pytest.fixture

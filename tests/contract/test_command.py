@@ -15,6 +15,8 @@ from mgral.core.errors import MgralError
 from mgral.core.files import read_json, write_json
 from mgral.detection import detections_file, npz_files
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TOY = f"'{sys.executable}' '{ROOT}/tests/helpers/toy_trainer.py'"
 OPTIONS = {

@@ -47,7 +47,9 @@ def vgg_features():
     return features
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SIZES else name for name in NAMES]
+)
 def built(request):
     return build(request.param)
 
@@ -223,6 +225,7 @@ def test_mirrored_priors_undo_each_other_and_keep_size(built_with_priors):
     torch.testing.assert_close(here[:, 1], there[:, 1])
 
 
+@pytest.mark.slow
 def test_weights_depend_on_the_seed_alone(built, request, tmp_path):
     name = request.node.callspec.params["built"]
     size = SIZES.get(name, 96)
@@ -290,6 +293,7 @@ def test_images_too_small_for_the_levels_are_refused(name, size) -> None:
         build_detector(name, CLASSES, size, {}, 0)
 
 
+@pytest.mark.slow
 def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
     network = vgg_features()
     save_file(network.state_dict(prefix="features."), tmp_path / "vgg16.safetensors")
@@ -305,6 +309,7 @@ def test_ssd300_takes_the_weights_that_imagenet_trained(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_retinanet_takes_the_weights_that_imagenet_trained(tmp_path):
     network = resnet50(weights=None)
     save_file(network.state_dict(), tmp_path / "resnet50.safetensors")
@@ -313,6 +318,7 @@ def test_retinanet_takes_the_weights_that_imagenet_trained(tmp_path):
         assert torch.equal(tensor, network.state_dict()[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("ssd300", 300), ("retinanet", 128)])
 def test_weights_of_another_network_are_refused(name, size, tmp_path):
     save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "other.safetensors")

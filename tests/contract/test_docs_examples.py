@@ -58,6 +58,7 @@ def test_a_plug_in_passes_the_contract_tests_of_its_kind(path: Path, contract: s
     assert not [line for line in own if " FAILED" in line or " ERROR" in line], contract[-3000:]
 
 
+@pytest.mark.slow
 def test_the_next_batch_of_a_folder_by_a_network_of_torchvision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

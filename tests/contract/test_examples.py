@@ -56,6 +56,7 @@ def test_the_small_run_only_shortens_what_it_is_given_after(example: str, tmp_pa
     assert [one.name for one in small.strategies] == ["random", "entropy", "mgral"] and small.cycles == 2
 
 
+@pytest.mark.slow
 def test_torchvision_trains_and_predicts_the_same_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained once as the command says; all else in this process, which has imported torch already."""
     rng = np.random.default_rng(0)

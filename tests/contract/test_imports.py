@@ -65,6 +65,7 @@ def test_no_circle_closes() -> None:
         pytest.fail(" → ".join(error.args[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["pool", "annotate", "curve"])
 def test_light_steps_do_not_load_torch(verb):
     """A step that trains nothing starts in a fraction of a second."""

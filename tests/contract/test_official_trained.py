@@ -71,6 +71,7 @@ def test_meh_hua_aggregates_along_the_attributes_of_boxes(seed: int) -> None:
     assert uncertainty == pytest.approx(expected, abs=1e-6) and number == len(set(objects.tolist()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny_ssd", "retinanet"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_meh_hua_learns_the_losses_of_matched_priors(seed: int, name: str) -> None:

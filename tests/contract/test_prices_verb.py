@@ -204,6 +204,7 @@ def test_unfit_files_are_one_line(more: list[str], says: str, cycle: Path, capsy
     assert not Path("refused.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -18,6 +18,8 @@ from mgral.data.pool import Pool, write_pool
 from mgral.detection import npz_files
 from mgral.detection.base import build_detector, save_detector
 
+pytestmark = pytest.mark.slow
+
 SIZE = 96  # pixels; RetinaNet takes no less
 LABELLED, UNLABELLED = (1, 2, 4, 7), (3, 5, 6, 8, 9)
 CLASSES = ("ant", "bee")

@@ -10,6 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     *("torch", "torchvision", "timm", "transformers", "safetensors", "mmdet", "hotcoco", "faster_coco_eval"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -115,6 +116,7 @@ def evidence(agent: Path) -> Make:
     return make
 
 
+@functools.cache
 def detected(count: int, classes: int, activation: Activation, seed: int) -> Detections:
     """Detections with probabilities as a detector of that activation gives them, best first."""
     rng = np.random.default_rng(seed)
@@ -126,13 +128,16 @@ def detected(count: int, classes: int, activation: Activation, seed: int) -> Det
     order = np.argsort(-of_classes.max(axis=1))
     corner = rng.random((count, 2)) * 50
     directions = rng.normal(size=(count, 64))
-    return Detections(
+    found = (
         np.hstack([corner, corner + 20]).astype(np.float32),
         of_classes.max(axis=1)[order].astype(np.float32),
         of_classes.argmax(axis=1)[order].astype(np.int64),
         probs[order].astype(np.float32),
         (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float16),
     )
+    for array in found:
+        array.setflags(write=False)  # all tests share them
+    return Detections(*found)
 
 
 def scores_of(ids: np.ndarray, terms: Terms, classes: int, scale: float, alike: bool) -> ImageScores:

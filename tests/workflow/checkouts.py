@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nursery import Nursery
@@ -153,3 +153,8 @@ def copy_project(to: Path, nursery: Nursery | None = None) -> Checkout:
     copy = Checkout(to, nursery)
     copy.call("git", "init", "--quiet", "--initial-branch", "main")
     return copy
+
+
+def duplicate(checkout: Checkout, to: Path) -> Checkout:
+    shutil.copytree(checkout.root, to, symlinks=True)
+    return replace(checkout, root=to)

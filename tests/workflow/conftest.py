@@ -11,7 +11,7 @@ from pathlib import Path
 
 import people
 import pytest
-from checkouts import FOUNDATION, ROOT, TINY, Checkout, copy_project
+from checkouts import FOUNDATION, ROOT, TINY, Checkout, copy_project, duplicate
 from nursery import Nursery
 
 Shared = Callable[[str, Callable[[Path], object]], Path]
@@ -114,8 +114,3 @@ def foundation(shared: Shared, nursery: Nursery | None) -> Checkout:
         shared("foundation", lambda folder: copy_project(folder, nursery).snakemake(*arguments, params=FOUNDATION)),
         nursery,
     )
-
-
-def duplicate(checkout: Checkout, to: Path) -> Checkout:
-    shutil.copytree(checkout.root, to, symlinks=True)
-    return replace(checkout, root=to)

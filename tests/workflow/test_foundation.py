@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkouts import FOUNDATION, Checkout
-
-from conftest import duplicate
+from checkouts import FOUNDATION, Checkout, duplicate
 
 pytestmark = pytest.mark.slow
 

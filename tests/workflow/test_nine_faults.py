@@ -15,12 +15,11 @@ import batches
 import numpy as np
 import pytest
 import yaml
-from checkouts import ROOT, Checkout
+from checkouts import ROOT, Checkout, duplicate
 from partly_annotated import folder
 from people import ANSWERS, ENTROPY, MINE, RUN, answer, batch_of, verb
 from PIL import Image
 
-from conftest import duplicate
 from mgral import cli
 from mgral.annotation import exchange, labels
 from mgral.annotation.exchange import Answer, AnswerBox
@@ -33,7 +32,7 @@ from mgral.core.types import Dataset
 from mgral.data import dataset_json, identity, importing
 from mgral.data.pool import read_pool
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("people")]
+pytestmark = pytest.mark.slow
 
 RECORDED = ROOT / "tests/unit/annotation/recorded"
 NUMBERED = [f"{number}.png" for number in range(1, 101)]

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkouts import Checkout
+from checkouts import Checkout, duplicate
 from people import ANSWERS, ENTROPY, MINE, RUN, answer, batch_of, state, truth, verb
 from PIL import Image
 
-from conftest import duplicate
 from mgral.annotation.exchange import Answer, AnswerBox
 from mgral.annotation.tools import label_studio
 from mgral.core.files import read_json, write_json
 from mgral.data import dataset_json
 from mgral.data.pool import read_pool
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("people")]  # its fixtures are made once
+pytestmark = pytest.mark.slow
 
 CLEAN = "Data and pipelines are up to date."
 

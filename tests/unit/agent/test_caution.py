@@ -45,6 +45,7 @@ def test_of_two_batches_of_one_gain_the_less_certain_is_worth_less() -> None:
         cautious(gain, None, 0.5)
 
 
+@pytest.mark.slow
 def test_the_bound_reorders_batches_by_what_records_leave_open() -> None:
     """The posterior's deviation grows with the distance of a batch's numbers from those of random batches."""
     pool = scattered(60)
@@ -67,6 +68,7 @@ def test_the_bound_reorders_batches_by_what_records_leave_open() -> None:
     assert (by_hand[best][:, None] - by_hand[best])[falls].min() > 0
 
 
+@pytest.mark.slow
 def test_the_agent_is_rewarded_by_the_bound() -> None:
     """The first iteration draws the same batches whatever the caution; its reward falls by their mean deviation."""
     pool = scattered(60)
@@ -95,6 +97,7 @@ def test_the_agent_is_rewarded_by_the_bound() -> None:
         assert row.reward == pytest.approx(rows[0].reward - caution * deviation.mean())
 
 
+@pytest.mark.slow
 def test_a_cautious_agent_takes_what_is_known() -> None:
     """The risky images price a little higher than the sound ones, and lie far off in novelty, which is uncertain."""
     risky, sound = np.arange(40) % 5 == 1, np.arange(40) % 5 == 3

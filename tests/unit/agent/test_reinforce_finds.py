@@ -10,6 +10,8 @@ from mgral.agent import reinforce
 from mgral.agent.policy import Policy, sequence
 from mgral.core.types import Embeddings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_agent_finds_the_best_batch_of_an_additive_reward(seed: int) -> None:

@@ -31,6 +31,7 @@ def told(found: image_files.Facts | ValueError) -> object:
     return str(found) if isinstance(found, ValueError) else found
 
 
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     several = [told(found) for found in decoding.examined(paths, 1400)]
     monkeypatch.setattr(decoding, "processes", lambda: 1)
@@ -48,6 +49,7 @@ def test_it_runs_in_other_processes(paths: list[str], monkeypatch: pytest.Monkey
     assert os.getpid() not in found and len(found) <= 2
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_told_in_one_line(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "examine", lambda path, most: os._exit(9))
     with pytest.raises(MgralError, match="OMP_NUM_THREADS=1"):

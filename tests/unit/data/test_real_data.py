@@ -15,6 +15,8 @@ from mgral.data import dataset_json, importing
 
 RealData = Callable[[str], Path]
 
+pytestmark = pytest.mark.slow
+
 
 def params(root: Path, on_invalid: str) -> DatasetParams:
     splits = {"val": 0.2, "test": 0.3, "seed": 0}

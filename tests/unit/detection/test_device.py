@@ -35,6 +35,7 @@ print(min(faults() for _ in range(8)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_freed_memory_is_there_for_the_next_step() -> None:
     """Forty tensors of 5 MiB have 51,200 pages, which glibc by its initial threshold maps again each time.

@@ -91,6 +91,7 @@ def test_what_it_is_given_and_what_it_leaves(tmp_path: Path) -> None:
     assert json.loads(one.weights.read_text()) == {"images": 1, "seed": 7, "tries": "x"}
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_finds_its_own_files_again(tmp_path: Path) -> None:
     one = trainer(tmp_path)
     one.train([1], 0, tmp_path / "d.ckpt")
@@ -162,6 +163,7 @@ def ends(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 def test_no_process_is_left_behind(tmp_path: Path) -> None:
     """The command starts a second process and is then ended by the time limit, with it."""
@@ -175,6 +177,7 @@ def test_no_process_is_left_behind(tmp_path: Path) -> None:
     assert ends(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 def test_a_child_in_the_background_holds_nothing_up_and_does_not_stay(tmp_path: Path) -> None:
     (tmp_path / "starter.py").write_text(
@@ -188,6 +191,7 @@ def test_a_child_in_the_background_holds_nothing_up_and_does_not_stay(tmp_path: 
     assert one.weights is not None and ends(int(one.weights.read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_job_ends_its_command(tmp_path: Path, how: signal.Signals) -> None:
@@ -204,6 +208,7 @@ def test_a_killed_job_ends_its_command(tmp_path: Path, how: signal.Signals) -> N
     assert ends(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_child_with_a_session_of_its_own_ends_too(tmp_path: Path, how: signal.Signals | None) -> None:
@@ -232,6 +237,7 @@ def test_a_child_with_a_session_of_its_own_ends_too(tmp_path: Path, how: signal.
     assert ends(child)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 def test_an_interrupt_just_after_the_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
@@ -263,6 +269,7 @@ def test_an_environment_comes_first_on_the_path(tmp_path: Path) -> None:
     assert one.weights.read_text() == str((tmp_path / "env").resolve())
 
 
+@pytest.mark.slow
 def test_embeddings_of_a_backbone_and_of_a_file(tmp_path: Path) -> None:
     embedded = trained(tmp_path, []).infer([2, 1]).embeddings
     assert embedded.ids.tolist() == [1, 2]
@@ -279,6 +286,7 @@ def test_the_projection_keeps_distances() -> None:
     assert np.linalg.norm(near[:1] - near[1:], axis=1) == pytest.approx(before, rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeded", "warned"), [(True, 0), (False, 1)])
 def test_a_command_that_ignores_its_seed_is_noticed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, seeded: bool, warned: int

@@ -48,6 +48,7 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset(("bar",), images, boxes, root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Resizing("letterbox", 128), Resizing("shortest_edge", 64, 1333)])
 def test_a_thin_tall_object_is_found_alike_in_a_wide_and_in_a_tall_image(
     rule: Resizing, bars: Dataset, machine: Device, tmp_path: Path
@@ -64,6 +65,7 @@ def test_a_thin_tall_object_is_found_alike_in_a_wide_and_in_a_tall_image(
         np.testing.assert_allclose(wide.xyxy[0], bars.boxes[2 * k + 1].xyxy[0], atol=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_without_a_decoded_cache_the_weights_are_the_same(
     workers: int, bars: Dataset, machine: Device, tmp_path: Path

@@ -27,6 +27,8 @@ from torchvision.models.detection import (
 from mgral.core.errors import MgralError
 from mgral.detection.base import Detector, build_detector
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("a", "b", "c")
 SIZES = {"ssdlite": 320}
 SMALL = {"fasterrcnn": {"backbone": "resnet18"}, "fcos": {"backbone": "resnet18"}}  # as on_resnet18 has torchvision's

@@ -144,6 +144,7 @@ def test_an_image_is_what_its_tiles_are_together(tiled: tuple[Dataset, Cache], m
     assert all(np.allclose(found[i].xyxy, whole.detections[i].xyxy, atol=1e-3) for i in found)
 
 
+@pytest.mark.slow
 def test_training_and_kept_features_are_of_tiles(tiled: tuple[Dataset, Cache]) -> None:
     dataset, cache = tiled
     detector = build_detector("tiny_ssd", dataset.classes, cache.size, {}, seed=0)

@@ -20,6 +20,8 @@ from mgral.detection.checkpoint import files_beside
 from mgral.detection.detectors.command import Options
 from mgral.detection.external import ExternalTrainer
 
+pytestmark = pytest.mark.slow
+
 TILING = Tiling(100, 20, 0.5)
 TRAIN = """
 import json, sys, numpy as np

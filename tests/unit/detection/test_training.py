@@ -25,6 +25,8 @@ from mgral.detection.training import TrainingConfig
 from mgral.reward import proxy
 from mgral.reward.semi import isd
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 PLAN = TrainingConfig(steps=6, batch_size=4, learning_rate=1e-3, weight_decay=0.0, warmup=2, augment=True)
 

@@ -221,6 +221,7 @@ def test_a_probe_trains_on_annotated_images() -> None:
     assert list(timing._some(Dataset(("cat",), images, boxes, Path())).images) == [2, 4, 6]
 
 
+@pytest.mark.slow
 def test_the_verb_times_the_real_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     settings = loading.read([ROOT / "params/base.yaml", ROOT / "params/tiny.yaml"]).model_dump(mode="json")

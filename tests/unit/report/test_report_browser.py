@@ -16,6 +16,8 @@ from report_runs import FINAL, Report
 
 from mgral.report import figures
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PROBE = """<!doctype html><iframe id=page style="width:{width}px;height:2000px;border:0" srcdoc="{page}"></iframe>
 <script>

@@ -27,6 +27,7 @@ def test_a_curve_without_chance_is_continued_exactly() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_about_nine_times_in_ten() -> None:
     held = 0
     for seed in range(100):

@@ -177,6 +177,7 @@ def test_a_class_without_ground_truth_on_val_does_not_count() -> None:
     )
 
 
+@pytest.mark.slow
 def test_shuffled_gains_carry_a_signal_at_the_level_stated() -> None:
     """Of 24 tables whose gains are shuffled, more than 3 with a signal have a chance of 0.3 % at a level of 1/40."""
     x, gains, by_class, groups = records({"learnable": 0.2, "growth": 0.1})

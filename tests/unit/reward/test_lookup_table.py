@@ -269,6 +269,7 @@ def test_audit_compares_everything_on_the_same_records() -> None:
     assert found["index", "ridge"]["mae"] == pytest.approx(audit["mae_mean"], rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surrogate", ["nearest", "ridge"])
 def test_an_audit_tells_signal_from_chance(surrogate: str) -> None:
     # 24 records on a line. Gains that rise along it are ranked far better than shuffled ones; gains of pure noise are

@@ -126,6 +126,7 @@ def test_reward_without_a_matrix_of_pairs_is_that_of_all_pairs() -> None:
     assert reward(pool, picked) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_policy_learns_to_leave_out_what_adds_no_diversity(seed: int) -> None:
     # 30 images confused in nothing but background, 10 each sure of one of two classes: the reward is largest

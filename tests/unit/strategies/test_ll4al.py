@@ -154,6 +154,7 @@ def test_training_takes_the_losses_of_each_image(cache: Cache, machine: Device) 
     assert not hasattr(detector, "beside")
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_head(cache: Cache, machine: Device, tmp_path: Path) -> None:
     def run(checkpoint: Path, images: Cache = cache) -> np.ndarray:
         detector = new_detector()

@@ -97,6 +97,7 @@ def test_a_number_for_every_prior_in_their_order(name: str) -> None:
     assert len(moved) and centres.max() < 4 * SIZE / detector.shapes[0][1]
 
 
+@pytest.mark.slow
 def test_the_head_learns_to_predict_losses(cache: Cache, tmp_path: Path) -> None:
     machine = prepare_device(Machine(threads=1, precision="fp32", device="cpu"))
     plan = TrainingConfig(40, 4, 3e-3, weight_decay=0.0, warmup=2, augment=False)

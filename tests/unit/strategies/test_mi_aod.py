@@ -119,6 +119,7 @@ def test_levels_of_a_detector_are_those_of_its_priors() -> None:
         assert len(detector.level_sizes) == len(detector.shapes)
 
 
+@pytest.mark.slow
 def test_the_log_tells_phases_images_and_gradients(cache: Cache, machine: Device, tmp_path: Path) -> None:
     for variant, seen in (("paper", ["labelled", "both", "both", "labelled"]), ("code", CODE_STEPS)):
         log = tmp_path / f"{variant}.csv"
@@ -224,6 +225,7 @@ def moved(net: TwoHeads, step: Callable[[], object]) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "variant"), [("tiny_ssd", "paper"), ("tiny_ssd", "code"), ("retinanet", "paper")])
 @pytest.mark.parametrize(
     ("phase", "learn"),
@@ -250,6 +252,7 @@ def test_who_learns_in_which_phase(
     assert all(one.requires_grad for one in net.parameters())
 
 
+@pytest.mark.slow
 def test_one_phase_parts_the_classifiers_and_the_other_brings_them_together(
     cache: Cache, machine: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +278,7 @@ def scores(net: TwoHeads, cache: Cache, machine: Device) -> list[float]:
     return means
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(
     cache: Cache, machine: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +299,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     assert scores(resumed, cache, machine) == scores(through, cache, machine)
 
 
+@pytest.mark.slow
 def test_one_class_is_trained_and_scored(squares: Dataset, machine: Device, tmp_path: Path) -> None:
     boxes = {i: Boxes(one.xyxy, np.zeros(1, np.int64), one.ignore) for i, one in squares.boxes.items()}
     alike = replace(squares, classes=("square",), boxes=boxes)
@@ -305,6 +310,7 @@ def test_one_class_is_trained_and_scored(squares: Dataset, machine: Device, tmp_
     assert min(found) > 0 and len(set(found)) == len(UNLABELLED)
 
 
+@pytest.mark.slow
 def test_order_of_the_images_does_not_matter(cache: Cache, machine: Device, tmp_path: Path) -> None:
     plain, shuffled = network(), network()
     train(plain, cache, machine, tmp_path)
@@ -314,6 +320,7 @@ def test_order_of_the_images_does_not_matter(cache: Cache, machine: Device, tmp_
     assert scores(plain, cache, machine) == scores(shuffled, cache, machine)
 
 
+@pytest.mark.slow
 def test_with_nothing_unlabelled_all_steps_learn_from_labels(
     cache: Cache, machine: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

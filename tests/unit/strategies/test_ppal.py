@@ -221,6 +221,7 @@ def test_quality_of_a_perfect_and_of_a_shifted_box() -> None:
     assert labels.tolist() == [] and found.tolist() == []
 
 
+@pytest.mark.slow
 def test_difficulty_falls_for_what_is_learnt_and_survives_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def holders() -> Iterator[Callable[[Machine], tuple[subprocess.Popen[str], str]]
         process.communicate()
 
 
+@pytest.mark.slow
 def test_concurrent_commands_never_share_a_slot(machine):
     """Ten commands on two GPUs, started together: of those on one GPU, each ends before the next begins."""
     program = (
