@@ -128,7 +128,7 @@ def add(source: Source, file: str, names: dict[int | str, str], entries: list[An
         odd = _odd_keys(tuple(entry))
         item = RawObject(
             id=id if type(id) is int else f"annotations[{i}]" if id is None else f"annotation {id}",
-            label=names.get(category, category if isinstance(category, int) else str(category)),
+            label=names.get(category, category if isinstance(category, int) else shown(category)),
             numbers=_turned(numbers, _attributes(entry), f"annotation {id}", report)
             if "attributes" in entry
             else numbers,

@@ -17,9 +17,8 @@ from mgral.config import loading
 from mgral.config.schema import DatasetParams
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
-from mgral.data import dataset_json, importing, stratified_split
+from mgral.data import coco_objects, dataset_json, importing, stratified_split
 from mgral.data.faults import Findings
-from mgral.data.formats import coco
 from mgral.planning.run_plan import RunPlan
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,7 +48,7 @@ def splits(count: int) -> Callable[[], Any]:
 
 def categories(count: int) -> Callable[[], Any]:
     entries = [{"id": i, "name": f"class {i}"} for i in range(count)]
-    return lambda: coco._categories("a.json", entries, Findings(Path()))
+    return lambda: coco_objects.categories("a.json", entries, Findings(Path()))
 
 
 @pytest.mark.parametrize("make", [splits, categories])

@@ -160,7 +160,9 @@ def _listed(
     for split, file in there.items():
         lines = text_files.lines(file, report)
         stems = [_stem(line, file, files, sheets, report) for line in lines]
-        if not any(stem in files.named or stem in sheets for stem in stems):
+        if not any(
+            stem in files.named or stem in sheets or ".." in stem for stem in stems
+        ):  # one that climbs is told of
             what = f"none of its {len(lines)} lines, {shown(lines[0])} first, names an image or an XML file"
             report.refuse(file, "", what, "list file names without the suffix, one a line, or remove the list")
         listed += [(stem, split, file) for stem in stems]
@@ -201,10 +203,10 @@ def _stem(line: str, file: str, files: _Images, sheets: dict[str, str], report: 
 
 
 def _tails(line: str) -> list[str]:
-    """The stem that a path names, without its first folder, its first two folders and so on."""
+    """The stem that a path names, without its first folder, its first two folders and so on; none if it climbs."""
     path = line.replace("\\", "/")
     parts = (image_files.parted(path)[0] if image_files.is_image(Path(path)) else path).split("/")
-    return ["/".join(parts[cut:]) for cut in range(1, len(parts))]
+    return [] if ".." in parts else ["/".join(parts[cut:]) for cut in range(1, len(parts))]
 
 
 def _counts_from_one(sheets: list[Sheet], origins: dict[str, Origin], report: Findings) -> bool:
