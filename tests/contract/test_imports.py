@@ -20,7 +20,8 @@ LEVELS = [
     ["detection"],
     ["reward", "annotation"],
     ["agent", "report"],
-    ["strategies", "planning"],
+    ["strategies"],
+    ["planning"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

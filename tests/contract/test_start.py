@@ -33,9 +33,9 @@ from mgral.planning.step_inputs import StepInputs
 
 for path in sorted(Path("params").glob("*.yaml")):
     plan = RunPlan(loading.read(["params/base.yaml", path]))
-    inputs = StepInputs(plan.parameters(), plan.strategies, cli.module, cli.VERBS)
-    stages.of(plan, None, [])
-    RuleFiles(plan, []).of_cycles()
+    inputs = StepInputs(plan, cli.module, cli.VERBS)
+    stages.of(plan, [])
+    RuleFiles(plan).of_cycles()
     for verb in cli.VERBS:
         inputs.parameters(cli.module(verb))
     note(path.name)

@@ -5,22 +5,17 @@
 # `out=…` is `--out …`, and what is empty is left out. So are further options that are given to `step`. Files that a
 # command finds by itself, or that are there for the order of the steps alone, have no name.
 
-import shlex
-import sys
 from functools import partial
 
 from mgral import cli
-from mgral.config import loading
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
-from mgral.data import source_files
 from mgral.planning import beginning, detector_jobs, stages, waiting
 from mgral.planning.requests import requested
 from mgral.planning.rule_files import JOB, RuleFiles
-from mgral.planning.run_plan import RunPlan, one_of
+from mgral.planning.run_plan import one_of
 from mgral.planning.step_inputs import StepInputs, folder_of_input, folder_of_output
 from mgral.reward import proxy_plan
-from mgral.strategies._contract import IN_FILES, kept_for, modules_of
 from snakemake_interface_executor_plugins.settings import DeploymentMethod
 
 BASE = "params/base.yaml"
@@ -32,26 +27,16 @@ try:
         workflow.config_settings.config, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     )
     OVERRIDES = beginning.overrides(BASE, workflow.configfiles)
-    EXPERIMENT = loading.check(config, ", ".join([BASE, *OVERRIDES]))
-    PLAN = RunPlan(EXPERIMENT)
-    NOTICES = beginning.notices(PLAN, [BASE, *OVERRIDES])
+    PLAN = beginning.plan(config, [BASE, *OVERRIDES], speaks=workflow.is_main_process)
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
-if NOTICES and workflow.is_main_process and os.environ.get("DVC_STAGE", "results") == "results":  # one DVC stage
-    print("\n".join(NOTICES), file=sys.stderr)
-
-INPUTS = StepInputs(PLAN.parameters(), PLAN.strategies, cli.module, cli.VERBS)
+EXPERIMENT, SOURCE = PLAN.experiment, PLAN.source
+INPUTS = StepInputs(PLAN, cli.module, cli.VERBS)
 step = INPUTS.of_rule  # what a rule declares beside its files
-READ = {label: kept_for(strategy) for label, strategy in PLAN.strategies.items()}  # of detections
-MODULES = {label: modules_of(strategy) for label, strategy in PLAN.strategies.items()}
-own_modules = lambda wildcards: MODULES[wildcards.label]
-FORMAT, DETECTOR, SEMI, *STRATEGY_MODULES = PLAN.plugin_modules()
-SOURCE = None if PLAN.generated else source_files.find(EXPERIMENT.dataset)
-# A replaced image is noticed. Of registered ones each batch notes the sha256, and an image more trains nothing again.
-LISTING = SOURCE.listing if SOURCE and not PLAN.registered else None
+FORMAT, DETECTOR, SEMI, *STRATEGIES = PLAN.plugin_modules()
 
-FILES = RuleFiles(PLAN, IN_FILES)
+FILES = RuleFiles(PLAN)
 RUN, CYCLE, PART, REPLAY, OWN = FILES.run, FILES.cycle, FILES.part, FILES.replay, FILES.own
 log_of = FILES.log
 NOISE = RUN.noise if EXPERIMENT.noise.repeats else []

@@ -27,7 +27,7 @@ rule import_data:
     threads: lambda wildcards: 8 if workflow.local_exec else 1
     params:
         **step("import", FORMAT, experiment=lambda wildcards, output: INPUTS.file("mgral.data.fitness")),
-        images=LISTING,
+        images=PLAN.listing,
     message:
         "{params.message}"
     shell:
@@ -44,7 +44,7 @@ use rule step as cache with:
         log_of("cache"),
     params:
         **step("cache"),
-        images=LISTING,
+        images=PLAN.listing,
 
 
 # Images as a backbone sees them that is no part of the detector: for embeddings, and to choose before any detector is

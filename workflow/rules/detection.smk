@@ -50,7 +50,7 @@ use rule step_of_detector as embed with:
         **asked("embed"),
         gpu=GPU,
     params:
-        **step("embed", DETECTOR, keep=lambda wildcards: PLAN.kept(wildcards.strategy, READ)),
+        **step("embed", DETECTOR, keep=FILES.kept),
 
 
 use rule embed as embed_replay with:

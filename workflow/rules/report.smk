@@ -49,7 +49,7 @@ use rule step as report with:
         log_of("report"),
     params:
         **step(
-            *("report", *STRATEGY_MODULES),  # strategies say what they are and explain their reasons
+            *("report", *STRATEGIES),  # strategies say what they are and explain their reasons
             run=folder_of_output,
             cycles=len(PLAN.cycles),
             command=lambda wildcards, output: PLAN.command(OVERRIDES),
@@ -74,25 +74,15 @@ use rule step_of_detector as probe with:
 
 
 # Before a run: it asks for the data set's list of images and times a few steps. The jobs are those of a graph that
-# Snakemake resolves for these very parameters, as if nothing had been made yet.
-rule forecast:
+# Snakemake, in its own environment, resolves for these very parameters, as if nothing had been made yet.
+use rule step_of_detector as forecast with:
     input:
         PLAN.generated_images(),
         dataset=RUN.dataset,
     log:
         log_of("forecast"),
     localrule: True
-    conda:
-        f"../envs/{detector_jobs.environment(EXPERIMENT)}"
-    threads: EXPERIMENT.machine.threads
-    resources:
-        gpu=GPU,
     params:
-        **step("forecast", cores=lambda wildcards: workflow.cores or 1),
-        snakemake=shlex.join([sys.executable, "-m", "snakemake"]),
+        **step("forecast", python=sys.executable, cores=lambda wildcards: workflow.cores or 1),
     message:
         "time the steps, and predict what the experiment takes"
-    shell:
-        "graph=$(mktemp) && trap 'rm \"$graph\"' EXIT && "
-        '{params.snakemake} --cores 1 --nolock --forceall --d3dag --configfile {params.file} -- all > "$graph" 2> {log} && '
-        f'{detector_jobs.command(EXPERIMENT)} {{params.command}} --graph "$graph" 2>> {{log}}'

@@ -16,7 +16,7 @@ use rule step_of_detector as score with:
     wildcard_constraints:
         label=one_of(label for label in PLAN.strategies if label not in PLAN.reporting_own),
     params:
-        **step("score", own_modules, DETECTOR, strategy="{label}", seed="{seed}", log=LOSSES),
+        **step("score", FILES.modules, DETECTOR, strategy="{label}", seed="{seed}", log=LOSSES),
 
 
 # Where a strategy reports its own detector, the training that scores also evaluates that one, in every cycle.
@@ -40,7 +40,7 @@ use rule step as select with:
     resources:
         **asked("select"),
     params:
-        **step("select", own_modules, strategy="{label}", seed="{seed}", words=FILES.polish),
+        **step("select", FILES.modules, strategy="{label}", seed="{seed}", words=FILES.polish),
 
 
 # The predicted gains of an agent's batch, before and after polishing, and of the batches that the other strategies
@@ -59,4 +59,4 @@ use rule select as prices with:
     resources:
         **asked("prices"),
     params:
-        **step("prices", *STRATEGY_MODULES, strategy="{label}", seed="{seed}", words=FILES.polish),
+        **step("prices", *STRATEGIES, strategy="{label}", seed="{seed}", words=FILES.polish),

@@ -11,7 +11,7 @@ rule track:
         log_of("track"),
     localrule: True
     params:
-        **stages.of(PLAN, SOURCE, OVERRIDES),
+        **stages.of(PLAN, OVERRIDES),
     message:
         "dvc.yaml for this experiment"
     template_engine:

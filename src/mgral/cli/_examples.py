@@ -148,7 +148,7 @@ _EXAMPLES = {
     ),
     "list": ("strategies", "detectors --options"),
     "forecast": (
-        "{PARAMS} {DATASET} --graph graph.json --cores 2",
+        "{PARAMS} {DATASET} --cores 2",
         "{PARAMS} params/bccd.yaml --dataset dataset.json --graph graph.json --cores 16",
     ),
     "subset": (

@@ -1,8 +1,12 @@
-"""Say what an experiment will take on this machine: trainings, hours, disk. A few steps are run to time them."""
+"""Say what an experiment will take on this machine: trainings, hours, disk. A few steps are run to time them.
+
+The jobs are those that Snakemake finds for these parameters, as if nothing had been made yet.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from mgral.cli import _arguments
@@ -12,7 +16,11 @@ from mgral.data import dataset_json, tiles
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params", "dataset")
-    parser.add_argument("--graph", required=True, type=Path, help="what `snakemake --forceall --d3dag` printed")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--python", default=sys.executable, help="a Python that has Snakemake, where the one that runs this has none"
+    )
+    where.add_argument("--graph", type=Path, help="in its place what `snakemake --forceall --d3dag` printed")
     parser.add_argument("--cores", required=True, type=_cores, help="processor cores of the run")
 
 
@@ -21,17 +29,17 @@ def run(arguments: argparse.Namespace) -> None:
     from mgral.core.files import read_json
     from mgral.planning import forecast, timing
     from mgral.planning.run_plan import RunPlan
-    from mgral.strategies._contract import kept_for
 
     params = _arguments.read_experiment(arguments.params)
-    graph = forecast.read_graph(read_json(arguments.graph))
+    given = (
+        read_json(arguments.graph) if arguments.graph else forecast.ask_snakemake(arguments.python, arguments.params)
+    )
+    graph = forecast.read_graph(given)
     dataset = dataset_json.read(arguments.dataset)
     inputs = tiles.cut(dataset)[0]
     train, val, test = (len(dataset.ids(split)) for split in SPLITS)
     sizes = forecast.Sizes(train, val, test, {one: len(inputs.ids(one)) - len(dataset.ids(one)) for one in SPLITS})
-    plan = RunPlan(params)
-    keep = plan.kept(run_layout.SHARED, {label: kept_for(strategy) for label, strategy in plan.strategies.items()})
-    measured = timing.run(dataset, params, keep)
+    measured = timing.run(dataset, params, RunPlan(params).kept(run_layout.SHARED))
     workers = max(arguments.cores // params.machine.threads, 1)
     print("\n".join(forecast.table(graph, params, sizes, measured, workers)))
 

@@ -6,11 +6,32 @@ import gc
 import getpass
 import os
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from mgral.config import loading
 from mgral.core.errors import MgralError
 from mgral.planning import sufficiency, waiting
 from mgral.planning.run_plan import RunPlan
+
+
+def plan(given: dict[str, Any], params: Sequence[str], speaks: bool) -> RunPlan:
+    """The plan of a run, with what it says as it starts on standard error.
+
+    Args:
+        given: its parameters, as Snakemake has merged them.
+        params: the files that they are of, for messages.
+        speaks: whether this process speaks for the run. Of the stages of DVC one does: the last.
+
+    Raises:
+        MgralError: a parameter is wrong, or what people said is damaged.
+    """
+    found = RunPlan(loading.check(given, ", ".join(params)))
+    said = notices(found, list(params))
+    if said and speaks and os.environ.get("DVC_STAGE", "results") == "results":
+        print("\n".join(said), file=sys.stderr)
+    return found
 
 
 def refuse(given: Iterable[str], conda: bool) -> None:

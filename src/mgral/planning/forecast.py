@@ -7,6 +7,8 @@ in two ways. What one job takes is put together from what a probe timed, see :mo
 from __future__ import annotations
 
 import heapq
+import json
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,11 +106,37 @@ class Timing:
     embedding: int
 
 
+def ask_snakemake(python: str, params: Sequence[str]) -> Any:
+    """The graph of a whole experiment, as ``snakemake --d3dag`` prints it.
+
+    Args:
+        python: path of an interpreter that has Snakemake.
+        params: files of the experiment's parameters.
+
+    Raises:
+        MgralError: Snakemake cannot be run, or refuses; with its own words. It gives no graph of more than 10,000 jobs.
+    """
+    if "-" in params:
+        raise MgralError("--params -: Snakemake reads files; name one, or give the graph of the jobs as --graph FILE")
+    whole = ["--cores", "1", "--nolock", "--forceall", "--d3dag", "--configfile", *params, "--", "all"]
+    try:
+        done = subprocess.run([python, "-m", "snakemake", *whole], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise MgralError(f"--python {python}: cannot be run ({error.strerror}); name one that has Snakemake") from None
+    if done.returncode:
+        words = done.stderr.strip() or "it says nothing"
+        raise MgralError(f"--python {python}: Snakemake finds no jobs for these parameters: {words}")
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise MgralError(f"Snakemake gives no graph of these jobs: {done.stdout.strip()}") from None
+
+
 def read_graph(value: Any) -> Graph:
     """What ``snakemake --d3dag`` prints.
 
     Raises:
-        MgralError: something else. Snakemake prints a sentence in its place for more than 10,000 jobs.
+        MgralError: something else.
     """
     try:
         rules = {int(node["id"]): str(node["value"]["rule"]) for node in value["nodes"]}

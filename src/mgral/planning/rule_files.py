@@ -17,6 +17,7 @@ from mgral.core import random_streams, run_layout
 from mgral.core.run_layout import SECOND, CycleFiles
 from mgral.planning.run_plan import RunPlan, home
 from mgral.reward.proxy_plan import Proxies
+from mgral.strategies._contract import IN_FILES
 
 Files = dict[str, Any]  # inputs by name: a path, several, or a function of the wildcards
 
@@ -69,7 +70,6 @@ class RuleFiles:
 
     Args:
         plan: of the run.
-        evidence: needs of strategies that are read from files.
 
     Attributes:
         folder: of a cycle.
@@ -83,9 +83,8 @@ class RuleFiles:
         part_of_pool: files of a training on a part of the last pool.
     """
 
-    def __init__(self, plan: RunPlan, evidence: Collection[str]) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self._plan = plan
-        self._evidence = frozenset(evidence)
         self.folder = run_layout.cycle_folder(plan.run)
         self.run = run_layout.RUN.below(f"{plan.run}/")
         own = run_layout.cycle_folder(plan.run, "{label}")
@@ -167,6 +166,14 @@ class RuleFiles:
     def second_round(self, wildcards: Wildcards) -> bool:
         """Whether a job is one of the second round."""
         return str(wildcards.get("part")).startswith(SECOND)
+
+    def kept(self, wildcards: Wildcards) -> list[str]:
+        """What is kept of a cycle's detections; see :meth:`mgral.planning.run_plan.RunPlan.kept`."""
+        return self._plan.kept(wildcards.get("strategy"))
+
+    def modules(self, wildcards: Wildcards) -> list[str]:
+        """The modules of a job's strategy, for the hash of its code."""
+        return self._plan.strategy_modules[wildcards.get("label")]
 
     def temperature(self, wildcards: Wildcards) -> float | None:
         """How an agent draws the batches of a second round; None for a first round."""
@@ -254,7 +261,7 @@ class RuleFiles:
             "held_out": self.held_out,
             "patterns": self.run.foundation,
         }
-        needs = sorted(self._plan.needs[label] & self._evidence)
+        needs = sorted(self._plan.needs[label] & set(IN_FILES))
         found = {need: elsewhere.get(need) or getattr(self.own, need) for need in needs}
         if self._plan.price and label in self._plan.searchers:
             found["price"] = self.own.price  # read by the agent's state and by polishing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from mgral.config.embedding import RANDOM
 from mgral.config.schema import Params, Strategy
 from mgral.core import plugins, run_layout
 from mgral.core.run_layout import CYCLE, RUN, SECOND
+from mgral.data import source_files
+from mgral.data.source_files import SourceFiles
 from mgral.reward import proxy_plan
 from mgral.reward.proxy_plan import Proxies
+from mgral.strategies import _contract
 
 RECORDS = (run_layout.PROXIES, run_layout.CONTROL, run_layout.REPEATS)
 
@@ -58,6 +61,19 @@ class RunPlan:
     def baselines(self) -> list[str]:
         """Labels of strategies that neither train an agent nor read the truth."""
         return [label for label, needs in self.needs.items() if not needs & {"agent", "truth"}]
+
+    @cached_property
+    def source(self) -> SourceFiles | None:
+        """The files of a user's data set; None where it is generated."""
+        return None if self.generated else source_files.find(self.experiment.dataset)
+
+    @property
+    def listing(self) -> str | None:
+        """Where a replaced image is noticed, a hash of the images: not of generated nor of registered ones.
+
+        Of registered images each batch notes the sha256, and one more trains nothing again.
+        """
+        return self.source.listing if self.source and not self.registered else None
 
     @cached_property
     def searchers(self) -> list[str]:
@@ -201,6 +217,11 @@ class RunPlan:
             *(f"mgral.strategies.{strategy.plugin}" for strategy in self.experiment.strategies),
         ]
 
+    @cached_property
+    def strategy_modules(self) -> dict[str, list[str]]:
+        """Modules of a strategy and of those that it runs, by label."""
+        return {label: _contract.modules_of(strategy) for label, strategy in self.strategies.items()}
+
     @property
     def splits(self) -> list[str]:
         """The folders of the replay splits of a cycle; none without replay."""
@@ -268,21 +289,25 @@ class RunPlan:
             return [CYCLE.metrics, CYCLE.embeddings, *held_out]
         return [CYCLE.metrics]
 
-    def kept(self, strategy: str, read: Mapping[str, frozenset[str]]) -> list[str]:
+    def kept(self, strategy: str) -> list[str]:
         """What ``mgral embed`` keeps of a cycle's detections.
 
         That is what strategies read of them, and the generators of batches and the price where an agent is trained.
 
         Args:
             strategy: whose cycle, as in a path.
-            read: by the strategy of each label.
         """
         labels = list(self.strategies) if strategy == run_layout.SHARED else [strategy]
-        found = frozenset[str]().union(*(read[label] for label in labels))
+        found = frozenset[str]().union(*(self._read[label] for label in labels))
         if set(labels) & set(self.searchers):
             drawn = {name for name, share in self.experiment.proxy.generators.items() if share > 0}
             found |= {"probabilities"} if self.price or drawn & proxy_plan.READ_PROBABILITIES else set()
         return sorted(found)
+
+    @cached_property
+    def _read(self) -> dict[str, frozenset[str]]:
+        """What of detections a strategy reads, by label."""
+        return {label: _contract.kept_for(strategy) for label, strategy in self.strategies.items()}
 
     def carried(self, strategy: str, seed: int | str, cycle: int) -> list[str]:
         """The records of earlier cycles that stay in the table of this one (``table.carry``)."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from mgral.core import run_layout
-from mgral.data.source_files import SourceFiles
 from mgral.planning import waiting
 from mgral.planning.run_plan import RunPlan
 
@@ -15,12 +14,11 @@ BASE = "params/base.yaml"  # which Snakemake reads without being told
 FIGURES = ("per_class", "timings")  # that `dvc plots` shows as images
 
 
-def of(plan: RunPlan, source: SourceFiles | None, overrides: Sequence[str]) -> dict[str, Any]:
+def of(plan: RunPlan, overrides: Sequence[str]) -> dict[str, Any]:
     """The values of ``workflow/dvc.yaml.j2``.
 
     Args:
         plan: of the run.
-        source: files of a user's data set; None where it is generated.
         overrides: the parameter files besides the base.
     """
     files = run_layout.RUN.below(f"{plan.run}/")
@@ -29,7 +27,7 @@ def of(plan: RunPlan, source: SourceFiles | None, overrides: Sequence[str]) -> d
         "configfiles": "".join(f" --configfile {shlex.quote(file)}" for file in overrides),
         "run": plan.run,
         "files": vars(run_layout.CYCLE) | vars(run_layout.RUN),
-        "sources": source.roots + plan.registered if source else [],
+        "sources": plan.source.roots + plan.registered if plan.source else [],
         "people": plan.asks_people,
         "waiting": waiting.stage(plan, [BASE, *overrides]),
         "dataset": [files.dataset_folder, *([plan.raw] if plan.generated else [])],

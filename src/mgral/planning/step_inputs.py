@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from mgral.config import loading
-from mgral.config.schema import Strategy
 from mgral.core.files import write_bytes
 from mgral.planning.known_hashes import KnownHashes
 from mgral.planning.rule_files import Given, Wildcards, folder_of, options_of, whose
+from mgral.planning.run_plan import RunPlan
 
 FOLDER = Path(".snakemake/parameters")
 
@@ -30,21 +30,14 @@ class StepInputs:
     """Parameters and code of the steps of one experiment.
 
     Args:
-        parameters: of the whole experiment, as JSON values.
-        strategies: by label; a step for one strategy sees the parameters of no other.
+        plan: of the experiment; a step for one strategy sees the parameters of no other.
         module_of: the module of a verb.
         does: what each verb does, for the message of its jobs.
     """
 
-    def __init__(
-        self,
-        parameters: Mapping[str, Any],
-        strategies: Mapping[str, Strategy],
-        module_of: Callable[[str], str],
-        does: Mapping[str, str],
-    ) -> None:
-        self._parameters = parameters
-        self._strategies = strategies
+    def __init__(self, plan: RunPlan, module_of: Callable[[str], str], does: Mapping[str, str]) -> None:
+        self._parameters = plan.parameters()
+        self._strategies = plan.strategies
         self._module_of = module_of
         self._does = does
         self.parameters = cache(self._declared)

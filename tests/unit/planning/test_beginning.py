@@ -76,3 +76,18 @@ def test_notices_are_the_lines_that_there_are(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sufficiency, "line", lambda plan: None)
     plan: Any = object()
     assert beginning.notices(plan, ["a.yaml"]) == ["waiting, a.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("speaks", "stage", "said"), [(True, None, 1), (True, "results", 1), (True, "mgral-0-1", 0), (False, None, 0)]
+)
+def test_one_process_speaks_for_a_run(
+    speaks: bool, stage: str | None, said: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(beginning, "notices", lambda plan, params: ["a line"])
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    if stage:
+        monkeypatch.setenv("DVC_STAGE", stage)
+    base = yaml.safe_load((Path(__file__).resolve().parents[3] / "params/base.yaml").read_text())
+    assert beginning.plan(base, ["params/base.yaml"], speaks).run == "data/runs/demo"
+    assert capsys.readouterr().err == "a line\n" * said

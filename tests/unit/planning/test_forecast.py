@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -201,6 +203,23 @@ def test_a_budget_beyond_the_pool_is_said(tiny: Params) -> None:
 def test_another_file_is_no_graph(value: Any) -> None:
     with pytest.raises(MgralError, match="snakemake --forceall --d3dag"):
         forecast.read_graph(value)
+
+
+@pytest.mark.parametrize(
+    ("python", "params", "says"),
+    [
+        ("no/python", ["p.yaml"], r"^--python no/python: cannot be run \(No such file or directory\); name one"),
+        (
+            sys.executable,
+            ["no.yaml"],
+            rf"^--python {sys.executable}: Snakemake finds no jobs for these parameters: .*no\.yaml",
+        ),
+        (sys.executable, ["p.yaml", "-"], "^--params -: Snakemake reads files; name one, or give the graph"),
+    ],
+)
+def test_a_graph_that_snakemake_does_not_give(python: str, params: list[str], says: str) -> None:
+    with pytest.raises(MgralError, match=re.compile(says, re.DOTALL)):
+        forecast.ask_snakemake(python, params)
 
 
 def test_a_straight_line_is_found() -> None:

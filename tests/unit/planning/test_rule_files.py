@@ -12,7 +12,6 @@ from snakemake.iocontainers import InputFiles, Wildcards
 from mgral.config import loading
 from mgral.planning.rule_files import RuleFiles, options_of, whose
 from mgral.planning.run_plan import RunPlan
-from mgral.strategies._contract import IN_FILES
 
 PARAMS = Path(__file__).resolve().parents[3] / "params"
 RUN = "data/runs/tiny"
@@ -29,7 +28,7 @@ def files(**changes: Any) -> RuleFiles:
     given = yaml.safe_load((PARAMS / "base.yaml").read_text())
     for override in (yaml.safe_load((PARAMS / "tiny.yaml").read_text()), changes):
         given = loading.merge(given, override)
-    return RuleFiles(RunPlan(loading.check(given, "test")), IN_FILES)
+    return RuleFiles(RunPlan(loading.check(given, "test")))
 
 
 def job(**wildcards: str) -> Wildcards:
@@ -208,7 +207,7 @@ def test_what_a_run_makes_in_its_cycles() -> None:
 
 def test_a_run_that_waits_asks_for_the_batch_of_its_people() -> None:
     own = loading.read([PARAMS / "base.yaml", PARAMS / "own.yaml"])
-    found = RuleFiles(RunPlan(own), IN_FILES)
+    found = RuleFiles(RunPlan(own))
     assert found.of_cycles()[-1] == "data/runs/own/adaptive/seed-0/cycle-0/batch/manifest.json"
     assert found.simulated() == {}
     assert set(found.next_batches()) < set(found.reported(["all"]))

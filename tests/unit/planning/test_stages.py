@@ -19,17 +19,18 @@ def plan(name: str) -> RunPlan:
 
 
 def test_parameter_files_are_quoted_for_the_shell() -> None:
-    found = stages.of(plan("tiny"), None, ["params/blood's own & more.yaml"])
+    found = stages.of(plan("tiny"), ["params/blood's own & more.yaml"])
     assert found["overrides"] == ["params/blood's own & more.yaml"]
     assert found["configfiles"] == " --configfile 'params/blood'\"'\"'s own & more.yaml'"
-    assert stages.of(plan("tiny"), None, [])["configfiles"] == ""
+    assert stages.of(plan("tiny"), [])["configfiles"] == ""
 
 
 def test_a_generated_data_set_is_an_output_and_a_users_is_none() -> None:
-    found = stages.of(plan("tiny"), None, [])
+    found = stages.of(plan("tiny"), [])
     assert (found["dataset"], found["sources"]) == (["data/runs/tiny/dataset", "data/raw/tiny"], [])
-    source = SourceFiles(["mine/a.xml"], "", ["mine"])
-    bccd = stages.of(plan("bccd"), source, [])
+    cells = plan("bccd")
+    cells.source = SourceFiles(["mine/a.xml"], "", ["mine"])
+    bccd = stages.of(cells, [])
     assert (bccd["dataset"], bccd["sources"]) == (["data/runs/bccd/dataset"], ["mine"])
 
 
@@ -40,4 +41,4 @@ def test_the_figures_that_are_tracked_are_made() -> None:
 
 
 def test_a_stage_has_its_seed_in_the_folder_that_is_shared() -> None:
-    assert stages.of(plan("tiny"), None, [])["shared"](None) == "data/runs/tiny/shared/seed-${item}/cycle-0"
+    assert stages.of(plan("tiny"), [])["shared"](None) == "data/runs/tiny/shared/seed-${item}/cycle-0"

@@ -30,7 +30,7 @@ def inputs(**changes: Any) -> StepInputs:
     for override in (yaml.safe_load((PARAMS / "tiny.yaml").read_text()), changes):
         given = loading.merge(given, override)
     plan = RunPlan(loading.check(given, "test"))
-    return StepInputs(plan.parameters(), plan.strategies, cli.module, cli.VERBS)
+    return StepInputs(plan, cli.module, cli.VERBS)
 
 
 def test_a_step_declares_what_its_verb_reads_and_nothing_else() -> None:
