@@ -47,9 +47,12 @@ def vgg_features():
     return features
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in SIZES else name for name in NAMES]
-)
+def chosen(name):
+    """The small network and one of a kind are built after each edit, the others by `make test`."""
+    return name if name in ("tiny_ssd", "retinanet") else pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=map(chosen, NAMES))
 def built(request):
     return build(request.param)
 

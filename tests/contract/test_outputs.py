@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -15,10 +16,13 @@ import pytest
 
 from mgral import cli
 
+parser_of = functools.cache(cli.parser_of)
 
+
+@functools.cache
 def options(verb: str) -> dict[str, argparse.Action]:
     """Options that take paths, by their first name; an argument without option by its own."""
-    actions = cli.parser_of(verb)._actions
+    actions = parser_of(verb)._actions
     found = [one for one in actions if one.type is Path or one.dest == "params"]
     return {one.option_strings[0] if one.option_strings else one.dest: one for one in found}
 
@@ -36,7 +40,7 @@ INPUTS = [(verb, out, name) for verb, out in OUTPUTS for name in options(verb) i
 
 def command(verb: str, folder: Path, chosen: dict[str, Path]) -> list[str]:
     """A command with all that is required, each input a file of its own; ``chosen`` by option."""
-    parser, line = cli.parser_of(verb), [verb]
+    parser, line = parser_of(verb), [verb]
     exclusive = {one.dest: group for group in parser._mutually_exclusive_groups for one in group._group_actions}
     taken = {id(exclusive[options(verb)[name].dest]) for name in chosen if options(verb)[name].dest in exclusive}
     for action in parser._actions:

@@ -229,6 +229,7 @@ def test_a_spoilt_price_is_one_line(
     assert not (tmp_path / "out.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("slope", "says"),
     [(0.3, "carries signal, learnable; p = 0.0"), (0.0, "no signal: the price is the prior's rule, learnable; p = ")],

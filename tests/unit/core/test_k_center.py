@@ -65,6 +65,7 @@ def test_the_same_picks_as_from_the_full_matrix(kind: str, count: int, seed: int
     assert cover.radius == 0.0
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.0, 1000.0]), st.integers(1, 40))
 def test_distances_are_exact_whatever_the_blocks(seed: int, mean: float, side: int) -> None:
     """Each distance is the float64 one bit for bit, and the first of the nearest centres is named."""

@@ -80,10 +80,12 @@ def experiment(count: int) -> Callable[[], Any]:
     return run
 
 
+@pytest.mark.slow
 def test_eight_thousand_seeds_take_eight_times_as_long_as_one_thousand() -> None:
     assert seconds(experiment(8_000)) < 24 * seconds(experiment(1_000)) + 0.2  # 64 times for the square
 
 
+@pytest.mark.slow
 def test_sixty_thousand_categories_are_imported_and_read_again(tmp_path: Path) -> None:
     """The square of so many takes minutes, whatever it is that is done with them."""
     count, images = 60_000, 20

@@ -21,6 +21,8 @@ from mgral.detection import backbone_embedding, backbones
 from mgral.detection.device import Device
 from mgral.detection.local_patterns import patterns
 
+pytestmark = pytest.mark.slow
+
 CPU = Device(torch.device("cpu"), bf16=False)
 
 

@@ -87,6 +87,7 @@ def test_parts_give_the_bytes_of_the_whole_and_follow_one_another(path: Path, tm
     assert sorted(tmp_path.iterdir()) == before  # neither the file nor a part of it
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pool(path: Path) -> None:
     """Of 2,000 images, 42 MB, about one image is held at a time, when they are written as when they are read."""
     one = detections(100)

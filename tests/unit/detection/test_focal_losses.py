@@ -34,6 +34,7 @@ def one_by_one(detector: RetinaNet, raw: PriorOutput, targets: list[Target], kin
     return {name: torch.stack(some).mean() for name, some in parts.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_batch_as_its_images_one_by_one(name: str) -> None:
     """Values and gradients; images without a box, logits up to ±30, boxes so small that only the best prior says them.

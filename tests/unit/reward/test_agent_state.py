@@ -34,6 +34,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "embeddings.npz", tmp_path / "price.npz"
 
 
+@pytest.mark.slow
 def test_prices_and_scans_of_a_mapped_file_copy_no_embeddings(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +67,7 @@ def _scan(policy: Policy, price: BatchPrice, embeddings: Embeddings, ids: range)
     return ordered, policy(features).tolist()
 
 
+@pytest.mark.slow
 def test_a_mapped_file_of_half_precision_is_read_as_its_numbers_in_single(
     files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

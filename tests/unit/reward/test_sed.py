@@ -104,6 +104,7 @@ def test_levels_of_an_image_and_of_its_half() -> None:
     assert torch.equal(full.priors[coarse], 2 * half.priors[fine])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_resnets")
 def test_levels_of_retinanet() -> None:
     """Its maps, anchors and their order at two sizes; the anchors are rounded to whole pixels."""
