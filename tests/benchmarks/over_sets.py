@@ -3,7 +3,8 @@
     python tests/benchmarks/over_sets.py adaptive RUN/curve.csv [RUN/curve.csv ...] [--measure mAP]
 
 A line for each strategy that all files have: the mean of the paired differences of each set, and the mean over sets
-with its 95 % t-interval, degrees of freedom after Welch and Satterthwaite. No correction for the number of lines.
+with its 95 % t-interval, degrees of freedom after Welch and Satterthwaite. No correction for the number of lines. A
+strategy of which a file has fewer than two pairs is named below, with the file.
 """
 
 from __future__ import annotations
@@ -46,15 +47,17 @@ def main() -> None:
         {str(name): -rows[given.measure].dropna().to_numpy(np.float64) for name, rows in table.groupby("strategy")}
         for table in tables
     ]
-    common = [name for name in found[0] if name != given.strategy and all(name in one for one in found)]
-    lines = []
-    for name in common:
+    lines, left_out = [], []
+    for name in sorted(set().union(*found) - {given.strategy}):
+        if few := [str(path) for path, one in zip(given.curves, found, strict=True) if len(one.get(name, ())) < 2]:
+            left_out.append(f"left out: {name}, of which {few[0]} has fewer than two pairs")
+            continue
         sets = [one[name] for one in found]
         mean, reach = over_sets(sets)
         each = " | ".join(f"{one.mean():+.3f} ({len(one)} seeds)" for one in sets)
         lines.append((mean, f"| `{name}` | {each} | {mean:+.3f} ({mean - reach:+.3f} to {mean + reach:+.3f}) |"))
     print(f"{given.strategy} less each, {given.measure}:")
-    print("\n".join(line for _, line in sorted(lines)))
+    print("\n".join([*(line for _, line in sorted(lines)), *left_out]))
 
 
 if __name__ == "__main__":
