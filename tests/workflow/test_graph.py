@@ -288,6 +288,8 @@ def test_the_published_protocol_on_coco(project: Checkout):
     ("text", "says"),
     [
         ("traning: {steps: 5}\n", "params/bad.yaml: traning: unknown key; did you mean 'training'?"),
+        ("cycles: 2\ncycles: 3\n", "params/bad.yaml: key 'cycles' occurs twice at line 2"),
+        ("cycles: 050\n", "params/bad.yaml: '050' is read as the number 40 at line 1"),
         ("search: {iteration: 5}\n", "search.iteration: unknown key; did you mean 'iterations'?"),
         ("strategies: [entropi]\n", "did you mean 'entropy'?"),
         ("strategies: [{name: shared, plugin: random}]\n", "'shared' is a folder beside the strategies' own"),

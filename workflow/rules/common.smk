@@ -27,7 +27,7 @@ try:
         workflow.config_settings.config, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
     )
     OVERRIDES = beginning.overrides(BASE, workflow.configfiles)
-    PLAN = beginning.plan(config, [BASE, *OVERRIDES], speaks=workflow.is_main_process)
+    PLAN = beginning.plan([BASE, *OVERRIDES], speaks=workflow.is_main_process)
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from mgral.config import loading
 from mgral.core.errors import MgralError
@@ -16,18 +15,20 @@ from mgral.planning import sufficiency, waiting
 from mgral.planning.run_plan import RunPlan
 
 
-def plan(given: dict[str, Any], params: Sequence[str], speaks: bool) -> RunPlan:
+def plan(params: Sequence[str], speaks: bool) -> RunPlan:
     """The plan of a run, with what it says as it starts on standard error.
 
+    The files are read as every verb reads them. Snakemake's own reader takes the last of two equal keys, and ``050``
+    as 40.
+
     Args:
-        given: its parameters, as Snakemake has merged them.
-        params: the files that they are of, for messages.
+        params: the parameter files, each overriding the one before.
         speaks: whether this process speaks for the run. Of the stages of DVC one does: the last.
 
     Raises:
-        MgralError: a parameter is wrong, or what people said is damaged.
+        MgralError: a file or a parameter is wrong, or what people said is damaged.
     """
-    found = RunPlan(loading.check(given, ", ".join(params)))
+    found = RunPlan(loading.read(params))
     said = notices(found, list(params))
     if said and speaks and os.environ.get("DVC_STAGE", "results") == "results":
         print("\n".join(said), file=sys.stderr)

@@ -88,6 +88,6 @@ def test_one_process_speaks_for_a_run(
     monkeypatch.delenv("DVC_STAGE", raising=False)
     if stage:
         monkeypatch.setenv("DVC_STAGE", stage)
-    base = yaml.safe_load((Path(__file__).resolve().parents[3] / "params/base.yaml").read_text())
-    assert beginning.plan(base, ["params/base.yaml"], speaks).run == "data/runs/demo"
+    base = Path(__file__).resolve().parents[3] / "params/base.yaml"
+    assert beginning.plan([str(base)], speaks).run == "data/runs/demo"
     assert capsys.readouterr().err == "a line\n" * said
