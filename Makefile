@@ -49,8 +49,9 @@ demo: $(READY) ## run the demo on generated data, to a finished report
 	@echo "The report of the demo: $(CURDIR)/data/runs/demo/report.html"
 
 # A file is one process's as a whole, a whole run by itself (tests/conftest.py). Bytecode is kept, also where a container
-# asks for none: else each process, and each command that a test starts, compiles 600 files again.
-TEST = env -u PYTHONDONTWRITEBYTECODE pytest -n 2 --dist loadscope --no-loadscope-reorder
+# asks for none: else each process, and each command that a test starts, compiles 600 files again. One thread each: two
+# processes with two threads on two cores wait for each other.
+TEST = env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test: $(READY) ## run all tests, two at a time
 	$(TEST) $(PYTEST_ARGS)
