@@ -19,6 +19,8 @@ from mgral.core.errors import MgralError
 from mgral.core.types import Embeddings, Record
 from mgral.reward.lookup_table import LookupTable
 
+pytestmark = pytest.mark.slow
+
 
 def test_gradient_of_a_two_armed_bandit() -> None:
     # Scores ln 3 and ln 1: pi = (3/4, 1/4). Arm 0 was drawn with advantage +0.2, arm 1 with -0.4.

@@ -20,6 +20,8 @@ from mgral.detection import backbone_embedding, command_results
 from mgral.detection.detectors.command import Options
 from mgral.detection.external import ExternalTrainer
 
+pytestmark = pytest.mark.slow
+
 PYTHON = sys.executable
 TRAIN, PREDICT = "detector.options.train", "detector.options.predict"
 IMAGES = [Image(1, "1.png", 64, 48, "train"), Image(2, "2.png", 64, 48, "val")]

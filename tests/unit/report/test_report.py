@@ -22,6 +22,8 @@ from mgral.detection import npz_files
 from mgral.report import sections
 from mgral.report.learning_curves import cycle_folder
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_page_stands_alone(report: Report) -> None:
     assert report.page.references
@@ -92,7 +94,6 @@ def test_every_figure_is_written(report: Report) -> None:
             assert picture.format == "PNG" and picture.width == 736  # 4.6 inches of 160 pixels
 
 
-@pytest.mark.slow
 def test_equal_runs_are_equal_bytes(report: Report, params: Params, tmp_path: Path) -> None:
     sections.build(report.run, params, tmp_path / "again.html", tmp_path / "figures", STAMP)
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == report.html
@@ -127,7 +128,6 @@ def test_a_single_cycle_has_no_picks(run: Path, params: Params) -> None:
     assert "detectable difference" not in page.text and "Compared with random" not in page.text
 
 
-@pytest.mark.slow
 def test_many_strategies_have_panels_of_their_own(run: Path, params: Params, render: Callable[..., None]) -> None:
     render("curve_apart", "curve_boxes_apart")
     names = ["random", "entropy", "coreset", "cdal", "ebal", "mgral"]
@@ -142,7 +142,6 @@ def test_many_strategies_have_panels_of_their_own(run: Path, params: Params, ren
     assert "corrected for the 5 comparisons of a table" in page.text
 
 
-@pytest.mark.slow
 def test_a_strategy_s_own_detector_is_shown_and_compared_with_nothing(
     run: Path, params: Params, report: Report
 ) -> None:

@@ -16,6 +16,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).resolve().parents[3] / "workflow" / "scripts"
 HOLD = 'echo "$CUDA_VISIBLE_DEVICES"; exec cat > /dev/null'  # says its GPU, and keeps it until its input ends
 
@@ -82,7 +84,6 @@ def holders() -> Iterator[Callable[[Machine], tuple[subprocess.Popen[str], str]]
         process.communicate()
 
 
-@pytest.mark.slow
 def test_concurrent_commands_never_share_a_slot(machine):
     """Ten commands on two GPUs, started together: of those on one GPU, each ends before the next begins."""
     program = (
