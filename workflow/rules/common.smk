@@ -31,7 +31,7 @@ try:
 except MgralError as error:
     raise WorkflowError(str(error)) from None
 
-EXPERIMENT, SOURCE = PLAN.experiment, PLAN.source
+EXPERIMENT = PLAN.experiment
 INPUTS = StepInputs(PLAN, cli.module, cli.VERBS)
 step = INPUTS.of_rule  # what a rule declares beside its files
 FORMAT, DETECTOR, SEMI, *STRATEGIES = PLAN.plugin_modules()

@@ -14,7 +14,7 @@ if PLAN.generated:
 
 rule import_data:
     input:
-        SOURCE.annotations if SOURCE else f"{PLAN.raw}/annotations.json",
+        PLAN.source.annotations if PLAN.source else f"{PLAN.raw}/annotations.json",
         PLAN.generated_images(),
         registered=ancient(PLAN.registered),
     output:
