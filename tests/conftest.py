@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import functools
 import gc
@@ -31,11 +32,23 @@ LONGEST = ["test_mmdet.py", "test_slurm.py", "test_kills.py", "test_people.py", 
 gc.disable()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a process of xdist, whose exit status nobody reads, end at once: to take its modules down takes it 3 s."""
+    if hasattr(config, "workerinput"):
+        atexit.register(os._exit, 0)
+
+
 def pytest_collection_finish() -> None:
     """Search for cyclic garbage again, more seldom, and not among what was imported."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let libraries take down what they hold: some count what is left as leaks, and say so in forty lines."""
+    if not hasattr(config, "workerinput"):
+        gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
