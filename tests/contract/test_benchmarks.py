@@ -97,3 +97,29 @@ def test_what_a_detector_is_refused_for_comes_from_the_check_of_parameters(detec
     assert detectors.refused("retinanet") == []
     assert {"mi_aod", "ppal"} <= set(detectors.refused("fcos")) < set(plugins.names("strategies"))
     assert {"mi_aod", "ppal", "ll4al"} <= set(detectors.refused("command"))
+
+
+def test_each_data_set_weighs_the_same_however_many_seeds_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gains = {"many": [0.01, 0.02, 0.03, 0.02], "few": [0.05, 0.07]}  # means of 0.02 and 0.06
+    files = []
+    for name, found in gains.items():
+        lines = ["strategy,seed,cycle,images,boxes,mAP,AP50"]
+        for seed, gain in enumerate(found):
+            for who, last in [("random", 0.2), ("adaptive", 0.2 + gain), *([("cdal", 0.2)] if name == "few" else [])]:
+                lines += [f"{who},{seed},{cycle},{60 + 20 * cycle},90,{(0.1, last)[cycle]},0.5" for cycle in (0, 1)]
+        files.append(tmp_path / f"{name}.csv")
+        files[-1].write_text("\n".join(lines) + "\n")
+    figure = tmp_path / "gains.png"
+    command = ["over_sets.py", "adaptive", *map(str, files), "--figure", str(figure)]
+    monkeypatch.setattr(sys, "argv", command)
+    loaded("benchmark_over_sets", "over_sets.py").main()
+    out = capsys.readouterr().out
+    # (0.02 + 0.06) / 2; variances of the means 0.0000167 and 0.0001, so 1.35 degrees of freedom and ±0.038
+    assert "| `random` | +0.020 (4 seeds) | +0.060 (2 seeds) | +0.040 (+0.002 to +0.078) |" in out
+    assert "left out: cdal, with two pairs or more in 1 of 2 files" in out
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(sys, "argv", [*command, "--sets", "1"])
+    loaded("benchmark_over_sets", "over_sets.py").main()
+    assert "| `cdal` | – | +0.060 (2 seeds) |" in capsys.readouterr().out
