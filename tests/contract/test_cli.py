@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -190,6 +191,35 @@ def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path, monkeypatch
     assert printed.err.count("\n") == 1 and printed.err.startswith("mgral: ")
     assert says in printed.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_ctrl_c_is_one_line_and_exit_130(monkeypatch, capsys):
+    def interrupted(given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mgral.cli.list_.run", interrupted)
+    assert cli.main(["list", "strategies"]) == 130
+    assert capsys.readouterr().err == "mgral: interrupted; run the same command again to go on\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.EIO, "Input/output error", "a.jpg"), "a.jpg: cannot be read (Input/output error); give a file"),
+        (OSError(errno.ELOOP, "Too many links", "a.jpg"), "a.jpg: cannot be read (Too many links); give a file that"),
+        (OSError(errno.ENOSPC, "No space", "/tmp/x"), "/tmp/x: cannot be written, the disk is full; make room"),
+        (OSError(errno.ENOSPC, "No space"), "standard output or a temporary file (TMPDIR): cannot be written, the"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "TMPDIR: no folder for"),
+    ],
+)
+def test_errors_of_the_system_are_one_line(error, says, monkeypatch, capsys):
+    def fails(given):
+        raise error
+
+    monkeypatch.setattr("mgral.cli.list_.run", fails)
+    assert cli.main(["list", "strategies"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"mgral: {says}") and printed.count("\n") == 1
 
 
 def test_the_command_exits_with_the_same_code():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import itertools
 import logging
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mgral.core.errors import MgralError, nearest, shown
-from mgral.core.files import require_regular, seldom_collected
+from mgral.core.files import NO_ROOM, require_regular, seldom_collected
 
 # verb: what it does. Its module is mgral.cli.<verb>, with _ for - and at the end where Python owns the word.
 VERBS = {
@@ -64,6 +65,9 @@ LOOKING = {
     "status",
 }  # they make nothing; the log of the others ends with host and hour
 
+_UNREADABLE = (PermissionError, NotADirectoryError, IsADirectoryError)
+_NOT_READ = {errno.ELOOP, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENXIO}
+
 _log = logging.getLogger(__name__)
 
 
@@ -79,23 +83,53 @@ def module(verb: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Returns 0, or 2 after one line on standard error."""
+    """Run one verb. Returns 0; 2 after one line on standard error; 130 after Ctrl-C."""
     began = time.perf_counter()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with seldom_collected():
-            return _run(arguments, began)
+            try:
+                return _run(arguments, began)
+            finally:  # argparse ends this process after --help
+                if sys.stdout is not None:  # None: it was closed before this process began
+                    sys.stdout.flush()
     except MgralError as error:
         complain(error)
         return 2
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:  # any reader of any input may meet these
-        if error.filename is None:
-            raise
-        complain(MgralError(f"{error.filename}: cannot be read ({error.strerror}); give a file that can be"))
-        return 2
+    except KeyboardInterrupt:
+        complain(MgralError("interrupted; run the same command again to go on"))
+        return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return 0
+    except OSError as error:  # any reader of any input may meet these
+        complaint = _about(error)
+        if complaint is None:
+            raise
+        if error.filename is None:
+            _silence()
+        complain(complaint)
+        return 2
+
+
+def _silence() -> None:
+    """Let nothing more be written to standard output: Python would try it once again at its end, and complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _about(error: OSError) -> MgralError | None:
+    """What is said of an error of the system; None where it is a fault of the program."""
+    if error.errno in NO_ROOM:
+        where = error.filename or "standard output or a temporary file (TMPDIR)"
+        return MgralError(f"{where}: cannot be written, {NO_ROOM[error.errno]}; make room and run this again")
+    if error.filename is None:
+        if "temporary directory" not in str(error):
+            return None
+        return MgralError("TMPDIR: no folder for temporary files can be written; set it to one that can")
+    if isinstance(error, _UNREADABLE) or error.errno in _NOT_READ:
+        return MgralError(f"{error.filename}: cannot be read ({error.strerror}); give a file that can be")
+    return None
 
 
 def complain(error: MgralError) -> None:

@@ -148,6 +148,8 @@ def _read(source: str) -> tuple[str, Any]:
     if source != "-":
         return source, loading.read_yaml(source)
     try:
+        if sys.stdin is None:
+            raise MgralError("standard input: is closed; pipe a parameter file, or name one")
         text = sys.stdin.read()
     except UnicodeDecodeError:
         raise MgralError("standard input: not UTF-8 text; pipe a parameter file") from None

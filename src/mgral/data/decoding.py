@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
+from mgral.core import child_processes
 from mgral.core.errors import MgralError
 from mgral.data import image_files
 from mgral.data.image_files import Facts
@@ -36,7 +37,7 @@ def examined(paths: Sequence[str], max_pixels: int) -> Generator[Facts | ValueEr
     if count < 2 or len(paths) < FEWEST:
         yield from (_one(path, max_pixels) for path in paths)
         return
-    pool = ProcessPoolExecutor(count, mp_context=get_context("fork"))
+    pool = ProcessPoolExecutor(count, get_context("fork"), child_processes.serve, (os.getpid(),))
     try:
         waiting: deque[Future[list[Facts | ValueError]]] = deque()
         for start in range(0, len(paths), _TASK):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import shlex
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mgral.core import child_processes
 from mgral.core.errors import MgralError
 from mgral.detection import command_watch
 
@@ -56,7 +56,7 @@ def run_command(
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno() if _has_descriptor() else None,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=child_processes.end_with_parent,
             )
         except OSError as error:
             raise MgralError(
@@ -81,12 +81,6 @@ def _has_descriptor() -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _die_with_parent() -> None:
-    """On Linux, the kernel ends the child when this process is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 @contextmanager
