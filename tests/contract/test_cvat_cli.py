@@ -85,6 +85,14 @@ def test_the_lines_make_the_task_and_fetch_it_again(batch: Batch, server: cvat_s
     assert run(fetch, out, server).returncode != 0  # as the last line of commands.txt says
 
 
+def test_without_images_the_lines_say_that_they_are_not_here(batch: Batch, tmp_path: Path) -> None:
+    written = cvat.commands(batch, cvat.Options(images=False)).splitlines()
+    assert (
+        written[0].startswith("# The images are not here")
+        and written[2:] == cvat.commands(batch, cvat.Options()).splitlines()
+    )
+
+
 @needs_cvat
 def test_names_that_the_client_refuses_are_refused_before(batch: Batch, tmp_path: Path) -> None:
     script = (

@@ -164,11 +164,20 @@ def apply(dataset: Dataset, outcome: Outcome, classes: Sequence[str], added: Ite
         added: images that were registered since; their ids are new.
 
     Raises:
-        MgralError: the classes do not, or a finished image is not in the data set or not in train.
+        MgralError: the classes do not, a finished image is not in the data set or not in train, or one that joins is in
+            it already.
     """
     if tuple(classes[: len(dataset.classes)]) != dataset.classes:
         raise MgralError("annotation.classes: classes are only appended, or indices would change; keep those there are")
-    images = dict(dataset.images) | {image.id: image for image in added}
+    names = {image.file_name for image in dataset.images.values()}
+    images = dict(dataset.images)
+    for image in added:
+        if image.id in images or image.file_name in names:
+            raise MgralError(
+                f"image {image.id} ({image.file_name}) joins the data set, which has that id or file already; restore "
+                "images.json and closed.json (git, or `dvc pull`)"
+            )
+        images[image.id] = image
     boxes = dict(dataset.boxes)
     for i in outcome.ids("finished"):
         if i not in images:

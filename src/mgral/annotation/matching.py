@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from mgral.annotation.exchange import Answer, Batch, Returned
+from mgral.annotation.times import Moment, moment
 from mgral.core.errors import MgralError
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}(?:-|__)")  # Label Studio puts this before the name of an uploaded file
@@ -129,11 +130,11 @@ def _bases(path: str) -> set[str]:
 
 def _refuse_two(id: int, answers: Sequence[Answer]) -> None:
     """Refuse two answers of one person about one image that differ, where nothing says which of them is newer."""
-    seen: dict[tuple[str, bool, str], Answer] = {}
+    seen: dict[tuple[str, bool, Moment], Answer] = {}
     for answer in answers:
         if answer.state != "finished":
             continue
-        before = seen.setdefault((answer.who, answer.truth, answer.at), answer)
+        before = seen.setdefault((answer.who, answer.truth, moment(answer.at)), answer)
         if Counter(before.boxes) != Counter(answer.boxes):
             both = before.name if before.name == answer.name else f"{before.name} and {answer.name}"
             raise MgralError(

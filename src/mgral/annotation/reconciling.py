@@ -12,6 +12,7 @@ import numpy as np
 
 from mgral.annotation.box_rules import LabelBox
 from mgral.annotation.exchange import Answer, State
+from mgral.annotation.times import Moment, moment
 from mgral.core import boxes
 
 Conflicts = Literal["ignore", "keep", "drop"]
@@ -60,9 +61,9 @@ def one_each(answers: Sequence[T]) -> list[T]:
     Of two that are equal in that the later in the file counts. Answers that are not finished count only for a person
     who finished none.
     """
-    best: dict[str, tuple[tuple[bool, bool, str], T]] = {}
+    best: dict[str, tuple[tuple[bool, bool, Moment], T]] = {}
     for answer in answers:
-        key = (answer.state == "finished", answer.truth, answer.at)
+        key = (answer.state == "finished", answer.truth, moment(answer.at))
         if answer.who not in best or key >= best[answer.who][0]:
             best[answer.who] = key, answer
     return [best[who][1] for who in sorted(best)]

@@ -9,6 +9,7 @@ import gc
 import io
 import json
 import os
+import re
 import secrets
 import stat
 from collections import Counter
@@ -28,6 +29,9 @@ NO_ROOM = {
 }
 
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
 @contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it takes the place of ``path`` only if the block succeeds.
@@ -44,8 +48,8 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Any other is of something that the block reads, and passes through.
 
     Raises:
-        MgralError: the file cannot be written there, there is no room for it, or something that is no regular file
-            has its name; ``path`` is as it was, and the temporary file is gone.
+        MgralError: the file cannot be written there, there is no room for it, something that is no regular file has
+            its name, or its text is none in UTF-8; ``path`` is as it was, and the temporary file is gone.
     """
     path = Path(path)
     make_folder(path)
@@ -138,6 +142,10 @@ def _refused(path: Path, temporary: Path | None = None) -> Iterator[None]:
         else:
             raise
         raise MgralError(f"{path}: cannot be written{reason}; {remedy}") from None
+    except UnicodeEncodeError as error:
+        raise MgralError(
+            f"{path}: cannot be written as UTF-8: {_around(error)} holds half a character; correct it in the input"
+        ) from None
 
 
 @contextmanager
@@ -214,11 +222,16 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return Path(path).read_text(encoding="utf-8-sig")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def read_json(path: str | os.PathLike[str], halves: bool = False) -> Any:
     """Read a JSON file.
 
+    Args:
+        path: of the file.
+        halves: whether texts may hold half a character, which cannot be written again (:func:`half_character`).
+
     Raises:
-        MgralError: the file is missing, not UTF-8 or not JSON (names the line and column), or holds a key twice.
+        MgralError: the file is missing, not UTF-8 or not JSON (names the line and column), or holds a key twice or half
+            a character.
     """
     path = Path(path)
     try:
@@ -231,7 +244,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
                     return value
         except ValueError:  # json's words say where and why
             pass
-        return json.loads(content.decode("utf-8"), object_pairs_hook=each_key_once)
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=each_key_once)
+        if not halves and (text := half_character(content, value)):
+            raise MgralError(f"{path}: {text} holds half a character (a lone surrogate); fix or replace it")
+        return value
     except FileNotFoundError:
         raise MgralError(f"{path}: no such file; give the path of an existing JSON file") from None
     except IsADirectoryError:
@@ -297,6 +313,30 @@ def _each_key_kept(content: bytes, value: Any) -> bool:
         return content.count(b":") == pydantic_core.to_json(value).count(b":")
     except ValueError:  # what the fast writer cannot write
         return False
+
+
+def half_character(content: bytes, value: Any) -> str | None:
+    r"""Where JSON holds a lone surrogate, which is half a character and nothing in UTF-8.
+
+    Args:
+        content: the JSON text, where such a thing can only be written as ``\\ud800``.
+        value: what it means.
+
+    Returns:
+        What stands around it, for a message; None if there is none.
+    """
+    if not _SURROGATE.search(content):
+        return None
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return _around(error)
+    return None
+
+
+def _around(error: UnicodeEncodeError) -> str:
+    """The text in which a character could not be encoded, cut to what is near."""
+    return shown(error.object[max(0, error.start - 15) : error.start + 15])
 
 
 class DuplicateKeyError(ValueError):

@@ -25,6 +25,8 @@ from mgral.core.files import read_json, require_regular, write_json
 from mgral.core.types import Dataset, Split
 from mgral.data import dataset_json, grouping, stratified_split, tiles
 
+LARGEST = 2**53  # of an id or a cycle: exact in every JSON reader
+
 
 @dataclass(frozen=True)
 class Known:
@@ -151,13 +153,13 @@ def _drawn_by(dataset: Dataset, drawn: Collection[str], noted: Any, params: Spli
 class Registered(Settings):
     """One image of ``images.json``."""
 
-    id: Annotated[int, Field(ge=1, strict=True)]
+    id: Annotated[int, Field(ge=1, le=LARGEST, strict=True)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     file_name: str
     width: Annotated[int, Field(ge=1)]
     height: Annotated[int, Field(ge=1)]
     split: Split
-    since: Annotated[int, Field(ge=0)]
+    since: Annotated[int, Field(ge=0, le=LARGEST)]
 
 
 class Register(Settings):
@@ -207,6 +209,27 @@ def read_register(path: str | Path, experiment: str | None = None) -> Register:
                 )
             seen.add(value)
     return register
+
+
+def require_run(register: Register, dataset: Dataset, path: str | Path) -> None:
+    """Refuse a register without the images of the run that began with it: they would get other ids.
+
+    Args:
+        register: as it is now.
+        dataset: of the run.
+        path: of the register, for the message.
+
+    Raises:
+        MgralError: an image of the run is not in it, or is another there.
+    """
+    now = {one.id: (one.width, one.height, one.split) for one in register.images}
+    for image in dataset.images.values():
+        if now.get(image.id) != (image.width, image.height, image.split):
+            what = "is another one" if image.id in now else "is missing"
+            raise MgralError(
+                f"{path}: image {image.id} ({image.file_name}), with which the run began, {what} there; restore the "
+                "file (git, or `dvc pull`), it is never edited by hand"
+            )
 
 
 def at_the_beginning(dataset: Dataset, register: Register) -> Dataset:

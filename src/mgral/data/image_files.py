@@ -305,7 +305,8 @@ def _link_as_text(path: str | Path) -> str:
         content = Path(path).read_bytes()[:300]
     except OSError:
         return ""
-    if len(content) < 300 and content.isascii() and b"/" in content and len(content.split()) == 1:
+    one_word = len(content) < 300 and content.isascii() and b"/" in content and len(content.split()) == 1
+    if one_word and b"<" not in content:  # as pages of servers that had no such file begin
         return " but a link kept as text: get the files themselves (git lfs pull, dvc pull, git annex get)"
     return " but a pointer of Git LFS: run git lfs pull" if content.startswith(b"version https://git-lfs") else ""
 

@@ -64,6 +64,37 @@ def test_skipped_cannot_nothing_draft_and_untouched_differ(tmp_path: Path, batch
     assert [len(answer.boxes) for answer in returned.answers[2:]] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("turned", [90, 180, -90, 0.5])
+def test_boxes_on_a_turned_image_are_refused(turned: float, tmp_path: Path, batch: Batch) -> None:
+    given = region(10, 10, 10, 10, image_rotation=turned)
+    with pytest.raises(MgralError, match=f"drawn on the image turned by {turned % 360:g} degrees; turn it back"):
+        read(tmp_path, batch, task(1, annotation(given)))
+    skipped = read(tmp_path, batch, task(1, annotation(given, was_cancelled=True)))
+    assert [answer.state for answer in skipped.answers] == ["skipped"]
+    for nothing in (0, 0.0, 360, None):
+        read(tmp_path, batch, task(1, annotation(region(10, 10, 10, 10, image_rotation=nothing))))
+
+
+def test_times_are_compared_as_moments(tmp_path: Path, batch: Batch) -> None:
+    """Of one person's answers the newest counts, whatever time zones they are written in."""
+    times = ["2026-01-01T12:30:00+02:00", "2026-01-01T11:00:00Z", "2026-01-01 10:59:59.5", "", "yesterday"]
+    answers = [annotation(region(k, 0, 10, 10), updated_at=at) for k, at in enumerate(times)]
+    for shuffled in (answers, answers[::-1]):
+        (best,) = reconciling.one_each(read(tmp_path, batch, task(1, *shuffled)).answers)
+        assert best.at == "2026-01-01T11:00:00Z"
+    same = [
+        annotation(region(k, 0, 10, 10), updated_at=at) for k, at in enumerate([times[1], "2026-01-01T12:00+01:00"])
+    ]
+    with pytest.raises(MgralError, match="two answers about image 1 that differ, and nothing says which is newer"):
+        matching.match(read(tmp_path, batch, task(1, *same)), batch, matching.Images(batch.images))
+
+
+def test_half_a_character_is_refused(tmp_path: Path, batch: Batch) -> None:
+    (tmp_path / "export.json").write_text(json.dumps([task(1, annotation(completed_by={"email": "\ud800"}))]))
+    with pytest.raises(MgralError, match=r"export.json: .* holds half a character"):
+        label_studio.read(exchange.sources(tmp_path / "export.json"), batch, label_studio.Options())
+
+
 def test_percent_of_the_sides_and_shapes_become_corners(tmp_path: Path, batch: Batch) -> None:
     # 200 x 100. 10 % and 20 % are pixels 20 and 20; turned by 90° about its corner, 40 x 10 spans x 10..20, y 20..60
     polygon = region(0, 0, 0, 0) | {"type": "polygonlabels"}

@@ -112,3 +112,21 @@ def test_a_long_value_is_cut_in_messages() -> None:
     for value in ("x" * 10**6, 10**5000, deep, {"k": deep}, json.loads('"\\ud800"')):
         assert len(shown(value)) <= 60
         assert shown(value).isprintable()
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"a": ["x \\uDFFF y"]}', '["\\ud83d", "\\ude00"]'])
+def test_half_a_character_is_refused_and_a_whole_one_is_not(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(MgralError, match=r"x.json: .* holds half a character \(a lone surrogate\); fix or replace it"):
+        read_json(tmp_path / "x.json")
+    read_json(tmp_path / "x.json", halves=True)
+    (tmp_path / "x.json").write_text('["\\ud83d\\ude00", "\\\\ud800", "\\u003a"]')
+    assert read_json(tmp_path / "x.json") == ["\U0001f600", "\\ud800", ":"]
+
+
+def test_a_text_that_is_none_in_utf_8_is_not_written(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", 1)
+    with pytest.raises(MgralError, match=r"x.json: cannot be written as UTF-8: .*a\\ud800b.* holds half a character"):
+        write_json(tmp_path / "x.json", ["a\ud800b"])
+    assert read_json(tmp_path / "x.json") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

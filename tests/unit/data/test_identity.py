@@ -211,6 +211,70 @@ def test_a_renamed_file_keeps_its_id_and_a_changed_one_is_refused(place: Path, c
     assert (place / "images.json").read_text() == before
 
 
+def test_one_that_registers_at_the_same_time_is_not_overwritten(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other has given an id to an image that this one would number otherwise."""
+    names = [f"{chr(97 + i)}.png" for i in range(6)]
+    folder(place / "set", names, names[:5])
+    run("register", place)
+    original, calls = importing.register, []
+
+    def meanwhile(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 1:  # the other sees z.png alone, this one two new images
+            folder(place / "set", [*names, "z.png"], names[:5])
+            assert run("register", place) == 0
+            folder(place / "set", ["0.png", *names, "z.png"], names[:5])
+        return original(*given)
+
+    monkeypatch.setattr(importing, "register", meanwhile)
+    assert run("register", place) == 0
+    images = identity.read_register(place / "images.json").images
+    assert [(image.id, image.file_name) for image in images][6:] == [(7, "z.png"), (8, "0.png")]
+    assert len(calls) == 3
+
+
+def test_a_register_that_lost_images_of_its_run_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Registered again, they would join the run once more, or their ids would be given to others."""
+    monkeypatch.chdir(place)
+    params, register = ["--params", "p.yaml"], Path("data/annotations/mine/images.json")
+    names = [f"{i}.png" for i in range(1, 9)]
+    folder(place / "set", names, names)
+    assert cli.main(["register", *params]) == 0
+    assert (
+        cli.main(["import", *params, "--registered", str(register), "--out", "data/runs/mine/dataset/dataset.json"])
+        == 0
+    )
+    good = json.loads(register.read_text())
+    for images, what in (
+        (good["images"][:-1], "image 8 (8.png), with which the run began, is missing there"),
+        (
+            [good["images"][0] | {"width": 99}, *good["images"][1:]],
+            "image 1 (1.png), with which the run began, is another",
+        ),
+    ):
+        spoilt = json.dumps(good | {"images": images})
+        register.write_text(spoilt)
+        capsys.readouterr()
+        assert cli.main(["register", *params]) == 2
+        assert f"mgral: {register}: {what}" in capsys.readouterr().err
+        assert register.read_text() == spoilt
+    register.write_text(json.dumps(good))
+    assert cli.main(["register", *params]) == 0
+
+
+@pytest.mark.parametrize("key", ["id", "since"])
+def test_numbers_of_a_register_have_bounds(key: str, place: Path) -> None:
+    folder(place / "set", ["1.png", "2.png", "3.png"], ["1.png", "2.png", "3.png"])
+    run("register", place)
+    content = json.loads((place / "images.json").read_text())
+    content["images"][0][key] = 2**63
+    (place / "images.json").write_text(json.dumps(content))
+    with pytest.raises(MgralError, match=rf"images.json: images\[0\].{key}: "):
+        identity.read_register(place / "images.json")
+
+
 def test_registration_without_test_images_is_refused(place: Path, capsys: Any) -> None:
     folder(place / "set", ["1.png", "2.png"], [])
     assert run("register", place) == 2

@@ -68,7 +68,11 @@ def export(batch: Batch, folder: Path, options: Options) -> list[Path]:
 def commands(batch: Batch, options: Options) -> str:
     """The lines for ``cvat-cli`` 2.80 that make the task and fetch it again, to be run in the exported folder."""
     title = shlex.quote(batch.title)
-    return (
+    absent = (
+        "# The images are not here (annotation.options.images: false). Put them into images/ first, each by the name\n"
+        "# that annotations.xml has for it: answers are matched by these names.\n"
+    )
+    return ("" if options.images else absent) + (
         "# Run these here, with your token in CVAT_ACCESS_TOKEN and your server in place of https://app.cvat.ai\n"
         f"cvat-cli --server-host https://app.cvat.ai task create {title} local images/* --labels labels.json"
         f" --image_quality {options.quality} --annotation_path annotations.xml --annotation_format 'CVAT 1.1'\n"

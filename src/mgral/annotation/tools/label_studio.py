@@ -179,6 +179,7 @@ def _answers(task: Mapping[str, Any], classes: Sequence[str], notes: Counter[str
             raise ValueError(f"says '{NOTHING}' and has {len(boxes)} boxes")
         if state == "finished":
             _refuse_unreadable(result, classes)
+            _refuse_turned(result)
         sizes = {(int(r["original_width"]), int(r["original_height"])) for r in result if "original_width" in r}
         if len(sizes) > 1:
             raise ValueError(f"its regions are of images of several sizes {sorted(sizes)}")
@@ -232,6 +233,19 @@ def _refuse_unreadable(result: Sequence[Mapping[str, Any]], classes: Sequence[st
         if marked or kind.lower() in _BARE:
             what = f"marks {marked[0]!r} and is no box" if marked else "has no class"
             raise ValueError(f"region {region.get('id')} of type {kind} {what}; correct or remove it")
+
+
+def _refuse_turned(result: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse regions that were drawn while the image was turned in the tool: they are about its sides then.
+
+    Raises:
+        ValueError: says by how much.
+    """
+    for region in result:
+        turned = float(region.get("image_rotation") or 0) % 360
+        if turned:
+            what = f"was drawn on the image turned by {turned:g} degrees"
+            raise ValueError(f"region {region.get('id')} {what}; turn it back in the tool")
 
 
 def _text(group: Mapping[str, Any], key: str) -> str | None:
