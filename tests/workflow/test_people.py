@@ -84,8 +84,10 @@ def test_a_corrected_box_concerns_the_next_cycle_alone(second: Checkout, tmp_pat
     about: dict[str, Any] = {"id": corrected.id, "sha256": corrected.sha256, "at": "2026-05-01", "who": "1"}
     said = {corrected.id: [Answer(corrected.export_name, "finished", (box,), **about)]}
     label_studio.respond(first, said, project.root / "back")
-    assert "return it to the cycle it belongs to" in verb(project, "return", "back/export.json", fails=True)
-    assert "1 images more that were not asked for" in verb(project, "return", "--corrects", "0", "back/export.json")
+    assert "if that is closed, give it as a correction" in verb(project, "return", "back/export.json", fails=True)
+    assert "1 image more that the batch did not ask for" in verb(
+        project, "return", "--corrects", "0", "back/export.json"
+    )
     before = state(project, "shared", "dataset", "entropy")
     verb(project, "close")
     text = project.snakemake(params=MINE)
@@ -124,7 +126,7 @@ def test_images_that_are_added_join_the_next_pool(waiting: Checkout, tmp_path: P
 
     answer(project, 0)
     before = state(project, "shared", "dataset", "entropy")
-    assert "8 images that were added join the pool of cycle 1" in verb(project, "close")
+    assert "pool of cycle 1: 8 images more, added since" in verb(project, "close")
     project.snakemake(params=MINE)
     after = state(project, "shared", "dataset", "entropy")
     assert {name: after[name] for name in before} == before

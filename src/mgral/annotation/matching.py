@@ -67,7 +67,8 @@ class Images:
         """
         if answer.batch is not None and answer.batch != batch:
             raise MgralError(
-                f"{answer.name}: of batch {answer.batch}, not {batch}; return it to the cycle it belongs to"
+                f"{answer.name}: of batch {answer.batch}, not {batch}; return it to its own experiment and cycle; if "
+                "that is closed, give it as a correction, with --corrects CYCLE"
             )
         if answer.id is not None:
             return self._checked(answer, answer.id, answer.sha256 or "")
@@ -89,8 +90,8 @@ class Images:
     def _checked(self, answer: Answer, id: int, sha256: str) -> int:
         if id not in self.by_id:
             raise MgralError(
-                f"{answer.name}: image {id} is neither asked for nor registered here; return the file to its own "
-                "experiment and cycle"
+                f"{answer.name}: image {id} is not asked for in this batch; return the file to its own experiment and "
+                "cycle, or, if the image is registered here, set annotation.extra: take"
             )
         if not self.by_id[id].sha256.startswith(sha256):
             raise MgralError(

@@ -40,12 +40,14 @@ class ReturnedFile(Settings):
         sha256: of the file.
         tool: that wrote it.
         corrects: the earlier cycle whose batch it holds, with corrections; None for answers to the batch itself.
+        given: the name of a single file as it was returned, which may say whose labels it holds.
     """
 
     name: str = Field(pattern=r"^[0-9]{3,}-[^/]*$", max_length=255)
     sha256: str
     tool: str
     corrects: int | None = None
+    given: str | None = None
 
 
 class _Returns(Settings):
@@ -190,7 +192,8 @@ class Folder:
                 before = "is given twice" if same[0] in contents else f"was returned before, as {same[0]}"
                 raise MgralError(f"{file}: {before}; leave it out")
             name = f"{len(files) + 1:03d}-{tool}{file.suffix.lower() if single else '.zip'}"
-            files = [*files, ReturnedFile(name=name, sha256=sha, tool=tool, corrects=corrects)]
+            own = file.name if single else None
+            files = [*files, ReturnedFile(name=name, sha256=sha, tool=tool, corrects=corrects, given=own)]
             contents[name] = content
         for name, content in contents.items():
             write_bytes(self.path / name, content)
@@ -226,7 +229,10 @@ class Folder:
             if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
                 raise MgralError(f"{path}: was changed after it was returned; restore it")
             given = options if file.tool == tool else {}
-            found.append((file.name, self.read(file.tool, exchange.sources(path), batch, given, file.corrects)))
+            texts = exchange.sources(path)
+            if file.given:
+                texts = [replace(texts[0], name=file.given)]
+            found.append((file.name, self.read(file.tool, texts, batch, given, file.corrects)))
         return found
 
     def read(

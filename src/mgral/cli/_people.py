@@ -113,7 +113,7 @@ def find(arguments: argparse.Namespace, closed: bool = False) -> Asked:
     """
     params = _arguments.read_params(Params, arguments.params)
     annotations = arguments.annotations or Path(run_layout.annotations_folder(params.experiment))
-    manifest = arguments.manifest or _manifest(params, annotations, arguments.cycle, closed)
+    manifest = arguments.manifest or _manifest(params, annotations, arguments, closed)
     batch = exchange.read_batch(manifest)
     if batch.experiment != params.experiment:
         raise MgralError(f"{manifest}: of experiment {batch.experiment}, not {params.experiment}; give its parameters")
@@ -124,12 +124,12 @@ def find(arguments: argparse.Namespace, closed: bool = False) -> Asked:
     return Asked(params, batch, folder)
 
 
-def _manifest(params: Params, annotations: Path, cycle: int | None, closed: bool) -> Path:
+def _manifest(params: Params, annotations: Path, arguments: argparse.Namespace, closed: bool) -> Path:
     """The manifest of the batch of a cycle; without one, of the first batch that is not closed, else of the last.
 
     A clone without the files of the run has the batches that were sent or answered.
     """
-    run = run_layout.run_folder(params.experiment)
+    run, cycle = run_layout.run_folder(params.experiment), arguments.cycle
     there = {}
     for folder in [
         *annotations.glob("cycle-*"),
@@ -144,17 +144,19 @@ def _manifest(params: Params, annotations: Path, cycle: int | None, closed: bool
         if cycle is None and params.oracle.kind != "people":
             raise MgralError(f"oracle: {params.oracle.kind}: the run asks nobody, so no batch waits; set people")
         if cycle is None:
-            raise MgralError(f"{run}: no batch is waiting for people; run `snakemake` until one is")
+            raise MgralError(f"{run}: no batch is waiting for people; `{_computing(arguments.params)}` makes one")
     if cycle not in there:
-        raise MgralError(f"{run}: no batch of cycle {cycle} is exported; run `snakemake` until one is")
+        made = f"`{_computing(arguments.params)}` makes it when its turn comes"
+        raise MgralError(f"{run}: no batch of cycle {cycle} is exported; {made}")
     return there[cycle]
 
 
 def summary(asked: Asked, outcome: Outcome) -> list[str]:
     """What is known of a batch, for people to read."""
-    batch, images = asked.batch, [image for image in outcome.images.values() if image.asked]
-    states = {state: sum(image.state == state for image in images) for state in ("finished", "skipped", "cannot")}
-    waiting = labels.open_images(outcome, asked.params.annotation.annotators)
+    batch, of_batch = asked.batch, [image for image in outcome.images.values() if image.asked]
+    people = asked.params.annotation.annotators
+    states = {state: sum(image.state == state for image in of_batch) for state in ("finished", "skipped", "cannot")}
+    waiting = labels.open_images(outcome, people)
     unsaid = len([i for i in outcome.ids("unsaid") if outcome.images[i].asked])
     done = [image for image in outcome.images.values() if image.state == "finished"]
     boxes = [box for image in done for box in image.boxes]
@@ -162,8 +164,9 @@ def summary(asked: Asked, outcome: Outcome) -> list[str]:
     seconds = [one["seconds"] for image in done for one in image.people if one["seconds"] is not None]
     plan = batch.plan
     lines = [
-        f"batch {batch.id} of cycle {batch.cycle}: {len(batch.images)} images asked, {states['finished']} finished, "
-        f"{states['skipped']} skipped, {states['cannot']} cannot be labelled, {len(waiting)} open",
+        f"batch {batch.id} of cycle {batch.cycle}: {images(len(batch.images))} asked, {states['finished']} finished, "
+        f"{states['skipped']} skipped, {states['cannot']} cannot be labelled, {len(waiting)} open"
+        + (f" (until {people} people have finished it)" if people > 1 else ""),
         f"boxes: {len(boxes)}"
         + (f" ({', '.join(f'{n} {_ORIGINS.get(o, o)}' for o, n in origins.items())})" if boxes else ""),
     ]
@@ -172,11 +175,11 @@ def summary(asked: Asked, outcome: Outcome) -> list[str]:
         lines.append(f"budget: {total:.0f} {plan.unit}, {plan.carried:+.0f} of them carried; expected {expected}")
     if unsaid:
         lines.append(
-            f"{unsaid} images are unsaid: the tool cannot tell whether anybody opened them; mark them as checked "
-            "there, or set annotation.unsaid"
+            f"unsaid: {images(unsaid)}, of which the tool cannot tell whether anybody opened them; mark them as "
+            "checked there, or set annotation.unsaid"
         )
     if extra := len(done) - states["finished"]:
-        lines.append(f"{extra} images more that were not asked for")
+        lines.append(f"{images(extra)} more that the batch did not ask for")
     shared = [image.agreement for image in done if len(image.people) > 1]
     if shared:
         total = sum(one.boxes for one in shared)
@@ -203,12 +206,27 @@ def read_one(
     return found, asked.folder.read(tool, found, asked.batch, options, corrects)
 
 
+def images(number: int) -> str:
+    """A number of images, in words."""
+    return f"{number} image{'' if number == 1 else 's'}"
+
+
+def to_close(params: Sequence[str]) -> str:
+    """What comes after an answer, with the parameter files that a verb was given."""
+    return f"not closed yet; when enough are labelled: mgral close --params {shlex.join(params)}"
+
+
 def going_on(params: Sequence[str]) -> list[str]:
     """The commands that compute the next cycle: without and with DVC, of the parameter files that a verb was given."""
-    given = [os.path.relpath(file) for file in params if file != "-"]
-    own = [file for file in given if file != BASE]
-    config = shlex.join(["--configfile", *own]) + " " if own else ""
-    return [
-        f"  snakemake --cores all {config}".rstrip(),
-        f"or, with DVC: snakemake --cores 1 --force {config}-- dvc.yaml && dvc repro",
-    ]
+    dvc = f"or, with DVC: {_snakemake('--cores 1 --force', params)} -- dvc.yaml && dvc repro"
+    return [f"  {_computing(params)}", dvc]
+
+
+def _computing(params: Sequence[str]) -> str:
+    """The command that computes the next cycle."""
+    return _snakemake("--cores all", params)
+
+
+def _snakemake(options: str, params: Sequence[str]) -> str:
+    own = [file for file in (os.path.relpath(file) for file in params if file != "-") if file != BASE]
+    return " ".join(["snakemake", options, *([shlex.join(["--configfile", *own])] if own else [])])

@@ -1,7 +1,4 @@
-"""Let the run go on with what people returned. What comes later changes nothing of this cycle.
-
-example: mgral close --partial --params params/base.yaml params/mine.yaml
-"""
+"""Let the run go on with what people returned. What comes later changes nothing of this cycle."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
         asked.folder.close(closed)
     print("\n".join(_people.summary(asked, outcome)))
     if closed.added:
-        print(f"{len(closed.added)} images that were added join the pool of cycle {asked.batch.cycle + 1}")
+        print(f"pool of cycle {asked.batch.cycle + 1}: {_people.images(len(closed.added))} more, added since")
     print(f"{asked.folder.closed}: closed; next:")
     print("\n".join(_people.going_on(arguments.params)))
 
@@ -39,18 +36,19 @@ def _closed(asked: _people.Asked, partial: bool) -> tuple[Closed, labels.Outcome
     outcome = asked.outcome(asked.read(files))
     if not outcome.ids("finished"):
         raise MgralError(f"{folder.path}: no image of batch {batch.id} is finished; return labels with `mgral return`")
+    named = {image.id: image.file_name for image in (*batch.images, *asked.extras())}
     unsaid = outcome.ids("unsaid")
     if unsaid:
         raise MgralError(
-            f"{folder.path}: image {unsaid[0]} and {len(unsaid) - 1} more came back without boxes or with the "
-            "predicted ones, and the tool cannot tell whether anybody opened them; say it there (a tag in CVAT, "
-            "states.csv elsewhere), or set annotation.unsaid to empty or unlabelled"
+            f"{folder.path}: {_people.images(len(unsaid))}, {named[unsaid[0]]!r} first, came back without boxes or "
+            "with the predicted ones, and the tool cannot tell whether anybody opened them; say it there (CVAT: a tag, "
+            "else states.csv), or set annotation.unsaid to empty or unlabelled"
         )
     waiting = labels.open_images(outcome, asked.params.annotation.annotators)
     if waiting and not partial:
         raise MgralError(
-            f"{folder.path}: {len(waiting)} of {len(batch.images)} images are open, image {waiting[0]} first; return "
-            "them, or go on without them with --partial"
+            f"{folder.path}: {len(waiting)} of {len(batch.images)} images are open, {named[waiting[0]]!r} first; "
+            "return them, or go on without them with --partial"
         )
     extras = [image for image in asked.extras() if image.id in outcome.images]
     closed = Closed(

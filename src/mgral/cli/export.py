@@ -1,8 +1,4 @@
-"""Write a selected batch for an annotation tool: manifest.json, and the tool's own files beside it.
-
-example: mgral export --params params/base.yaml params/mine.yaml --dataset dataset.json --selected selected.json \
---out batch/manifest.json
-"""
+"""Write a selected batch for an annotation tool: manifest.json, and the tool's own files beside it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Fetch the answers of a batch from the server of the annotation tool, and take them as `mgral return` does.
 
 Again, it takes nothing as long as nobody answered more.
-
-example: mgral pull --params params/base.yaml params/mine.yaml
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
         same = next((file.name for file in before if file.sha256 == sha), None)
         if same is not None:
             print(f"nothing has changed since {same}")
+            print(_people.to_close(arguments.params))
             return
         path = Path("server.json")
         found = [Source(str(path), path.name, content)]
@@ -38,4 +37,4 @@ def run(arguments: argparse.Namespace) -> None:
         outcome = asked.outcome([*asked.read(before), ("the server", returned)])
         (taken,) = asked.folder.take(asked.batch, [(path, found)], annotation.tool)
     print(f"taken as {asked.folder.path / taken.name}")
-    print("\n".join(_people.summary(asked, outcome)))
+    print("\n".join([*_people.summary(asked, outcome), _people.to_close(arguments.params)]))

@@ -1,13 +1,12 @@
 """Send a batch to the server of the annotation tool. Again, it sends only what is not there.
 
 The server and your token come from the environment: LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.
-
-example: mgral push --params params/base.yaml params/mine.yaml
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from types import ModuleType
 
 from mgral.cli import _people
@@ -26,6 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     options = tool.Options.parse(annotation.options, "annotation.options")
     asked.folder.keep(asked.batch)
     print(tool.push(asked.batch, options, annotation.annotators))
+    print(f"when people have annotated: mgral pull --params {shlex.join(arguments.params)}")
 
 
 def server_of(name: str) -> ModuleType:

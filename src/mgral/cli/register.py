@@ -3,8 +3,6 @@
 Writes images.json: id, sha256, file name, size, split and the cycle from which each image can be selected. Run it
 again after adding images: it only appends, and after the run has begun, new images join the pool of the next cycle.
 A file that was renamed keeps its id, by its content.
-
-example: mgral register --params params/base.yaml params/mine.yaml
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Take what an annotation tool returned for a batch: files, folders or zip archives, as it exported them.
 
 Everything is checked first, together with what was returned before; a file with a fault is not taken.
-
-example: mgral return export.json --params params/base.yaml params/mine.yaml
 """
 
 from __future__ import annotations
@@ -31,4 +29,4 @@ def run(arguments: argparse.Namespace) -> None:
         taken = asked.folder.take(asked.batch, [(path, found) for path, found, _ in new], tool, arguments.corrects)
     for (path, _, _), entry in zip(new, taken, strict=True):
         print(f"{path}: taken as {asked.folder.path / entry.name}")
-    print("\n".join(_people.summary(asked, outcome)))
+    print("\n".join([*_people.summary(asked, outcome), _people.to_close(arguments.params)]))

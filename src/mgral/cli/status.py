@@ -1,12 +1,8 @@
-"""Show the progress of people with a batch: asked, finished, skipped, open, boxes, conflicts, minutes.
-
-example: mgral status --params params/base.yaml params/mine.yaml
-"""
+"""Show the progress of people with a batch: asked, finished, skipped, open, boxes, conflicts, minutes."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
 
 from mgral.cli import _people
 
@@ -23,4 +19,4 @@ def run(arguments: argparse.Namespace) -> None:
         print("closed: the run goes on with these labels; next:")
         print("\n".join(_people.going_on(arguments.params)))
     else:
-        print(f"not closed yet; when enough are labelled: mgral close --params {shlex.join(arguments.params)}")
+        print(_people.to_close(arguments.params))

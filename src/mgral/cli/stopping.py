@@ -1,7 +1,4 @@
-"""Say what further images are expected to bring, from trainings on parts of the labelled pool.
-
-example: mgral stopping --params params/base.yaml --metrics part-0.json part-1.json whole.json --out stopping.json
-"""
+"""Say what further images are expected to bring, from trainings on parts of the labelled pool."""
 
 from __future__ import annotations
 

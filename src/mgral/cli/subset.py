@@ -1,7 +1,4 @@
-"""Draw a random part of the labelled pool, to train on: a point of the learning curve.
-
-example: mgral subset --pool pool.json --share 0.5 --draw 0 --seed 0 --out part.json
-"""
+"""Draw a random part of the labelled pool, to train on: a point of the learning curve."""
 
 from __future__ import annotations
 

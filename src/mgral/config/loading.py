@@ -107,7 +107,7 @@ def _check_oracle(params: Params) -> None:
     Raises:
         MgralError: one line with the key and the remedy.
     """
-    if params.oracle.kind == "simulated" and params.annotation.tool == "cvat" and params.annotation.annotators > 1:
+    if params.oracle.kind != "dataset" and params.annotation.tool == "cvat" and params.annotation.annotators > 1:
         raise MgralError("annotation.annotators: the files of CVAT name nobody; set 1, or another annotation.tool")
     if params.budget.unit != "images" and params.oracle.kind == "dataset":
         raise MgralError(

@@ -82,7 +82,7 @@ def test_an_image_is_found_by_id_hash_path_and_name_in_this_order() -> None:
     [
         ("1.png", {}, "may be 'a/1.png' and 'b/1.png'"),
         ("9.png", {}, "no such image is asked for or registered"),
-        ("x", {"id": 9}, "image 9 is neither asked for nor registered"),
+        ("x", {"id": 9}, "image 9 is not asked for in this batch"),
         ("x", {"id": 1, "sha256": "f" * 64}, "image 1 has other content here"),
         ("000001_ffffffff.jpg", {}, "image 1 has other content here"),
         ("a/1.png", {"batch": "b2"}, "of batch b2, not b1"),

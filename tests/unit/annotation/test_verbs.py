@@ -109,7 +109,7 @@ def test_a_batch_goes_out_and_its_labels_come_back(place: Path, capsys: Any) -> 
     assert run("status") == 0
     assert "not closed yet" in capsys.readouterr().out
     assert run("close") == 2
-    assert "2 of 6 images are open, image 5 first; return them, or go on without them with --partial" in (
+    assert "2 of 6 images are open, '100%25 sure?.png' first; return them, or go on without them with --partial" in (
         capsys.readouterr().err
     )
     assert not (ANSWERS / "closed.json").exists()
@@ -244,7 +244,7 @@ def test_unsaid_images_are_refused_or_judged_as_set(place: Path, capsys: Any) ->
     coco.respond(batch, {image.id: [batches.said(image, "unsaid")] for image in batch.images[:3]}, Path("back"))
     assert run("return", "back", tool="coco") == 0
     said = capsys.readouterr().out
-    assert "3 images are unsaid: the tool cannot tell whether anybody opened them; mark them" in said
+    assert "unsaid: 3 images, of which the tool cannot tell whether anybody opened them; mark them" in said
     assert run("close", "--partial", tool="coco") == 2
     assert run("close", "--partial", tool="coco", unsaid="unlabelled") == 2
     assert "no image of batch" in capsys.readouterr().err
@@ -336,7 +336,7 @@ def test_images_that_join_a_run_with_tiles_are_cut_as_well(place: Path, capsys: 
     (ANSWERS.parent / "images.json").write_text(json.dumps(register))
     assert run("return", returned(first, said(first))) == 0
     assert run("close", "--partial") == 0
-    assert "1 images that were added join the pool of cycle 1" in capsys.readouterr().out
+    assert "pool of cycle 1: 1 image more, added since" in capsys.readouterr().out
     assert labels() == 0
     after = dataset_json.read("next.json")
     assert after.tiling == tiling and after.images[11].since == 1 and 11 not in after.boxes

@@ -325,6 +325,7 @@ def test_no_label_is_the_name_of_such_a_curve(tmp_path: Path) -> None:
 
 MINE = "dataset: {format: folder, root: mine}\n"
 ALL = "budget: {initial: all}\n"
+ONE = "oracle: people\nseeds: [0]\nstrategies: [random]\n"
 
 
 @pytest.mark.parametrize(
@@ -339,6 +340,7 @@ ALL = "budget: {initial: all}\n"
             "reads the labels that people are asked",
         ),
         ("oracle: simulated\nannotation: {tool: cvat, annotators: 2}", "the files of CVAT name nobody"),
+        (MINE + ALL + ONE + "annotation: {tool: cvat, annotators: 2}", "the files of CVAT name nobody"),
         ("oracle: {kind: simulated, miss: 2}", "oracle.miss"),
         ("oracle: somebody", "oracle.kind"),
     ],
