@@ -61,7 +61,8 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
 def add_kind(parser: argparse.ArgumentParser) -> None:
     """Add ``--kind``, of proxies."""
     kinds = ("unlabelled", "replay")
-    parser.add_argument("--kind", default=kinds[0], choices=kinds, help="how a batch enters; default unlabelled")
+    what = "how proxies learn from a batch: unlabelled, or replay: from held-out images with their labels; "
+    parser.add_argument("--kind", default=kinds[0], choices=kinds, help=f"{what}default unlabelled")
 
 
 def add_cycles(parser: argparse.ArgumentParser) -> None:

@@ -69,8 +69,8 @@ _EXAMPLES = {
         " --labels labels.json --out next-pool.json",
     ),
     "train": (
-        "{PARAMS} {DATASET} {IMAGES} {POOL} --seed 0 --out detector.safetensors",
-        "{PARAMS} {DATASET} {IMAGES} --pool {RUN}/random/seed-1/cycle-2/pool.json --seed 1 --out detector.safetensors",
+        "{PARAMS} {DATASET} {IMAGES} {POOL} --seed 0 --out trained",
+        "{PARAMS} {DATASET} {IMAGES} --pool {RUN}/random/seed-1/cycle-2/pool.json --seed 1 --out trained",
     ),
     "embed": (
         "{PARAMS} {DATASET} {IMAGES} {POOL} {DETECTOR} --embeddings embeddings.npz --detections detections.npz",
@@ -91,9 +91,9 @@ _EXAMPLES = {
         "{PARAMS} params/tiny_foundation.yaml {DATASET} {IMAGES} --patterns --out foundation.npz",
     ),
     "backbone-features": (
-        "{PARAMS} {DATASET} {IMAGES} {POOL} {DETECTOR} --out features",
+        "{PARAMS} {DATASET} {IMAGES} {POOL} {DETECTOR} --out backbone_features.npy",
         "{PARAMS} {DATASET} {IMAGES} --pool {CYCLE}/replay/pool.json --detector {CYCLE}/replay/detector.safetensors"
-        " --kind replay --out features",
+        " --kind replay --out backbone_features.npy",
     ),
     "proxy": (
         "{PARAMS} {DATASET} {IMAGES} --pool {CYCLE}/replay/pool.json --batches {CYCLE}/replay/batches.json"
@@ -108,10 +108,9 @@ _EXAMPLES = {
         " {CYCLE}/replay/proxies/2.json --repeats {CYCLE}/replay/repeats/1.json --out table",
     ),
     "search": (
-        "{PARAMS} {DATASET} {IMAGES} {POOL} {DETECTOR} {EMBEDDINGS} --table {CYCLE}/table --seed 0"
-        " --out agent.safetensors",
+        "{PARAMS} {DATASET} {IMAGES} {POOL} {DETECTOR} {EMBEDDINGS} --table {CYCLE}/table --seed 0 --out searched",
         "{PARAMS} {DATASET} {IMAGES} {POOL} {DETECTOR} {EMBEDDINGS} --table {CYCLE}/table --no-fallback --seed 1"
-        " --out agent.safetensors",
+        " --out searched",
     ),
     "score": (
         "{PARAMS} params/tiny.yaml {DATASET} {IMAGES} {POOL} {DETECTOR} --strategy ll4al --seed 0"
