@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mgral.detection.device import Device
 
 S = TypeVar("S", bound=Settings)
+
+BASE = "params/base.yaml"
 
 _HELP = {
     "params": "parameter files (YAML or JSON), each overriding the one before; - reads standard input",
@@ -116,6 +120,12 @@ def _certainty(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no probability; give a number from 0 to 1")
     return value
+
+
+def computing(params: Sequence[str], options: str = "--cores all") -> str:
+    """The command that runs the experiment of some ``--params``: Snakemake reads the base without being told."""
+    own = [file for file in (os.path.relpath(file) for file in params if file != "-") if file != BASE]
+    return " ".join(["snakemake", options, *([shlex.join(["--configfile", *own])] if own else [])])
 
 
 def read_params(cls: type[S], sources: Sequence[str]) -> S:

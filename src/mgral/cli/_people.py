@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ _ORIGINS = {
     "manual": "drawn",
     "unknown": "of unknown origin",
 }
-BASE = "params/base.yaml"  # Snakemake reads it without being told
 
 
 class Params(Settings):
@@ -144,9 +142,11 @@ def _manifest(params: Params, annotations: Path, arguments: argparse.Namespace, 
         if cycle is None and params.oracle.kind != "people":
             raise MgralError(f"oracle: {params.oracle.kind}: the run asks nobody, so no batch waits; set people")
         if cycle is None:
-            raise MgralError(f"{run}: no batch is waiting for people; `{_computing(arguments.params)}` makes one")
+            raise MgralError(
+                f"{run}: no batch is waiting for people; `{_arguments.computing(arguments.params)}` makes one"
+            )
     if cycle not in there:
-        made = f"`{_computing(arguments.params)}` makes it when its turn comes"
+        made = f"`{_arguments.computing(arguments.params)}` makes it when its turn comes"
         raise MgralError(f"{run}: no batch of cycle {cycle} is exported; {made}")
     return there[cycle]
 
@@ -218,15 +218,5 @@ def to_close(params: Sequence[str]) -> str:
 
 def going_on(params: Sequence[str]) -> list[str]:
     """The commands that compute the next cycle: without and with DVC, of the parameter files that a verb was given."""
-    dvc = f"or, with DVC: {_snakemake('--cores 1 --force', params)} -- dvc.yaml && dvc repro"
-    return [f"  {_computing(params)}", dvc]
-
-
-def _computing(params: Sequence[str]) -> str:
-    """The command that computes the next cycle."""
-    return _snakemake("--cores all", params)
-
-
-def _snakemake(options: str, params: Sequence[str]) -> str:
-    own = [file for file in (os.path.relpath(file) for file in params if file != "-") if file != BASE]
-    return " ".join(["snakemake", options, *([shlex.join(["--configfile", *own])] if own else [])])
+    dvc = f"or, with DVC: {_arguments.computing(params, '--cores 1 --force')} -- dvc.yaml && dvc repro"
+    return [f"  {_arguments.computing(params)}", dvc]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mgral.cli import _arguments
 from mgral.config import loading
 from mgral.config.schema import Params
-from mgral.core import plugins
+from mgral.core import plugins, run_layout
 from mgral.core.errors import MgralError
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def run(arguments: argparse.Namespace) -> None:
         f"{checked.experiment}: {checked.cycles} cycles of {strategies} with {seeds} seed{'s' if seeds > 1 else ''}, "
         f"{'all annotated' if initial == 'all' else initial} images first, then {checked.budget.batch} a cycle"
     )
+    if "-" not in arguments.params:
+        print(f"next: {_next(checked, arguments)}")
+
+
+def _next(params: Params, arguments: argparse.Namespace) -> str:
+    """The command that follows a check."""
+    if params.dataset.format != "synthetic" and not (arguments.data or arguments.dataset):
+        return f"mgral check --params {shlex.join(arguments.params)} --data"
+    registered = Path(run_layout.register(run_layout.annotations_folder(params.experiment)))
+    if params.oracle.kind == "people" and not registered.exists():
+        return f"mgral register --params {shlex.join(arguments.params)}"
+    return _arguments.computing(arguments.params)
 
 
 def _found(params: Params, path: Path | None) -> list[str]:
@@ -54,7 +67,8 @@ def _found(params: Params, path: Path | None) -> list[str]:
     if path:
         return _findings(params, dataset_json.read(path))
     if params.dataset.format != "synthetic":
-        return _findings(params, importing.import_dataset(params.dataset)[0])
+        dataset, info = importing.import_dataset(params.dataset)
+        return [*importing.doubtful(info), *_findings(params, dataset)]
     from mgral.planning.run_plan import RunPlan
 
     plan = RunPlan(params)

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out or Path(run_layout.register(run_layout.annotations_folder(params.experiment)))
     while not _registered(params, out, arguments.cycle):
         logging.info("%s: another `mgral register` has written it meanwhile; once more", out)
+    print(f"next: {_arguments.computing(arguments.params)}")
 
 
 def _registered(params: Params, out: Path, cycle: int | None) -> bool:
@@ -79,6 +80,8 @@ def _tell(register: identity.Register, info: Mapping[str, Any], gone: Sequence[s
     labelled = info["labelled"]
     parts = ", ".join(f"{labelled[split]} in {split}" for split in ("train", "val", "test"))
     logging.info("annotated: %s; not annotated: %d", parts, len(register.images) - len(gone) - labelled.total())
+    for line in importing.doubtful(info):
+        logging.info("%s", line)
     if gone:
         logging.warning("%d registered images are not there now, %s first; they keep their ids", len(gone), gone[0])
     if info["dropped"]:

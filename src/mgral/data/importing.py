@@ -187,3 +187,14 @@ def summary(dataset: Dataset, info: Mapping[str, Any]) -> list[str]:
     if info.get("links"):
         parts.append(f"{info['links']} links followed")
     return ["; ".join(parts), *(f"note: {text}" for text in info.get("notes") or [])]
+
+
+def doubtful(info: Mapping[str, Any]) -> list[str]:
+    """What a user should know before images are registered or anything is trained: the notes, and unlisted images."""
+    notes, unlisted = list(info.get("notes") or []), info.get("unlisted") or []
+    if unlisted:
+        notes.append(
+            f"{len(unlisted)} images that no annotation names stay outside, {unlisted[0]} first; dataset.unlisted: "
+            "pool lets them wait in the pool"
+        )
+    return [f"note: {text}" for text in notes]

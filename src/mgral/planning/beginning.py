@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import getpass
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from mgral.config import loading
 from mgral.core.errors import MgralError
@@ -26,9 +28,13 @@ def plan(params: Sequence[str], speaks: bool) -> RunPlan:
         speaks: whether this process speaks for the run. Of the stages of DVC one does: the last.
 
     Raises:
-        MgralError: a file or a parameter is wrong, or what people said is damaged.
+        MgralError: a file or a parameter is wrong, images are not registered, or what people said is damaged.
     """
     found = RunPlan(loading.read(params))
+    if missing := [path for path in found.registered if not Path(path).exists()]:
+        raise MgralError(
+            f"{missing[0]}: the images are not registered; run `mgral register --params {shlex.join(params)}` first"
+        )
     said = notices(found, list(params))
     if said and speaks and os.environ.get("DVC_STAGE", "results") == "results":
         print("\n".join(said), file=sys.stderr)

@@ -73,8 +73,11 @@ def _budget(params: Params, dataset: Dataset) -> Iterator[str]:
         left = pool - _annotated(dataset)
         if params.oracle.kind == "people" and params.budget.unit == "images" and left <= batch:
             yield (
-                f"budget.batch: {left or 'no'} images of train are not annotated, so that a batch of {batch} leaves no "
-                "choice; lower it or add images"
+                f"budget.batch: {left} images of train are not annotated, so that a batch of {batch} leaves no choice; "
+                "lower it or add images"
+                if left
+                else "budget.batch: all images of train count as annotated, so there is nothing to ask for; add "
+                "images, or see dataset.unlisted and dataset.options.missing"
             )
         return
     needed = initial + (params.cycles - 1) * batch

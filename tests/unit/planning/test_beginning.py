@@ -91,3 +91,21 @@ def test_one_process_speaks_for_a_run(
     base = Path(__file__).resolve().parents[3] / "params/base.yaml"
     assert beginning.plan([str(base)], speaks).run == "data/runs/demo"
     assert capsys.readouterr().err == "a line\n" * said
+
+
+def test_a_run_whose_images_are_not_registered_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = str(Path(__file__).resolve().parents[3] / "params/base.yaml")
+    Path("o.yaml").write_text(
+        "experiment: o\noracle: people\nseeds: [0]\nstrategies: [entropy]\nbudget: {initial: all}\n"
+        "dataset: {format: folder, root: images, options: {annotations: labels.json}}\n"
+    )
+    with pytest.raises(
+        MgralError, match=r"data/annotations/o/images\.json: .* run `mgral register --params .*o\.yaml`"
+    ):
+        beginning.plan([base, "o.yaml"], speaks=False)
+    Path("data/annotations/o").mkdir(parents=True)
+    Path("data/annotations/o/images.json").touch()
+    assert beginning.plan([base, "o.yaml"], speaks=False).run == "data/runs/o"

@@ -97,7 +97,7 @@ def test_a_batch_of_people_must_leave_a_choice() -> None:
     assert found.startswith("budget.batch: 20 images of train are not annotated, so that a batch of 20 leaves")
     training = {"steps": 200}
     (found,) = data_check.findings(params(**asked, training=training), whole, PRIORS)
-    assert found.startswith("budget.batch: no images of train are not annotated")
+    assert found.startswith("budget.batch: all images of train count as annotated")
 
 
 def test_what_the_import_refuses_is_found_before_it() -> None:
