@@ -38,9 +38,14 @@ def from_file(path: Path, ids: Sequence[int]) -> Floats:
     try:
         require_regular(path)
         with np.load(path, allow_pickle=False) as data:
-            found, vectors = data["ids"], np.asarray(data["vectors"], np.float32)
+            found, given = data["ids"], data["vectors"]
+            if given.dtype.kind not in "fiub":
+                raise TypeError
+            vectors = np.asarray(given, np.float32)
     except (KeyError, ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile):
-        raise MgralError(f"{where}: not an npz archive of ids and vectors; write one with numpy.savez") from None
+        raise MgralError(
+            f"{where}: not an npz archive of ids and vectors, both of numbers; write one with numpy.savez"
+        ) from None
     if found.ndim != 1 or found.dtype.kind not in "iu" or vectors.ndim != 2 or len(vectors) != len(found):
         raise MgralError(
             f"{where}: ids {list(found.shape)} and vectors {list(vectors.shape)} do not go together; write ids [N], "

@@ -19,6 +19,7 @@ from mgral.core.types import Activation, Detections, Doubles, Image
 log = logging.getLogger(__name__)
 
 WHERE = "detector.options.predict"
+LARGEST = 2**53  # of a step: exact in every reader
 SUM_WITHIN = 0.01  # of 1: what a softmax in half precision, written with three digits, may be off
 
 
@@ -42,16 +43,18 @@ def read_losses(path: Path, name: str) -> list[dict[str, float]]:
     """
     require_output(path, name, "loss")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         if not rows or not {"step", "loss"} <= rows[0].keys():
             raise ValueError
         if not all(math.isfinite(value) for row in rows for value in row.values()):
             raise ValueError
+        if not all(row["step"].is_integer() and abs(row["step"]) <= LARGEST for row in rows):
+            raise ValueError
     except (ValueError, TypeError, AttributeError, csv.Error):
         raise MgralError(
-            f"{name}: {{loss}} is no CSV of finite numbers with the columns step and loss; write one row a step, with "
-            "these columns"
+            f"{name}: {{loss}} is no CSV of finite numbers with the columns step, whole numbers, and loss; write one "
+            "row a step, with these columns"
         ) from None
     return [{**row, "step": int(row["step"])} for row in rows]
 
@@ -114,6 +117,10 @@ def read_detections(
         log.warning("predict: %d of %d boxes have no area inside their image; left out", dropped, len(rows))
     if twice:
         log.warning("predict: %d of %d results are duplicated; left out", twice, len(rows))
+    if rows and max(abs(float(corner)) for row in rows for corner in row["bbox"]) <= 1:
+        log.warning(
+            "predict: all boxes lie in the first pixel of their image; bbox is in pixels, not in shares of the sides"
+        )
     empty = sum(not found for found in by_image.values())
     if empty:
         log.info("predict: no detection of score %g or more in %d of %d images", min_score, empty, len(by_image))
@@ -124,7 +131,7 @@ def _read_list(path: Path) -> list[Any]:
     """The entries of a file of results. Raises MgralError."""
     require_output(path, WHERE, "results")
     try:
-        rows = read_json(path)
+        rows = read_json(path, halves=True)  # maybe in keys that nothing reads
     except MgralError as error:
         raise MgralError(f"{WHERE}: {{results}}{str(error).removeprefix(str(path))}") from None
     if not isinstance(rows, list):

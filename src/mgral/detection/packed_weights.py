@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mgral.core.errors import MgralError
-from mgral.core.files import write_bytes
+from mgral.core.files import NO_ROOM, write_bytes
 
 TENSOR = "archive"
 KIND = {"mgral": "weights of detector command, as a tar archive"}
@@ -59,7 +59,9 @@ def read(path: Path, folder: Path) -> Path:
             data = file.get_tensor(TENSOR)
         with tarfile.open(fileobj=io.BytesIO(data.tobytes())) as archive:
             _unpack(archive, folder)
-    except (SafetensorError, tarfile.TarError, KeyError, OSError):
+    except (SafetensorError, tarfile.TarError, KeyError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:  # where they are unpacked, not in the file
+            raise
         raise MgralError(f"{path}: damaged weights; {remedy}") from None
     weights = folder / "weights"
     if not weights.exists():

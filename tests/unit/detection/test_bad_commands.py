@@ -16,7 +16,7 @@ from mgral.config.schema import Evaluation
 from mgral.core.errors import MgralError
 from mgral.core.types import Boxes, Dataset, Image
 from mgral.data import image_cache
-from mgral.detection import backbone_embedding, command_results
+from mgral.detection import backbone_embedding, command_results, packed_weights
 from mgral.detection.detectors.command import Options
 from mgral.detection.external import ExternalTrainer
 
@@ -136,6 +136,15 @@ def test_what_is_duplicated_or_empty_is_counted_and_said(tmp_path: Path, caplog:
     ]
 
 
+def test_boxes_in_shares_of_the_sides_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "results.json"
+    for last, said in (([0.1, 0.2, 0.9, 1], 1), ([1, 1, 9, 9], 0)):
+        caplog.clear()
+        path.write_text(json.dumps([{**GOOD, "bbox": [0.1, 0.1, 0.5, 0.5]}, {**GOOD, "bbox": last, "note": "\ud800"}]))
+        command_results.read_detections(path, IMAGES, 2, "sigmoid", 0.1, 10)
+        assert sum("all boxes lie in the first pixel" in one.getMessage() for one in caplog.records) == said
+
+
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
@@ -149,6 +158,8 @@ def test_what_is_duplicated_or_empty_is_counted_and_said(tmp_path: Path, caplog:
         ({"ids": [1, 2], "vectors": [["a"], ["b"]]}, "not an npz archive of ids and vectors"),
         ({"ids": [1, 2]}, "not an npz archive of ids and vectors"),
         ({"ids": [1, 2], "vectors": np.array([[None], [1]], object)}, "not an npz archive of ids and vectors"),
+        ({"ids": [1, 2], "vectors": [["1"], ["2"]]}, "not an npz archive of ids and vectors, both of numbers"),
+        ({"ids": [1, 2], "vectors": [[1j], [2j]]}, "not an npz archive of ids and vectors, both of numbers"),
     ],
 )
 def test_faulty_embeddings(tmp_path: Path, arrays: dict[str, Any], says: str) -> None:
@@ -167,6 +178,8 @@ def test_faulty_embeddings(tmp_path: Path, arrays: dict[str, Any], says: str) ->
         "step,loss\ninf,1\n",
         "step,loss\n0\n",
         "step,loss\n0,1,2\n",
+        "step,loss\n0.5,1\n",
+        "step,loss\n1e300,1\n",
         "a,b\n0,1\n",
     ],
 )
@@ -175,6 +188,11 @@ def test_faulty_losses(tmp_path: Path, text: str) -> None:
     with pytest.raises(MgralError) as error:
         command_results.read_losses(tmp_path / "loss.csv", TRAIN)
     assert ended(error).startswith(f"{TRAIN}: {{loss}} is no CSV of finite numbers")
+
+
+def test_losses_as_a_spreadsheet_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "loss.csv").write_text("step,loss\r\n1,2.5\r\n", encoding="utf-8-sig")
+    assert command_results.read_losses(tmp_path / "loss.csv", TRAIN) == [{"step": 1, "loss": 2.5}]
 
 
 LINES = {"train": "x {train} {weights} {seed}", "predict": "x {weights} {list} {results}"}
@@ -310,3 +328,10 @@ def test_much_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert one.weights is not None
     data, images, seed, own, where = json.loads(one.weights.read_text())
     assert Path(data).is_file() and (images, seed, own, where) == (str(root), "3", "{x} y", os.getcwd())  # noqa: PTH109
+
+
+def test_weights_that_there_is_no_room_to_unpack_are_not_called_damaged(tmp_path: Path, small_disk: Any) -> None:
+    (tmp_path / "weights").write_bytes(os.urandom(100_000))
+    packed_weights.write(tmp_path / "weights", tmp_path / "detector.safetensors")
+    with pytest.raises(OSError, match="No space left on device"):
+        packed_weights.read(tmp_path / "detector.safetensors", small_disk(8192))
