@@ -8,7 +8,8 @@ from mgral.annotation.exchange import Batch, BatchImage, Prediction
 from mgral.config.annotation import Shown
 from mgral.core import random_streams
 from mgral.core.errors import MgralError
-from mgral.core.types import Dataset, Detections
+from mgral.core.types import Dataset, Detections, Image
+from mgral.data import image_files
 from mgral.data.identity import sha256_of
 from mgral.data.selection import Selection
 
@@ -45,11 +46,7 @@ def make_batch(
                 f"image {pick.id} is a tile of {image.file_name}, and people annotate whole files; set "
                 "dataset.tiles.by: image"
             )
-        path = dataset.root / image.file_name
-        try:
-            sha = sha256_of(path)
-        except OSError as error:
-            raise MgralError(f"{path}: image {image.id} cannot be read ({error.strerror}); restore the file") from None
+        sha = _sha256(dataset, image)
         shown = detections is not None and draw >= annotation.without_predictions
         found = detections.get(image.id) if shown and detections is not None else None
         predictions = _predictions(dataset, image.width, image.height, found, annotation.predictions) if found else ()
@@ -68,6 +65,23 @@ def make_batch(
             )
         )
     return Batch(experiment, selection.cycle, dataset.classes, dataset.root, tuple(images))
+
+
+def _sha256(dataset: Dataset, image: Image) -> str:
+    """Of an image's file. Raises MgralError if it is missing, or no image of the size in the data set."""
+    path = dataset.root / image.file_name
+    try:
+        sha = sha256_of(path)
+        size = image_files.size_of(path)
+    except image_files.UNREADABLE as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no image file"
+        raise MgralError(f"{path}: image {image.id} cannot be read ({reason}); restore the file") from None
+    if size != (image.width, image.height):
+        raise MgralError(
+            f"{path}: image {image.id}: {size[0]} x {size[1]} pixels, not {image.width} x {image.height} as in the "
+            "data set; restore the file"
+        )
+    return sha
 
 
 def _predictions(dataset: Dataset, width: int, height: int, found: Detections, least: float) -> tuple[Prediction, ...]:

@@ -80,6 +80,23 @@ class Asked:
             if 0 < one.since <= self.batch.cycle + 1 and one.split == "train" and one.id not in there
         ]
 
+    def require_registered(self) -> None:
+        """Refuse a batch of other pictures than were registered: what people say of them is not about the run's.
+
+        Raises:
+            MgralError: the file of an image was replaced before the batch was made, or the register was.
+        """
+        path = Path(run_layout.register(self.folder.path.parent))
+        if not path.exists():
+            return
+        known = {one.id: one.sha256 for one in identity.read_register(path, self.params.experiment).images}
+        for image in self.batch.images:
+            if known.get(image.id) != image.sha256:
+                raise MgralError(
+                    f"{path}: image {image.id} ({image.file_name}) is not the one that batch {self.batch.id} asks "
+                    "about; restore this file, or the image's file and run `mgral export` again"
+                )
+
     def outcome(self, files: list[tuple[str, exchange.Returned]]) -> Outcome:
         """What these files say together. Raises MgralError."""
         annotation = self.params.annotation

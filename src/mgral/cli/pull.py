@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
+    asked.require_registered()
     annotation = asked.params.annotation
     content = server_of(annotation.tool).pull(asked.batch)
     with asked.folder.locked():

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
+    asked.require_registered()
     annotation = asked.params.annotation
     tool = server_of(annotation.tool)
     options = tool.Options.parse(annotation.options, "annotation.options")

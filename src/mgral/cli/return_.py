@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     asked = _people.find(arguments)
+    asked.require_registered()
     tool = arguments.tool or asked.params.annotation.tool
     new = [(path, *_people.read_one(path, tool, asked, arguments.corrects)) for path in arguments.files]
     with asked.folder.locked():

@@ -187,8 +187,12 @@ def _annotation_texts(dataset: Dataset) -> Iterator[str]:
             )
 
 
-def read(path: str | Path) -> Dataset:
+def read(path: str | Path, follow: bool = False) -> Dataset:
     """Read a data set in canonical form. Image files are not opened.
+
+    Args:
+        path: of the file.
+        follow: whether links may lead out of the image root, as where the import had followed them.
 
     Raises:
         MgralError: not in canonical form, or ids, classes, names or boxes contradict each other; names the place.
@@ -196,14 +200,14 @@ def read(path: str | Path) -> Dataset:
     remedy = "run `mgral import` again"
     try:
         with no_collection():
-            return _parsed(read_json(path), path)
+            return _parsed(read_json(path), path, follow)
     except MgralError as error:
         raise MgralError(f"{error}; {remedy}") from None
     except ValueError as error:
         raise MgralError(line(f"{path}: {error}; {remedy}")) from None
 
 
-def _parsed(content: Any, path: str | Path) -> Dataset:
+def _parsed(content: Any, path: str | Path, follow: bool) -> Dataset:
     """Raises MgralError or ValueError with what is wrong."""
     file = _File.parse(content, f"{path}:")
     columns = _columns(content.get("annotations"))
@@ -212,7 +216,7 @@ def _parsed(content: Any, path: str | Path) -> Dataset:
         columns = _columns([item.model_dump() for item in checked])
     if columns is None:
         raise ValueError("annotations: an id or a flag is below 0 or above 2 ** 53")
-    return _dataset(file, columns)
+    return _dataset(file, columns, follow)
 
 
 def _columns(items: Any) -> _Columns | None:
@@ -252,10 +256,10 @@ def _ends(column: list[int]) -> tuple[int, ...]:
     return (min(column), max(column)) if column else ()
 
 
-def _dataset(content: _File, columns: _Columns) -> Dataset:
+def _dataset(content: _File, columns: _Columns, follow: bool) -> Dataset:
     """Raises ValueError with the id and what is wrong with it."""
     root = Path(content.info.image_root)
-    images = _images(content, root)
+    images = _images(content, root, follow)
     numbers = [category.id for category in content.categories]
     if numbers != list(range(1, len(numbers) + 1)) or not numbers:
         raise ValueError("categories: ids do not count from 1")
@@ -270,8 +274,8 @@ def _dataset(content: _File, columns: _Columns) -> Dataset:
     )
 
 
-def _images(content: _File, root: Path) -> dict[int, Image]:
-    links = None if content.info.links else Links(root)
+def _images(content: _File, root: Path, follow: bool) -> dict[int, Image]:
+    links = None if follow or content.info.links else Links(root)
     start = content.info.image_root
     images: dict[int, Image] = {}
     for image in sorted(content.images, key=lambda image: image.id):

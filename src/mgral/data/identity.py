@@ -122,7 +122,7 @@ def of_dataset(path: str | Path, params: Splits) -> Known | None:
     if not Path(path).exists():
         return None
     try:
-        dataset = tiles.joined(dataset_json.read(path))
+        dataset = tiles.joined(dataset_json.read(path, follow=True))  # names alone; the import judges links
         info = read_json(path)["info"]
     except (MgralError, KeyError, TypeError):
         raise MgralError(

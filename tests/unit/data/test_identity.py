@@ -131,6 +131,23 @@ def test_an_unreadable_earlier_file_is_refused_and_stays(place: Path, capsys: An
     assert (place / "dataset.json").read_text() == '{"half": '
 
 
+def test_images_that_became_links_keep_their_ids(place: Path, capsys: Any) -> None:
+    """Their folder was moved, or DVC has taken them: to remove the earlier file, as was advised, loses all ids."""
+    folder(place / "set", ["a.png", "b.png", "c.png"], ["a.png", "b.png", "c.png"])
+    run("import", place)
+    before = seen(place)
+    (place / "set/b.png").rename(place / "moved.png")
+    (place / "set/b.png").symlink_to(place / "moved.png")
+    (place / "set/0.png").write_bytes((place / "set/c.png").read_bytes())
+    assert run("import", place) == 2
+    assert "dataset.links: follow" in capsys.readouterr().err
+    content = yaml.safe_load((place / "p.yaml").read_text())
+    content["dataset"] |= {"links": "follow", "unlisted": "pool"}
+    (place / "p.yaml").write_text(yaml.safe_dump(content))
+    assert run("import", place) == 0
+    assert {name: seen(place)[name] for name in before} == before
+
+
 def test_registered_images_only_grow(place: Path, capsys: Any, caplog: Any) -> None:
     caplog.set_level("INFO")
     names = [f"{chr(97 + i)}.png" for i in range(10)]
