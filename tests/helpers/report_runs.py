@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image as Picture
 
 from mgral.config.schema import Params
@@ -102,6 +103,18 @@ def write_search(folder: Path) -> None:
     lines = [f"{k},{0.2 + k / 1000},{0.2 + k / 2000},0.1,4,0,1,0.5" for k in range(20)]
     head = "iteration,reward,baseline,loss,estimated,trained,far,distance"
     (folder / "search.csv").write_text("\n".join([head, *lines]) + "\n")
+
+
+def judged(values: dict[str, list[float]], reference: str | None = "random") -> tuple[Any, comparison.Comparison]:
+    """Totals and comparison of curves that start at 0.2 and end at ``values``, one a seed."""
+    rows = [
+        (name, seed, cycle, 60 * cycle + 60, 600 * cycle + 600, value, value)
+        for name, ends in values.items()
+        for seed, end in enumerate(ends)
+        for cycle, value in enumerate([0.2, end])
+    ]
+    frame = pd.DataFrame(rows, columns=learning_curves.COLUMNS)
+    return learning_curves.summary(learning_curves.scores(frame, reference)), comparison.compare(frame, reference)
 
 
 class Page(HTMLParser):

@@ -9,9 +9,9 @@ Two kinds of interval, each for what it can do:
   how far the seeds lie apart and no more: at two and three seeds it spans from the lowest to the highest, which holds
   the true mean of a symmetric quantity in 50 % and 75 % of experiments (1 - 2 · 2^-n), not in 95 %.
 
-One criterion decides (:func:`_verdict`): a strategy is better or worse if its p-value, corrected after Holm (1979;
-statsmodels) for all strategies compared with one reference in one measure, lies below :data:`ALPHA`, and the difference
-exceeds the noise floor, two standard errors of retraining alone.
+One criterion decides (:func:`_verdict`): a strategy is better or worse if its p-value, corrected after Holm (1979) for
+all strategies compared with one reference in one measure, lies below :data:`ALPHA`, and the difference exceeds the
+noise floor, two standard errors of retraining alone.
 """
 
 from __future__ import annotations
@@ -276,7 +276,8 @@ def _against(
     retraining = _retraining(noise, measure)
     if retraining is not None and measure.startswith("auc"):
         retraining *= learning_curves.area_noise(frame, measure.removeprefix("auc_"))
-    model = mixed_model.residual(levels.to_numpy(np.float64), retraining)
+    shared = learning_curves.trainings(frame, levels.index, levels.columns)
+    model = mixed_model.residual(levels.to_numpy(np.float64), retraining, shared)
     found = [_difference(levels, name, reference, measure, model) for name in strategies if name != reference]
     judged = [k for k, difference in enumerate(found) if difference.p is not None]
     for k, corrected in zip(judged, holm([found[k].p or 0.0 for k in judged]), strict=True):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from mgral.report.comparison import Comparison, Difference, Gain
+from mgral.report.comparison import ALPHA, Comparison, Difference, Gain
 from mgral.report.sources import Rule
-from mgral.report.text import Summary, number, signed
+from mgral.report.text import Summary, interval, listed, number, p_value, places, signed
 
 NOTHING_CHOSEN = "With one cycle there is one detector a seed, which all strategies share: nothing to compare."
+REMEDY = (
+    "Train longer (training.steps), label more images (budget.initial, budget.batch) or use larger images "
+    "(image_size); `mgral check --data` names likely causes."
+)
 
 
 def headline(totals: Summary, compared: Comparison, images: int, rules: Mapping[str, Rule]) -> tuple[str, str]:
@@ -29,9 +33,11 @@ def headline(totals: Summary, compared: Comparison, images: int, rules: Mapping[
     """
     fair = [name for name in totals if not (name in rules and rules[name].cheats)] or list(totals)
     race = _Race(totals, compared, images, rules, fair)
+    if not any(totals[name]["mAP"][0] > 0 for name in totals):
+        return "No detector finds anything: test mAP at the last cycle is 0 for every strategy.", REMEDY
     first, remark = race.sentences() if race.rivals else race.alone()
     remark += race.beside()
-    gains = {name: difference.mean for name, difference in race.gains.items() if name in fair and difference.mean}
+    gains = {name: d.mean for name, d in race.gains.items() if name in fair and d.mean and d.verdict == "better"}
     if compared.gain is not None and (useless := no_gain(compared.gain, str(compared.reference), gains)):
         return useless[0], " ".join(filter(None, [useless[1], first, remark]))
     return first, remark
@@ -43,27 +49,28 @@ def no_gain(gain: Gain, reference: str, others: Mapping[str, float]) -> tuple[st
     Args:
         gain: of the reference.
         reference: its label.
-        others: final mAP of the other strategies less that of the reference. Where one of them gained more than chance
-            from the same initial images, labels can help, and nothing has to be changed.
+        others: final mAP less that of the reference, of the strategies that are detectably better than it. Where one of
+            them gained more than chance from the same initial images, labels can help, and nothing has to be changed.
     """
     if gain.helped is not False:
         return None
+    span = f"from {gain.images[0]} to {gain.images[1]} labelled images"
+    changed = f"test mAP of {reference} {_changed(gain)}"
     name = max(others, key=lambda one: others[one], default=None)
     if name is not None and gain.limit is not None and gain.mean + others[name] > gain.limit:
         return (
-            f"The images of {reference} did not help, those of {name} did: from {gain.images[0]} to {gain.images[1]} "
-            f"labelled images, test mAP of {reference} changed by {signed(gain.mean)}, which is within chance, and "
+            f"The images of {reference} did not help, those of {name} did: {span}, {changed}, and "
             f"that of {name} by {signed(gain.mean + others[name])}."
         ), ""
-    first = (
-        f"Labels did not help: from {gain.images[0]} to {gain.images[1]} labelled images, test mAP of {reference} "
-        f"changed by {signed(gain.mean)}, which is within chance."
-    )
-    limit = f" (a gain above {number(gain.limit)} would be more than chance)" if gain.limit is not None else ""
-    return first, (
-        f"No strategy can show its worth here{limit}. Train longer (training.steps), label more images "
-        "(budget.initial, budget.batch) or use larger images (image_size); `mgral check --data` names likely causes."
-    )
+    limit = f" (a gain above {number(gain.limit)} would be more than chance)" if gain.limit else ""
+    return f"Labels did not help: {span}, {changed}.", f"No strategy can show its worth here{limit}. {REMEDY}"
+
+
+def _changed(gain: Gain) -> str:
+    """By how much mAP changed, and whether that may be chance."""
+    if gain.limit is not None and gain.mean < -gain.limit:
+        return f"changed by {signed(gain.mean)}, a fall of more than chance"
+    return f"changed by {signed(gain.mean)}" + (", which is within chance" if gain.limit else "")
 
 
 def one_cycle(totals: Summary) -> tuple[str, str]:
@@ -104,6 +111,13 @@ class _Race:
         return max(self.fair, key=lambda name: (self.totals[name]["mAP"][0], name == self.compared.reference))
 
     @property
+    def leaders(self) -> list[str]:
+        """The best, and those with the same mean; of these the reference only if it is the best."""
+        top = self.totals[self.best]["mAP"][0]
+        even = [name for name in self.fair if math.isclose(self.totals[name]["mAP"][0], top, rel_tol=1e-12)]
+        return [name for name in even if name != self.compared.reference or name == self.best]
+
+    @property
     def equals(self) -> list[str]:
         """Others detectably above the reference for which no difference from the best was detected."""
         other = self.compared.baseline
@@ -114,7 +128,7 @@ class _Race:
                 other == self.best and told.get(name) == "worse"
             )
 
-        above = [name for name, gain in self.rivals.items() if name != self.best and gain.verdict == "better"]
+        above = [name for name, gain in self.rivals.items() if name not in self.leaders and gain.verdict == "better"]
         return [name for name in above if not apart(name)]
 
     @property
@@ -123,7 +137,7 @@ class _Race:
 
     @property
     def highest(self) -> str:
-        return "highest mean" if self.totals[self.best]["mAP"][2] > 1 else "highest mAP"
+        return "highest mean" if self.totals[self.best]["mAP"][2] > 1 else "highest result"
 
     def named(self, name: str) -> str:
         return f"{name}, a control," if name in self.rules and self.rules[name].control else name
@@ -131,30 +145,39 @@ class _Race:
     def alone(self) -> tuple[str, str]:
         """Sentences without anything to compare with."""
         _, deviation, seeds = self.totals[self.best]["mAP"]
-        does = f"has the {self.highest}:" if len(self.fair) > 1 else "reaches"
+        leaders = self.leaders
+        does = f"{'has' if len(leaders) == 1 else 'have'} the {self.highest}:" if len(self.fair) > 1 else "reaches"
         over = f"± {number(deviation)} over {seeds} seeds" if seeds > 1 else "one seed"
         missing = "random" if self.compared.reference is None else "other"
         remark = f"The run has no {missing} strategy to compare with, so the value of its choice is not known."
-        return f"{self.named(self.best)} {does} {self.level} ({over}).", remark
+        return f"{listed([self.named(name) for name in leaders])} {does} {self.level} ({over}).", remark
 
     def sentences(self) -> tuple[str, str]:
         """Sentences about the best strategy, and about the nearest where the reference is best."""
         rivals, reference, best = self.rivals, self.compared.reference, self.best
         rival = best if best in rivals else max(rivals, key=lambda name: rivals[name].mean or 0.0)
-        name, gain, told = self.named(rival), signed(rivals[rival].mean), rivals[rival].verdict
+        gain, told = signed(rivals[rival].mean), rivals[rival].verdict
+        near = f"{self.named(rival)} " + (f"is nearest with {gain}" if rivals[rival].mean else "has the same")
+        leaders = listed([self.named(name) for name in self.leaders])
+        has, is_best = ("has", "is best") if len(self.leaders) == 1 else ("have", "are best")
         among = f"At the last cycle {detected(rivals.values())}"
-        if rival == best and told == "better":
+        if all(one.verdict == "unknown" for one in rivals.values()):
+            doubt = f"{_of_seeds(rivals[rival])} cannot show whether that is more than chance"
+            other = f" ({gain} compared with {reference})" if rival == best else f"; {near}"
+            first = f"{leaders} {has} the {self.highest}, {self.level}{other}; {doubt}."
+        elif rival == best and told == "better":
             equals = self.equals
-            first = f"{name} {f'has the {self.highest}' if equals else 'is best'}: {self.level}, "
+            first = f"{leaders} {f'{has} the {self.highest}' if equals else is_best}: {self.level}, "
             first += f"{gain} compared with {reference}."
             beside = f"No difference from {rival} was detected for {listed(equals)}. " if equals else ""
             return first, beside + self._remark(rival)
-        if rival == best:
-            first = f"{among}. {name} has the {self.highest}, {self.level} ({gain})."
+        elif rival == best:
+            first = f"{among}. {leaders} {has} the {self.highest}, {self.level} ({gain})."
         elif told == "worse":
-            first = f"No strategy is above {reference}: {self.level}; {name} is nearest with {gain}."
+            first = f"No strategy is above {reference}: {self.level}; {near}."
         else:
-            first = f"{among}, which itself has the {self.highest}, {self.level}; {name} is nearest with {gain}."
+            itself = ", which itself" if among.endswith(str(reference)) else f". {reference} itself"
+            first = f"{among}{itself} has the {self.highest}, {self.level}; {near}."
         return first, self._remark(rival)
 
     def _remark(self, rival: str) -> str:
@@ -193,11 +216,6 @@ def detected(differences: Iterable[Difference]) -> str:
     return f"no strategy differs detectably from {reference}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence lists them: a, b and c."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
 def verdict(difference: Difference, comparisons: int) -> str:
     """Whether a difference is more than chance, with its interval.
 
@@ -205,26 +223,30 @@ def verdict(difference: Difference, comparisons: int) -> str:
         difference: of two strategies.
         comparisons: made with the same reference; the verdict allows for them.
     """
-    count, reference = len(difference.seeds), difference.reference
-    if difference.mean is None:
+    reference, mean, low, high = difference.reference, difference.mean, difference.low, difference.high
+    if mean is None:
         return "not available: no seed has both curves complete"
-    if difference.low is None or difference.high is None:
-        from_what = "one seed" if count == 1 else f"{count} seeds without any spread"
-        return f"not known from {from_what} ({signed(difference.mean)} compared with {reference})"
-    size = f"95 % interval {signed(difference.low)} to {signed(difference.high)}, {count} seeds"
-    if difference.verdict == "better":
-        return f"better than {reference} by {number(difference.mean)} ({size})"
-    if difference.verdict == "worse":
-        return f"worse than {reference} by {number(-difference.mean)} ({size})"
-    text = f"no detectable difference from {reference} ({signed(difference.mean)}, {size})"
-    if difference.low > 0 or difference.high < 0:
-        if difference.p_holm is not None and difference.p_holm < 0.05:
-            return f"{text}; it does not exceed the noise floor of {number(difference.floor)}"
+    if low is None or high is None:
+        return f"not known from {_of_seeds(difference)} ({signed(mean)} compared with {reference})"
+    digits = places(mean, low, high)
+    size = f"95 % interval {interval(low, high, digits)}, {len(difference.seeds)} seeds"
+    if difference.verdict in ("better", "worse"):
+        return f"{difference.verdict} than {reference} by {number(abs(mean), digits)} ({size})"
+    text = f"no detectable difference from {reference} ({signed(mean, digits)}, {size})"
+    if low > 0 or high < 0:
+        if difference.p_holm is not None and difference.p_holm < ALPHA:
+            return f"{text}; it does not exceed the noise floor of {number(difference.floor, digits)}"
         text += (
             f"; the interval excludes zero, but one of {comparisons} comparisons may do so by chance "
-            f"(p = {number(difference.p_holm)} after Holm)"
+            f"(p {p_value(difference.p_holm)} after Holm)"
         )
     return text
+
+
+def _of_seeds(difference: Difference) -> str:
+    """The seeds of a difference that is not known."""
+    count = len(difference.seeds)
+    return "one seed" if count == 1 else f"{count} seeds without any spread"
 
 
 def predicted_and_realised(pairs: list[tuple[float, float]]) -> str:
@@ -237,10 +259,11 @@ def predicted_and_realised(pairs: list[tuple[float, float]]) -> str:
 
     count = len(pairs)
     means = [sum(pair[k] for pair in pairs) / count for k in (0, 1)]
-    text = f"{count} chosen batches: predicted gain {signed(means[0])} mAP on average, realised {signed(means[1])}."
+    batches = f"{count} chosen {'batch' if count == 1 else 'batches'}"
+    text = f"{batches}: predicted gain {signed(means[0])} mAP on average, realised {signed(means[1])}."
     if count < 5:
         return f"{text} Too few for a correlation."
     rank = stats.spearmanr([pair[0] for pair in pairs], [pair[1] for pair in pairs])
     if not math.isfinite(rank.statistic):
         return text
-    return f"{text} Rank correlation {signed(float(rank.statistic), 2)} (p = {number(float(rank.pvalue))})."
+    return f"{text} Rank correlation {signed(float(rank.statistic), 2)} (p {p_value(float(rank.pvalue))})."

@@ -18,6 +18,7 @@ from mgral.config.schema import OWN
 from mgral.core import run_layout
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json, require_regular, whole
+from mgral.core.types import Ints
 
 COLUMNS = ["strategy", "seed", "cycle", "images", "boxes", "mAP", "AP50"]
 MEASURES = ["mAP", "AP50", "auc_images", "auc_boxes"]
@@ -277,6 +278,36 @@ def differences(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
         found.append(gained.reset_index().assign(strategy=name))
     parts = [part for part in found if len(part)] or found[:1]
     return pd.concat(parts, ignore_index=True)[["strategy", "seed", *MEASURES]]
+
+
+def trainings(frame: pd.DataFrame, seeds: Iterable[int], strategies: Iterable[str]) -> Ints:
+    """Which strategies share their detectors: those whose curves of a seed are equal, as those of the same picks are.
+
+    Args:
+        frame: as :func:`collect` gives it.
+        seeds: [S].
+        strategies: [K], labels.
+
+    Returns:
+        [S, K]: equal numbers in a row for equal curves of that seed.
+    """
+    order, amounts = frame.sort_values("cycle"), COLUMNS[2:]
+    curves = {at: tuple(curve[amounts].itertuples(index=False)) for at, curve in order.groupby(["strategy", "seed"])}
+    numbers: dict[Any, int] = {}
+    names = list(strategies)
+    found = [
+        [numbers.setdefault(curves.get((name, seed), (name, seed)), len(numbers)) for name in names] for seed in seeds
+    ]
+    return np.asarray(found, np.int64).reshape(-1, len(names))
+
+
+def alike(frame: pd.DataFrame) -> list[list[str]]:
+    """Groups of strategies that share the detectors of all seeds, in order of appearance; see :func:`trainings`."""
+    names = list(frame["strategy"].unique())
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, column in zip(names, trainings(frame, frame["seed"].unique(), names).T.tolist(), strict=True):
+        groups.setdefault(tuple(column), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def summary(table: pd.DataFrame) -> dict[str, dict[str, tuple[float, float, int]]]:

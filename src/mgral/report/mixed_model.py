@@ -15,6 +15,11 @@ The residual variance is pooled over all strategies (Searle, Casella and McCullo
 With two strategies this is the paired t-test. Two numbers of three seeds may agree by luck; trainings of one pool that
 differ in nothing but their seed are known to spread by σ₀ (``noise.json``). The residual cannot be smaller in truth, so
 σ² = max(s², σ₀²). The degrees of freedom stay those of s².
+
+Strategies that pick the same images share a training, and so its e. Counted as two, they would make s² too small and
+its degrees of freedom too many: copies agree. With C the covariance of the e of all levels, 1 where two are of one
+training and 0 elsewhere, and M the matrix that takes residuals, the sum of squares has the expectation σ² tr(MC); the
+degrees of freedom are Satterthwaite's, tr(MC)² / tr(MCMC). Where no two are the same, these are (S − 1)(K − 1).
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgral.core.types import Doubles
+from mgral.core.types import Doubles, Ints
 
 ROUNDING = 1e-9  # relative: residuals that small are none
 
@@ -35,12 +40,12 @@ class Residual:
 
     Attributes:
         deviation: s; 0 where the seeds agree up to rounding.
-        freedom: its degrees of freedom, at least 1.
+        freedom: its degrees of freedom, at least 1; a whole number where no training is shared.
         retraining: σ₀, the lower bound; None where it was not measured.
     """
 
     deviation: float
-    freedom: int
+    freedom: float
     retraining: float | None
 
     @property
@@ -53,13 +58,14 @@ class Residual:
         return self.bounded * math.sqrt(2 / pairs)
 
 
-def residual(levels: Doubles, retraining: float | None = None) -> Residual | None:
+def residual(levels: Doubles, retraining: float | None = None, shared: Ints | None = None) -> Residual | None:
     """Pooled residual deviation of strategies over seeds.
 
     Args:
         levels: [S, K], a row a seed, a column a strategy; NaN where a strategy lacks the seed. Levels of a seed may all
             be given relative to one of its strategies: what is common to a seed cancels.
         retraining: σ₀ of the measure.
+        shared: [S, K], equal numbers in a row where strategies share a training; None where none do.
 
     Returns:
         None where no degree of freedom is left: one seed, or one strategy.
@@ -70,10 +76,17 @@ def residual(levels: Doubles, retraining: float | None = None) -> Residual | Non
         return None
     design = np.hstack([np.eye(levels.shape[0])[rows], np.eye(levels.shape[1])[columns]])
     fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-    freedom = len(values) - int(rank)
+    freedom = expected = float(len(values) - int(rank))
     if freedom < 1:
         return None
-    deviation = math.sqrt(float(np.sum((values - design @ fitted) ** 2)) / freedom)
+    if shared is not None:
+        trainings = shared[rows, columns]
+        same = (rows[:, None] == rows) & (trainings[:, None] == trainings)
+        left = (np.eye(len(values)) - design @ np.linalg.pinv(design)) @ same
+        if np.trace(left) > ROUNDING * freedom:  # else all levels of each seed are of one training
+            expected = float(np.trace(left))
+            freedom = expected**2 / float(np.sum(left * left.T))
+    deviation = math.sqrt(float(np.sum((values - design @ fitted) ** 2)) / expected)
     negligible = deviation <= ROUNDING * float(np.abs(values).max())
     return Residual(0.0 if negligible else deviation, freedom, retraining)
 

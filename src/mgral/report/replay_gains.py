@@ -28,7 +28,7 @@ from scipy import stats
 from mgral.core.types import Doubles
 from mgral.report.comparison import ALPHA, holm
 from mgral.report.tables import Table
-from mgral.report.text import number, signed
+from mgral.report.text import number, p_value, signed
 
 RULES = {
     "rule balanced": "balanced",
@@ -103,7 +103,7 @@ def differences(audits: Audits) -> str | None:
             alike.append(f"{one} and {other}")
             continue
         above, below = (one, other) if gain > 0 else (other, one)
-        apart.append(f"{above} above {below} ({signed(abs(gain), 4)}, p = {number(p)})")
+        apart.append(f"{above} above {below} ({signed(abs(gain), 4)}, p {p_value(p)})")
     said = [f"Detectable differences in replay: {'; '.join(apart)}." if apart else NO_DIFFERENCE]
     if alike:
         said += [f"None between {'; '.join(alike)}."] if apart else []

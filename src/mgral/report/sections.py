@@ -128,6 +128,7 @@ def contest(run: Run, plates: Plates) -> dict[str, Any]:
     """Verdicts, and the differences to random and to the best baseline; empty without a reference."""
     noise = run.folder / RUN.noise
     seeds, compared = run.params.seeds, run.compared
+    groups = learning_curves.alike(run.frame[run.frame["strategy"].isin(run.strategies)]) if run.chose else []
     measures = [
         ("Area by images", "auc_images", "mean mAP at equal images"),
         ("Area by boxes", "auc_boxes", "mean mAP at equal boxes"),
@@ -162,7 +163,7 @@ def contest(run: Run, plates: Plates) -> dict[str, Any]:
         "baseline": compared.baseline,
         "rivals": rivals,
         "intervals": text.criterion(len(seeds), noise.exists()) if run.chose else headline.NOTHING_CHOSEN,
-        "gaps": text.gaps(compared),
+        "gaps": [*text.gaps(compared), *text.same(groups)],
         "chance": text.chance(learning_curves.read_noise(noise), len(seeds)) if noise.exists() else None,
     }
 

@@ -10,7 +10,7 @@ import numpy as np
 from mgral.core import random_streams
 from mgral.report.comparison import ALPHA
 from mgral.report.learning_curves import spread
-from mgral.report.text import number, signed
+from mgral.report.text import number, p_value, signed
 
 REPLICATES = 9999
 OLDER = "These tables hold no shuffled correlations; run `mgral table` again with this revision."
@@ -64,7 +64,7 @@ def signal(audits: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         f"Held-out records ({tables} {'table' if tables == 1 else 'tables'} of {records}): mean rank correlation "
         f"{signed(rank, 2)}; with the gains shuffled {signed(chance, 2)} (below "
         "0 without any signal, since a record left out shifts the mean of the others). Permutation test over the "
-        f"tables: p = {number(p)}, level {ALPHA}. Mean absolute error {number(error, 4)} mAP; predicting the mean "
+        f"tables: p {p_value(p)}, level {ALPHA}. Mean absolute error {number(error, 4)} mAP; predicting the mean "
         f"gives {number(error_of_mean, 4)}."
     )
     if p < ALPHA and error >= error_of_mean:

@@ -9,7 +9,7 @@ from mgral.core.types import SPLITS, Dataset, Pick
 from mgral.report.comparison import VERDICTS, Difference
 from mgral.report.learning_curves import spread
 from mgral.report.sources import Cell, box_counts
-from mgral.report.text import Summary, duration, number, plus_minus, reason, signed, term
+from mgral.report.text import Summary, duration, interval, number, p_value, places, plus_minus, reason, signed, term
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ def gains(differences: Sequence[Difference], seeds: Sequence[int]) -> Table:
     rows = []
     for one in differences:
         by_seed = dict(zip(one.seeds, one.by_seed, strict=True))
-        interval = "–" if one.low is None else f"{signed(one.low)} to {signed(one.high)}"
+        ends = "–"
+        if one.low is not None and one.high is not None:
+            ends = interval(one.low, one.high, places(one.low, one.high))
         values = [*(signed(by_seed.get(seed)) for seed in seeds), signed(one.mean)]
-        rows.append([one.strategy, *values, interval, number(one.p_holm), VERDICTS[one.verdict]])
+        rows.append([one.strategy, *values, ends, p_value(one.p_holm).removeprefix("= "), VERDICTS[one.verdict]])
     return Table(header, rows)
 
 

@@ -25,6 +25,44 @@ def signed(value: float | None, digits: int = 3) -> str:
     return text if text.startswith("−") else f"+{text}"
 
 
+def places(*values: float | None, digits: int = 3, most: int = 5) -> int:
+    """Digits after the point, at least ``digits``, at which no value that is not 0 looks like 0; at most ``most``.
+
+    An interval from +0.0004 to +0.0080 excludes zero, which ``0.000 to +0.008`` hides.
+    """
+    known = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    least = [value for value in known if round(value, most) > 0]
+    return next((n for n in range(digits, most) if all(round(value, n) > 0 for value in least)), most)
+
+
+def interval(low: float, high: float, digits: int = 3) -> str:
+    """``+0.012 to +0.034``."""
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def p_value(value: float | None, digits: int = 3) -> str:
+    """``= 0.031``, ``< 0.001``; more digits where it would look like the level of a verdict; an en dash for None."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value < 10**-digits:
+        return f"< {10**-digits:.{digits}f}"
+    level = round(value, digits) == comparison.ALPHA != value
+    return f"= {number(value, digits + 2 if level else digits)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them: a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def same(groups: Sequence[Sequence[str]]) -> list[str]:
+    """The strategies that share their detectors, a sentence a group; see :func:`learning_curves.alike`."""
+    return [
+        f"{listed(group)} picked the same images in every seed: they share their detectors, which count once"
+        for group in groups
+    ]
+
+
 def plus_minus(value: tuple[float, float, int], sign: bool = False) -> str:
     """Mean ± standard deviation; the mean alone where there is one seed."""
     mean, deviation, _ = value

@@ -77,18 +77,33 @@ def test_holm_on_three_values() -> None:
 
 
 def test_a_strategy_pays_for_the_number_of_its_rivals() -> None:
-    # good differs by 0.02, 0.024, 0.028, the copies of random by nothing: of seven columns, six level ones. Residuals
-    # of good are ∓0.004 · 6/7, of the others ±0.004/7 in two seeds: s² = 2 · 0.004² · (36 + 6)/49 / (2 · 6)
+    # good differs by 0.02, 0.024, 0.028, the others by nothing: of seven columns, six level ones, of other
+    # detectors (AP50 differs). Residuals of good are ∓0.004 · 6/7, of the others ±0.004/7 in two seeds: s² = 2 ·
+    # 0.004² · (36 + 6)/49 / (2 · 6)
     level = {f"level_{k}": [0.30, 0.30, 0.30] for k in range(1, 6)}
     good = {"random": [0.30, 0.30, 0.30], "good": [0.32, 0.324, 0.328]}
     alone = only(comparison.compare(final(good), "random"), "random", "mAP")
     assert alone.p == pytest.approx(1 - math.sqrt(108 / 110)) and alone.verdict == "better"
-    compared = comparison.compare(final({**good, **level}), "random").against("random", "mAP")
+    curves = final({**good, **level})
+    curves["AP50"] += 0.001 * curves["strategy"].map({name: k for k, name in enumerate(curves["strategy"].unique())})
+    compared = comparison.compare(curves, "random").against("random", "mAP")
     among = compared[0]
     error = math.sqrt(2 * 0.004**2 * 42 / 49 / 12 * 2 / 3)
     assert among.strategy == "good" and among.high == pytest.approx(0.024 + stats.t.ppf(0.975, 12) * error)
     assert among.p is not None and among.p_holm == pytest.approx(6 * among.p)
     assert [one.verdict for one in compared] == ["better", *["undetected"] * 5]
+
+
+def test_strategies_with_the_same_picks_add_no_certainty() -> None:
+    # copies of random and of good: as many trainings as without them, so the same interval, and p four times as often
+    good = {"random": [0.30, 0.31, 0.32], "good": [0.32, 0.334, 0.348]}
+    alone = only(comparison.compare(final(good), "random"), "random", "mAP")
+    copies = {"again": good["random"], "better": good["good"], "best": good["good"]}
+    found = comparison.compare(final({**good, **copies}), "random").against("random", "mAP")
+    for one in (found[0], found[2], found[3]):
+        assert (one.low, one.high, one.p) == pytest.approx((alone.low, alone.high, alone.p))
+        assert one.p_holm == pytest.approx(4 * one.p)
+    assert learning_curves.alike(final({**good, **copies})) == [["random", "again"], ["good", "better", "best"]]
 
 
 def test_a_difference_below_the_noise_floor_is_not_better() -> None:
@@ -104,7 +119,7 @@ def test_a_difference_below_the_noise_floor_is_not_better() -> None:
 
 def test_a_difference_of_2_7_floors_is_detected() -> None:
     """-0.032 with a floor of 0.012 among eight strategies; the paired test alone (2 degrees of freedom) gave 0.009."""
-    level = {f"level_{k}": [0.3 + 0.005 * ((k + s) % 3 - 1) for s in range(3)] for k in range(6)}
+    level = {f"level_{k}": [0.3 + 0.0001 * k + 0.005 * ((k + s) % 3 - 1) for s in range(3)] for k in range(6)}
     ends = {"random": [0.3, 0.3, 0.3], "entropy": [0.2627, 0.268, 0.2733], **level}
     noise = {"mAP": {"deviation": 0.006 / math.sqrt(2 / 3)}}
     paired = only(comparison.compare(final({k: ends[k] for k in ("random", "entropy")}), "random"), "random", "mAP")
@@ -322,12 +337,12 @@ def test_bad_input_is_one_line(
 
 
 def test_a_run_shows_its_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # differences 0.01, 0.02, 0.03 and, of coreset, 0.02, 0.02, 0.023: means of seeds (with random's 0) 0.01, 0.04/3,
-    # 0.053/3, of strategies 0, 0.02, 0.021; s² = Σ residuals² / (2 · 2) is worked out below
-    values = {**THREE, "coreset": [0.32, 0.34, 0.363]}
+    # differences 0.01, 0.02, 0.03 and, of coreset, 0.02, 0.0203, 0.0227: means of seeds (with random's 0) 0.01,
+    # 0.0403/3, 0.0527/3, of strategies 0, 0.02, 0.021; s² = Σ residuals² / (2 · 2) is worked out below
+    values = {**THREE, "coreset": [0.32, 0.3403, 0.3627]}
     comparison.write(comparison.compare(final(values), "random", ["coreset"]), tmp_path / "comparison.json")
     assert cli.main(["show", str(tmp_path)]) == 0
-    levels = np.array([[0, 0.01, 0.02], [0, 0.02, 0.02], [0, 0.03, 0.023]])
+    levels = np.array([[0, 0.01, 0.02], [0, 0.02, 0.0203], [0, 0.03, 0.0227]])
     rest = levels - levels.mean(axis=0) - levels.mean(axis=1, keepdims=True) + levels.mean()
     error = math.sqrt(float((rest**2).sum()) / 4 * 2 / 3)
 

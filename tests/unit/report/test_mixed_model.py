@@ -75,3 +75,30 @@ def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
         found = mixed_model.interval(levels[:, 1] - levels[:, 0], model, 0.05)
         inside += found is not None and found[0] <= 0.02 <= found[1]
     assert inside / 1000 == pytest.approx(0.95, abs=0.014)
+
+
+def test_a_training_that_strategies_share_counts_once() -> None:
+    """1,000 experiments without any difference, where two of three, or three of five strategies are the same.
+
+    95 % ± 2 · √(0.95 · 0.05/1000) = ± 1.4 %. Counted as two trainings, two of three leave the truth out in 15 %.
+    """
+    rng = np.random.default_rng(0)
+    for columns in ([0, 1, 1], [0, 1, 1, 1, 2]):
+        shared, inside = np.tile(columns, (3, 1)), 0
+        for _ in range(1000):
+            levels = rng.normal(0, 1, (3, 1)) + rng.normal(0, 0.01, (3, max(columns) + 1))[:, columns]
+            model = mixed_model.residual(levels, None, shared)
+            assert model is not None and model.freedom == pytest.approx(2 * max(columns), rel=0.1)
+            found = mixed_model.interval(levels[:, 1] - levels[:, 0], model, 0.05)
+            inside += found is not None and found[0] <= 0 <= found[1]
+        assert inside / 1000 == pytest.approx(0.95, abs=0.014)
+
+
+def test_trainings_shared_in_some_seeds() -> None:
+    levels = np.array([[0.0, 1, 2], [0, 1, 5], [1, 3, 2]])
+    plain = mixed_model.residual(levels)
+    apart = mixed_model.residual(levels, None, np.arange(9).reshape(3, 3))
+    some = mixed_model.residual(levels, None, np.array([[0, 1, 1], [2, 3, 4], [5, 6, 7]]))
+    assert plain is not None and apart is not None and some is not None
+    assert (apart.deviation, apart.freedom) == pytest.approx((plain.deviation, plain.freedom))
+    assert some.deviation > plain.deviation and 3 < some.freedom < 4
