@@ -92,6 +92,7 @@ record: $(READY) ## take what snakemake has made into DVC, running nothing [PARA
 	  exit 1; }
 	snakemake --cores 1 --quiet progress host reason --force --drop-metadata $(CONFIG) -- dvc.yaml
 	dvc commit --force
+	@echo "next: git add dvc.yaml dvc.lock, commit, and dvc push to share the run"
 
 environment: $(READY) ## build .venv
 

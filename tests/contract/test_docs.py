@@ -97,6 +97,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in headings(linked), f"{page}: {target}"
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_files_that_are_named_are_there(page: Path) -> None:
+    """But for those that a reader of docs/extending.md makes from an example."""
+    folders = r"src|tests|docs|params|examples|workflow|profiles|requirements|\.ci"
+    for name in re.findall(rf"`((?:{folders})/[\w./-]+)`", FENCE.sub("", page.read_text())):
+        assert (ROOT / name).exists() or list(ROOT.glob(f"examples/plugins/*/{Path(name).stem}.py")), f"{page}: {name}"
+
+
 def headings(page: Path) -> set[str]:
     found = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", re.sub(r"`", "", title)).strip().lower().replace(" ", "-") for title in found}
