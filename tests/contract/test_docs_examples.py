@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,11 +99,22 @@ def test_public_names_are_those_of_the_stub_and_light() -> None:
 def test_select_names_what_is_missing_and_checks_what_it_is_given() -> None:
     pool = mgral.Pool(0, {}, (1, 2, 3))
     evidence = mgral.Evidence(pool, ("cat",))
+
+    def seen(probs: Any) -> mgral.Evidence:
+        one = mgral.Detections(np.zeros((len(probs), 4)), np.ones(len(probs)), np.zeros(len(probs), int), probs)
+        return mgral.Evidence(pool, ("cat",), dict.fromkeys((1, 2, 3), one), "sigmoid")
+
     assert [pick.id for pick in mgral.select("random", evidence, 9)] != []
     assert mgral.select("random", evidence, 2, seed=4) == mgral.select("random", evidence, 2, seed=4)
     for arguments, says in [
         (("entrpy", evidence, 1), "did you mean 'entropy'"),
         (("entropy", evidence, 1), "strategy entropy: needs detections"),
+        (("adaptive", seen(np.zeros((0, 1))), 1), r"in Python: Evidence\.confident"),
+        (("entropy", seen([[0.9]]), 1), "image 1: its probs are no NumPy array"),
+        (
+            ("entropy", seen(np.array([[0.1, 0.9]])), 1),
+            r"image 1: .*probs \[1, 2\]; give .* probs \[n, 1\], for 1 classes",
+        ),
         (("random", evidence, 0), "budget: 0 images; ask for 1 or more"),
         (("entropy", evidence, 1, 0, {"agregate": "sum"}), "options of entropy.agregate: unknown key"),
     ]:

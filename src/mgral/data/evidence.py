@@ -95,7 +95,7 @@ class Evidence:
             MgralError: there are no embeddings, or one of the images has none.
         """
         if self.embeddings is None:
-            raise MgralError(f"{user}: needs embeddings; give --embeddings, made by `mgral embed`")
+            raise MgralError(f"{user}: needs embeddings; {_give('embeddings', 'made by `mgral embed`')}")
         return self.embeddings.rows(ids)
 
     def patterns_of(self, ids: Sequence[int], user: str) -> Patterns:
@@ -105,14 +105,16 @@ class Evidence:
             MgralError: there are none, or one of the images has none.
         """
         if self.patterns is None:
-            raise MgralError(f"{user}: needs local patterns; give --patterns, made by `mgral foundation-features`")
+            raise MgralError(
+                f"{user}: needs local patterns; {_give('patterns', 'made by `mgral foundation-features`')}"
+            )
         self.patterns.rows(ids)
         return self.patterns
 
     def labels_for(self, user: str) -> Mapping[int, Boxes]:
         """Ground truth of the labelled images. Raises MgralError if it was not given."""
         if self.labels is None:
-            raise MgralError(f"{user}: needs the labels of the labelled images")
+            raise MgralError(f"{user}: needs the labels of the labelled images (in Python: Evidence.labels)")
         return self.labels
 
     def truth_of(self, ids: Iterable[int], user: str) -> Mapping[int, Boxes]:
@@ -131,29 +133,27 @@ class Evidence:
     def image_scores_for(self, user: str) -> ImageScores:
         """The strategy's image scores. Raises MgralError if they were not given."""
         if self.image_scores is None:
-            raise MgralError(f"{user}: needs its image scores; give --image-scores, made by `mgral score`")
+            raise MgralError(f"{user}: needs its image scores; {_give('image_scores', 'made by `mgral score`')}")
         return self.image_scores
 
     def competence_for(self, user: str) -> Doubles:
         """[C] AP on val by class. Raises MgralError if it was not given."""
         if self.competence is None:
-            raise MgralError(
-                f"{user}: needs the AP of the cycle's detector; give --competence, the cycle's metrics.json"
-            )
+            given = _give("competence", "the cycle's metrics.json")
+            raise MgralError(f"{user}: needs the AP of the cycle's detector; {given}")
         return self.competence
 
     def confident_for(self, user: str) -> tuple[int, int]:
         """Confident detections on val, and how many of them are right. Raises MgralError if they were not given."""
         if self.confident is None:
-            raise MgralError(
-                f"{user}: needs the confident detections on val; give --competence, the cycle's metrics.json"
-            )
+            given = _give("competence", "the cycle's metrics.json", "confident")
+            raise MgralError(f"{user}: needs the confident detections on val; {given}")
         return self.confident
 
     def held_out_for(self, user: str) -> list[Mapping[int, Detections]]:
         """By replay split what its detector finds in its held-out images. Raises MgralError if it was not given."""
         if self.held_out is None:
-            raise MgralError(f"{user}: needs --held-out, the detections that `mgral embed` makes for replay")
+            raise MgralError(f"{user}: needs held-out images; {_give('held_out', 'made by `mgral embed` for replay')}")
         splits = [self.held_out, *self.more_held_out]
         for found in splits:
             _require_probabilities(found, user)
@@ -169,4 +169,9 @@ def _require_probabilities(detections: Mapping[int, Detections], user: str) -> N
 
 
 def _without_detections(user: str) -> MgralError:
-    return MgralError(f"{user}: needs detections; give --detections, made by `mgral embed`")
+    return MgralError(f"{user}: needs detections; {_give('detections', 'made by `mgral embed`')}")
+
+
+def _give(field: str, made: str, in_python: str = "") -> str:
+    """How evidence is given to a verb, and how to :func:`mgral.select`."""
+    return f"give --{field.replace('_', '-')}, {made} (in Python: Evidence.{in_python or field})"

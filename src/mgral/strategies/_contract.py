@@ -62,7 +62,7 @@ from mgral.config.base import Settings
 from mgral.config.schema import Strategy
 from mgral.core import plugins
 from mgral.core.errors import MgralError, nearest
-from mgral.core.types import Doubles, ImageScores, Ints, Pick
+from mgral.core.types import Activation, Detections, Doubles, ImageScores, Ints, Pick
 from mgral.data.evidence import Evidence
 
 # Needs that are read from a file of their own.
@@ -126,14 +126,44 @@ def select(
         same picks.
 
     Raises:
-        MgralError: unknown strategy or option, or evidence that the strategy needs and does not get.
+        MgralError: unknown strategy or option, evidence that the strategy needs and does not get, or detections that
+            are no arrays or do not fit the classes.
     """
     plugin = plugins.load("strategies", strategy)
     if budget < 1:
         raise MgralError(f"budget: {budget} images; ask for 1 or more")
     parsed = plugin.Options.parse(dict(options or {}), f"options of {strategy}")
+    if evidence.detections:
+        _require_arrays(evidence.detections, len(evidence.classes), evidence.activation)
     picks: list[Pick] = plugin.select(evidence, budget, seed, parsed)
     return picks
+
+
+def _require_arrays(detections: Mapping[int, Detections], classes: int, activation: Activation | None) -> None:
+    """Refuse detections of another form than strategies compute with.
+
+    Args:
+        detections: by image.
+        classes: how many there are.
+        activation: whether probabilities are softmax, with one more for the background, or sigmoid.
+
+    Raises:
+        MgralError: no arrays, or arrays whose shapes do not belong together; names the image.
+    """
+    wide = classes + (activation == "softmax")
+    for image, one in detections.items():
+        parts: dict[str, Any] = {"xyxy": one.xyxy, "scores": one.scores, "labels": one.labels, "probs": one.probs}
+        for name, values in parts.items():
+            if not isinstance(values, np.ndarray):
+                raise MgralError(f"image {image}: its {name} are no NumPy array; make one of them with numpy.array")
+        n = len(one.labels)
+        shapes = [one.xyxy.shape == (n, 4), one.scores.shape == one.labels.shape == (n,), one.probs.ndim == 2]
+        if not all(shapes) or len(one.probs) != n or one.probs.shape[1] not in {0, wide}:
+            found = ", ".join(f"{name} {list(values.shape)}" for name, values in parts.items())
+            raise MgralError(
+                f"image {image}: {found}; give xyxy [n, 4], scores [n], labels [n] and probs [n, {wide}], for "
+                f"{classes} classes and {activation or 'sigmoid'}"
+            )
 
 
 def find(strategies: Iterable[Strategy], label: str) -> tuple[Strategy, ModuleType, Settings]:
