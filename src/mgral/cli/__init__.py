@@ -58,6 +58,8 @@ VERBS = {
     "show": "print what a step made",
 }
 
+BY_HAND = ("check", "register", "push", "pull", "return", "status", "close", "show", "list")  # in this order
+
 LOOKING = {
     "list",
     "check",
@@ -233,6 +235,10 @@ def _version() -> str:
 
 def _overview() -> str:
     width = max(map(len, VERBS))
-    lines = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items()]
+    by_hand = [f"  {verb:<{width}}  {VERBS[verb]}" for verb in BY_HAND]
+    steps = [f"  {verb:<{width}}  {what}" for verb, what in VERBS.items() if verb not in BY_HAND]
     usage = "usage: mgral <verb> [options]    (mgral <verb> --help for its options, mgral --version)"
-    return "\n".join([usage, "", *lines])
+    called = "steps, which Snakemake calls for you:"
+    return "\n".join(
+        [usage, "", "by hand:", *by_hand, "", called, *steps, "", "To begin: README.md, docs/own-images.md"]
+    )

@@ -28,7 +28,7 @@ def check(given: dict[str, Any], where: str) -> Params:
     Raises:
         MgralError: one line with the key and the remedy.
     """
-    params = Params.parse(given, f"{where}:")
+    params = _complete(Params, given, where)
     detector, options = _load_plugins(params, where)
     try:
         _check_oracle(params)
@@ -219,7 +219,17 @@ def sections(cls: type[S], given: dict[str, Any], where: str) -> S:
     Raises:
         MgralError: unknown key, missing key or unfit value.
     """
-    return cls.parse(_needed(cls, Params, given), f"{where}:")
+    return _complete(cls, _needed(cls, Params, given), where)
+
+
+def _complete(cls: type[S], given: dict[str, Any], where: str) -> S:
+    """Parse parameters; of a missing key, say that the base may have been forgotten. Raises MgralError."""
+    try:
+        return cls.parse(given, f"{where}:")
+    except MgralError as error:
+        if not str(error).endswith("set this key") or "base.yaml" in where:
+            raise
+        raise MgralError(f"{error}, or name params/base.yaml before the file: --params params/base.yaml …") from None
 
 
 def _needed(step: type[Settings], whole: type[Settings], given: dict[str, Any]) -> dict[str, Any]:

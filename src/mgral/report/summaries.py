@@ -147,10 +147,10 @@ def comparison(path: Path) -> Lines:
 
     found = compared.read(path)
     references = [name for name in dict.fromkeys([found.reference, found.baseline]) if name is not None]
-    if not references:
+    against = {name: differences for name in references if (differences := found.against(name, "mAP"))}
+    if not against:
         yield "no random strategy and no baseline to compare with"
-    for reference in references:
-        differences = found.against(reference, "mAP")
+    for reference, differences in against.items():
         columns = f"difference, {found.confidence:.0%} interval, p after Holm"
         yield f"test mAP at the last cycle against {reference}: {columns}"
         for one in differences:

@@ -230,7 +230,9 @@ def test_a_file_that_cannot_be_read_is_named(given):
 
 def test_a_file_of_its_own_must_be_complete(tmp_path):
     (tmp_path / "alone.yaml").write_text("experiment: alone\n")
-    with pytest.raises(MgralError, match=r"alone\.yaml: seeds: missing; set this key"):
+    with pytest.raises(
+        MgralError, match=r"alone\.yaml: seeds: missing; set this key, or name params/base\.yaml before"
+    ):
         loading.read([tmp_path / "alone.yaml"])
 
 

@@ -368,6 +368,7 @@ def test_without_seeds_or_rivals_no_verdict_is_shown(tmp_path: Path, capsys: pyt
     comparison.write(comparison.compare(final({"random": [0.3], "mgral": [0.31]}), "random"), path)
     assert cli.main(["show", str(path)]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["  mgral: +0.0100: not known (1 seed)"]
-    comparison.write(comparison.compare(final({"mgral": [0.31]}), None), path)
-    assert cli.main(["show", str(path)]) == 0
-    assert capsys.readouterr().out == "no random strategy and no baseline to compare with\n"
+    for baselines in ([], ["entropy"]):  # the second: the only strategy is the best baseline
+        comparison.write(comparison.compare(final({"entropy": [0.31]}), None, baselines), path)
+        assert cli.main(["show", str(path)]) == 0
+        assert capsys.readouterr().out == "no random strategy and no baseline to compare with\n"
