@@ -157,7 +157,8 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     Raises:
         MgralError: the folder cannot be made.
     """
-    make_folder(Path(folder) / "file")
+    with _refused(Path(folder)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):

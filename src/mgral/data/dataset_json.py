@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
@@ -28,14 +29,14 @@ from mgral.core.errors import MgralError
 from mgral.core.files import no_collection, read_json, whole
 from mgral.core.types import Bools, Boxes, Dataset, Doubles, Image, Ints, Split, Tiling
 from mgral.data.faults import line
-from mgral.data.image_files import OutsideError, plain
+from mgral.data.image_files import OutsideError, is_name, plain
 from mgral.data.locating import Links
 
 Number = Annotated[float, Field(strict=True)]
-Positive = Annotated[int, Field(ge=1, strict=True)]
-_Offset = Annotated[int, Field(ge=0, strict=True)]
-_AT_ONCE = 4096  # images whose boxes become text at once
 _LARGEST = 2**53  # of an id or a flag: exact in every JSON reader
+Positive = Annotated[int, Field(ge=1, le=_LARGEST, strict=True)]
+_Offset = Annotated[int, Field(ge=0, le=_LARGEST, strict=True)]
+_AT_ONCE = 4096  # images whose boxes become text at once
 
 
 class _Group(Settings):
@@ -61,7 +62,7 @@ class _Image(_Group):
     height: Positive
     split: Split
     annotated: bool = True
-    since: Annotated[int, Field(ge=0)] = 0
+    since: Annotated[int, Field(ge=0, le=_LARGEST)] = 0
     tile: tuple[Positive, _Offset, _Offset] | None = None
 
 
@@ -263,10 +264,17 @@ def _dataset(content: _File, columns: _Columns, follow: bool) -> Dataset:
     numbers = [category.id for category in content.categories]
     if numbers != list(range(1, len(numbers) + 1)) or not numbers:
         raise ValueError("categories: ids do not count from 1")
+    names = [category.name for category in content.categories]
+    for name, times in Counter(names).items():
+        if times > 1 or not is_name(name):
+            what = "is used twice" if times > 1 else "is no name of one line"
+            raise ValueError(f"categories: {name!r} {what}")
     tiling = content.info.tiling
+    if tiling is not None and tiling.overlap >= tiling.size:
+        raise ValueError(f"info.tiling: overlap {tiling.overlap} is not below size {tiling.size}")
     annotated = np.array(sorted(image.id for image in content.images if image.annotated), np.int64)
     return Dataset(
-        classes=tuple(category.name for category in content.categories),
+        classes=tuple(names),
         images=images,
         boxes=_boxes(images, annotated, columns, len(numbers)),
         root=root,

@@ -124,9 +124,11 @@ def of_dataset(path: str | Path, params: Splits) -> Known | None:
     try:
         dataset = tiles.joined(dataset_json.read(path, follow=True))  # names alone; the import judges links
         info = read_json(path)["info"]
-    except (MgralError, KeyError, TypeError):
+    except (MgralError, KeyError, TypeError) as error:
+        why = str(error).removeprefix(f"{path}: ").split(";")[0] if isinstance(error, MgralError) else "has no info"
         raise MgralError(
-            f"{path}: no data set of an earlier import, whose ids and splits would stay; remove it, or write elsewhere"
+            f"{path}: no data set of an earlier import, whose ids and splits would stay ({why}); restore or remove it, "
+            "or write elsewhere"
         ) from None
     names = {image.file_name: image for image in dataset.images.values()}
     drawn = list(info.get("splits_drawn", []))

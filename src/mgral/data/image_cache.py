@@ -70,7 +70,9 @@ def decode(root: Path, image: Image, resizing: Resizing, side: int) -> Pixels:
                 f"{path}: image {image.id}: not {image.width} x {image.height} pixels as in the data set; {remedy}"
             )
     except image_files.UNREADABLE as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "cannot be decoded"
+        reason = "cannot be decoded"
+        if isinstance(error, OSError) and error.strerror:  # Pillow's own have none
+            reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise MgralError(f"{path}: image {image.id}: {reason}; {remedy}") from None
     if pixels.shape[:2] == (side, side):
         return pixels

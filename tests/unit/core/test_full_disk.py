@@ -166,6 +166,19 @@ def test_a_place_that_takes_no_file(place, says, tmp_path):
     assert (tmp_path / "file").read_text() == "of the user"
 
 
+@pytest.mark.parametrize(("place", "says"), [("locked/below", "Permission denied"), ("file", "File exists")])
+def test_a_folder_that_cannot_be_made_is_named(place, says, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir(mode=0o500)
+    path = tmp_path / place
+    with (
+        nobody() if "locked" in place else nullcontext(),
+        pytest.raises(MgralError, match=f"/{place}: cannot be written .{says}.; choose another place"),
+        files.locked(path),
+    ):
+        pass
+
+
 def test_the_current_folder_is_no_file():
     with pytest.raises(MgralError, match="Is a directory"):
         files.write_json("", 1)

@@ -127,7 +127,8 @@ def test_an_unreadable_earlier_file_is_refused_and_stays(place: Path, capsys: An
     folder(place / "set", ["1.png", "2.png"], ["1.png", "2.png"])
     (place / "dataset.json").write_text('{"half": ')
     assert run("import", place) == 2
-    assert "remove it, or write elsewhere" in capsys.readouterr().err
+    assert "(not valid JSON at line 1, column 10 (" in (error := capsys.readouterr().err)
+    assert "restore or remove it, or write elsewhere" in error
     assert (place / "dataset.json").read_text() == '{"half": '
 
 

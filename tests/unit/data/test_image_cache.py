@@ -54,6 +54,13 @@ def test_an_unreadable_image_names_file_and_id_and_leaves_nothing(dataset, tmp_p
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(dataset, tmp_path):
+    (tmp_path / "b.png").unlink()
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(MgralError, match=r"b\.png: image 9: cannot be read \(Is a directory\); restore the file"):
+        image_cache.build(dataset, 32, tmp_path / "out.npy")
+
+
 def test_a_cache_of_another_data_set_is_refused(dataset, tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((5, 8, 8, 3), np.uint8))
     with pytest.raises(MgralError, match="holds 5 images, the data set 2"):

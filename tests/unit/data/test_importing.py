@@ -336,6 +336,12 @@ def test_the_canonical_form_keeps_a_relative_image_root(tmp_path: Path, monkeypa
         (("annotations", 0, "bbox", 2), float("nan"), r"annotations\[0\].bbox\[2\]: .*finite"),
         (("annotations", 0, "bbox", 2), 0.0, "annotation 1: .* is not inside image 2"),
         (("categories", 0, "id"), 3, "categories: ids do not count from 1"),
+        (("categories", 0, "name"), "a\nb", r"categories: 'a\\nb' is no name of one line"),
+        (("images", 0, "id"), 2**63, r"images\[0\].id: "),
+        (("images", 0, "width"), 10**30, r"images\[0\].width: "),
+        (("images", 0, "since"), 10**30, r"images\[0\].since: "),
+        (("info", "note"), "\ud800", "holds half a character"),
+        (("info", "tiling"), {"size": 9, "overlap": 9, "visible": 0.5}, "info.tiling: overlap 9 is not below size 9"),
         (("info", "image_root"), None, "info.image_root: .*string"),
     ],
 )
