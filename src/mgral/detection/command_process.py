@@ -85,7 +85,7 @@ def _has_descriptor() -> bool:
 
 @contextmanager
 def _all_end(mark: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """End the group of a process on the way out, however this is left; SIGTERM and Ctrl-C among them.
+    """End the group of a process on the way out, however this is left; SIGTERM, SIGHUP and Ctrl-C among them.
 
     If it has not ended by itself, all that it started end, by the mark in their environment. A signal may come when it
     has begun and is not yet in the list: the mark finds it, too. If this process is killed, a watcher does the same.
@@ -97,7 +97,10 @@ def _all_end(mark: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     def leave(number: int, _frame: Any) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in [signal.SIGTERM]} if _main_thread() else {}
+    ending = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN
+    ]  # nohup
+    before = {number: signal.signal(number, leave) for number in ending} if _main_thread() else {}
     started: list[subprocess.Popen[bytes]] = []
     watcher = _watcher(f"{mark}=1")
     try:

@@ -193,7 +193,7 @@ def test_a_child_in_the_background_holds_nothing_up_and_does_not_stay(tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_killed_job_ends_its_command(tmp_path: Path, how: signal.Signals) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     words = [PYTHON, str(tmp_path / "sleeper.py"), str(tmp_path / "pid")]
@@ -204,7 +204,9 @@ def test_a_killed_job_ends_its_command(tmp_path: Path, how: signal.Signals) -> N
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.05)
     job.send_signal(how)
-    job.wait(20)
+    assert job.wait(20) == (
+        -how if how == signal.SIGKILL else 128 + how
+    )  # the way out, which removes what is temporary
     assert ends(int((tmp_path / "pid").read_text()))
 
 
