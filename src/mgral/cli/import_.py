@@ -38,21 +38,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     params = _arguments.read_params(Params, arguments.params).dataset
-    known: identity.Known | None = None
-    if arguments.registered:
-        known = identity.read_register(arguments.registered).known()
+    register = identity.read_register(arguments.registered) if arguments.registered else None
+    known = register.known() if register else None
     earlier = identity.of_dataset(arguments.out, params.splits)  # refuses to replace a file of another kind
-    if not arguments.registered and not arguments.redraw:
+    if not register and not arguments.redraw:
         known = earlier
     dataset, info = importing.import_dataset(params, known)
     new = [i.file_name for i in dataset.images.values() if known is not None and i.file_name not in known.ids]
-    if arguments.registered and new:
+    if register and new:
         raise MgralError(
             f"{arguments.registered}: {len(new)} images of {dataset.root} are not registered, {new[0]} first; run "
             "`mgral register`"
         )
-    if arguments.registered:
-        dataset = identity.at_the_beginning(dataset, identity.read_register(arguments.registered))
+    if register:
+        identity.require_content(register, dataset)
+        there = {image.id for image in dataset.images.values()}
+        if gone := [image.file_name for image in register.images if image.id not in there]:
+            logging.warning("%d registered images are not there now, %s first; they are left out", len(gone), gone[0])
+        dataset = identity.at_the_beginning(dataset, register)
         info["kept"] = len(dataset.images)
     asked = _asked(arguments.params, arguments.experiment)
     if arguments.experiment and asked and (what := fitness.unfit(dataset, asked)):

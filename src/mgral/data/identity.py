@@ -234,6 +234,32 @@ def require_run(register: Register, dataset: Dataset, path: str | Path) -> None:
             )
 
 
+def require_content(register: Register | None, dataset: Dataset) -> dict[int, str]:
+    """The sha256 of each image's file, by id.
+
+    Args:
+        register: whose images must be what they were.
+        dataset: imported with its ids.
+
+    Raises:
+        MgralError: the file of a registered image has other content now, or one cannot be read.
+    """
+    known = {image.id: image.sha256 for image in register.images} if register else {}
+    hashes = {}
+    for image in dataset.images.values():
+        path = dataset.root / image.file_name
+        try:
+            sha = hashes[image.id] = sha256_of(path)
+        except OSError as error:
+            raise MgralError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
+        if known.get(image.id, sha) != sha:
+            raise MgralError(
+                f"{path}: image {image.id} has other content than when it was registered; restore the file, or give "
+                "the new picture a name of its own"
+            )
+    return hashes
+
+
 def at_the_beginning(dataset: Dataset, register: Register) -> Dataset:
     """The data set without the images that were registered after the run began."""
     later = {image.id for image in register.images if image.since > 0}
@@ -291,30 +317,21 @@ def extend(before: Register | None, dataset: Dataset, experiment: str, info: Map
     Raises:
         MgralError: the file of a registered image has other content now.
     """
-    old = {image.id: image for image in before.images} if before else {}
     entries = list(before.images) if before else []
+    hashes = require_content(before, dataset)
+    old = {image.id for image in entries}
     for image in dataset.images.values():
-        path = dataset.root / image.file_name
-        try:
-            sha = sha256_of(path)
-        except OSError as error:
-            raise MgralError(f"{path}: cannot be read ({error.strerror}); make it readable") from None
         if image.id not in old:
             entries.append(
                 Registered(
                     id=image.id,
-                    sha256=sha,
+                    sha256=hashes[image.id],
                     file_name=image.file_name,
                     width=image.width,
                     height=image.height,
                     split=image.split,
                     since=since,
                 )
-            )
-        elif sha != old[image.id].sha256:
-            raise MgralError(
-                f"{path}: image {image.id} has other content than when it was registered; restore the file, or give "
-                "the new picture a name of its own"
             )
     if before is not None:
         return before.model_copy(update={"images": entries})

@@ -293,6 +293,24 @@ def test_numbers_of_a_register_have_bounds(key: str, place: Path) -> None:
         identity.read_register(place / "images.json")
 
 
+def test_a_registered_image_that_changed_is_not_imported(place: Path, capsys: Any, caplog: Any) -> None:
+    """The run would train on other pictures than people were asked about."""
+    names = [f"{chr(97 + i)}.png" for i in range(6)]
+    folder(place / "set", names, names[:5])
+    run("register", place)
+    registered = ("--registered", str(place / "images.json"))
+    assert run("import", place, *registered) == 0
+    (place / "set/f.png").rename(place / "f.png")
+    assert run("import", place, *registered) == 0
+    assert "1 registered images are not there now, f.png first; they are left out" in caplog.text
+    before = (place / "dataset.json").read_text()
+    (place / "set/b.png").rename(place / "set/f.png")
+    (place / "f.png").rename(place / "set/b.png")  # the two have changed their names
+    assert run("import", place, *registered) == 2
+    assert "b.png: image 2 has other content than when it was registered; restore" in capsys.readouterr().err
+    assert (place / "dataset.json").read_text() == before
+
+
 def test_registration_without_test_images_is_refused(place: Path, capsys: Any) -> None:
     folder(place / "set", ["1.png", "2.png"], [])
     assert run("register", place) == 2
