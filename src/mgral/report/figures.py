@@ -22,7 +22,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from sklearn.isotonic import isotonic_regression
 
+from mgral.report import figure_names
 from mgral.report.comparison import Curve, Difference
+from mgral.report.figure_names import short
 from mgral.report.learning_curves import spread, strategy_of
 from mgral.report.published import Protocol
 
@@ -38,7 +40,9 @@ LINE = 0.055  # a line of 9-point letters, as a part of the height of a plot of 
 SPAN = 0.1  # of mAP, at least, in a plot of curves
 NARROWEST = 0.03  # to either side of zero, at least, in a plot of differences
 WIDEST = 1.5  # an interval is cut off so many ranges of the seeds' differences beyond them
-FONTS: Any = {"font.size": 10, "font.family": "DejaVu Sans", "text.color": INK}
+HEIGHT = 3.5  # inches, of a plot of curves
+TALLEST = 40.0  # inches, of a plot with a row a class
+FONTS: Any = {"font.size": 10, "font.family": figure_names.FONT, "text.color": INK}
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def curve(
         behind: published curves, drawn where they are of the same ``x`` and ``y``.
         own: of detectors that strategies trained for themselves, dashed in the strategy's colour.
     """
-    figure, (axes,) = canvas(3.5)
+    height = HEIGHT * max(1.0, LINE * (len(means) + len(own) - 1))
+    figure, (axes,) = canvas(height)
     ends: list[tuple[float, float, str, str]] = []
     if behind is not None and (x, y) == ("images", behind.measure):
         for line in behind.curves:
@@ -111,7 +116,7 @@ def curve(
         axes.plot(at, means_at, color=look.colour, marker=look.marker, **DASHED)
         ends.append((at[-1], means_at[-1], mean.strategy, look.colour))
     _widen(axes)
-    _name_ends(axes, ends)
+    _name_ends(axes, ends, LINE * HEIGHT / height)
     _name_axes(axes, x, y)
     if x == "images":
         axes.set_xticks(_cycle_ticks(frame))
@@ -152,12 +157,13 @@ def curves_apart(
         for line in own:
             if strategy_of(line.strategy) == mean.strategy:
                 axes.plot(*_mean(line, x, y), color=look.colour, marker=look.marker, **DASHED)
-        axes.set_title(mean.strategy, loc="left", fontsize=10, color=look.colour)
+        axes.set_title(short(mean.strategy, figure_names.PANEL), loc="left", fontsize=10, color=look.colour)
         if x == "images":
             axes.set_xticks(_cycle_ticks(frame, 3))
         else:
             axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
+    _widen(panels[0])
     figure.supxlabel(f"labelled {x}", fontsize=10)
     figure.supylabel(f"test {y}", fontsize=10)
     return figure
@@ -187,7 +193,7 @@ def differences(shown: Sequence[Difference], looks: Mapping[str, Look], what: st
             [one.mean or 0.0], [row], look.marker, color=look.colour, markerfacecolor=filled, markersize=7,
             markeredgewidth=1.6, zorder=4,
         )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [one.strategy for one in rows])
+    axes.set_yticks(range(len(rows)), [short(one.strategy) for one in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
     axes.set_xlim(*_window(rows, floor))
     axes.grid(visible=False, axis="y")
@@ -249,21 +255,22 @@ def _cycle_ticks(frame: pd.DataFrame, most: int = 7) -> list[float]:
     return list(dict.fromkeys([*at[:-1:step], at[-1]]))
 
 
-def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float) -> None:
     """Write names in the right margin, as near to the ends of their lines as they can stand without touching.
 
     Args:
         axes: the axes of the lines.
         ends: x, y, name and colour of each line.
+        gap: between two names, as a part of the height of the axes.
     """
     right = axes.get_xlim()[1]
     axes.set(xlim=(axes.get_xlim()[0], right), ylim=axes.get_ylim())
     low, high = axes.get_ylim()
     ends = sorted(ends, key=lambda end: (end[1], end[2]))
-    places = spaced([(y - low) / (high - low) for _, y, _, _ in ends], LINE)
+    places = spaced([(y - low) / (high - low) for _, y, _, _ in ends], gap)
     for (x, y, name, colour), place in zip(ends, places, strict=True):
         axes.annotate(
-            name, (x, y), (1.03, place), textcoords=axes.transAxes, color=colour, fontsize=9, va="center",
+            short(name), (x, y), (1.03, place), textcoords=axes.transAxes, color=colour, fontsize=9, va="center",
             arrowprops={
                 "arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 3,
                 "relpos": (0, 0.5),
@@ -321,30 +328,18 @@ def class_balance(
     return figure
 
 
-def timings(seconds: Mapping[str, Sequence[float]]) -> Figure:
-    """Wall time of each step, summed over its jobs."""
-    totals = {step: sum(values) for step, values in seconds.items()}
-    unit, name = (60, "minutes") if max(totals.values()) >= 300 else (1, "seconds")
-    figure, (axes,) = canvas(0.9 + 0.32 * len(totals))
-    axes.barh(range(len(totals)), [total / unit for total in totals.values()], color=PALETTE[0], height=0.62)
-    axes.set_yticks(range(len(totals)), list(totals))
-    axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"{name}, all jobs of the step together")
-    return figure
-
-
 def _rows(
     values: Mapping[str, Sequence[Sequence[float | None]]], classes: Sequence[str], looks: Mapping[str, Look]
 ) -> Figure:
     """One row a class, one point a strategy: mean over seeds with a bar of one standard deviation."""
-    figure, (axes,) = canvas(1.1 + (0.16 + 0.1 * len(looks)) * len(classes))
+    columns = figure_names.columns(list(looks), 72 * WIDTH)
+    figure, (axes,) = canvas(0.9 + 0.2 * -(-len(looks) // columns) + _row(looks) * len(classes))
     for k, (name, look) in enumerate(looks.items()):
         stats = [spread(v for v in seeds if v is not None) for seeds in values[name]]
         at = np.arange(len(classes)) + (k - (len(looks) - 1) / 2) * 0.62 / len(looks)
         axes.errorbar(
             [s[0] for s in stats], at, xerr=np.nan_to_num([s[1] for s in stats]), color=look.colour,
-            marker=look.marker, markersize=5, linewidth=0, elinewidth=1.2, label=name,
+            marker=look.marker, markersize=5, linewidth=0, elinewidth=1.2, label=short(name),
         )  # fmt: skip
     axes.set_yticks(range(len(classes)), [name.replace("$", r"\$") for name in classes])  # no formula
     axes.set_ylim(len(classes) - 0.5, -0.5)
@@ -352,8 +347,19 @@ def _rows(
     axes.grid(visible=False, axis="y")
     for edge in range(1, len(classes)):
         axes.axhline(edge - 0.5, color=GRID, linewidth=0.7)
-    _legend(figure, len(looks))
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, frameon=False)
     return figure
+
+
+def _row(looks: Mapping[str, Look]) -> float:
+    """The height of a class's row, in inches."""
+    return 0.16 + 0.1 * len(looks)
+
+
+def rows_that_fit(looks: Mapping[str, Look]) -> int:
+    """How many classes a plot of them shows: a taller picture is none that a browser shows well."""
+    return max(8, int(TALLEST / _row(looks)))
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, share: bool = False) -> tuple[Figure, list[Axes]]:
@@ -381,8 +387,3 @@ def small_panels(count: int, share: bool = False) -> tuple[Figure, list[Axes]]:
         beyond.remove()
         panels[count - 2].tick_params(labelbottom=True)
     return figure, panels[:count]
-
-
-def _legend(figure: Figure, entries: int) -> None:
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=min(entries, 3), frameon=False)

@@ -1,8 +1,8 @@
-"""Plots of the training and of the data: losses, box sizes, a map of the embeddings."""
+"""Plots of the training and of the data: losses, times, box sizes, a map of the embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mgral.core.types import Bools, Doubles, Floats
+from mgral.report.figure_names import PANEL, short
 from mgral.report.figures import FAINT, INK, PALETTE, Look, canvas, small_panels
 
 BINS = 24
@@ -83,6 +84,19 @@ def box_sizes(sides: Mapping[str, Doubles], priors: tuple[float, float] | None =
     return figure
 
 
+def timings(seconds: Mapping[str, Sequence[float]]) -> Figure:
+    """Wall time of each step, summed over its jobs."""
+    totals = {step: sum(values) for step, values in seconds.items()}
+    unit, name = (60, "minutes") if max(totals.values()) >= 300 else (1, "seconds")
+    figure, (axes,) = canvas(0.9 + 0.32 * len(totals))
+    axes.barh(range(len(totals)), [total / unit for total in totals.values()], color=PALETTE[0], height=0.62)
+    axes.set_yticks(range(len(totals)), list(totals))
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"{name}, all jobs of the step together")
+    return figure
+
+
 def principal(vectors: Floats) -> Doubles:
     """The first two principal components of centred vectors; each sign such that its largest entry is positive.
 
@@ -114,7 +128,7 @@ def embedding_map(places: Doubles, labelled: Bools, picks: Mapping[str, Bools], 
         axes.plot(*places.T, ".", color=FAINT, markersize=2, rasterized=True)
         axes.plot(*places[labelled].T, ".", color=INK, markersize=3)
         axes.plot(*places[picked].T, looks[name].marker, color=looks[name].colour, markersize=4, alpha=0.85)
-        axes.set_title(name, loc="left", fontsize=10, color=looks[name].colour)
+        axes.set_title(short(name, PANEL), loc="left", fontsize=10, color=looks[name].colour)
         axes.set_xticks([])
         axes.set_yticks([])
     return figure

@@ -14,9 +14,9 @@ from mgral.core.errors import MgralError
 from mgral.core.files import read_json, whole
 from mgral.core.run_layout import CYCLE, RUN
 from mgral.data import dataset_json, importing
-from mgral.report import figures as draw
-from mgral.report import figures_method as draw_method
 from mgral.report import (
+    figure_names,
+    figures_data,
     gallery,
     headline,
     insight,
@@ -31,6 +31,8 @@ from mgral.report import (
     tables,
     text,
 )
+from mgral.report import figures as draw
+from mgral.report import figures_method as draw_method
 from mgral.report.context import Plate, Plates, Run, Stamp, read
 from mgral.report.learning_curves import strategy_of
 from mgral.report.sources import Cell
@@ -168,7 +170,7 @@ def contest(run: Run, plates: Plates) -> dict[str, Any]:
     }
 
 
-def _per_class(run: Run, plates: Plates) -> Plate:
+def _per_class(run: Run, plates: Plates) -> tuple[Plate, tables.Table]:
     last = run.params.cycles - 1
     values: dict[str, list[list[float | None]]] = {}
     for name in run.strategies:
@@ -182,8 +184,18 @@ def _per_class(run: Run, plates: Plates) -> Plate:
                 )
             seeds.append([found[label] for label in run.classes])
         values[name] = [list(column) for column in zip(*seeds, strict=True)]
-    figure = draw.per_class(values, run.classes, run.looks)
-    return plates.add("per_class", figure, "AP of each class at the last cycle; the class with most boxes first.")
+    shown, which, key = _classes_drawn(run)
+    figure = draw.per_class({name: by[: len(shown)] for name, by in values.items()}, shown, run.looks)
+    caption = f"AP of each class at the last cycle; the class with most boxes first.{which}{key}"
+    return plates.add("per_class", figure, caption), tables.per_class(values, run.classes)
+
+
+def _classes_drawn(run: Run) -> tuple[list[str], str, str]:
+    """The classes that a figure has room for, as it names them; which they are, and what names stand for, in words."""
+    names, most = run.classes, draw.rows_that_fit(run.looks)
+    which = f" The {most} of {len(names)} classes with most boxes." if len(names) > most else ""
+    shown, key = figure_names.drawn(names[:most], "class")
+    return shown, which, key
 
 
 def picks(run: Run, plates: Plates) -> dict[str, Any]:
@@ -210,8 +222,9 @@ def picks(run: Run, plates: Plates) -> dict[str, Any]:
         for name, seeds in counts.items()
     }
     caption = "How much more often each class occurs in the picked images than in the pool (1: as often)."
-    figure = draw.class_balance(by_class, run.classes, run.looks)
-    found["balance"] = plates.add("class_balance", figure, caption)
+    names, which, key = _classes_drawn(run)
+    figure = draw.class_balance({name: by[: len(names)] for name, by in by_class.items()}, names, run.looks)
+    found["balance"] = plates.add("class_balance", figure, caption + which + key)
     found["balance_table"] = tables.balance(counts, pool, run.classes)
     return found
 
@@ -272,14 +285,14 @@ def costs(run: Run, plates: Plates) -> dict[str, Any]:
     seconds = jobs.seconds_by_step(run.folder)
     if not seconds:
         return {"timings": None, "timings_table": None}
-    plate = plates.add("timings", draw.timings(seconds), "Wall time of each step.")
+    plate = plates.add("timings", figures_data.timings(seconds), "Wall time of each step.")
     return {"timings": plate, "timings_table": tables.timings(seconds)}
 
 
 def left_out(run: Path) -> dict[str, Any]:
     """What the import dropped, one line an item, and how much it clipped or never saw."""
     info = read_json(run / RUN.dataset)["info"]
-    notes = [(info.get("clipped") or 0, "moved by at most one pixel to lie within their image", "box", "boxes")]
+    notes = [(info.get("clipped") or 0, "moved by at most one pixel into the image", "box", "boxes")]
     notes.append((len(info.get("unlisted") or []), "in the folder but in no list", "image", "images"))
     summary = importing.summary(dataset_json.read(run / RUN.dataset), info)
     return {

@@ -60,6 +60,20 @@ def balance(counts: Mapping[str, Sequence[Sequence[int]]], pool: Sequence[int], 
     return Table(header, [*rows, ["all", *(f"{sum(column):.0f}" for column in columns)]])
 
 
+def per_class(values: Mapping[str, Sequence[Sequence[float | None]]], classes: Sequence[str]) -> Table:
+    """Test AP of each class at the last cycle, mean ± standard deviation over seeds.
+
+    Args:
+        values: strategy → class → AP by seed, None where it is undefined.
+        classes: their names, in the order of ``values``.
+    """
+    rows = [
+        [name, *(plus_minus(spread(v for v in by_class[k] if v is not None)) for by_class in values.values())]
+        for k, name in enumerate(classes)
+    ]
+    return Table(["class", *values], rows)
+
+
 def audits(cells: Sequence[Cell]) -> Table:
     """The audit of each lookup table; its records, and after a plus sign those of earlier cycles in it."""
     header = ["cycle", "seed", "records", "MAE", "MAE of the mean"]
