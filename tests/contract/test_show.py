@@ -23,9 +23,23 @@ def test_show_reads_what_steps_made(tmp_path, capsys):
     assert cli.main(["show", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "cycle 0: 1 labelled, 2 unlabelled images" in text
-    assert "own.json:\n  trained on 1 images with 2 boxes" in text
+    assert "own.json:\n  trained on 1 image with 2 boxes" in text
     assert "AP50 as VOC has it: 0.5400 (11 points), 0.5100 (area)" in text
     assert "1. c.jpg  score 2.5  entropy 2.5, detections 4" in text
+
+
+def test_show_says_what_is_undefined(tmp_path, capsys):
+    """A split without boxes has no mAP, a table of one record no error: that is no damage."""
+    nothing = {"mAP": None, "AP50": None, "AP50_11point": None, "AP50_area": None, "per_class": {"cat": None}}
+    (tmp_path / "metrics.json").write_text(json.dumps({"images": 2, "boxes": 1, "val": nothing, "test": nothing}))
+    audit = {"records": 1, "carried": 0, "spread": None, "representation": "growth", "mae": None, "mae_mean": None}
+    audit |= {"kinds": {}, "chance": None, "spearman": None, "kendall": None, "far": None}
+    (tmp_path / "audit.json").write_text(json.dumps(audit))
+    assert cli.main(["show", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "trained on 2 images with 1 box\n" in text
+    assert "val: mAP undefined, AP50 undefined (no class has boxes)" in text
+    assert "1 record, mAP spread undefined" in text and "far undefined" in text
 
 
 def test_show_tells_a_proxy_that_was_stopped(tmp_path, capsys):
@@ -112,7 +126,7 @@ def test_show_goes_on_after_a_file_that_it_cannot_read(tmp_path, capsys):
         "pool.json:",
         "  cycle 1: 0 labelled, 1 unlabelled images",
         "metrics.json:",
-        "  trained on 1 images with 2 boxes",
+        "  trained on 1 image with 2 boxes",
         "  cut short, see the error",
         "table/audit.json:",
         "  cut short, see the error",

@@ -57,8 +57,9 @@ def brought(run: Run, label: str) -> str | None:
         margin = Z95 * math.sqrt(2) * learning_curves.read_noise(path)["mAP"]["deviation"]
         inside = "which is within chance" if abs(after - before) <= margin else "which is more than chance"
         chance = f"95 % interval {signed(after - before - margin)} to {signed(after - before + margin)}, {inside}"
+    size = f"{more - fewer} {'image' if more - fewer == 1 else 'images'}"
     return (
-        f"The last batch of {more - fewer} images changed test mAP from {number(before)} to {number(after)} "
+        f"The last batch of {size} changed test mAP from {number(before)} to {number(after)} "
         f"({signed(after - before)}; {chance})."
     )
 

@@ -16,6 +16,7 @@ from mgral.core import random_streams
 from mgral.core.errors import MgralError
 from mgral.core.files import read_json
 from mgral.core.types import Doubles
+from mgral.report.text import signed
 
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 DRAWS = 20_000
@@ -98,10 +99,9 @@ def _draws(images: Doubles, scores: Doubles, sigma: float) -> Doubles:
 
 def sentence(gain: Mapping[str, float]) -> str:
     """One of ``gains`` for a reader."""
-    return (
-        f"Another {gain['images']:.0f} images are expected to bring {gain['gain']:+.3f} mAP "
-        f"({gain['low']:+.3f} to {gain['high']:+.3f})"
-    )
+    images = "Another image is" if round(gain["images"]) == 1 else f"Another {gain['images']:.0f} images are"
+    low, middle, high = (signed(gain[key]) for key in ("low", "gain", "high"))
+    return f"{images} expected to bring {middle} mAP ({100 * LEVEL:.0f} % interval {low} to {high})"
 
 
 def read(path: Any) -> dict[str, Any]:

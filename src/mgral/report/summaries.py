@@ -27,9 +27,10 @@ def dataset(path: Path) -> Lines:
     images = Counter(split.values())
     boxes = Counter(split[box["image_id"]] for box in data["annotations"])
     for name in images:
-        yield f"{name}: {images[name]} images, {boxes[name]} boxes"
-    yield f"{len(data['categories'])} classes: {', '.join(category['name'] for category in data['categories'])}"
-    yield f"{len(data['info']['dropped'])} items dropped, {data['info']['clipped']} boxes clipped"
+        yield f"{name}: {_count(images[name], 'image')}, {_count(boxes[name], 'box')}"
+    names = [category["name"] for category in data["categories"]]
+    yield f"{_count(len(names), 'class')}: {', '.join(names)}"
+    yield f"{_count(len(data['info']['dropped']), 'item')} dropped, {_count(data['info']['clipped'], 'box')} clipped"
     yield from importing.summary(dataset_json.read(path), data["info"])
 
 
@@ -44,24 +45,26 @@ def pool(path: Path) -> Lines:
 def metrics(path: Path) -> Lines:
     """metrics.json, own.json: what the detector was trained on, and how well it does."""
     data = read_json(path)
-    yield f"trained on {data['images']} images with {data['boxes']} boxes"
+    yield f"trained on {_count(data['images'], 'image')} with {_count(data['boxes'], 'box')}"
     for split in ("val", "test"):
         values = data[split]
         classes = ", ".join(f"{k} {v:.3f}" for k, v in values["per_class"].items() if v is not None)
-        yield f"{split}: mAP {values['mAP']:.4f}, AP50 {values['AP50']:.4f} ({classes})"
-        yield f"  AP50 as VOC has it: {values['AP50_11point']:.4f} (11 points), {values['AP50_area']:.4f} (area)"
+        level = f"mAP {_number(values['mAP'])}, AP50 {_number(values['AP50'])}"
+        yield f"{split}: {level} ({classes or 'no class has boxes'})"
+        voc = [_number(values[f"AP50_{way}"]) for way in ("11point", "area")]
+        yield f"  AP50 as VOC has it: {voc[0]} (11 points), {voc[1]} (area)"
 
 
 def training(path: Path) -> Lines:
     """train.csv: where the loss began and ended."""
     losses = _column(path, "loss")
-    yield f"{len(losses)} rows, loss from {losses[0]:.4g} to {losses[-1]:.4g}"
+    yield f"{_count(len(losses), 'row')}, loss from {losses[0]:.4g} to {losses[-1]:.4g}"
 
 
 def batches(path: Path) -> Lines:
     """batches.json: how many each generator drew."""
     drawn = Counter(batch["generator"] for batch in read_json(path))
-    yield f"{drawn.total()} batches: {', '.join(f'{count} {name}' for name, count in drawn.items())}"
+    yield f"{_count(drawn.total(), 'batch')}: {', '.join(f'{count} {name}' for name, count in drawn.items())}"
 
 
 def record(path: Path) -> Lines:
@@ -70,7 +73,7 @@ def record(path: Path) -> Lines:
 
     found = records.read(path)
     level = f"stopped at mAP {found.partway:.4f}, expected {found.mAP:.4f}" if found.stopped else f"mAP {found.mAP:.4f}"
-    yield f"{found.generator}: {level} with {len(found.ids)} images, trained in {found.seconds:.1f} s"
+    yield f"{found.generator}: {level} with {_count(len(found.ids), 'image')}, trained in {found.seconds:.1f} s"
     yield f"ids: {', '.join(map(str, found.ids))}"
 
 
@@ -79,29 +82,33 @@ def added(path: Path) -> Lines:
     from mgral.reward import records
 
     found = records.read_list(path)
-    yield f"{len(found)} proxies trained in the search"
-    yield from (f"mAP {one.mAP:.4f} with {len(one.ids)} images, trained in {one.seconds:.1f} s" for one in found)
+    yield f"{_count(len(found), 'proxy')} trained in the search"
+    yield from (
+        f"mAP {one.mAP:.4f} with {_count(len(one.ids), 'image')}, trained in {one.seconds:.1f} s" for one in found
+    )
 
 
 def audit(path: Path) -> Lines:
     """table/audit.json: what the lookup table is worth."""
     data = read_json(path)
     carried = f" and {data['carried']} of earlier cycles" if data["carried"] else ""
-    yield f"{data['records']} records{carried}, mAP spread {data['spread']:.4f}; {data['representation']}"
+    records = f"{_count(data['records'], 'record')}{carried}"
+    yield f"{records}, mAP spread {_number(data['spread'])}; {data['representation']}"
     verdict = data.get("signal")  # None where the surrogate tests for none; audits of earlier versions lack it
     if verdict is not None:
         told = "carries signal" if verdict["signal"] else "no signal: the price is the prior's rule"
         yield f"{told}, {verdict['rule']}; p = {verdict['p']:.3f} (level {verdict['level']})"
-    yield f"held out: error {data['mae']:.4f} against {data['mae_mean']:.4f} by the others' mean"
+    yield f"held out: error {_number(data['mae'])} against {_number(data['mae_mean'])} by the others' mean"
     for kind, own in data["kinds"].items():
         spreads = [_number(own[f"between_{what}"]) for what in ("batches", "seeds")]
-        level = f"random batches {own['reference']:.4f}"
+        level = f"random batches {_number(own['reference'])}"
         stopped = f", {own['stopped']} stopped" if own["stopped"] else ""
         spread = f"spread between batches {spreads[0]}, between seeds {spreads[1]}"
         yield f"{own['records']} {kind}{stopped}: {level}, {spread}"
     shuffled = [_number(data["chance"][key]) for key in ("mean", "deviation")] if data["chance"] else ["undefined"]
+    far = "undefined" if data["far"] is None else f"{data['far']:.0%}"
     ranks = f"Spearman {_number(data['spearman'])} (with gains shuffled {' ± '.join(shuffled)})"
-    yield f"rank correlation: {ranks}, Kendall {_number(data['kendall'])}; far {data['far']:.0%}"
+    yield f"rank correlation: {ranks}, Kendall {_number(data['kendall'])}; far {far}"
 
 
 def search(path: Path) -> Lines:
@@ -109,7 +116,7 @@ def search(path: Path) -> Lines:
     rewards = _column(path, "reward")
     tenth = max(1, len(rewards) // 10)
     first, last = _mean(rewards[:tenth]), _mean(rewards[-tenth:])
-    yield f"{len(rewards)} iterations, reward {first:.4f} in the first tenth, {last:.4f} in the last"
+    yield f"{_count(len(rewards), 'iteration')}, reward {first:.4f} in the first tenth, {last:.4f} in the last"
     estimated, trained = (sum(_column(path, name)) for name in ("estimated", "trained"))
     yield f"batches priced: {estimated:.0f} by the table, {trained:.0f} by a proxy run"
 
@@ -119,7 +126,8 @@ def selected(path: Path) -> Lines:
     from mgral.data.selection import read_selection
 
     selection = read_selection(path)
-    yield f"{selection.strategy}, seed {selection.seed}, cycle {selection.cycle}: {len(selection.picks)} images"
+    of = f"{selection.strategy}, seed {selection.seed}, cycle {selection.cycle}"
+    yield f"{of}: {_count(len(selection.picks), 'image')}"
     names = {pick["id"]: pick["file_name"] for pick in read_json(path)["picks"]}
     for rank, pick in enumerate(selection.picks, start=1):
         reason = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in pick.reason.items())
@@ -157,14 +165,14 @@ def comparison(path: Path) -> Lines:
             level = "undefined" if one.mean is None else f"{one.mean:+.4f}"
             if one.low is not None and one.high is not None:
                 level += f", {one.low:+.4f} to {one.high:+.4f}, p {_number(one.p_holm)}"
-            seeds = "1 seed" if len(one.seeds) == 1 else f"{len(one.seeds)} seeds"
+            seeds = _count(len(one.seeds), "seed")
             yield f"  {one.strategy}: {level}: {compared.VERDICTS[one.verdict]} ({seeds})"
 
 
 def noise(path: Path) -> Lines:
     """noise.json: the retraining variance."""
     data = read_json(path)
-    yield f"{data['repeats']} trainings on the same {data['images']} images"
+    yield f"{data['repeats']} trainings on the same {_count(data['images'], 'image')}"
     for name in ("mAP", "AP50"):
         yield f"test {name}: mean {data[name]['mean']:.4f}, standard deviation {data[name]['deviation']:.4f}"
 
@@ -173,7 +181,8 @@ def probe(path: Path) -> Lines:
     """probe.json: how long the first detector must be trained."""
     data = read_json(path)
     for one in data["trials"]:
-        yield f"{one['steps']} steps on {one['images']} images: mAP {one['mAP']:.4f}, AP50 {one['AP50']:.4f} on val"
+        amount = f"{_count(one['steps'], 'step')} on {_count(one['images'], 'image')}"
+        yield f"{amount}: mAP {one['mAP']:.4f}, AP50 {one['AP50']:.4f} on val"
     yield from data["findings"]
 
 
@@ -212,6 +221,12 @@ def _column(path: Path, name: str) -> Sequence[float]:
     if not values:
         raise ValueError(f"{path}: no rows")
     return values
+
+
+def _count(count: int, one: str) -> str:
+    """``1 image``, ``2 images``, ``3 boxes``, ``4 proxies``."""
+    many = f"{one[:-1]}ies" if one.endswith("y") else f"{one}es" if one.endswith(("x", "s", "h")) else f"{one}s"
+    return f"{count} {one if count == 1 else many}"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Picture
-from report_runs import FINAL, STAMP, Report, build, compare
+from report_runs import FINAL, STAMP, Page, Report, build, compare
 
 from mgral.config.schema import Params
 from mgral.core.errors import MgralError
@@ -45,7 +47,7 @@ def test_every_part_is_there(report: Report) -> None:
         "odds : how many times likelier than by chance the policy would draw this image first cycle 0",
         "odds: 1.23",
         "top class: cat",
-        "cycle 0: 2 of 2 picks are shown large",
+        "cycle 0: 2 picks",
         "train 1 12.5 s 12.5 s",
         "a.json, annotation 7: no width",
         "1 item dropped at import",
@@ -272,4 +274,33 @@ def test_predicted_and_realised_gain(report: Report) -> None:
     # rewards 0.218 and 0.219 in the last tenth of 20; mgral gains 0.14 and 0.16001, random 0.10 and 0.12
     assert "2 chosen batches: predicted gain +0.218 mAP on average, realised +0.040." in report.page.text.replace(
         "+0.219", "+0.218"
+    )
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_one_of_anything_is_not_many(run: Path, params: Params) -> None:
+    for strategy, seed in itertools.product(FINAL, (0, 1)):
+        path = cycle_folder(run, strategy, seed, 0) / "selected.json"
+        selection = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**selection, "budget": 1, "picks": selection["picks"][:1]}), encoding="utf-8")
+    dataset = json.loads((run / "dataset" / "dataset.json").read_text(encoding="utf-8"))
+    dataset["info"]["clipped"] = 1
+    (run / "dataset" / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
+    budget = params.budget.model_copy(update={"initial": 1, "batch": 1})
+    text = build(run, params.model_copy(update={"budget": budget}))[0].text
+    words = "image|box|pick|seed|cycle|batch|comparison|table|item|record|class"
+    assert not re.findall(rf"\b1 (?:{words})(?:s|es)\b(?! \()", text.split("Imported:")[0])
+    assert "cycle 0: 1 pick " in text and "1 box moved by at most one pixel into the image" in text
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_pictures_that_are_gone_and_a_folder_that_cannot_be_written(run: Path, params: Params, tmp_path: Path) -> None:
+    """The report reads a finished run: it writes nothing there, and lacks no more than the thumbnails."""
+    for picture in (run.parent / "images").iterdir():
+        picture.unlink()
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*"))
+    sections.build(run, params, tmp_path / "elsewhere" / "report.html", tmp_path / "elsewhere" / "figures")
+    assert sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*")) == before
+    assert (
+        Page((tmp_path / "elsewhere" / "report.html").read_text(encoding="utf-8")).text.count("file not readable") >= 2
     )

@@ -23,7 +23,7 @@ def test_a_curve_without_chance_is_continued_exactly() -> None:
     assert gain["gain"] == pytest.approx(0.1, abs=0.003)
     assert gain["low"] < 0.1 < gain["high"]
     assert stopping.sentence({"images": 200, "gain": 0.0312, "low": 0.012, "high": 0.05}) == (
-        "Another 200 images are expected to bring +0.031 mAP (+0.012 to +0.050)"
+        "Another 200 images are expected to bring +0.031 mAP (90 % interval +0.012 to +0.050)"
     )
 
 
