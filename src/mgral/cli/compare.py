@@ -20,7 +20,9 @@ class Params(Settings):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _arguments.add(parser, "params")
     parser.add_argument("--curve", required=True, type=Path, help="curve.csv of the run")
-    parser.add_argument("--baselines", nargs="*", default=[], help="labels of the strategies that count as baselines")
+    parser.add_argument(
+        "--baselines", nargs="*", default=[], help="labels of the strategies that count as baselines; default none"
+    )
     parser.add_argument("--noise", type=Path, help="noise.json of the run, if there is one")
     _arguments.add_out(parser, "comparison.json to write")
 

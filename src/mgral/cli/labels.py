@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--params", nargs="+", action="extend", default=[], help="for --simulated: parameter files")
     parser.add_argument("--truth", type=Path, help="dataset.json that simulated people answer from; default --dataset")
-    parser.add_argument("--seed", type=int, default=0, help="of simulated people")
+    parser.add_argument("--seed", type=int, default=0, help="of simulated people; default 0")
     parser.add_argument("--out-dataset", required=True, type=Path, help="dataset.json of the next cycle")
     _arguments.add_out(parser, "labels.json to write")
 

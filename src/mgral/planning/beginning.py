@@ -32,9 +32,10 @@ def plan(params: Sequence[str], speaks: bool) -> RunPlan:
     """
     found = RunPlan(loading.read(params))
     if missing := [path for path in found.registered if not Path(path).exists()]:
-        raise MgralError(
-            f"{missing[0]}: the images are not registered; run `mgral register --params {shlex.join(params)}` first"
-        )
+        remedy = f"run `mgral register --params {shlex.join(params)}` first"
+        if any(Path(missing[0]).parent.glob("cycle-*")):
+            remedy = "restore this file (git), since the answers beside it name its ids"
+        raise MgralError(f"{missing[0]}: the images are not registered; {remedy}")
     said = notices(found, list(params))
     if said and speaks and os.environ.get("DVC_STAGE", "results") == "results":
         print("\n".join(said), file=sys.stderr)

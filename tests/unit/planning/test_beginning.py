@@ -106,6 +106,8 @@ def test_a_run_whose_images_are_not_registered_names_the_command(
         MgralError, match=r"data/annotations/o/images\.json: .* run `mgral register --params .*o\.yaml`"
     ):
         beginning.plan([base, "o.yaml"], speaks=False)
-    Path("data/annotations/o").mkdir(parents=True)
+    Path("data/annotations/o/cycle-0").mkdir(parents=True)
+    with pytest.raises(MgralError, match=r"images\.json: .* restore this file \(git\)"):
+        beginning.plan([base, "o.yaml"], speaks=False)
     Path("data/annotations/o/images.json").touch()
     assert beginning.plan([base, "o.yaml"], speaks=False).run == "data/runs/o"
