@@ -222,6 +222,18 @@ def test_errors_of_the_system_are_one_line(error, says, monkeypatch, capsys):
     assert printed.startswith(f"mgral: {says}") and printed.count("\n") == 1
 
 
+def test_an_environment_in_another_encoding_is_one_line(monkeypatch, capsys):
+    """The name of a file, or what is printed."""
+    monkeypatch.setattr("mgral.cli.list_.run", lambda given: "bées".encode("ascii"))
+    assert cli.main(["list", "strategies"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("mgral: 'bées': cannot be said in this environment's encoding, ascii; set PYTHONUTF8=1")
+    assert printed.count("\n") == 1
+    monkeypatch.setattr("mgral.cli.list_.run", lambda given: "\ud800".encode())
+    with pytest.raises(UnicodeEncodeError):
+        cli.main(["list", "strategies"])
+
+
 def test_the_command_exits_with_the_same_code():
     done = subprocess.run([sys.executable, "-m", "mgral.cli", "shw"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

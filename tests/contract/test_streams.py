@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from partly_annotated import folder
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -49,21 +50,35 @@ def test_streams_may_be_closed() -> None:
     assert end_of("$MGRAL list strategies <&- >&- 2>&-").returncode == 0
 
 
+def test_names_that_the_encoding_of_the_environment_lacks(tmp_path: Path) -> None:
+    folder(tmp_path / "set", ["é/a.png", "é/b.png"], ["é/a.png", "é/b.png"])
+    (tmp_path / "p.yaml").write_text(
+        "dataset: {format: coco, root: set, options: {annotations: labels.json, images: .}}\n"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [*MGRAL, "import", "--params", str(BASE), "p.yaml", "--out", "out.json"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env={**ENVIRONMENT, **plain}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("mgral: ") and "set PYTHONUTF8=1" in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set whose images several processes decode, for seconds."""
-    folder = tmp_path_factory.mktemp("many")
-    (folder / "images").mkdir()
-    Image.effect_noise((600, 400), 90).save(folder / "images/0.jpg")
+    root = tmp_path_factory.mktemp("many")
+    (root / "images").mkdir()
+    Image.effect_noise((600, 400), 90).save(root / "images/0.jpg")
     count = 4000
     for i in range(1, count):
-        (folder / f"images/{i}.jpg").hardlink_to(folder / "images/0.jpg")
+        (root / f"images/{i}.jpg").hardlink_to(root / "images/0.jpg")
     images = [{"id": i + 1, "file_name": f"{i}.jpg", "width": 600, "height": 400} for i in range(count)]
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 20, 20]}
     content = {"images": images, "annotations": [box], "categories": [{"id": 1, "name": "a"}]}
-    (folder / "annotations.json").write_text(json.dumps(content))
-    (folder / "p.yaml").write_text("dataset: {format: coco, root: .}\n")
-    return folder
+    (root / "annotations.json").write_text(json.dumps(content))
+    (root / "p.yaml").write_text("dataset: {format: coco, root: .}\n")
+    return root
 
 
 def group(leader: int) -> list[int]:

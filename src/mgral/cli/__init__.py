@@ -104,6 +104,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         _silence()
         return 0
+    except UnicodeEncodeError as error:
+        if error.encoding.lower() in {"utf-8", "utf8"}:
+            raise
+        complain(
+            MgralError(
+                f"{shown(error.object)}: cannot be said in this environment's encoding, {error.encoding}; set "
+                "PYTHONUTF8=1, or LC_ALL to a locale in UTF-8"
+            )
+        )
+        return 2
     except OSError as error:  # any reader of any input may meet these
         complaint = _about(error)
         if complaint is None:
