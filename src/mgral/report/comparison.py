@@ -189,7 +189,7 @@ def compare(
         reference=reference,
         baseline=baseline,
         floor=None if noise is None else floor(noise, len(all_seeds)),
-        gain=None if reference is None else _gain(whole[whole["strategy"] == reference], _retraining(noise, "mAP")),
+        gain=None if reference is None else _gain(whole[whole["strategy"] == reference], noise),
         curves=found,
         own=own,
         differences=[
@@ -317,18 +317,31 @@ def _retraining(noise: Mapping[str, Any] | None, measure: str) -> float | None:
     return None if found is None else float(found["deviation"])
 
 
-def _gain(random: pd.DataFrame, retraining: float | None) -> Gain | None:
+def quantile(repeats: int | None, tail: float) -> float:
+    """How many estimated standard deviations of retraining chance exceeds in a share ``tail`` of experiments.
+
+    Of t, with the degrees of freedom of the ``repeats`` trainings: with three of them, 4.3 leave out 2.5 % above, where
+    the normal distribution has 1.96. None: the deviation is known, and it is the normal distribution's.
+    """
+    from scipy import stats
+
+    return float(stats.norm.isf(tail) if repeats is None else stats.t.isf(tail, max(repeats - 1, 1)))
+
+
+def _gain(random: pd.DataFrame, noise: Mapping[str, Any] | None) -> Gain | None:
     """What labels were worth to the random strategy: last minus first cycle, and what chance alone may do.
 
-    The limit is two standard errors of retraining alone, 2 σ₀ √(2/n). Where that was not measured and there are three
+    The limit is two standard errors of retraining alone, 2 σ₀ √(2/n), or more where σ₀ is of less than six trainings:
+    the one-sided 95 % quantile of t. Where that was not measured and there are three
     seeds, it is the one-sided 95 % quantile (t, n - 1 degrees of freedom) times the standard error of the mean gain.
 
     Args:
         random: its complete curves.
-        retraining: σ₀ of mAP.
+        noise: content of noise.json, if there is one.
     """
     from scipy import stats
 
+    retraining = _retraining(noise, "mAP")
     ordered = random.sort_values("cycle").groupby("seed")
     if not len(random) or random["cycle"].nunique() < 2:
         return None
@@ -336,7 +349,7 @@ def _gain(random: pd.DataFrame, retraining: float | None) -> Gain | None:
     count = len(gains)
     limit = None
     if retraining is not None:
-        limit = 2 * retraining * math.sqrt(2 / count)
+        limit = max(2.0, quantile((noise or {}).get("repeats"), ALPHA)) * retraining * math.sqrt(2 / count)
     elif count > 2:
         limit = float(stats.t.ppf(1 - ALPHA, count - 1)) * float(gains.std(ddof=1)) / math.sqrt(count)
     images = (int(ordered["images"].first().max()), int(ordered["images"].last().max()))

@@ -15,12 +15,11 @@ from mgral.annotation.exchange import Batch
 from mgral.core import run_layout
 from mgral.core.types import Pick
 from mgral.report import figures_data, gallery, learning_curves, sources, stopping
+from mgral.report.comparison import ALPHA, quantile
 from mgral.report.context import Plate, Plates, Run
 from mgral.report.sources import Cell
 from mgral.report.tables import Table
 from mgral.report.text import number, signed
-
-Z95 = 1.96  # of a normal distribution: 95 % lie within ± this many standard deviations
 
 
 def section(run: Run, plates: Plates) -> dict[str, Any]:
@@ -46,7 +45,11 @@ def section(run: Run, plates: Plates) -> dict[str, Any]:
 
 
 def brought(run: Run, label: str) -> str | None:
-    """What the last batch brought: mAP on test before and after, and what of it may be chance."""
+    """What the last batch brought: mAP on test before and after, and what of it may be chance.
+
+    Both detectors are one training, so that their difference has the variance 2σ₀²; its interval is t with the degrees
+    of freedom of the trainings that σ₀ was estimated from.
+    """
     curve = run.frame[(run.frame["strategy"] == label) & (run.frame["seed"] == run.params.seeds[0])]
     if len(curve) < 2:
         return None
@@ -54,7 +57,8 @@ def brought(run: Run, label: str) -> str | None:
     path = run.folder / run_layout.RUN.noise
     chance = "how much of it is chance is not known (noise.repeats)"
     if path.exists():
-        margin = Z95 * math.sqrt(2) * learning_curves.read_noise(path)["mAP"]["deviation"]
+        noise = learning_curves.read_noise(path)
+        margin = quantile(noise["repeats"], ALPHA / 2) * math.sqrt(2) * noise["mAP"]["deviation"]
         inside = "which is within chance" if abs(after - before) <= margin else "which is more than chance"
         chance = f"95 % interval {signed(after - before - margin)} to {signed(after - before + margin)}, {inside}"
     size = f"{more - fewer} {'image' if more - fewer == 1 else 'images'}"

@@ -103,11 +103,14 @@ def test_planned_and_spent(run: Path, params: Params) -> None:
 @pytest.mark.usefixtures("unrendered")
 def test_chance_and_when_to_stop(run: Path, params: Params) -> None:
     mAP = {"mean": 0.3, "deviation": 0.02, "values": [0.28, 0.32]}
-    write_json(run / "noise.json", {"images": 12, "repeats": 2, "mAP": mAP, "AP50": mAP})
+    write_json(run / "noise.json", {"images": 12, "repeats": 5, "mAP": mAP, "AP50": mAP})
     gain = {"images": 200, "gain": 0.03, "low": 0.01, "high": 0.05}
     write_json(run / "stopping.json", {"points": [[3, 0.1], [6, 0.2], [12, 0.3]], "deviation": 0.02, "gains": [gain]})
     page = text_of(run, params)
-    assert "(+0.100; 95 % interval +0.045 to +0.155, which is more than chance)" in page
+    # the 97.5 % quantile of t with 4 degrees of freedom: 2.7764 · √2 · 0.02 = 0.0785
+    assert "(+0.100; 95 % interval +0.021 to +0.179, which is more than chance)" in page
+    write_json(run / "noise.json", {"images": 12, "repeats": 3, "mAP": mAP, "AP50": mAP})  # 4.3027: 0.122
+    assert "(+0.100; 95 % interval −0.022 to +0.222, which is within chance)" in text_of(run, params)
     assert "When to stop Another 200 images are expected to bring +0.030 mAP (90 % interval +0.010 to +0.050)." in page
 
 
