@@ -26,15 +26,15 @@ def detect(network: torch.nn.Module, path: Path) -> mgral.Detections:
     return mgral.Detections(found["boxes"].numpy(), scores, labels, probs)
 
 
-def main(folder: str, weights: str, budget: int) -> None:
+def main(folder: str, weights: str, budget: str) -> None:
     network = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
     network.load_state_dict(torch.load(weights, weights_only=True))
     paths = dict(enumerate(sorted(Path(folder).rglob("*.jpg")), start=1))
     detections = {i: detect(network.eval(), path) for i, path in paths.items()}
     pool = mgral.Pool(cycle=0, labelled={}, unlabelled=tuple(paths))
     evidence = mgral.Evidence(pool, tuple(f"class {k}" for k in range(CLASSES)), detections, "sigmoid")
-    for pick in mgral.select("entropy", evidence, budget):
+    for pick in mgral.select("entropy", evidence, int(budget)):
         print(paths[pick.id], f"{pick.score:.2f}", dict(pick.reason))
 
 
-main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+main(*sys.argv[1:]) if len(sys.argv) == 4 else sys.exit(__doc__)

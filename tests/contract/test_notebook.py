@@ -40,6 +40,7 @@ def test_it_is_a_valid_notebook_without_outputs() -> None:
 def test_it_shows_the_batch_with_reasons_and_detections(
     detected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also from its own folder, where a notebook program starts it."""
     matplotlib.use("Agg")
     cycle = make_run(tmp_path) / "mgral/seed-0/cycle-0"
     if detected:
@@ -47,7 +48,9 @@ def test_it_shows_the_batch_with_reasons_and_detections(
         boxes = np.array([[5, 5, 20, 20], [1, 1, 9, 9]], np.float32)
         found = Detections(boxes, probs[:, 1:].max(axis=1), np.array([1, 0]), probs)
         detections_file.write(cycle / "detections.npz", dict.fromkeys((3, 4), found), "softmax", len(CLASSES))
-    monkeypatch.setenv("MGRAL_CYCLE", str(cycle))
+    monkeypatch.setenv("MGRAL_CYCLE", str(cycle.relative_to(tmp_path)))
+    (tmp_path / "examples").mkdir()
+    monkeypatch.chdir(tmp_path / "examples" if detected else tmp_path)
     names = run_cells(NOTEBOOK)
     picks = json.loads((cycle / "selected.json").read_text())["picks"]
     assert names["table"].index.tolist() == [pick["id"] for pick in picks]
