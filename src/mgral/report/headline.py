@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mgral.report.comparison import ALPHA, Comparison, Difference, Gain
@@ -11,6 +11,7 @@ from mgral.report.sources import Rule
 from mgral.report.text import Summary, interval, listed, number, p_value, places, signed
 
 NOTHING_CHOSEN = "With one cycle there is one detector a seed, which all strategies share: nothing to compare."
+MOST_NAMED = 8
 REMEDY = (
     "Train longer (training.steps), label more images (budget.initial, budget.batch) or use larger images "
     "(image_size); `mgral check --data` names likely causes."
@@ -209,11 +210,18 @@ def detected(differences: Iterable[Difference]) -> str:
     better, worse = ([one.strategy for one in found if one.verdict == told] for told in ("better", "worse"))
     reference = found[0].reference
     if better:
-        return f"only {listed(better)} {'is' if len(better) == 1 else 'are'} detectably above {reference}"
+        only = "" if len(better) == len(found) else "only "
+        return f"{only}{_some(better, len(found))} detectably above {reference}"
     if worse:
-        are = "is" if len(worse) == 1 else "are"
-        return f"{listed(worse)} {are} detectably below {reference} and none above"
+        return f"{_some(worse, len(found))} detectably below {reference} and none above"
     return f"no strategy differs detectably from {reference}"
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    """Which of ``count`` strategies are; their number where the names would fill the paragraph."""
+    if len(names) <= MOST_NAMED:
+        return f"{listed(names)} {'is' if len(names) == 1 else 'are'}"
+    return f"all {count} strategies are" if len(names) == count else f"{len(names)} of {count} strategies are"
 
 
 def verdict(difference: Difference, comparisons: int) -> str:

@@ -97,3 +97,17 @@ def test_an_end_that_is_not_zero_does_not_look_like_zero(low: float, high: float
 )
 def test_a_p_value_is_never_zero_and_never_looks_like_the_level(p: float | None, shown: str) -> None:
     assert text.p_value(p) == shown
+
+
+def test_many_strategies_are_counted_and_all_are_not_only_some() -> None:
+    def told(better: int, of: int) -> str:
+        ends = {f"s{k}": [0.4 + 0.001 * k, 0.411 + 0.001 * k, 0.42 + 0.001 * k] for k in range(better)}
+        level = {f"n{k}": [0.31, 0.29 - 0.002 * k, 0.32] for k in range(of - better)}
+        _, compared = judged({"random": [0.3, 0.31, 0.32], **ends, **level})
+        return headline.detected(compared.against("random", "mAP"))
+
+    assert told(1, 1) == "s0 is detectably above random"
+    assert told(2, 2) == "s0 and s1 are detectably above random"
+    assert told(9, 9) == "all 9 strategies are detectably above random"
+    assert told(2, 3) == "only s0 and s1 are detectably above random"
+    assert told(9, 10) == "only 9 of 10 strategies are detectably above random"

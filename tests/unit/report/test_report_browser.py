@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from PIL import Image as Picture
-from report_runs import FINAL, Report
+from report_runs import FINAL, Report, build
 
+from mgral.config.schema import Params
 from mgral.report import figures
 
 pytestmark = pytest.mark.slow
@@ -76,3 +77,20 @@ def test_the_page_in_a_browser(report: Report, tmp_path: Path) -> None:
         for figure in ("curve.png", "per_class.png"):
             with Picture.open(report.run / "figures" / figure) as picture:
                 assert rgb in {colour for _, colour in picture.convert("RGB").getcolors(1 << 24) or []}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+def test_odd_names_do_not_widen_the_page(run: Path, params: Params, tmp_path: Path) -> None:
+    """Classes with a tag, Arabic and Chinese letters, or of 200 letters: nothing runs, nothing scrolls sideways."""
+    odd = ["<script>window.onerror('ran')</script>", "قطة" + "名" * 100 + "$_" + "a" * 98]
+    text = (run / "dataset" / "dataset.json").read_text(encoding="utf-8")
+    dataset = json.loads(text)
+    for category, name in zip(dataset["categories"], odd, strict=True):
+        category["name"] = name
+    (run / "dataset" / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
+    for path in run.rglob("metrics.json"):
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics["test"]["per_class"] = dict(zip(odd, metrics["test"]["per_class"].values(), strict=True))
+        path.write_text(json.dumps(metrics), encoding="utf-8")
+    found = browse(build(run, params)[1], tmp_path, 375, False)
+    assert found["scroll"] <= found["width"] == 375 and found["errors"] == []
