@@ -45,6 +45,10 @@ def read_metrics(path: Path) -> dict[str, Any]:
     Raises:
         MgralError: missing, damaged, or without a finite mAP and AP50 in 0..1 on the test split.
     """
+    if not path.exists():
+        raise MgralError(
+            f"{path}: no such file: its job has not ended; run `snakemake` again, its log says what failed"
+        )
     metrics = read_json(path)
     remedy = f"run `mgral {'score' if path.name == run_layout.CYCLE.own else 'train'}` again"
     try:

@@ -107,7 +107,7 @@ def interval(differences: Doubles, model: Residual, alpha: float) -> tuple[float
     mean, error = float(np.mean(differences)), model.error(len(differences))
     if not np.any(differences):
         reach = float(stats.t.ppf(1 - alpha / 2, model.freedom)) * error
-        return -reach, reach, 1.0
+        return 0.0 - reach, reach, 1.0  # no -0.0
     if error == 0:
         return None
     reach = float(stats.t.ppf(1 - alpha / 2, model.freedom)) * error

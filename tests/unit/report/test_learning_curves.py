@@ -62,14 +62,14 @@ def test_the_own_detector_of_a_strategy_is_a_curve_of_its_own(run: Path) -> None
     with pytest.raises(MgralError, match=rf"{path}: lacks images.*run `mgral score` again"):
         learning_curves.collect(run, ["entropy:own"], [0], 2)
     path.unlink()
-    with pytest.raises(MgralError, match=rf"{path}: no such file"):
+    with pytest.raises(MgralError, match=rf"{path}: no such file: its job has not ended; run `snakemake` again"):
         learning_curves.collect(run, ["entropy:own"], [0], 2)
 
 
 def test_a_missing_metrics_file_is_named(run: Path) -> None:
     path = run / "entropy" / "seed-1" / "cycle-1" / "metrics.json"
     path.unlink()
-    with pytest.raises(MgralError, match=rf"{path}: no such file"):
+    with pytest.raises(MgralError, match=rf"{path}: no such file: its job has not ended; run `snakemake` again"):
         collected(run)
 
 
