@@ -108,6 +108,7 @@ def test_a_signal_leaves_no_process_and_no_traceback(sent: signal.Signals, many:
     while len(group(run.pid)) < (3 if len(os.sched_getaffinity(0)) > 1 else 1) and time.monotonic() < deadline:
         assert run.poll() is None, run.stdout.read() if run.stdout else ""
         time.sleep(0.01)
+    time.sleep(0.2)  # until a process that has just begun has said what it does with signals
     (os.killpg if sent == signal.SIGINT else os.kill)(run.pid, sent)
     text = run.communicate(timeout=60)[0].decode()
     while group(run.pid) and time.monotonic() < deadline:
