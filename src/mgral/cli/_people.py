@@ -202,9 +202,11 @@ def summary(asked: Asked, outcome: Outcome) -> list[str]:
         total = sum(one.boxes for one in shared)
         f1 = 2 * sum(one.matched for one in shared) / total if total else 1.0
         conflicts = sum(one.conflicts for one in shared)
-        lines.append(f"{len(shared)} images of several people: F1 {f1:.3f} between them, {conflicts} boxes in conflict")
+        disputed = f"{conflicts} {'box' if conflicts == 1 else 'boxes'} in conflict"
+        lines.append(f"{images(len(shared))} of several people: F1 {f1:.3f} between them, {disputed}")
     if seconds:
-        lines.append(f"minutes: {sum(seconds) / 60:.1f} in {len(seconds)} answers with a time")
+        answers = f"{len(seconds)} {'answer' if len(seconds) == 1 else 'answers'} with a time"
+        lines.append(f"minutes: {sum(seconds) / 60:.1f} in {answers}")
     without = [image for image in done if image.asked and not image.shown]
     with_them = [image for image in done if image.asked and image.shown]
     if without and with_them:

@@ -98,7 +98,7 @@ def test_a_batch_goes_to_a_server_and_its_labels_come_back(
     assert run("pull") == 0
     text = capsys.readouterr().out
     assert "6 images asked, 2 finished, 1 skipped, 1 cannot be labelled, 2 open" in text
-    assert "1 images of several people: F1 1.000 between them, 0 boxes in conflict" in text
+    assert "1 image of several people: F1 1.000 between them, 0 boxes in conflict" in text
     assert "minutes: 0.6 in 3 answers with a time" in text
     assert run("pull") == 0
     assert "nothing has changed since 001-label_studio.json" in capsys.readouterr().out

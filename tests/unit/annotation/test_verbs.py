@@ -296,7 +296,7 @@ def test_two_people_are_reconciled(place: Path, capsys: Any) -> None:
     alone = AnswerBox("zebra", (30.0, 30.0, 40.0, 40.0))
     answers = {1: [batches.said(a, "finished", (one,), "1"), batches.said(a, "finished", (two, alone), "2")]}
     assert run("return", returned(batch, answers), annotators=2) == 0
-    assert "1 images of several people: F1 0.667 between them, 1 boxes in conflict" in capsys.readouterr().out
+    assert "1 image of several people: F1 0.667 between them, 1 box in conflict" in capsys.readouterr().out
     assert run("close", "--partial", annotators=2) == 0
     assert labels() == 0
     boxes = dataset_json.read("next.json").boxes[1]
