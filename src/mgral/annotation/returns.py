@@ -31,6 +31,8 @@ from mgral.core.types import Image
 if TYPE_CHECKING:
     from mgral.data.identity import Registered
 
+OF_ONE_IMAGE = {".txt", ".xml"}  # of a single file its name may say the image: two of the same content are two answers
+
 
 class ReturnedFile(Settings):
     """One entry of ``returned.json``.
@@ -187,12 +189,13 @@ class Folder:
             single = len(found) == 1 and found[0].place == str(file)
             content = (found[0].content or b"") if single else exchange.pack(found)
             sha = hashlib.sha256(content).hexdigest()
-            same = [one.name for one in files if one.sha256 == sha]
+            own = file.name if single else None
+            named = own if file.suffix.lower() in OF_ONE_IMAGE else None
+            same = [one.name for one in files if one.sha256 == sha and named in (None, one.given)]
             if same:
                 before = "is given twice" if same[0] in contents else f"was returned before, as {same[0]}"
                 raise MgralError(f"{file}: {before}; leave it out")
             name = f"{len(files) + 1:03d}-{tool}{file.suffix.lower() if single else '.zip'}"
-            own = file.name if single else None
             files = [*files, ReturnedFile(name=name, sha256=sha, tool=tool, corrects=corrects, given=own)]
             contents[name] = content
         for name, content in contents.items():

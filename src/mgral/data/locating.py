@@ -352,7 +352,7 @@ class Finder:
                 return f": '{found[0]}' exists, {how}"
         elsewhere = self.called(self.root, bare, report)
         if elsewhere:
-            return f": '{elsewhere[0]}' exists below dataset.root; set options.images to its folder"
+            return f": '{elsewhere[0]}' exists below dataset.root; set dataset.options.images to its folder"
         return ""
 
     def others(self, suffix: str, report: Findings) -> list[str]:

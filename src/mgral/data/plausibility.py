@@ -155,7 +155,9 @@ def _zero_based(source: Source, report: Findings) -> None:
         for item in sheet.objects:
             if isinstance(item.numbers, list) and any(number(value) == 0 for value in item.numbers[:2]):
                 where = f"{sheet.file}: {item.name}"
-                report.count("boxes begin at 0, so this set seems to count from 0: set options.one_based: false", where)
+                report.count(
+                    "boxes begin at 0, so this set seems to count from 0: set dataset.options.one_based: false", where
+                )
 
 
 def packed(finder: Finder, report: Findings) -> str:

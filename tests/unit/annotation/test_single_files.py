@@ -34,3 +34,17 @@ def test_a_kept_file_reads_as_the_one_that_was_given(tool: str, tmp_path: Path) 
         assert kept == given
         alone += 1
     assert alone > 0 or tool == "yolo"  # whose files need the names of the classes beside them
+
+
+def test_the_same_text_about_two_images_is_two_answers(tmp_path: Path) -> None:
+    """Two images without objects, say: their files differ in their names alone. The same name is the same answer."""
+    batch = batches.batch(tmp_path / "set", batches.images(tmp_path / "set"))
+    files = [tmp_path / f"{Path(image.export_name).stem}.xml" for image in batch.images[:2]]
+    for path in files:
+        path.write_text("<annotation><segmented>0</segmented></annotation>")
+    folder = returns.Folder(tmp_path / "cycle-0")
+    kept = folder.take(batch, [(path, exchange.sources(path)) for path in files], "voc")
+    names = [answer.name for _, found in folder.read_all(kept, batch, "voc", {}) for answer in found.answers]
+    assert names == [path.name for path in files]
+    with pytest.raises(MgralError, match=r"xml: was returned before, as 002-voc\.xml; leave it out"):
+        folder.take(batch, [(files[1], exchange.sources(files[1]))], "voc")

@@ -88,7 +88,7 @@ def _usual(root: Path, report: Findings) -> list[Place]:
         if locating.is_folder(root / name):
             return [(None, name)]
     what = "neither a data file, nor a folder images, images/train or train/images"
-    return report.refuse(".", "", what, "name the data file in options.data, or check dataset.root")
+    return report.refuse(".", "", what, "name the data file in dataset.options.data, or check dataset.root")
 
 
 def _base(root: Path, file: str, data: dict[str, Any], report: Findings) -> str:

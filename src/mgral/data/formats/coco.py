@@ -69,7 +69,9 @@ def read(root: Path, options: Options, report: Findings) -> Source:
         names = found
         folder = "" if isinstance(options.images, str) else options.images.get(split)
         if folder is None:
-            report.refuse(file, "", f"no image folder for {split or 'a single file'}", "name it in options.images")
+            report.refuse(
+                file, "", f"no image folder for {split or 'a single file'}", "name it in dataset.options.images"
+            )
         unused = _parents(content["categories"], content["annotations"])
         parents = unused if parents is None else parents & unused
         unannotated = _add_images(source, file, split, folder, content["images"], report)
@@ -168,7 +170,7 @@ def _refuse_without_any(source: Source, report: Findings) -> None:
     for (file, split), images in groups.items():
         if len(images) >= _ENOUGH and not any(source.sheets[image.key].objects for image in images):
             what = f"none of its {len(images)} images{' of split ' + split if split else ''} has an annotation"
-            remedy = "add them, or set options.missing: unlabelled (not annotated) or empty (no objects)"
+            remedy = "add them, or set dataset.options.missing: unlabelled (not annotated) or empty (no objects)"
             report.refuse(file, "", what, remedy)
 
 

@@ -34,7 +34,7 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     """List the folder. Raises MgralError if no classes are given, or given twice."""
     folder = root / options.images
     if bool(options.classes) == bool(options.annotations):
-        remedy = "set either options.classes or options.annotations"
+        remedy = "set either dataset.options.classes or dataset.options.annotations"
         report.refuse(options.images, "", "classes must come from one place", remedy)
     if options.annotations:
         labelled = coco.read(

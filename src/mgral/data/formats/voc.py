@@ -63,7 +63,9 @@ def read(root: Path, options: Options, report: Findings) -> Source:
     if not sheets:
         others = finder.others(".xml", report)
         hint = f": {len(others)} lie elsewhere, such as {others[0]}" if others else ""
-        report.refuse(options.annotations, "", f"no XML files{hint}", "check dataset.root and options.annotations")
+        report.refuse(
+            options.annotations, "", f"no XML files{hint}", "check dataset.root and dataset.options.annotations"
+        )
 
     listed = _listed(root, options, files, sheets, report)
     if not listed:
@@ -215,14 +217,15 @@ def _counts_from_one(sheets: list[Sheet], origins: dict[str, Origin], report: Fi
     found = {file for file in boxed if origins[file] == "continuous"}
     if found and found == boxed:
         report.note(
-            "corners are continuous, as the tool that wrote the files has them; options.one_based says otherwise"
+            "corners are continuous, as the tool that wrote the files has them; "
+            "dataset.options.one_based says otherwise"
         )
         return False
     if found:
         what = (
             f"corners of {len(found)} of {len(boxed)} files seem continuous, {min(found)} first, and are read as pixels"
         )
-        report.note(f"{what} from 1; import the files of each tool alone, or set options.one_based")
+        report.note(f"{what} from 1; import the files of each tool alone, or set dataset.options.one_based")
     unclear = sorted(file for file in boxed if origins[file] == "unclear")
     if unclear:
         what = f"corners of {len(unclear)} of {len(boxed)} files have decimal points, {unclear[0]} first"

@@ -78,8 +78,8 @@ def read(root: Path, options: Options, report: Findings) -> Source:
 
 
 _MISSING = {
-    "empty": "images have no label file and count as images without objects; set options.missing: unlabelled if nobody "
-    "has annotated them",
+    "empty": "images have no label file and count as images without objects; set dataset.options.missing: unlabelled "
+    "if nobody has annotated them",
     "unlabelled": "images have no label file and wait in the pool, unannotated",
 }
 
@@ -101,7 +101,9 @@ def _refuse_without_any(
             continue  # such names are refused for what they are
         expected = image_files.parted(labels.swapped(names[0]))[0]
         what = f"none of its {len(names)} images has a label file, such as {expected}.txt{found.strays(names)}"
-        remedy = "move the labels there, or set options.missing: unlabelled (not annotated) or empty (no objects)"
+        remedy = (
+            "move the labels there, or set dataset.options.missing: unlabelled (not annotated) or empty (no objects)"
+        )
         report.refuse(name, "", what, remedy)
 
 
@@ -109,7 +111,7 @@ def _check_strays(without: list[str], options: Options, found: labels.Labels, re
     """Refuse images whose label file seems to lie where it is not looked for; say so if ``missing`` was chosen."""
     where = found.strays(without) if without else ""
     if where and options.missing is None:
-        remedy = "move them to the other labels, or set options.missing"
+        remedy = "move them to the other labels, or set dataset.options.missing"
         report.refuse(without[0], "", f"has no label file{where}", remedy)
     if where:
         report.note(f"images without label file{where}: they are not read")
@@ -121,13 +123,13 @@ def _classes(root: Path, options: Options, data_file: str, data: dict[str, Any],
     listed, file = _listed_classes(root, report)
     if names and listed and names != listed:
         what = f"its class names differ from those of {data_file}"
-        report.refuse(file, "", what, "remove one of them, or set options.classes")
+        report.refuse(file, "", what, "remove one of them, or set dataset.options.classes")
     if names and "data" not in options.model_fields_set:
         for other in sorted(path.name for path in root.iterdir() if path.suffix.lower() in {".yaml", ".yml"}):
             content = text_files.yaml(other, report) if other != data_file and locating.is_file(root / other) else {}
             if isinstance(content, dict) and content.get("names") and _names(other, content, report) != names:
                 what = f"its class names differ from those of {data_file}"
-                report.refuse(other, "", what, "remove one of them, or name the right one in options.data")
+                report.refuse(other, "", what, "remove one of them, or name the right one in dataset.options.data")
     return names or listed
 
 
@@ -188,9 +190,9 @@ def _listed_classes(root: Path, report: Findings) -> tuple[list[str], str]:
 def _hint(root: Path, file: str) -> str:
     """The remedy where no class names were found: other files that look like a data file."""
     if locating.exists(root / file):
-        return f"give {file} the key names, a list of class names, or set options.classes"
+        return f"give {file} the key names, a list of class names, or set dataset.options.classes"
     others = sorted(path.name for path in root.iterdir() if path.suffix in {".yaml", ".yml"} and locating.is_file(path))
-    return f"set options.data: {others[0]}, if that is the data file" if others else ""
+    return f"set dataset.options.data: {others[0]}, if that is the data file" if others else ""
 
 
 def _stem(name: str | PurePosixPath) -> str:
