@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted(path for path in (ROOT / "docs").rglob("*.md") if not path.is_symlink())
 SITE = sorted((ROOT / "docs").rglob("*.md"))
+QUOTED = "All strategies on [BCCD](../results/bccd_strategies.md), five seeds, two selections, over the curve: "
+QUOTING = [path for path in PAGES if QUOTED in path.read_text(encoding="utf-8")]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"<!-- list: .*?<!-- end -->", re.DOTALL)
 TOOLS = ("mgral", "snakemake", "make", "dvc", "pytest", "python")
@@ -152,6 +154,17 @@ def test_commands_are_those_of_the_tools(page: Path) -> None:
             assert all((ROOT / file).exists() or file.startswith("trainer") for file in files), command
         else:
             assert program in OTHERS, command
+
+
+@pytest.mark.parametrize("page", QUOTING, ids=lambda path: path.stem)
+def test_a_page_quotes_the_table_of_all_strategies_on_bccd(page: Path) -> None:
+    """The difference from random, its interval and its p are those of docs/results/bccd_strategies.md."""
+    table = (ROOT / "docs/results/bccd_strategies.md").read_text(encoding="utf-8")
+    line = next(line for line in table.splitlines() if line.startswith(f"| `{page.stem}` |"))
+    gain, p = [cell.strip() for cell in line.split("|")][4:6]
+    said = "p < 0.001" if float(p) < 0.001 else f"p = {p}"
+    text = " ".join(page.read_text(encoding="utf-8").partition(QUOTED)[2].split())
+    assert text.startswith(f"{gain} over random ({said} after Holm)")
 
 
 def test_the_readme_is_short_and_its_steps_are_those_of_the_docs() -> None:
