@@ -114,11 +114,13 @@ class Gain(Settings):
         mean: over the seeds that have both.
         limit: a mean above it is more than chance; None where chance cannot be estimated (fewer than three seeds, and
             no retraining variance).
+        most: the same for the largest gain among the other strategies, which Bonferroni's correction allows for.
     """
 
     images: tuple[int, int]
     mean: float
     limit: float | None
+    most: float | None = None
 
     @property
     def helped(self) -> bool | None:
@@ -189,7 +191,9 @@ def compare(
         reference=reference,
         baseline=baseline,
         floor=None if noise is None else floor(noise, len(all_seeds)),
-        gain=None if reference is None else _gain(whole[whole["strategy"] == reference], noise),
+        gain=None
+        if reference is None
+        else _gain(whole[whole["strategy"] == reference], noise, whole["strategy"].nunique() - 1),
         curves=found,
         own=own,
         differences=[
@@ -328,7 +332,7 @@ def quantile(repeats: int | None, tail: float) -> float:
     return float(stats.norm.isf(tail) if repeats is None else stats.t.isf(tail, max(repeats - 1, 1)))
 
 
-def _gain(random: pd.DataFrame, noise: Mapping[str, Any] | None) -> Gain | None:
+def _gain(random: pd.DataFrame, noise: Mapping[str, Any] | None, others: int) -> Gain | None:
     """What labels were worth to the random strategy: last minus first cycle, and what chance alone may do.
 
     The limit is two standard errors of retraining alone, 2 σ₀ √(2/n), or more where σ₀ is of less than six trainings:
@@ -338,6 +342,7 @@ def _gain(random: pd.DataFrame, noise: Mapping[str, Any] | None) -> Gain | None:
     Args:
         random: its complete curves.
         noise: content of noise.json, if there is one.
+        others: number of the other strategies.
     """
     from scipy import stats
 
@@ -347,13 +352,16 @@ def _gain(random: pd.DataFrame, noise: Mapping[str, Any] | None) -> Gain | None:
         return None
     gains = (ordered["mAP"].last() - ordered["mAP"].first()).to_numpy()
     count = len(gains)
-    limit = None
+    limits: list[float | None] = [None, None]
+    tails = (ALPHA, ALPHA / max(others, 1))
     if retraining is not None:
-        limit = max(2.0, quantile((noise or {}).get("repeats"), ALPHA)) * retraining * math.sqrt(2 / count)
+        error, repeats = retraining * math.sqrt(2 / count), (noise or {}).get("repeats")
+        limits = [max(2.0, quantile(repeats, tail)) * error for tail in tails]
     elif count > 2:
-        limit = float(stats.t.ppf(1 - ALPHA, count - 1)) * float(gains.std(ddof=1)) / math.sqrt(count)
+        error = float(gains.std(ddof=1)) / math.sqrt(count)
+        limits = [float(stats.t.isf(tail, count - 1)) * error for tail in tails]
     images = (int(ordered["images"].first().max()), int(ordered["images"].last().max()))
-    return Gain(images=images, mean=float(gains.mean()), limit=limit)
+    return Gain(images=images, mean=float(gains.mean()), limit=limits[0], most=limits[1])
 
 
 def holm(values: Sequence[float]) -> list[float]:

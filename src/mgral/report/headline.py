@@ -38,7 +38,7 @@ def headline(totals: Summary, compared: Comparison, images: int, rules: Mapping[
         return "No detector finds anything: test mAP at the last cycle is 0 for every strategy.", REMEDY
     first, remark = race.sentences() if race.rivals else race.alone()
     remark += race.beside()
-    gains = {name: d.mean for name, d in race.gains.items() if name in fair and d.mean and d.verdict == "better"}
+    gains = {name: d.mean for name, d in race.gains.items() if name in fair and d.mean}
     if compared.gain is not None and (useless := no_gain(compared.gain, str(compared.reference), gains)):
         return useless[0], " ".join(filter(None, [useless[1], first, remark]))
     return first, remark
@@ -50,15 +50,15 @@ def no_gain(gain: Gain, reference: str, others: Mapping[str, float]) -> tuple[st
     Args:
         gain: of the reference.
         reference: its label.
-        others: final mAP less that of the reference, of the strategies that are detectably better than it. Where one of
-            them gained more than chance from the same initial images, labels can help, and nothing has to be changed.
+        others: final mAP of the other strategies less that of the reference. Where the largest of their gains from the
+            same initial images is more than chance, labels can help, and nothing has to be changed.
     """
     if gain.helped is not False:
         return None
     span = f"from {gain.images[0]} to {gain.images[1]} labelled images"
     changed = f"test mAP of {reference} {_changed(gain)}"
     name = max(others, key=lambda one: others[one], default=None)
-    if name is not None and gain.limit is not None and gain.mean + others[name] > gain.limit:
+    if name is not None and gain.most is not None and gain.mean + others[name] > gain.most:
         return (
             f"The images of {reference} did not help, those of {name} did: {span}, {changed}, and "
             f"that of {name} by {signed(gain.mean + others[name])}."
