@@ -336,8 +336,8 @@ def _gain(random: pd.DataFrame, noise: Mapping[str, Any] | None, others: int) ->
     """What labels were worth to the random strategy: last minus first cycle, and what chance alone may do.
 
     The limit is two standard errors of retraining alone, 2 σ₀ √(2/n), or more where σ₀ is of less than six trainings:
-    the one-sided 95 % quantile of t. Where that was not measured and there are three
-    seeds, it is the one-sided 95 % quantile (t, n - 1 degrees of freedom) times the standard error of the mean gain.
+    the one-sided 95 % quantile of t. Where σ₀ was not measured and there are three seeds, it is that quantile (n - 1
+    degrees of freedom) times the standard error of the mean gain.
 
     Args:
         random: its complete curves.
